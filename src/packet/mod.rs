@@ -1,0 +1,130 @@
+//! A frame decoded to a small fixed-size [`Packet`], or refused with a cause.
+
+pub mod decode;
+
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+
+/// What the pipeline file says about decoding (`[packet]`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PacketSpec {
+    /// Unwrap IP-in-IP, 6in4, GRE, VXLAN and GENEVE, at most four deep: the innermost flow is the flow.
+    pub tunnels: bool,
+}
+
+/// [`FlowKey::vlan`] of a frame without a VLAN tag (ids have 12 bits).
+pub const NO_VLAN: u16 = u16::MAX;
+
+/// A conversation's identity, the same for both directions: the end with the smaller (address, port)
+/// comes first.
+///
+/// IPv4 addresses fill the first four bytes, the rest is zero.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Pod, Zeroable)]
+pub struct FlowKey {
+    /// Address of the smaller end.
+    pub a: [u8; 16],
+    /// Address of the greater end.
+    pub b: [u8; 16],
+    /// Port of the smaller end; 0 where the protocol has none.
+    pub port_a: u16,
+    /// Port of the greater end; 0 where the protocol has none.
+    pub port_b: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// IP version, 4 or 6.
+    pub version: u8,
+    /// Outer VLAN id, or [`NO_VLAN`].
+    pub vlan: u16,
+}
+
+/// What later rooms need of a packet: 72 bytes, no pointers, the same on every machine of one byte order.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Packet {
+    /// Event time, nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Conversation.
+    pub key: FlowKey,
+    /// TCP sequence number, else 0.
+    pub sequence: u32,
+    /// TCP acknowledgement number, else 0.
+    pub acknowledgement: u32,
+    /// Bytes of the IP datagram, header included, at most [`MAX_LENGTH`].
+    pub length: u32,
+    /// Bytes of IP header, extension headers and transport header together.
+    pub headers: u16,
+    /// TCP window as advertised (unscaled), else 0.
+    pub window: u16,
+    /// TCP flags as on the wire: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128.
+    pub flags: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// [`BACKWARD`], [`LATER_FRAGMENT`].
+    pub bits: u8,
+    /// ICMP or ICMPv6 type, else 0.
+    pub icmp_type: u8,
+    /// ICMP or ICMPv6 code, else 0.
+    pub icmp_code: u8,
+    /// Zero.
+    pub pad: [u8; 3],
+}
+
+/// The packet travels from the key's `b` to its `a`.
+pub const BACKWARD: u8 = 1;
+/// A fragment that is not the first: it has no transport header, its ports are 0.
+pub const LATER_FRAGMENT: u8 = 2;
+
+/// The longest IP datagram that is believed: segmentation offload leaves frames of up to 512 KiB.
+pub const MAX_LENGTH: u32 = (1 << 20) - 1;
+
+impl Packet {
+    /// Bytes above the transport header.
+    pub fn payload(&self) -> u32 {
+        self.length.saturating_sub(u32::from(self.headers))
+    }
+}
+
+impl FlowKey {
+    /// Puts the two ends in order. The flag is true when the source is the greater end.
+    ///
+    /// Without a branch: which end is smaller is a coin toss to a predictor.
+    #[inline]
+    pub fn ordered(
+        src: ([u8; 16], u16),
+        dst: ([u8; 16], u16),
+        protocol: u8,
+        version: u8,
+        vlan: u16,
+    ) -> (FlowKey, bool) {
+        let (x, y) = (u128::from_be_bytes(src.0), u128::from_be_bytes(dst.0));
+        let swap = (x > y) | ((x == y) & (src.1 > dst.1));
+        let mask = u128::from(swap).wrapping_neg();
+        let (address, port) = ((x ^ y) & mask, (src.1 ^ dst.1) & mask as u16);
+        let key = FlowKey {
+            a: (x ^ address).to_be_bytes(),
+            b: (y ^ address).to_be_bytes(),
+            port_a: src.1 ^ port,
+            port_b: dst.1 ^ port,
+            protocol,
+            version,
+            vlan,
+        };
+        (key, swap)
+    }
+}
+
+/// Why a frame is no packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// Nothing of IP: the ethertype says what it is (values below 0x600: no ethertype, such as LLC or
+    /// a management frame).
+    NotIp(u16),
+    /// Cut off inside a header that is needed.
+    Truncated,
+    /// A header that contradicts itself.
+    Malformed,
+    /// A link type that is not read (only with `--lax`; otherwise an error).
+    UnknownLink,
+}

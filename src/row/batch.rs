@@ -1,0 +1,24 @@
+//! Rows on their way: an Arrow batch and its place in the order of rows.
+
+use arrow::record_batch::RecordBatch;
+
+/// Where a batch stands in the order of rows. Batches sorted by place hold rows sorted by
+/// (window_start, flow_id): workers own ranges of flow ids, in the order of their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Place {
+    /// Window start in nanoseconds; 0 for tables that know no windows.
+    pub window: u64,
+    /// The worker whose rows these are; 0 for tables.
+    pub shard: u32,
+    /// Counts the batches of a shard in a window from 0; for tables the batch's number in the input.
+    pub number: u32,
+}
+
+/// Rows with their place.
+#[derive(Clone, Debug)]
+pub struct RowBatch {
+    /// Place in the order.
+    pub place: Place,
+    /// The rows.
+    pub rows: RecordBatch,
+}

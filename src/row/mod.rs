@@ -1,0 +1,16 @@
+//! The noun that everything after the flow room speaks: rows, their dictionary of columns, their Arrow schema.
+//!
+//! A row says what one bidirectional flow did in one window of event time. [`columns`] is the only
+//! definition of names, types, units and meanings: the builder, the schema, `netweir features` and the
+//! tests are made from it.
+
+pub mod batch;
+pub mod columns;
+pub mod schema;
+
+pub use batch::{Place, RowBatch};
+pub use columns::{COLUMNS, Column, Kind};
+pub use schema::RowSettings;
+
+/// Version of the meaning of the columns: raised when a column's name, type or meaning changes.
+pub const FEATURE_VERSION: u32 = 1;

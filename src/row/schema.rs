@@ -1,0 +1,58 @@
+//! The Arrow schema of rows, and the settings that travel in its metadata.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use sha2::{Digest, Sha256};
+
+use super::columns::{COLUMNS, Column};
+use super::FEATURE_VERSION;
+
+/// What rows depend on beside the packets: carried in the schema's metadata and in models.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RowSettings {
+    /// Settings by name, in text form (`window`, `idle`, `rows`, ...).
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Metadata key of the feature version.
+pub const FEATURES: &str = "netweir.features";
+/// Metadata key of the settings (JSON).
+pub const SETTINGS: &str = "netweir.settings";
+/// Metadata key of the fingerprint over version and settings.
+pub const FINGERPRINT: &str = "netweir.fingerprint";
+/// Metadata key of the window, such as `10s`.
+pub const WINDOW: &str = "netweir.window";
+
+impl RowSettings {
+    /// The settings as one line of JSON, keys in order.
+    pub fn json(&self) -> String {
+        serde_json::to_string(&self.settings).expect("a map of strings is JSON")
+    }
+
+    /// Of version and settings: 16 hexadecimal digits. Rows of different fingerprints are made differently.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(format!("{FEATURE_VERSION}\n{}", self.json()));
+        digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The schema's metadata.
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        let mut metadata = BTreeMap::from([
+            (FEATURES.to_owned(), FEATURE_VERSION.to_string()),
+            (SETTINGS.to_owned(), self.json()),
+            (FINGERPRINT.to_owned(), self.fingerprint()),
+        ]);
+        if let Some(window) = self.settings.get("window") {
+            metadata.insert(WINDOW.to_owned(), window.clone());
+        }
+        metadata
+    }
+}
+
+/// The schema of flow rows; `wanted` says which columns are there.
+pub fn flow_schema(settings: &RowSettings, wanted: impl Fn(&Column) -> bool) -> SchemaRef {
+    let fields: Vec<Field> = COLUMNS.iter().filter(|c| wanted(c)).map(Column::field).collect();
+    Arc::new(Schema::new(fields).with_metadata(settings.metadata().into_iter().collect()))
+}
