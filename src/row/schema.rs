@@ -54,5 +54,5 @@ impl RowSettings {
 /// The schema of flow rows; `wanted` says which columns are there.
 pub fn flow_schema(settings: &RowSettings, wanted: impl Fn(&Column) -> bool) -> SchemaRef {
     let fields: Vec<Field> = COLUMNS.iter().filter(|c| wanted(c)).map(Column::field).collect();
-    Arc::new(Schema::new(fields).with_metadata(settings.metadata().into_iter().collect()))
+    Arc::new(Schema::new(fields).with_metadata(settings.metadata()))
 }
