@@ -1,5 +1,6 @@
 //! Rows on their way: an Arrow batch and its place in the order of rows.
 
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 
 /// Where a batch stands in the order of rows. Batches sorted by place hold rows sorted by
@@ -14,11 +15,23 @@ pub struct Place {
     pub number: u32,
 }
 
-/// Rows with their place.
+/// Rows with their place, and the worker they go to where they change workers.
 #[derive(Clone, Debug)]
 pub struct RowBatch {
     /// Place in the order.
     pub place: Place,
+    /// The worker that an exchange hands the batch to.
+    pub target: u32,
     /// The rows.
     pub rows: RecordBatch,
+}
+
+impl Default for RowBatch {
+    fn default() -> Self {
+        RowBatch {
+            place: Place::default(),
+            target: 0,
+            rows: RecordBatch::new_empty(Schema::empty().into()),
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod columns;
+pub mod operator;
 pub mod schema;
 
 pub use batch::{Place, RowBatch};
