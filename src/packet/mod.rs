@@ -1,6 +1,17 @@
 //! A frame decoded to a small fixed-size [`Packet`], or refused with a cause.
 
-pub mod decode;
+mod decode;
+#[cfg(test)]
+mod frames;
+mod key;
+mod link;
+mod network;
+mod transport;
+mod tunnel;
+
+pub use decode::decode;
+pub use key::{flow_id, owner};
+pub use link::{LINKS, known_link};
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};

@@ -1,0 +1,579 @@
+//! Link layers: where in a captured frame does its IP datagram begin.
+//!
+//! Link types are those of <https://www.tcpdump.org/linktypes.html>. What stands between the link header and IP is
+//! always unwrapped: VLAN tags, MPLS labels, PPPoE sessions, LLC/SNAP.
+
+use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
+
+use super::{NO_VLAN, Refused};
+
+const NULL: u16 = 0;
+pub(super) const ETHERNET: u16 = 1;
+const PPP: u16 = 9;
+const RAW_12: u16 = 12;
+const RAW_14: u16 = 14;
+const PPP_HDLC: u16 = 50;
+const RAW: u16 = 101;
+const IEEE_802_11: u16 = 105;
+const LOOP: u16 = 108;
+const LINUX_SLL: u16 = 113;
+const RADIOTAP: u16 = 127;
+const IPV4: u16 = 228;
+const IPV6: u16 = 229;
+const LINUX_SLL2: u16 = 276;
+
+/// The link types that are read, by LINKTYPE number, with the names of libpcap.
+pub const LINKS: [(u16, &str); 14] = [
+    (NULL, "NULL"),
+    (ETHERNET, "ETHERNET"),
+    (PPP, "PPP"),
+    (RAW_12, "RAW (12)"),
+    (RAW_14, "RAW (14)"),
+    (PPP_HDLC, "PPP_HDLC"),
+    (RAW, "RAW"),
+    (IEEE_802_11, "IEEE802_11"),
+    (LOOP, "LOOP"),
+    (LINUX_SLL, "LINUX_SLL"),
+    (RADIOTAP, "IEEE802_11_RADIOTAP"),
+    (IPV4, "IPV4"),
+    (IPV6, "IPV6"),
+    (LINUX_SLL2, "LINUX_SLL2"),
+];
+
+/// Whether frames of this link type are read.
+pub fn known_link(link: u16) -> bool {
+    LINKS.iter().any(|&(number, _)| number == link)
+}
+
+/// Tags or labels one behind another that are still believed.
+const MAX_STACK: usize = 16;
+
+const PPPOE_SESSION: u16 = 0x8864;
+const MPLS: u16 = 0x8847;
+const MPLS_UPSTREAM: u16 = 0x8848;
+/// GRE's name for PPP (RFC 2637), also met as an ethertype.
+pub(super) const ETHERTYPE_PPP: u16 = 0x880B;
+/// Transparent Ethernet bridging: a whole Ethernet frame follows.
+pub(super) const BRIDGED: u16 = 0x6558;
+
+/// An IP header found in a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Found {
+    /// Offset of the IP header.
+    pub(super) at: usize,
+    /// IP version that the layer before it says.
+    pub(super) version: u8,
+    /// Outermost VLAN id met on the way.
+    pub(super) vlan: u16,
+    /// Bytes on the wire behind the datagram that belong to the link (a frame check sequence).
+    pub(super) trailer: u32,
+}
+
+/// Finds the IP header of a frame.
+pub(super) fn find(link: u16, frame: &[u8]) -> Result<Found, Refused> {
+    let mut walk = Walk::new(frame);
+    match link {
+        ETHERNET => walk.ethernet(),
+        RAW_12 | RAW_14 | RAW => walk.nibble(),
+        IPV4 => Ok(walk.found(4)),
+        IPV6 => Ok(walk.found(6)),
+        NULL | LOOP => walk.family(),
+        LINUX_SLL => {
+            let head: [u8; 16] = walk.take()?;
+            walk.cooked(u16::from_be_bytes([head[2], head[3]]), u16::from_be_bytes([head[14], head[15]]))
+        }
+        LINUX_SLL2 => {
+            let head: [u8; 20] = walk.take()?;
+            walk.cooked(u16::from_be_bytes([head[8], head[9]]), u16::from_be_bytes([head[0], head[1]]))
+        }
+        PPP | PPP_HDLC => walk.ppp(NOT_ETHERTYPE),
+        IEEE_802_11 => walk.wireless(false),
+        RADIOTAP => walk.radiotap(),
+        _ => Err(Refused::UnknownLink),
+    }
+}
+
+/// [`Refused::NotIp`] of what has no ethertype.
+const NOT_ETHERTYPE: u16 = 0;
+
+/// A position in a frame and what was met on the way to it.
+pub(super) struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    vlan: u16,
+    trailer: u32,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Walk { bytes, at: 0, vlan: NO_VLAN, trailer: 0 }
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
+        let head = self.rest().first_chunk().ok_or(Refused::Truncated)?;
+        self.at += N;
+        Ok(*head)
+    }
+
+    pub(super) fn skip(&mut self, count: usize) -> Result<(), Refused> {
+        if self.rest().len() < count {
+            return Err(Refused::Truncated);
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    pub(super) fn found(self, version: u8) -> Found {
+        Found { at: self.at, version, vlan: self.vlan, trailer: self.trailer }
+    }
+
+    /// Raw IP: the header itself says its version.
+    fn nibble(self) -> Result<Found, Refused> {
+        match self.rest().first().ok_or(Refused::Truncated)? >> 4 {
+            version @ (4 | 6) => Ok(self.found(version)),
+            _ => Err(Refused::Malformed),
+        }
+    }
+
+    /// BSD loopback: an address family in the byte order of the capturing host (or in network order: LOOP).
+    /// Families are small numbers, so the order shows. IPv6 has another number on every system.
+    fn family(mut self) -> Result<Found, Refused> {
+        let value = u32::from_be_bytes(self.take()?);
+        match if value > 0xFFFF { value.swap_bytes() } else { value } {
+            2 => Ok(self.found(4)),
+            10 | 23 | 24 | 28 | 30 => Ok(self.found(6)),
+            _ => Err(Refused::NotIp(NOT_ETHERTYPE)),
+        }
+    }
+
+    pub(super) fn ethernet(mut self) -> Result<Found, Refused> {
+        let header = Ethernet2HeaderSlice::from_slice(self.rest()).map_err(|_| Refused::Truncated)?;
+        self.at += header.slice().len();
+        self.ethertype(header.ether_type().0)
+    }
+
+    /// What follows an ethertype, or the length of an IEEE 802.3 frame in its place.
+    pub(super) fn ethertype(mut self, mut kind: u16) -> Result<Found, Refused> {
+        for _ in 0..=MAX_STACK {
+            match kind {
+                0x0800 => return Ok(self.found(4)),
+                0x86DD => return Ok(self.found(6)),
+                0x8100 | 0x88A8 | 0x9100 => {
+                    let tag =
+                        SingleVlanHeaderSlice::from_slice(self.rest()).map_err(|_| Refused::Truncated)?;
+                    self.tagged(tag.vlan_identifier().value());
+                    self.at += tag.slice().len();
+                    kind = tag.ether_type().0;
+                }
+                MPLS | MPLS_UPSTREAM => return self.labels(kind),
+                PPPOE_SESSION => return self.pppoe(),
+                ETHERTYPE_PPP => return self.ppp(kind),
+                // Lengths of IEEE 802.3; between them and 0x600 nothing is defined.
+                0..=1500 => kind = self.snap()?,
+                1501..=0x5FF => return Err(Refused::NotIp(NOT_ETHERTYPE)),
+                _ => return Err(Refused::NotIp(kind)),
+            }
+        }
+        Err(Refused::Malformed)
+    }
+
+    /// Keeps the outermost id. Id 0 is none: such a tag carries a priority only (IEEE 802.1Q, 9.6).
+    fn tagged(&mut self, id: u16) {
+        if self.vlan == NO_VLAN && id != 0 {
+            self.vlan = id;
+        }
+    }
+
+    /// LLC with a SNAP header that holds an ethertype (RFC 1042, IEEE 802.1H); other LLC is not IP.
+    fn snap(&mut self) -> Result<u16, Refused> {
+        let llc = self.rest().first_chunk::<3>().ok_or(Refused::Truncated)?;
+        if *llc != [0xAA, 0xAA, 3] {
+            return Err(Refused::NotIp(NOT_ETHERTYPE));
+        }
+        let [_, _, _, oui @ .., high, low] = self.take::<8>()?;
+        let kind = u16::from_be_bytes([high, low]);
+        if !matches!(oui, [0, 0, 0] | [0, 0, 0xF8]) || kind < 0x600 {
+            return Err(Refused::NotIp(NOT_ETHERTYPE));
+        }
+        Ok(kind)
+    }
+
+    /// MPLS labels (RFC 3032). Nothing names what is below the last one: IP shows by its version nibble,
+    /// anything else (a pseudo-wire) is not IP.
+    fn labels(mut self, kind: u16) -> Result<Found, Refused> {
+        for _ in 0..MAX_STACK {
+            if self.take::<4>()?[2] & 1 != 0 {
+                return match self.rest().first().ok_or(Refused::Truncated)? >> 4 {
+                    version @ (4 | 6) => Ok(self.found(version)),
+                    _ => Err(Refused::NotIp(kind)),
+                };
+            }
+        }
+        Err(Refused::Malformed)
+    }
+
+    /// PPPoE session stage (RFC 2516).
+    fn pppoe(mut self) -> Result<Found, Refused> {
+        let [version, code, ..] = self.take::<6>()?;
+        match (version, code) {
+            (0x11, 0) => self.ppp(PPPOE_SESSION),
+            (0x11, _) => Err(Refused::NotIp(PPPOE_SESSION)),
+            _ => Err(Refused::Malformed),
+        }
+    }
+
+    /// PPP (RFC 1661), with or without address and control bytes (RFC 1662) and compressed protocol field; also
+    /// Cisco HDLC, whose first bytes no PPP frame has. `kind` names the frame when it is not IP.
+    pub(super) fn ppp(mut self, kind: u16) -> Result<Found, Refused> {
+        match self.rest() {
+            [0xFF, 3, ..] => self.at += 2,
+            [0x0F | 0x8F, 0, ..] => {
+                let [_, _, high, low] = self.take()?;
+                return match u16::from_be_bytes([high, low]) {
+                    // An ethertype it must be here: no length of a frame.
+                    0..=0x5FF => Err(Refused::NotIp(NOT_ETHERTYPE)),
+                    ethertype => self.ethertype(ethertype),
+                };
+            }
+            _ => {}
+        }
+        // The last byte of a protocol number is odd, all before it are even.
+        let [high] = self.take()?;
+        let protocol = if high & 1 != 0 {
+            u16::from(high)
+        } else {
+            let [low] = self.take()?;
+            u16::from_be_bytes([high, low])
+        };
+        match protocol {
+            0x0021 => Ok(self.found(4)),
+            0x0057 => Ok(self.found(6)),
+            0x0281 => self.labels(MPLS),
+            0x0283 => self.labels(MPLS_UPSTREAM),
+            _ => Err(Refused::NotIp(kind)),
+        }
+    }
+
+    /// Linux cooked capture: an ethertype, or a small number of the kernel's own.
+    fn cooked(mut self, hardware: u16, kind: u16) -> Result<Found, Refused> {
+        /// `ARPHRD_NETLINK`: the protocol is a netlink family.
+        const NETLINK: u16 = 824;
+        /// `ETH_P_802_2`: LLC follows.
+        const LLC: u16 = 4;
+        match kind {
+            _ if hardware == NETLINK => Err(Refused::NotIp(NOT_ETHERTYPE)),
+            LLC => {
+                let kind = self.snap()?;
+                self.ethertype(kind)
+            }
+            0..=0x5FF => Err(Refused::NotIp(NOT_ETHERTYPE)),
+            _ => self.ethertype(kind),
+        }
+    }
+
+    /// IEEE 802.11 data frame; `padded`: its header is filled up to a multiple of four bytes.
+    ///
+    /// An aggregate (A-MSDU) stands for its first subframe. Later fragments have no LLC, protected frames no
+    /// readable one: not IP, like management and control frames.
+    fn wireless(mut self, padded: bool) -> Result<Found, Refused> {
+        const NO_DATA: u8 = 0x40;
+        const QOS: u8 = 0x80;
+        const BOTH_DISTRIBUTION: u8 = 3;
+        const PROTECTED: u8 = 0x40;
+        const ORDER: u8 = 0x80;
+        let start = self.at;
+        let [control, flags] = self.take()?;
+        // Version 0, type 2 (data).
+        if control & 0x0F != 0x08 || control & NO_DATA != 0 || flags & PROTECTED != 0 {
+            return Err(Refused::NotIp(NOT_ETHERTYPE));
+        }
+        // Duration, three addresses, sequence control.
+        let head: [u8; 22] = self.take()?;
+        if head[20] & 0x0F != 0 {
+            return Err(Refused::NotIp(NOT_ETHERTYPE));
+        }
+        if flags & BOTH_DISTRIBUTION == BOTH_DISTRIBUTION {
+            self.skip(6)?;
+        }
+        let mut aggregate = false;
+        if control & QOS != 0 {
+            aggregate = self.take::<2>()?[0] & 0x80 != 0;
+            if flags & ORDER != 0 {
+                self.skip(4)?;
+            }
+        }
+        if padded {
+            self.skip((self.at - start).wrapping_neg() & 3)?;
+        }
+        if aggregate {
+            // Subframe: two addresses and a length.
+            self.skip(14)?;
+        }
+        let kind = self.snap()?;
+        self.ethertype(kind)
+    }
+
+    /// Radiotap (<https://www.radiotap.org>): of its fields only the flags matter here.
+    fn radiotap(mut self) -> Result<Found, Refused> {
+        const TIMER: u32 = 1;
+        const FLAGS: u32 = 2;
+        const MORE: u32 = 1 << 31;
+        const FCS_AT_END: u8 = 0x10;
+        const DATA_PADDED: u8 = 0x20;
+        let [version, _, low, high] = self.take()?;
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        if version != 0 || length < 8 {
+            return Err(Refused::Malformed);
+        }
+        let fields = self.bytes.get(..length).ok_or(Refused::Truncated)?;
+        let word = |at: usize| Some(u32::from_le_bytes(*fields.get(at..)?.first_chunk()?));
+        let present = word(4).ok_or(Refused::Malformed)?;
+        let (mut at, mut last) = (8, present);
+        while last & MORE != 0 {
+            last = word(at).ok_or(Refused::Malformed)?;
+            at += 4;
+        }
+        if present & TIMER != 0 {
+            at = at.next_multiple_of(8) + 8;
+        }
+        let flags = if present & FLAGS != 0 { *fields.get(at).ok_or(Refused::Malformed)? } else { 0 };
+        if flags & FCS_AT_END != 0 {
+            self.trailer = 4;
+        }
+        self.at = length;
+        self.wireless(flags & DATA_PADDED != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frames::*;
+    use super::*;
+
+    fn vlan(frame: &[u8]) -> u16 {
+        read(1, frame).unwrap().key.vlan
+    }
+
+    #[test]
+    fn every_listed_link_is_read_and_no_other() {
+        for link in 0..=u16::MAX {
+            let unknown = read(link, &[0; 64]) == Err(Refused::UnknownLink);
+            assert_eq!(known_link(link), !unknown, "{link}");
+        }
+    }
+
+    #[test]
+    fn raw_links_begin_with_ip() {
+        for link in [12, 14, 101, 228] {
+            assert!(is_query(read(link, &query())), "{link}");
+        }
+        let six = ip6(17, &udp(1, 2, &[]));
+        for link in [12, 14, 101, 229] {
+            assert_eq!(read(link, &six).unwrap().key.version, 6);
+        }
+        assert_eq!(read(228, &six), Err(Refused::Malformed));
+        assert_eq!(read(229, &query()), Err(Refused::Truncated));
+        assert_eq!(read(101, &[0x50; 40]), Err(Refused::Malformed));
+        assert_eq!(read(101, &[]), Err(Refused::Truncated));
+    }
+
+    #[test]
+    fn loopback_families_are_read_in_both_byte_orders() {
+        for link in [0, 108] {
+            assert!(is_query(read(link, &join(&[&[2, 0, 0, 0], &query()]))));
+            assert!(is_query(read(link, &join(&[&[0, 0, 0, 2], &query()]))));
+            for family in [10, 23, 24, 28, 30u8] {
+                let frame = join(&[&[family, 0, 0, 0], &ip6(17, &udp(1, 2, &[]))]);
+                assert_eq!(read(link, &frame).unwrap().key.version, 6);
+            }
+            assert_eq!(read(link, &join(&[&[7, 0, 0, 0], &query()])), Err(Refused::NotIp(0)));
+            assert_eq!(read(link, &[2, 0, 0]), Err(Refused::Truncated));
+        }
+    }
+
+    #[test]
+    fn outermost_vlan_id_of_any_stack_is_kept() {
+        for outer in [0x8100, 0x88A8, 0x9100] {
+            assert_eq!(vlan(&ethernet(outer, &join(&[&[0xE0, 5, 8, 0], &query()]))), 5);
+            let stack = [&[0xF0, 5, 0x88, 0xA8][..], &[0, 6, 0x91, 0], &[0, 7, 8, 0], &query()];
+            assert_eq!(vlan(&ethernet(outer, &join(&stack))), 5);
+        }
+        assert_eq!(vlan(&ethernet(0x0800, &query())), NO_VLAN);
+    }
+
+    #[test]
+    fn a_priority_tag_is_no_vlan() {
+        assert_eq!(vlan(&ethernet(0x8100, &join(&[&[0xE0, 0, 8, 0], &query()]))), NO_VLAN);
+        assert_eq!(vlan(&ethernet(0x8100, &join(&[&[0xE0, 0, 0x81, 0, 0, 6, 8, 0], &query()]))), 6);
+    }
+
+    #[test]
+    fn a_stack_beyond_the_bound_is_malformed() {
+        let tags = |n: usize| ethernet(0x8100, &join(&[&[0, 5, 0x81, 0].repeat(n), &[0, 5, 8, 0], &query()]));
+        assert!(is_query(read(1, &tags(MAX_STACK - 1))));
+        assert_eq!(read(1, &tags(MAX_STACK)), Err(Refused::Malformed));
+        let labels = |n: usize| ethernet(0x8847, &join(&[&[0, 0, 0, 9].repeat(n), &[0, 0, 1, 9], &query()]));
+        assert!(is_query(read(1, &labels(MAX_STACK - 1))));
+        assert_eq!(read(1, &labels(MAX_STACK)), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn frames_without_ip_name_their_innermost_ethertype() {
+        assert_eq!(read(1, &ethernet(0x0806, &[0; 46])), Err(Refused::NotIp(0x0806)));
+        assert_eq!(read(1, &ethernet(0x8100, &[0, 5, 0x88, 0xCC, 0])), Err(Refused::NotIp(0x88CC)));
+        assert_eq!(read(1, &ethernet(1501, &query())), Err(Refused::NotIp(0)));
+    }
+
+    #[test]
+    fn a_header_of_the_link_that_is_cut_is_truncated() {
+        let whole: [(u16, Vec<u8>); 6] = [
+            (1, ethernet(0x8100, &[0, 5, 8, 0])),
+            (1, ethernet(0x8847, &[0, 0, 1, 9])),
+            (1, ethernet(0x8864, &[0x11, 0, 0, 1, 0, 34, 0, 0x21])),
+            (1, ethernet(60, &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0])),
+            (113, join(&[&[0; 14], &[8, 0]])),
+            (276, join(&[&[8, 0], &[0; 18]])),
+        ];
+        for (link, head) in whole {
+            assert!(is_query(read(link, &join(&[&head, &query()]))), "{link}");
+            for cut in 0..=head.len() {
+                assert_eq!(read(link, &head[..cut]), Err(Refused::Truncated), "{link} {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn mpls_shows_ip_by_its_nibble_and_pseudo_wires_are_not_ip() {
+        let labels = [0, 1, 0x20, 64, 0, 1, 0x31, 64];
+        for kind in [0x8847, 0x8848] {
+            assert!(is_query(read(1, &ethernet(kind, &join(&[&labels, &query()])))));
+            let six = ethernet(kind, &join(&[&labels, &ip6(17, &udp(1, 2, &[]))]));
+            assert_eq!(read(1, &six).unwrap().key.version, 6);
+            let wire = ethernet(kind, &join(&[&labels, &[0; 4], &ethernet(0x0800, &query())]));
+            assert_eq!(read(1, &wire), Err(Refused::NotIp(kind)));
+        }
+    }
+
+    #[test]
+    fn pppoe_sessions_carry_ip_and_discovery_does_not() {
+        let session = |head: [u8; 8], ip: &[u8]| ethernet(0x8864, &join(&[&head, ip]));
+        assert!(is_query(read(1, &session([0x11, 0, 0, 1, 0, 34, 0, 0x21], &query()))));
+        let six = session([0x11, 0, 0, 1, 0, 50, 0, 0x57], &ip6(17, &udp(1, 2, &[])));
+        assert_eq!(read(1, &six).unwrap().key.version, 6);
+        let control = session([0x11, 0, 0, 1, 0, 34, 0xC0, 0x21], &query());
+        assert_eq!(read(1, &control), Err(Refused::NotIp(0x8864)));
+        assert_eq!(read(1, &session([0x22, 0, 0, 1, 0, 34, 0, 0x21], &query())), Err(Refused::Malformed));
+        assert_eq!(read(1, &ethernet(0x8863, &query())), Err(Refused::NotIp(0x8863)));
+    }
+
+    #[test]
+    fn ieee_802_3_frames_carry_ip_in_snap_only() {
+        let llc = |head: &[u8]| ethernet(40, &join(&[head, &query()]));
+        assert!(is_query(read(1, &llc(&[0xAA, 0xAA, 3, 0, 0, 0, 8, 0]))));
+        assert!(is_query(read(1, &llc(&[0xAA, 0xAA, 3, 0, 0, 0xF8, 8, 0]))));
+        assert_eq!(read(1, &llc(&[0xAA, 0xAA, 3, 0, 0, 0x0C, 8, 0])), Err(Refused::NotIp(0)));
+        assert_eq!(read(1, &llc(&[0x42, 0x42, 3])), Err(Refused::NotIp(0)));
+        assert_eq!(read(1, &llc(&[0xFF, 0xFF, 0])), Err(Refused::NotIp(0)));
+    }
+
+    #[test]
+    fn ppp_is_read_with_and_without_framing_and_compression() {
+        for link in [9, 50] {
+            for head in [&[0xFF, 3, 0, 0x21][..], &[0xFF, 3, 0x21], &[0, 0x21], &[0x21]] {
+                assert!(is_query(read(link, &join(&[head, &query()]))), "{link} {head:?}");
+            }
+            let six = join(&[&[0x57], &ip6(17, &udp(1, 2, &[]))[..]]);
+            assert_eq!(read(link, &six).unwrap().key.version, 6);
+            let mpls = join(&[&[0xFF, 3, 2, 0x81, 0, 1, 0x31, 64], &query()[..]]);
+            assert!(is_query(read(link, &mpls)));
+            assert_eq!(read(link, &[0xFF, 3, 0xC0, 0x21, 1]), Err(Refused::NotIp(0)));
+            assert_eq!(read(link, &[0xFF, 3]), Err(Refused::Truncated));
+        }
+    }
+
+    #[test]
+    fn cisco_hdlc_is_told_from_ppp() {
+        for address in [0x0F, 0x8F] {
+            assert!(is_query(read(50, &join(&[&[address, 0, 8, 0], &query()]))));
+            assert_eq!(read(50, &[address, 0, 0x80, 0x35, 0]), Err(Refused::NotIp(0x8035)));
+        }
+    }
+
+    #[test]
+    fn linux_cooked_frames_carry_ethertypes_tags_and_llc() {
+        let one = |kind: u16, payload: &[u8]| join(&[&[0; 14], &kind.to_be_bytes(), payload]);
+        let two = |kind: u16, payload: &[u8]| join(&[&kind.to_be_bytes(), &[0; 18], payload]);
+        let tagged = join(&[&[0, 9, 8, 0], &query()]);
+        let llc = join(&[&[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], &query()]);
+        for (link, frame) in [(113, &one as &dyn Fn(u16, &[u8]) -> Vec<u8>), (276, &two)] {
+            assert!(is_query(read(link, &frame(0x0800, &query()))));
+            assert_eq!(read(link, &frame(0x8100, &tagged)).unwrap().key.vlan, 9);
+            assert!(is_query(read(link, &frame(4, &llc))));
+            assert_eq!(read(link, &frame(1, &query())), Err(Refused::NotIp(0)));
+            assert_eq!(read(link, &frame(0x0806, &query())), Err(Refused::NotIp(0x0806)));
+        }
+        let mut netlink = one(0x0800, &query());
+        netlink[2..4].copy_from_slice(&824u16.to_be_bytes());
+        assert_eq!(read(113, &netlink), Err(Refused::NotIp(0)));
+    }
+
+    /// An 802.11 frame: frame control, sequence control, what follows the third address's 24 bytes.
+    fn wireless(control: [u8; 2], fragment: u8, more: &[u8], payload: &[u8]) -> Vec<u8> {
+        let snap = [0xAA, 0xAA, 3, 0, 0, 0, 8, 0];
+        join(&[&control, &[0; 20], &[fragment, 0], more, &snap, payload])
+    }
+
+    #[test]
+    fn wireless_data_frames_carry_ip_behind_headers_of_every_size() {
+        let ip = query();
+        for (control, more) in
+            [([0x08, 0x01], 0), ([0x08, 0x03], 6), ([0x88, 0x02], 2), ([0x88, 0x83], 12), ([0x88, 0x80], 6)]
+        {
+            assert!(is_query(read(105, &wireless(control, 0, &vec![0; more], &ip))), "{control:?}");
+        }
+        let aggregate = wireless([0x88, 0x01], 0, &join(&[&[0x80, 0], &[0; 14]]), &ip);
+        assert!(is_query(read(105, &aggregate)));
+    }
+
+    #[test]
+    fn wireless_frames_that_cannot_be_read_are_not_ip() {
+        let not_ip = Err(Refused::NotIp(0));
+        for control in [[0x80, 0], [0xB4, 0], [0x48, 1], [0xC8, 1], [0x08, 0x41], [0x09, 1]] {
+            assert_eq!(read(105, &wireless(control, 0, &[], &query())), not_ip, "{control:?}");
+        }
+        assert_eq!(read(105, &wireless([8, 1], 1, &[], &query())), not_ip);
+        assert_eq!(read(105, &join(&[&[8, 1], &[0; 22], &query()])), not_ip);
+        assert_eq!(read(105, &[8]), Err(Refused::Truncated));
+        assert_eq!(read(105, &wireless([8, 1], 0, &[], &[])[..20]), Err(Refused::Truncated));
+    }
+
+    #[test]
+    fn radiotap_flags_tell_padding_and_check_sequence() {
+        let data = wireless([0x08, 1], 0, &[], &query());
+        let qos = wireless([0x88, 1], 0, &[0; 4], &query());
+        assert!(is_query(read(127, &join(&[&[0, 0, 8, 0, 0, 0, 0, 0], &data]))));
+        // Flags only; timer, flags; an extended bitmap, timer, flags.
+        assert!(is_query(read(127, &join(&[&[0, 0, 9, 0, 2, 0, 0, 0, 0x20], &qos]))));
+        let timer = join(&[&[0, 0, 17, 0, 3, 0, 0, 0], &[9; 8], &[0x20]]);
+        assert!(is_query(read(127, &join(&[&timer, &qos]))));
+        let extended = join(&[&[0, 0, 25, 0, 3, 0, 0, 0x80, 0, 0, 0, 0], &[0; 4], &[9; 8], &[0x20]]);
+        assert!(is_query(read(127, &join(&[&extended, &qos]))));
+        // Total length 0: the frame says it, without the check sequence.
+        let mut zero = query();
+        zero[2..4].fill(0);
+        let frame = join(&[&[0, 0, 9, 0, 2, 0, 0, 0, 0x10], &wireless([8, 1], 0, &[], &zero)[..], &[0; 4]]);
+        assert_eq!(read(127, &frame).unwrap().length, 32);
+    }
+
+    #[test]
+    fn a_radiotap_header_that_lies_is_malformed() {
+        assert_eq!(read(127, &[1, 0, 8, 0, 0, 0, 0, 0]), Err(Refused::Malformed));
+        assert_eq!(read(127, &[0, 0, 7, 0, 0, 0, 0, 0]), Err(Refused::Malformed));
+        assert_eq!(read(127, &[0, 0, 8, 0, 0, 0, 0, 0x80]), Err(Refused::Malformed));
+        assert_eq!(read(127, &[0, 0, 9, 0, 0, 0, 0, 0]), Err(Refused::Truncated));
+    }
+}
