@@ -10,3 +10,4 @@ pub mod packet;
 pub mod row;
 pub mod sink;
 pub mod source;
+pub mod tally;

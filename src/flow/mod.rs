@@ -1,1 +1,178 @@
-//! flow
+//! Packets of one conversation, both ways, cut by windows: key, table, state, rows.
+//!
+//! A packet finds its flow in the [`table`], adds to what the flow did in the open window ([`state`],
+//! [`tcp`]), and when the window ends every flow that had a packet gives one row ([`rows`]). Nothing
+//! here knows a clock: event time is an argument, and what happens depends on the packets and the
+//! [`FlowSpec`] alone.
+
+pub mod calendar;
+pub mod initiator;
+pub mod names;
+pub mod operator;
+pub mod order;
+pub mod packet_rows;
+pub mod region;
+pub mod rows;
+pub mod state;
+pub mod table;
+pub mod tcp;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::row::RowSettings;
+
+/// What a row is cut by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cut {
+    /// One row for each window in which a flow has a packet.
+    #[default]
+    Window,
+    /// One row a flow (idle, close, or `active`), as flow exporters do it.
+    Flow,
+}
+
+/// What the pipeline file says about flows (`[flow]`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowSpec {
+    /// Tumbling window of event time, aligned to its multiples since the Unix epoch.
+    #[serde(with = "humantime_serde")]
+    pub window: Duration,
+    /// A flow ends after this long without a packet.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+    /// With `rows = "flow"`: a longer flow gives a row whenever this much time has passed.
+    #[serde(with = "humantime_serde")]
+    pub active: Duration,
+    /// One row a window (`"window"`) or one row a flow (`"flow"`).
+    pub rows: Cut,
+    /// Flows held at once, those that ended within the last ten minutes included (they are remembered
+    /// for who began). Above it the ended leave first, then half-open ones, then the longest silent.
+    pub max_flows: u32,
+    /// Whether to write `first_lengths`.
+    pub first_lengths: bool,
+    /// IANA name of the time zone of hour_of_day, minute_of_hour and day_of_week.
+    pub timezone: String,
+}
+
+impl Default for FlowSpec {
+    fn default() -> Self {
+        FlowSpec {
+            window: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            active: Duration::from_secs(30 * 60),
+            rows: Cut::Window,
+            max_flows: 2_000_000,
+            first_lengths: true,
+            timezone: "UTC".to_owned(),
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FlowError {
+    /// Outside of what is allowed.
+    #[error("[flow] {key} = {found}: must be {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// What the file says.
+        found: String,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+}
+
+impl FlowSpec {
+    /// Checks the settings, so that a table made from them is valid.
+    ///
+    /// # Errors
+    /// [`FlowError::Setting`] for the first one that cannot be.
+    pub fn check(&self) -> Result<(), FlowError> {
+        let wrong = |key, found: String, allowed| Err(FlowError::Setting { key, found, allowed });
+        let between = |duration: Duration| {
+            (Duration::from_millis(1)..=Duration::from_secs(7 * 86_400)).contains(&duration)
+        };
+        for (key, duration) in [("window", self.window), ("idle", self.idle), ("active", self.active)] {
+            if !between(duration) {
+                return wrong(key, format!("{duration:?}"), "between 1ms and 7d");
+            }
+        }
+        if !(1_024..=100_000_000).contains(&self.max_flows) {
+            return wrong("max_flows", self.max_flows.to_string(), "between 1024 and 100000000");
+        }
+        if calendar::Calendar::new(&self.timezone).is_none() {
+            return wrong("timezone", format!("{:?}", self.timezone), "an IANA name such as Europe/Berlin");
+        }
+        Ok(())
+    }
+
+    /// The window in nanoseconds.
+    pub fn window_ns(&self) -> u64 {
+        nanoseconds(self.window)
+    }
+
+    /// The settings that rows depend on, as they travel in the schema's metadata and in models.
+    pub fn row_settings(&self) -> BTreeMap<String, String> {
+        let text = |duration: Duration| humantime(duration);
+        let mut settings = BTreeMap::from([
+            ("window".to_owned(), text(self.window)),
+            ("idle".to_owned(), text(self.idle)),
+            ("timezone".to_owned(), self.timezone.clone()),
+        ]);
+        match self.rows {
+            Cut::Window => settings.insert("rows".to_owned(), "window".to_owned()),
+            Cut::Flow => {
+                settings.insert("active".to_owned(), text(self.active));
+                settings.insert("rows".to_owned(), "flow".to_owned())
+            }
+        };
+        settings
+    }
+}
+
+/// Row settings of these flows over packets decoded with or without `tunnels`.
+pub fn row_settings(spec: &FlowSpec, tunnels: bool) -> RowSettings {
+    let mut settings = spec.row_settings();
+    settings.insert("tunnels".to_owned(), tunnels.to_string());
+    RowSettings { settings }
+}
+
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A duration as the pipeline file writes it: `10s`, `1m 30s`.
+fn humantime(duration: Duration) -> String {
+    #[derive(Serialize)]
+    struct Text(#[serde(with = "humantime_serde")] Duration);
+    match serde_json::to_value(Text(duration)) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => format!("{duration:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_written() {
+        assert_eq!(humantime(Duration::from_secs(10)), "10s");
+        assert_eq!(humantime(Duration::from_millis(1500)), "1s 500ms");
+    }
+
+    #[test]
+    fn impossible_settings_are_named() {
+        let spec = FlowSpec { window: Duration::ZERO, ..FlowSpec::default() };
+        assert!(spec.check().unwrap_err().to_string().starts_with("[flow] window"));
+        let spec = FlowSpec { timezone: "Mars/Olympus".to_owned(), ..FlowSpec::default() };
+        assert!(spec.check().unwrap_err().to_string().contains("Mars/Olympus"));
+        assert_eq!(FlowSpec::default().check(), Ok(()));
+    }
+}

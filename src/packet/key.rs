@@ -53,12 +53,23 @@ impl FlowKey {
     }
 }
 
-/// The worker that owns a route: worker `i` of `peers` owns one contiguous range, and the ranges ascend with `i`.
+/// Shares of the key space. A share always goes to one worker as a whole, so what is bounded by share is
+/// bounded alike for any number of workers.
+pub const SHARDS: usize = 256;
+
+/// The share of a route: shares ascend with the route.
+#[inline]
+pub fn shard(route: u16) -> usize {
+    usize::from(route >> 8)
+}
+
+/// The worker that owns a route: worker `i` of `peers` owns a contiguous range of shards, and the ranges
+/// ascend with `i`.
 ///
-/// Rows sorted by flow id are therefore sorted by worker first. With more than 65,536 peers some own nothing.
+/// Rows sorted by flow id are therefore sorted by worker first. With more than [`SHARDS`] peers some own nothing.
 #[inline]
 pub fn owner(route: u16, peers: usize) -> usize {
-    ((u128::from(route) * peers as u128) >> 16) as usize
+    shard(route) * peers / SHARDS
 }
 
 /// Names a flow: the upper 16 bits are its route, the lower 48 a fixed hash of key, `start` (event time of its

@@ -1,16 +1,18 @@
 //! A frame decoded to a small fixed-size [`Packet`], or refused with a cause.
 
+pub mod batch;
 mod decode;
 #[cfg(test)]
 mod frames;
 mod key;
 mod link;
 mod network;
+pub mod operator;
 mod transport;
 mod tunnel;
 
 pub use decode::decode;
-pub use key::{flow_id, owner};
+pub use key::{SHARDS, flow_id, owner, shard};
 pub use link::{LINKS, known_link};
 
 use bytemuck::{Pod, Zeroable};

@@ -28,10 +28,6 @@ pub struct RowBatch {
 
 impl Default for RowBatch {
     fn default() -> Self {
-        RowBatch {
-            place: Place::default(),
-            target: 0,
-            rows: RecordBatch::new_empty(Schema::empty().into()),
-        }
+        RowBatch { place: Place::default(), target: 0, rows: RecordBatch::new_empty(Schema::empty().into()) }
     }
 }

@@ -84,7 +84,12 @@ use Kind::{F32, F64, I16List, Name8, Name16, Name32, Time, U8, U16, U32, U64};
 /// Every column of a flow row, in the order of the file.
 pub const COLUMNS: &[Column] = &[
     must("window_start", Time, "", "start of the row's window"),
-    must("flow_id", U64, "", "hash of key and flow start: the same in every run; with window_start it names the row"),
+    must(
+        "flow_id",
+        U64,
+        "",
+        "hash of key and flow start: the same in every run; with window_start it names the row",
+    ),
     must("flow_start", Time, "", "first packet of the flow"),
     must("row_start", Time, "", "first packet in this row"),
     must("row_end", Time, "", "last packet in this row"),
@@ -168,11 +173,36 @@ pub const COLUMNS: &[Column] = &[
     may("bwd_urg", U32, "1", "TCP packets with URG"),
     may("bwd_ece", U32, "1", "TCP packets with ECE"),
     may("bwd_cwr", U32, "1", "TCP packets with CWR"),
-    may("fwd_window_first", U16, "", "advertised window of the initiator's first packet in the flow, unscaled"),
-    may("bwd_window_first", U16, "", "advertised window of the responder's first packet in the flow, unscaled"),
-    may("fwd_retransmits", U32, "1", "segments with payload that start below the highest sequence number seen"),
-    may("bwd_retransmits", U32, "1", "segments with payload that start below the highest sequence number seen"),
-    may("handshake_rtt_s", F32, "s", "SYN to the initiator's ACK of the SYN-ACK; in the row that completes it"),
+    may(
+        "fwd_window_first",
+        U16,
+        "",
+        "advertised window of the initiator's first packet in the flow, unscaled",
+    ),
+    may(
+        "bwd_window_first",
+        U16,
+        "",
+        "advertised window of the responder's first packet in the flow, unscaled",
+    ),
+    may(
+        "fwd_retransmits",
+        U32,
+        "1",
+        "segments with payload that start below the highest sequence number seen",
+    ),
+    may(
+        "bwd_retransmits",
+        U32,
+        "1",
+        "segments with payload that start below the highest sequence number seen",
+    ),
+    may(
+        "handshake_rtt_s",
+        F32,
+        "s",
+        "SYN to the initiator's ACK of the SYN-ACK; in the row that completes it",
+    ),
     may("fwd_ttl_min", U8, "", "smallest TTL or hop limit of the initiator's packets"),
     may("bwd_ttl_min", U8, "", "smallest TTL or hop limit of the responder's packets"),
     must("fragments", U32, "1", "fragments that are not the first"),
@@ -182,6 +212,23 @@ pub const COLUMNS: &[Column] = &[
         "B",
         "first row of a flow: payload lengths of its first 8 packets, backward ones negative",
     ),
+];
+
+/// Every column of a packet row, in the order of the file.
+pub const PACKET_COLUMNS: &[Column] = &[
+    must("timestamp", Time, "", "event time"),
+    must("src_ip", Name32, "", "sender's address, canonical text"),
+    must("dst_ip", Name32, "", "receiver's address, canonical text"),
+    must("src_port", U16, "", "sender's port, 0 where the protocol has none"),
+    must("dst_port", U16, "", "receiver's port, 0 where the protocol has none"),
+    must("protocol", U8, "", "IP protocol number"),
+    must("protocol_name", Name8, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
+    must("length", U32, "B", "IP datagram, header included"),
+    must("payload_bytes", U32, "B", "above the transport header"),
+    may("tcp_flags", U8, "", "FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128"),
+    must("ttl", U8, "", "TTL or hop limit"),
+    may("vlan", U16, "", "outer VLAN id"),
+    must("flow_id", U64, "", "the flow that the packet belongs to, as in flow rows"),
 ];
 
 /// The column of that name.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use sha2::{Digest, Sha256};
 
-use super::columns::{COLUMNS, Column};
 use super::FEATURE_VERSION;
+use super::columns::{COLUMNS, Column, PACKET_COLUMNS};
 
 /// What rows depend on beside the packets: carried in the schema's metadata and in models.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,5 +54,11 @@ impl RowSettings {
 /// The schema of flow rows; `wanted` says which columns are there.
 pub fn flow_schema(settings: &RowSettings, wanted: impl Fn(&Column) -> bool) -> SchemaRef {
     let fields: Vec<Field> = COLUMNS.iter().filter(|c| wanted(c)).map(Column::field).collect();
+    Arc::new(Schema::new(fields).with_metadata(settings.metadata()))
+}
+
+/// The schema of packet rows.
+pub fn packet_schema(settings: &RowSettings) -> SchemaRef {
+    let fields: Vec<Field> = PACKET_COLUMNS.iter().map(Column::field).collect();
     Arc::new(Schema::new(fields).with_metadata(settings.metadata()))
 }

@@ -59,6 +59,8 @@ pub struct Block {
     pub input: u32,
     /// Number of the block within its input.
     pub number: u64,
+    /// Number of its first record within its input, from 0.
+    pub first_record: u64,
     /// The frames' bytes (with whatever lies between them in the file).
     pub bytes: Vec<u8>,
     /// The frames.

@@ -1,0 +1,83 @@
+//! Who began: the rules by which one end of a flow's first packet is called the initiator.
+
+use super::tcp::{ACK, SYN};
+use crate::packet::{BACKWARD, Packet};
+
+const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMP6: u8 = 58;
+
+/// Whether the flow that begins with `first` was begun by the key's end `b`.
+///
+/// The sender of the first packet began, with these exceptions, in order: a SYN-ACK or an ICMP reply
+/// comes from the responder; without a SYN, the initiator of the key's `previous` flow (given if it
+/// ended recently enough) began this one too; else of two ports on either side of 1024, else of 32768,
+/// the higher is the initiator's.
+pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
+    let sender_is_b = first.bits & BACKWARD != 0;
+    let key = &first.key;
+    if key.protocol == TCP && first.flags & SYN != 0 {
+        return sender_is_b ^ (first.flags & ACK != 0);
+    }
+    if is_reply(key.protocol, first.icmp_type) {
+        return !sender_is_b;
+    }
+    if let Some(previous) = previous {
+        return previous;
+    }
+    for border in [1024, 32768] {
+        if (key.port_a < border) != (key.port_b < border) {
+            return key.port_b > key.port_a;
+        }
+    }
+    sender_is_b
+}
+
+/// Echo, timestamp, information and address mask replies (RFC 792, 950); echo replies of ICMPv6 (RFC 4443).
+fn is_reply(protocol: u8, icmp_type: u8) -> bool {
+    match protocol {
+        ICMP => matches!(icmp_type, 0 | 14 | 16 | 18),
+        ICMP6 => icmp_type == 129,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable;
+
+    use super::*;
+
+    fn packet(protocol: u8, ports: (u16, u16), bits: u8, flags: u8, icmp_type: u8) -> Packet {
+        let mut packet = Packet { bits, flags, icmp_type, ..Zeroable::zeroed() };
+        packet.key.protocol = protocol;
+        (packet.key.port_a, packet.key.port_b) = ports;
+        packet
+    }
+
+    #[test]
+    fn a_syn_comes_from_the_initiator_whatever_the_ports() {
+        assert!(!initiator_is_b(&packet(TCP, (80, 50_000), 0, SYN, 0), Some(true)));
+        assert!(initiator_is_b(&packet(TCP, (80, 50_000), 0, SYN | ACK, 0), Some(false)));
+    }
+
+    #[test]
+    fn an_icmp_reply_comes_from_the_responder() {
+        assert!(initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 0), None));
+        assert!(!initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 8), None));
+        assert!(!initiator_is_b(&packet(ICMP6, (0, 0), BACKWARD, 0, 129), None));
+    }
+
+    #[test]
+    fn without_a_syn_the_previous_initiator_stays() {
+        assert!(initiator_is_b(&packet(TCP, (50_000, 80), 0, ACK, 0), Some(true)));
+        assert!(!initiator_is_b(&packet(17, (53, 5353), BACKWARD, 0, 0), Some(false)));
+    }
+
+    #[test]
+    fn ports_decide_where_nothing_is_remembered() {
+        assert!(initiator_is_b(&packet(TCP, (443, 1024), 0, ACK, 0), None));
+        assert!(!initiator_is_b(&packet(17, (40_000, 8080), BACKWARD, 0, 0), None));
+        assert!(initiator_is_b(&packet(17, (5000, 6000), BACKWARD, 0, 0), None), "the sender, on one side");
+    }
+}

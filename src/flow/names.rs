@@ -1,0 +1,169 @@
+//! Names of protocols and services, as rows carry them.
+
+use std::borrow::Cow;
+
+/// Names of IP protocols (IANA's, lower case); others go by their number.
+const PROTOCOLS: &[(u8, &str)] = &[
+    (0, "hopopt"),
+    (1, "icmp"),
+    (2, "igmp"),
+    (4, "ipip"),
+    (6, "tcp"),
+    (8, "egp"),
+    (17, "udp"),
+    (27, "rdp"),
+    (33, "dccp"),
+    (41, "ipv6"),
+    (46, "rsvp"),
+    (47, "gre"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "icmp6"),
+    (59, "none"),
+    (88, "eigrp"),
+    (89, "ospf"),
+    (94, "ipip"),
+    (97, "etherip"),
+    (103, "pim"),
+    (108, "ipcomp"),
+    (112, "vrrp"),
+    (115, "l2tp"),
+    (132, "sctp"),
+    (135, "mobility"),
+    (136, "udplite"),
+    (137, "mpls"),
+];
+
+/// Services by the responder's port, whatever the transport.
+const SERVICES: &[(u16, &str)] = &[
+    (20, "ftp-data"),
+    (21, "ftp"),
+    (22, "ssh"),
+    (23, "telnet"),
+    (25, "smtp"),
+    (49, "tacacs"),
+    (53, "dns"),
+    (67, "dhcp"),
+    (68, "dhcp"),
+    (69, "tftp"),
+    (80, "http"),
+    (88, "kerberos"),
+    (102, "iso-tsap"),
+    (110, "pop3"),
+    (111, "sunrpc"),
+    (119, "nntp"),
+    (123, "ntp"),
+    (135, "msrpc"),
+    (137, "netbios-ns"),
+    (138, "netbios-dgm"),
+    (139, "netbios-ssn"),
+    (143, "imap"),
+    (161, "snmp"),
+    (162, "snmptrap"),
+    (179, "bgp"),
+    (389, "ldap"),
+    (443, "https"),
+    (445, "smb"),
+    (464, "kpasswd"),
+    (465, "smtps"),
+    (500, "ike"),
+    (502, "modbus"),
+    (514, "syslog"),
+    (515, "printer"),
+    (520, "rip"),
+    (546, "dhcp6"),
+    (547, "dhcp6"),
+    (554, "rtsp"),
+    (587, "submission"),
+    (623, "ipmi"),
+    (631, "ipp"),
+    (636, "ldaps"),
+    (853, "dns-tls"),
+    (873, "rsync"),
+    (993, "imaps"),
+    (995, "pop3s"),
+    (1080, "socks"),
+    (1194, "openvpn"),
+    (1433, "mssql"),
+    (1521, "oracle"),
+    (1701, "l2tp"),
+    (1723, "pptp"),
+    (1812, "radius"),
+    (1813, "radius-acct"),
+    (1883, "mqtt"),
+    (1900, "ssdp"),
+    (2049, "nfs"),
+    (2404, "iec-104"),
+    (3128, "proxy"),
+    (3306, "mysql"),
+    (3389, "rdp"),
+    (3478, "stun"),
+    (3702, "ws-discovery"),
+    (4500, "ipsec-nat"),
+    (4789, "vxlan"),
+    (5060, "sip"),
+    (5061, "sips"),
+    (5222, "xmpp"),
+    (5353, "mdns"),
+    (5355, "llmnr"),
+    (5432, "postgres"),
+    (5671, "amqps"),
+    (5672, "amqp"),
+    (5683, "coap"),
+    (5684, "coaps"),
+    (5900, "vnc"),
+    (5985, "winrm"),
+    (6379, "redis"),
+    (6667, "irc"),
+    (8080, "http-alt"),
+    (8443, "https-alt"),
+    (8883, "mqtts"),
+    (9100, "jetdirect"),
+    (9200, "elasticsearch"),
+    (11211, "memcached"),
+    (20000, "dnp3"),
+    (27017, "mongodb"),
+];
+
+/// The protocol's name, or its number as text.
+pub fn protocol(number: u8) -> Cow<'static, str> {
+    match PROTOCOLS.binary_search_by_key(&number, |entry| entry.0) {
+        Ok(at) => PROTOCOLS[at].1.into(),
+        Err(_) => number.to_string().into(),
+    }
+}
+
+/// The name of the responder's port; `high` above 32767, else the number.
+pub fn service(port: u16) -> Cow<'static, str> {
+    match SERVICES.binary_search_by_key(&port, |entry| entry.0) {
+        Ok(at) => SERVICES[at].1.into(),
+        Err(_) if port > 32767 => "high".into(),
+        Err(_) => port.to_string().into(),
+    }
+}
+
+/// The service of an ICMP or ICMPv6 flow: the type of its first packet.
+pub fn icmp_service(icmp_type: u8) -> String {
+    format!("icmp-{icmp_type}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_in_order_for_the_search() {
+        assert!(PROTOCOLS.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert!(SERVICES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    #[test]
+    fn what_has_no_name_goes_by_its_number() {
+        assert_eq!((protocol(6), protocol(253)), ("tcp".into(), "253".into()));
+        assert_eq!(
+            (service(22), service(8081), service(32768)),
+            ("ssh".into(), "8081".into(), "high".into())
+        );
+        assert_eq!(service(0), "0");
+    }
+}

@@ -1,0 +1,239 @@
+//! Packets to rows in the graph: keeps packets until their time is complete, applies them in order,
+//! gives the rows of every window at its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use timely::container::NoopBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::operators::Operator;
+
+use super::FlowSpec;
+use super::calendar::Calendar;
+use super::order::Order;
+use super::packet_rows::{Seen, cut, packet_rows};
+use super::rows::RowBuilder;
+use super::table::{GROUP, Pending, Table};
+use crate::packet::batch::Batch;
+use crate::packet::operator::to_owner;
+use crate::row::{Place, RowBatch};
+use crate::tally::Tally;
+
+/// Row batches that are sent before the rooms behind have their turn: a window may hold millions of
+/// rows, and whatever an operator sends is queued until the next one runs.
+const BURST: usize = 4;
+
+/// What the flow room gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Product {
+    /// Flow rows.
+    Rows,
+    /// Packet rows.
+    Packets,
+}
+
+/// How rows are made.
+pub struct Assembly {
+    /// Windows, time-outs, room.
+    pub spec: FlowSpec,
+    /// Columns of the rows.
+    pub schema: SchemaRef,
+    /// Flow rows or packet rows.
+    pub product: Product,
+    /// Nanoseconds of event time per timely timestamp.
+    pub slice: u64,
+    /// Packets sent and not yet applied.
+    pub in_flight: Arc<AtomicI64>,
+    /// Counters.
+    pub tally: Arc<Tally>,
+}
+
+/// One worker's flow room.
+struct Room {
+    how: Arc<Assembly>,
+    shard: u32,
+    order: Order,
+    table: Table,
+    builder: RowBuilder,
+    /// The newest event time of the input, once it has ended.
+    newest: Option<u64>,
+    /// Rows of the closed window that wait to be sent, from the position.
+    pending: Option<(Vec<Pending>, usize)>,
+    /// Packets of the window, where packet rows are wanted.
+    seen: Vec<Seen>,
+    /// Batches of the closed window sent so far.
+    number: u32,
+}
+
+/// What a turn of the room brought.
+enum Turn {
+    /// Rows of the closed window, and the time that they are stamped with.
+    Rows(Place, RecordBatch),
+    /// Work was done, more may be left.
+    More,
+    /// Nothing to do until the frontier moves.
+    Done,
+}
+
+impl Room {
+    /// Does one piece of work. All packets before `limit` have arrived.
+    fn turn(&mut self, limit: u64) -> Turn {
+        if self.pending.is_some() {
+            return self.give();
+        }
+        if let Some(next) = self.order.next_time() {
+            if self.table.opens(next) {
+                let ready = self.order.ready();
+                let taken = match self.how.product {
+                    Product::Rows => self.table.packets(ready, |_, _| {}),
+                    Product::Packets => {
+                        let seen = &mut self.seen;
+                        self.table.packets(ready, |packet, head| seen.push(Seen::new(packet, head)))
+                    }
+                };
+                self.order.applied(taken);
+                self.how.in_flight.fetch_sub(taken as i64, Relaxed);
+            } else {
+                self.close(limit);
+            }
+            return Turn::More;
+        }
+        match self.table.window_end() {
+            Some(end) if end <= limit => {
+                self.close(limit);
+                Turn::More
+            }
+            _ => Turn::Done,
+        }
+    }
+
+    fn close(&mut self, limit: u64) {
+        let newest = self.newest.filter(|_| limit == u64::MAX);
+        self.pending = Some((self.table.close(newest), 0));
+        self.number = 0;
+        self.seen.sort_by_key(Seen::key);
+    }
+
+    /// The next batch of the closed window, or its end.
+    fn give(&mut self) -> Turn {
+        let window = self.table.window_start();
+        let rows = match self.how.product {
+            Product::Rows => self.flow_rows(window),
+            Product::Packets => self.packet_rows(),
+        };
+        let Some(rows) = rows else {
+            self.pending = None;
+            self.table.advance();
+            return Turn::More;
+        };
+        let place = Place { window, shard: self.shard, number: self.number };
+        self.number += 1;
+        self.how.tally.rows.fetch_add(rows.num_rows() as u64, Relaxed);
+        Turn::Rows(place, rows)
+    }
+
+    fn flow_rows(&mut self, window: u64) -> Option<RecordBatch> {
+        let (pending, from) = self.pending.as_mut().expect("a window is closed");
+        if *from == pending.len() {
+            return None;
+        }
+        let (mut packets, mut bytes) = (0, 0);
+        'batch: for rows in pending[*from..].chunks(GROUP) {
+            self.table.fetch_rows(rows);
+            for row in rows {
+                let row = self.table.row(*row, self.newest);
+                packets += row.span.packets();
+                bytes += row.span.bytes();
+                self.builder.push(window, &row);
+                *from += 1;
+                if self.builder.is_full() {
+                    break 'batch;
+                }
+            }
+        }
+        self.how.tally.row_packets.fetch_add(packets, Relaxed);
+        self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
+        Some(self.builder.take())
+    }
+
+    fn packet_rows(&mut self) -> Option<RecordBatch> {
+        let from = &mut self.pending.as_mut().expect("a window is closed").1;
+        let rows = &self.seen[*from..];
+        let rows = &rows[..cut(rows)];
+        if rows.is_empty() {
+            self.seen.clear();
+            return None;
+        }
+        *from += rows.len();
+        let bytes = rows.iter().map(|seen| u64::from(seen.packet.length)).sum();
+        self.how.tally.row_packets.fetch_add(rows.len() as u64, Relaxed);
+        self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
+        Some(packet_rows(&self.how.schema, rows))
+    }
+}
+
+/// Assembles flows. Rows of window W leave with the slice that holds W's last nanosecond.
+pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stream<'s, u64, RowBatch> {
+    let scope = packets.scope();
+    let shard = scope.index() as u32;
+    packets.unary_frontier::<NoopBuilder<RowBatch>, _, _, _>(to_owner(), "flows", move |capability, info| {
+        let activator = scope.activator_for(info.address);
+        // Windows end without a packet to tell: the room keeps one capability, moved along with its
+        // input, as long as there is input.
+        let mut capability = Some(capability);
+        let calendar = Calendar::new(&how.spec.timezone).expect("the settings were checked");
+        let mut room = Room {
+            shard,
+            order: Order::default(),
+            table: Table::new(&how.spec),
+            builder: RowBuilder::new(how.schema.clone(), calendar, how.spec.first_lengths),
+            newest: None,
+            pending: None,
+            seen: Vec::new(),
+            number: 0,
+            how: how.clone(),
+        };
+        let mut complete = None;
+        move |(input, frontier), output| {
+            input.for_each(|_, batch| {
+                let batch = std::mem::take(batch);
+                room.newest = room.newest.max(batch.newest);
+                room.order.arrive(batch);
+            });
+            let Some(cap) = capability.as_mut() else { return };
+            let next = frontier.frontier().first().copied();
+            let limit = next.map_or(u64::MAX, |slice| slice * how.slice);
+            if complete != Some(limit) {
+                room.order.complete(limit);
+                complete = Some(limit);
+            }
+            let mut sent = 0;
+            loop {
+                match room.turn(limit) {
+                    Turn::Rows(place, rows) => {
+                        let end = place.window.saturating_add(how.spec.window_ns());
+                        let time = cap.delayed(&((end - 1) / how.slice).max(*cap.time()));
+                        let mut batch = RowBatch { place, target: 0, rows };
+                        output.session_with_builder(&time).give_container(&mut batch);
+                        sent += 1;
+                        if sent == BURST {
+                            return activator.activate();
+                        }
+                    }
+                    Turn::More => {}
+                    Turn::Done => break,
+                }
+            }
+            match next {
+                Some(slice) => cap.downgrade(&slice),
+                None => {
+                    how.tally.flows.fetch_add(room.table.counts.flows, Relaxed);
+                    how.tally.shed.fetch_add(room.table.counts.shed, Relaxed);
+                    capability = None;
+                }
+            }
+        }
+    })
+}

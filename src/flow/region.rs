@@ -1,0 +1,47 @@
+//! Zeroed memory for the flow table that asks for huge pages.
+
+use std::marker::PhantomData;
+
+use bytemuck::Pod;
+use memmap2::{Advice, MmapMut, MmapOptions};
+
+/// A fixed number of `T`, zeroed, committed by the system page by page as they are touched.
+///
+/// A large table misses the TLB on every packet with pages of 4 KiB; allocators do not ask for huge
+/// ones by themselves. The memory is mapped at its full size at once, so nothing is ever copied to grow.
+pub struct Region<T> {
+    map: MmapMut,
+    kind: PhantomData<T>,
+}
+
+impl<T: Pod> Region<T> {
+    /// Room for `count` values.
+    ///
+    /// # Panics
+    /// If the system has no address space for it: nothing can go on without a flow table.
+    pub fn new(count: usize) -> Self {
+        let bytes = (count * size_of::<T>()).max(1);
+        let map = MmapOptions::new()
+            .len(bytes)
+            .no_reserve_swap()
+            .map_anon()
+            .expect("address space for the flow table (lower [flow] max_flows)");
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(Advice::HugePage); // a hint: without it the table is merely slower
+        Region { map, kind: PhantomData }
+    }
+
+    /// The values.
+    #[inline(always)]
+    pub fn get(&self) -> &[T] {
+        let whole = self.map.len() / size_of::<T>() * size_of::<T>();
+        bytemuck::cast_slice(&self.map[..whole])
+    }
+
+    /// The values, to change.
+    #[inline(always)]
+    pub fn get_mut(&mut self) -> &mut [T] {
+        let whole = self.map.len() / size_of::<T>() * size_of::<T>();
+        bytemuck::cast_slice_mut(&mut self.map[..whole])
+    }
+}

@@ -1,0 +1,159 @@
+//! Counters at each doorway, and the first fault: what a process's workers share while the graph runs.
+//!
+//! What enters a room leaves it, is refused with a cause, or is still inside. At the end nothing is
+//! inside, and [`Tally::check`] holds every run to that.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crate::packet::Refused;
+
+/// Counters of a run, added to by all workers of the process.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Frames read.
+    pub frames: AtomicU64,
+    /// Frames that became packets.
+    pub packets: AtomicU64,
+    /// Bytes of IP datagrams in those packets.
+    pub bytes: AtomicU64,
+    /// Frames without IP, by ethertype.
+    pub not_ip: Mutex<BTreeMap<u16, u64>>,
+    /// Frames cut off inside a needed header.
+    pub truncated: AtomicU64,
+    /// Frames that contradict themselves.
+    pub malformed: AtomicU64,
+    /// Frames of an unknown link type.
+    pub unknown_link: AtomicU64,
+    /// Flows begun.
+    pub flows: AtomicU64,
+    /// Flows ended for lack of room.
+    pub shed: AtomicU64,
+    /// Rows made or read.
+    pub rows: AtomicU64,
+    /// Packets in all rows.
+    pub row_packets: AtomicU64,
+    /// Bytes in all rows.
+    pub row_bytes: AtomicU64,
+}
+
+/// Counters of one worker, handed over block by block.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Frames that became packets.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Frames that did not.
+    pub refused: u64,
+    not_ip: BTreeMap<u16, u64>,
+    truncated: u64,
+    malformed: u64,
+    unknown_link: u64,
+}
+
+impl Batch {
+    /// Counts a frame that is no packet.
+    #[cold]
+    pub fn refuse(&mut self, cause: Refused) {
+        self.refused += 1;
+        match cause {
+            Refused::NotIp(ethertype) => *self.not_ip.entry(ethertype).or_default() += 1,
+            Refused::Truncated => self.truncated += 1,
+            Refused::Malformed => self.malformed += 1,
+            Refused::UnknownLink => self.unknown_link += 1,
+        }
+    }
+}
+
+impl Tally {
+    /// Adds a block's counters.
+    pub fn add(&self, batch: Batch) {
+        self.frames.fetch_add(batch.packets + batch.refused, Relaxed);
+        self.packets.fetch_add(batch.packets, Relaxed);
+        self.bytes.fetch_add(batch.bytes, Relaxed);
+        self.truncated.fetch_add(batch.truncated, Relaxed);
+        self.malformed.fetch_add(batch.malformed, Relaxed);
+        self.unknown_link.fetch_add(batch.unknown_link, Relaxed);
+        if !batch.not_ip.is_empty() {
+            let mut not_ip = self.not_ip.lock().expect("no worker panics while it counts");
+            for (ethertype, count) in batch.not_ip {
+                *not_ip.entry(ethertype).or_default() += count;
+            }
+        }
+    }
+
+    /// Frames without IP, whatever they carry.
+    pub fn not_ip(&self) -> u64 {
+        self.not_ip.lock().expect("no worker panics while it counts").values().sum()
+    }
+
+    /// Holds the run to conservation: frames read = packets + refusals, and rows carry all packets and
+    /// all bytes. `frames` is what the source handed out; `rows` is false where no rows were made.
+    ///
+    /// # Errors
+    /// One line with the numbers that differ: a defect of this program, worth reporting.
+    pub fn check(&self, frames: u64, rows: bool) -> Result<(), String> {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let refused = self.not_ip() + get(&self.truncated) + get(&self.malformed) + get(&self.unknown_link);
+        let pairs = [
+            ("frames read and frames decoded or refused", frames, get(&self.packets) + refused),
+            ("packets read and packets in rows", get(&self.packets), get(&self.row_packets)),
+            ("bytes read and bytes in rows", get(&self.bytes), get(&self.row_bytes)),
+        ];
+        for (what, left, right) in pairs.into_iter().take(if rows { 3 } else { 1 }) {
+            if left != right {
+                return Err(format!(
+                    "counters do not balance: {what}: {left} and {right}; please report this"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first error of a run: whoever meets it notes it, everybody else winds up.
+#[derive(Debug, Default)]
+pub struct Fault {
+    met: AtomicBool,
+    error: Mutex<Option<Box<dyn std::error::Error + Send + Sync>>>,
+}
+
+impl Fault {
+    /// Notes an error, unless there is one already.
+    pub fn note(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
+        self.error.lock().expect("no worker panics while it notes an error").get_or_insert(error.into());
+        self.met.store(true, Relaxed);
+    }
+
+    /// Whether an error was met.
+    pub fn met(&self) -> bool {
+        self.met.load(Relaxed)
+    }
+
+    /// Takes the error.
+    pub fn take(&self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+        self.error.lock().expect("no worker panics while it notes an error").take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_packets_and_refusals() {
+        let tally = Tally::default();
+        let mut batch = Batch { packets: 3, bytes: 300, ..Batch::default() };
+        batch.refuse(Refused::NotIp(0x806));
+        batch.refuse(Refused::Truncated);
+        tally.add(batch);
+        assert_eq!(tally.check(5, false), Ok(()));
+        assert!(tally.check(6, false).unwrap_err().contains("6 and 5"));
+        assert!(tally.check(5, true).unwrap_err().contains("3 and 0"));
+        tally.row_packets.store(3, Relaxed);
+        tally.row_bytes.store(300, Relaxed);
+        assert_eq!(tally.check(5, true), Ok(()));
+    }
+}
