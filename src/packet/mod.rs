@@ -1,4 +1,8 @@
 //! A frame decoded to a small fixed-size [`Packet`], or refused with a cause.
+//!
+//! [`decode`] is a pure function of one frame: no reassembly and no state, so that it says the same on any number of
+//! workers. `decode.rs` is the entry and the short path, `link.rs` finds the IP header, `network.rs` and
+//! `transport.rs` read what follows, `tunnel.rs` looks inside, `key.rs` has the fixed hashes of a key.
 
 pub mod batch;
 mod decode;
@@ -23,10 +27,13 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct PacketSpec {
     /// Unwrap IP-in-IP, 6in4, GRE, VXLAN and GENEVE, at most four deep: the innermost flow is the flow.
+    ///
+    /// Lengths, ports and TTL are then the inner datagram's. The outer one stands where the inner is not IP, broken
+    /// or cut off, and for later fragments of the outer.
     pub tunnels: bool,
 }
 
-/// [`FlowKey::vlan`] of a frame without a VLAN tag (ids have 12 bits).
+/// [`FlowKey::vlan`] of a frame without a VLAN id (ids have 12 bits). A priority tag (id 0) has none.
 pub const NO_VLAN: u16 = u16::MAX;
 
 /// A conversation's identity, the same for both directions: the end with the smaller (address, port)
@@ -44,11 +51,12 @@ pub struct FlowKey {
     pub port_a: u16,
     /// Port of the greater end; 0 where the protocol has none.
     pub port_b: u16,
-    /// IP protocol number.
+    /// IP protocol number of what follows the headers that are walked: 50 for an encrypted payload, 59 for none. In a
+    /// later fragment what the first one begins with, as far as the IP or fragment header says.
     pub protocol: u8,
     /// IP version, 4 or 6.
     pub version: u8,
-    /// Outer VLAN id, or [`NO_VLAN`].
+    /// Outermost VLAN id, or [`NO_VLAN`].
     pub vlan: u16,
 }
 
@@ -64,9 +72,11 @@ pub struct Packet {
     pub sequence: u32,
     /// TCP acknowledgement number, else 0.
     pub acknowledgement: u32,
-    /// Bytes of the IP datagram, header included, at most [`MAX_LENGTH`].
+    /// Bytes of the IP datagram, header included, captured or not, at most [`MAX_LENGTH`]. Never less than
+    /// `headers`.
     pub length: u32,
-    /// Bytes of IP header, extension headers and transport header together.
+    /// Bytes of IP header, extension headers and transport header together. The transport header counts for TCP
+    /// (with options), UDP, UDP-Lite, ICMP and ICMPv6 (8 bytes), SCTP (12) and DCCP.
     pub headers: u16,
     /// TCP window as advertised (unscaled), else 0.
     pub window: u16,
@@ -131,12 +141,14 @@ impl FlowKey {
 /// Why a frame is no packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// Nothing of IP: the ethertype says what it is (values below 0x600: no ethertype, such as LLC or
-    /// a management frame).
+    /// Nothing of IP. The ethertype says what it is; 0 where there is none: LLC, PPP, an unknown address family, a
+    /// wireless frame that is protected or carries no data.
     NotIp(u16),
-    /// Cut off inside a header that is needed.
+    /// Cut off inside a header that is needed: the link's, IP, extension headers, and of the transport header what
+    /// [`Packet`] takes from it (TCP 16 bytes, DCCP 5, other ports 4, ICMP 2).
     Truncated,
-    /// A header that contradicts itself.
+    /// A header that contradicts itself: version, header length, total length or data offset, a chain of headers that
+    /// does not end, a datagram too short for its transport header (padding behind it does not help).
     Malformed,
     /// A link type that is not read (only with `--lax`; otherwise an error).
     UnknownLink,
