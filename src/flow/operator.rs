@@ -13,7 +13,7 @@ use timely::dataflow::operators::Operator;
 use super::FlowSpec;
 use super::calendar::Calendar;
 use super::order::Order;
-use super::packet_rows::{Seen, cut, packet_rows};
+use super::packet_rows::{Seen, packet_rows};
 use super::rows::RowBuilder;
 use super::table::{GROUP, Pending, Table};
 use crate::packet::batch::Batch;
@@ -161,7 +161,7 @@ impl Room {
     fn packet_rows(&mut self) -> Option<RecordBatch> {
         let from = &mut self.pending.as_mut().expect("a window is closed").1;
         let rows = &self.seen[*from..];
-        let rows = &rows[..cut(rows)];
+        let rows = &rows[..rows.len().min(RowBuilder::TARGET)];
         if rows.is_empty() {
             self.seen.clear();
             return None;

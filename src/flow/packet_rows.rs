@@ -1,7 +1,7 @@
 //! Packet rows: one row a packet, with the flow that it belongs to.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Int8Type, Int32Type, SchemaRef};
+use arrow::datatypes::{Int16Type, Int32Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::names;
@@ -71,7 +71,7 @@ pub fn packet_rows(schema: &SchemaRef, packets: &[Seen]) -> RecordBatch {
         u16s(source_port, None),
         u16s(destination_port, None),
         u8s(&mut protocol, None),
-        name.take::<Int8Type>(None),
+        name.take::<Int16Type>(None),
         u32s(&mut length, None),
         u32s(&mut payload, None),
         u8s(&mut flags, is_tcp.take()),
@@ -80,18 +80,4 @@ pub fn packet_rows(schema: &SchemaRef, packets: &[Seen]) -> RecordBatch {
         u64s(&mut ids),
     ];
     RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of PACKET_COLUMNS, in order")
-}
-
-/// Packets after which a batch of packet rows is cut: no more names of protocols than its keys hold.
-pub fn cut(packets: &[Seen]) -> usize {
-    let mut seen = [false; 256];
-    let mut distinct = 0;
-    for (at, row) in packets.iter().enumerate().take(super::rows::RowBuilder::TARGET) {
-        let number = usize::from(row.packet.key.protocol);
-        distinct += usize::from(!std::mem::replace(&mut seen[number], true));
-        if distinct > 126 {
-            return at;
-        }
-    }
-    packets.len().min(super::rows::RowBuilder::TARGET)
 }

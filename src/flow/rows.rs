@@ -46,11 +46,6 @@ pub(super) struct Names<K> {
 }
 
 impl<K: std::hash::Hash + Eq> Names<K> {
-    /// Distinct values so far.
-    pub(super) fn distinct(&self) -> usize {
-        self.values.len()
-    }
-
     pub(super) fn new() -> Self {
         Names { index: HashMap::default(), values: Vec::new(), keys: Vec::new() }
     }
@@ -271,8 +266,7 @@ impl RowBuilder {
 
     /// Whether a batch should be taken now.
     pub fn is_full(&self) -> bool {
-        // 126 names of protocols leave room for one more row's.
-        self.rows >= Self::TARGET || self.protocol_name.distinct() >= 126
+        self.rows >= Self::TARGET
     }
 
     /// Adds a row of the window that starts at `window_start`.
@@ -378,7 +372,7 @@ impl RowBuilder {
             all.push(u16s(ports, None));
         }
         all.push(u8s(&mut self.protocol, None));
-        all.push(self.protocol_name.take::<Int8Type>(None));
+        all.push(self.protocol_name.take::<Int16Type>(None));
         all.push(self.service.take::<Int16Type>(None));
         all.push(u8s(&mut self.ip_version, None));
         all.push(u16s(&mut self.vlan, tagged));

@@ -98,7 +98,7 @@ pub const COLUMNS: &[Column] = &[
     must("src_port", U16, "", "initiator's port, 0 where the protocol has none"),
     must("dst_port", U16, "", "responder's port, 0 where the protocol has none"),
     must("protocol", U8, "", "IP protocol number"),
-    must("protocol_name", Name8, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
+    must("protocol_name", Name16, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
     must(
         "service",
         Name16,
@@ -222,7 +222,7 @@ pub const PACKET_COLUMNS: &[Column] = &[
     must("src_port", U16, "", "sender's port, 0 where the protocol has none"),
     must("dst_port", U16, "", "receiver's port, 0 where the protocol has none"),
     must("protocol", U8, "", "IP protocol number"),
-    must("protocol_name", Name8, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
+    must("protocol_name", Name16, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
     must("length", U32, "B", "IP datagram, header included"),
     must("payload_bytes", U32, "B", "above the transport header"),
     may("tcp_flags", U8, "", "FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128"),

@@ -31,6 +31,15 @@ impl RowSettings {
         serde_json::to_string(&self.settings).expect("a map of strings is JSON")
     }
 
+    /// The settings that a schema of rows carries; `None` for other tables, or rows of another version.
+    pub fn of(schema: &Schema) -> Option<RowSettings> {
+        let metadata = schema.metadata();
+        if metadata.get(FEATURES)?.parse() != Ok(FEATURE_VERSION) {
+            return None;
+        }
+        serde_json::from_str(metadata.get(SETTINGS)?).ok().map(|settings| RowSettings { settings })
+    }
+
     /// Of version and settings: 16 hexadecimal digits. Rows of different fingerprints are made differently.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(format!("{FEATURE_VERSION}\n{}", self.json()));
