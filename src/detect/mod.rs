@@ -7,6 +7,7 @@
 //! - [`partition`]: the partition of each row, such as its protocol class.
 //! - [`sample`]: the rows that are kept for learning, for each partition.
 //! - [`forest`]: one Isolation Forest; [`layout`] holds its trees the way scoring is fast.
+//! - [`learning`]: the one pass over rows that fits encoders and keeps the sample; [`scorer`]: what comes of it.
 //! - [`partitioned`]: a forest for each partition, a fallback, and the threshold; `tables` is its form in
 //!   the model file.
 //!
@@ -14,10 +15,13 @@
 
 mod forest;
 mod layout;
+mod learning;
+pub mod operator;
 mod partition;
 mod partitioned;
 mod random;
 mod sample;
+mod scorer;
 mod tables;
 mod tree;
 
@@ -30,9 +34,11 @@ use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
 pub use forest::Forest;
+pub use learning::{Learning, Lesson};
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
 pub use sample::{Identity, Reservoir, Sample, Samples};
+pub use scorer::{ADDED, Scorer, scored_schema};
 pub use tree::{Tree, mean_path_length};
 
 /// Something that was fitted on rows and scores rows.

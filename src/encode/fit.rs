@@ -117,6 +117,11 @@ impl Fit {
         })
     }
 
+    /// Names of the columns that are read, in the order of the features.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.choices.iter().map(|choice| choice.column.name.as_str())
+    }
+
     /// Rows counted so far.
     pub fn rows(&self) -> u64 {
         self.rows

@@ -1,0 +1,102 @@
+//! What one pass over rows learns: how columns become numbers, and a sample to grow trees from.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Schema, TimestampNanosecondType, UInt64Type};
+
+use super::{
+    DetectError, DetectSettings, Identity, PartitionBy, PartitionedForest, Reservoir, Scorer, partitions,
+};
+use crate::encode::{EncodeSpec, Fit};
+use crate::row::RowBatch;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is learned in one pass over rows: encoders, and a sample of rows.
+pub struct Learning {
+    fit: Fit,
+    reservoir: Reservoir,
+    by: PartitionBy,
+    columns: Vec<usize>,
+}
+
+/// How to learn.
+#[derive(Clone)]
+pub struct Lesson {
+    /// Columns to numbers.
+    pub encode: EncodeSpec,
+    /// The detector.
+    pub detect: DetectSettings,
+    /// Every random choice descends from it.
+    pub seed: u64,
+}
+
+impl Learning {
+    /// Nothing learned yet, of rows with `schema`.
+    ///
+    /// # Errors
+    /// If the columns that the pipeline names are not there.
+    pub fn new(lesson: &Lesson, schema: &Schema) -> Result<Learning, AnyError> {
+        let fit = Fit::new(&lesson.encode, schema)?;
+        let by = lesson.detect.partition_by().clone();
+        if let Some(column) = by.column()
+            && schema.field_with_name(column).is_err()
+        {
+            return Err(DetectError::NoColumn { column: column.to_owned() }.into());
+        }
+        // Only what the encoders read is kept of a row.
+        let columns = fit.columns().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
+        let reservoir = Reservoir::new(lesson.detect.reservoir(), lesson.seed);
+        Ok(Learning { fit, reservoir, by, columns })
+    }
+
+    /// Learns from rows.
+    ///
+    /// # Errors
+    /// If they are not of the schema that this was made for.
+    pub fn observe(&mut self, batch: &RowBatch) -> Result<(), AnyError> {
+        self.fit.observe(&batch.rows)?;
+        let partitions = partitions(&batch.rows, &self.by)?;
+        let kept = batch.rows.project(&self.columns)?;
+        self.reservoir.observe(&kept, &partitions, &identities(batch))?;
+        Ok(())
+    }
+
+    /// Adds what another worker learned: the order of merging does not show.
+    ///
+    /// # Errors
+    /// If the two were made for other columns.
+    pub fn merge(&mut self, other: Learning) -> Result<(), AnyError> {
+        self.fit.merge(other.fit)?;
+        self.reservoir.merge(other.reservoir)?;
+        Ok(())
+    }
+
+    /// Encoders and forest.
+    ///
+    /// # Errors
+    /// If no row was seen.
+    pub fn finish(self, lesson: &Lesson) -> Result<Scorer, AnyError> {
+        let encoders = self.fit.finish()?;
+        let samples = self.reservoir.finish()?;
+        let encode = |rows: &RecordBatch| encoders.encode(rows).map_err(AnyError::from);
+        let forest = PartitionedForest::fit(&samples, &encode, &lesson.detect, lesson.seed)?;
+        Ok(Scorer { encoders, forest })
+    }
+}
+
+/// What names a row: its flow and window, or its number in a table.
+fn identities(batch: &RowBatch) -> Vec<Identity> {
+    let rows = &batch.rows;
+    let windows = rows.column_by_name("window_start");
+    let windows = windows.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
+    let flows = rows.column_by_name("flow_id").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+    match (flows, windows) {
+        (Some(flows), Some(windows)) => flows
+            .values()
+            .iter()
+            .zip(windows.values())
+            .map(|(flow, window)| (*flow, *window as u64))
+            .collect(),
+        _ => (0..rows.num_rows() as u64).map(|row| (0, batch.place.window + row)).collect(),
+    }
+}
