@@ -1,1 +1,3 @@
-//! sink
+//! Where rows end: files, alerts, the console, the summary.
+
+pub mod operator;

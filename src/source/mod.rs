@@ -1,5 +1,8 @@
 //! Bytes with a capture time: capture files, compressed, many merged by time; interfaces; Parquet rows.
 
+pub mod operator;
+pub mod rows;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +36,23 @@ impl Default for SourceSpec {
             slice: Duration::from_millis(100),
             lax: false,
         }
+    }
+}
+
+impl SourceSpec {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// One line: the key and what it may be.
+    pub fn check(&self) -> Result<(), SourceError> {
+        let wrong = |key, found: Duration, allowed| Err(SourceError::Setting { key, found, allowed });
+        if !(Duration::from_micros(1)..=Duration::from_secs(86_400)).contains(&self.slice) {
+            return wrong("slice", self.slice, "between 1us and 1d");
+        }
+        if self.lateness > Duration::from_secs(3600) {
+            return wrong("lateness", self.lateness, "at most 1h");
+        }
+        Ok(())
     }
 }
 
@@ -119,6 +139,16 @@ pub struct FeedCounts {
 /// What can go wrong with an input. Each is one line: what, where, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
+    /// A setting that cannot be.
+    #[error("[source] {key} = {found:?}: must be {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// What the file says.
+        found: Duration,
+        /// What may stand there.
+        allowed: &'static str,
+    },
     /// An input that cannot be opened or read.
     #[error("{}: {source}", path.display())]
     Io {

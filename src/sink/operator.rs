@@ -1,0 +1,145 @@
+//! Rows to files in the graph: one worker writes them, in the order of their places.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use timely::container::NoopBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::operators::Operator;
+
+use crate::row::operator::to_target;
+use crate::row::{Place, RowBatch};
+use crate::tally::Fault;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What takes rows in their final order.
+pub trait End {
+    /// Takes the next rows.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being written.
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError>;
+
+    /// All rows were taken: makes what was written stand under its name.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that.
+    fn finish(self: Box<Self>) -> Result<(), AnyError>;
+}
+
+/// How batches of one window that come from several workers make one order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Joined {
+    /// Workers own ranges of the order: one after the other. Each window has a timestamp of its own.
+    ByShard,
+    /// The same, but windows are shorter than slices and share timestamps.
+    ByShardLate,
+    /// Packet rows: by (timestamp, flow_id).
+    ByTime,
+}
+
+/// Hands rows to `ends`, on the worker that has them, in the order of their places; all rows go to
+/// worker 0. Where a worker has no ends the operator only keeps the graph whole.
+pub fn write<'s>(
+    rows: Stream<'s, u64, RowBatch>,
+    ends: Vec<Box<dyn End>>,
+    joined: Joined,
+    fault: Arc<Fault>,
+) -> Stream<'s, u64, Vec<()>> {
+    let ends = Rc::new(RefCell::new(Some(ends)));
+    rows.unary_frontier::<NoopBuilder<Vec<()>>, _, _, _>(to_target(), "write", move |_, _| {
+        let mut waiting: BTreeMap<(u64, Place), RecordBatch> = BTreeMap::new();
+        // The next batch of the first worker in the oldest window needs to wait for nobody.
+        let mut expected: Option<(u64, Place)> = None;
+        move |(input, frontier), _| {
+            let mut ends = ends.borrow_mut();
+            let mut put = |rows: &RecordBatch| {
+                if fault.met() {
+                    return;
+                }
+                for end in ends.iter_mut().flatten() {
+                    if let Err(error) = end.take(rows) {
+                        fault.note(error);
+                    }
+                }
+            };
+            input.for_each(|cap, batch| {
+                let time = *cap.least().expect("sent under a capability");
+                let RowBatch { place, rows, .. } = std::mem::take(batch);
+                waiting.insert((time, place), rows);
+            });
+            let open = frontier.frontier().first().copied();
+            match joined {
+                Joined::ByShard | Joined::ByShardLate => loop {
+                    let Some(first) = waiting.first_entry() else { break };
+                    let (time, place) = *first.key();
+                    let complete = open.is_none_or(|open| time < open);
+                    let next = joined == Joined::ByShard
+                        && open == Some(time)
+                        && place.shard == 0
+                        && match expected {
+                            Some((at, next)) if at == time => next == place,
+                            _ => place.number == 0,
+                        };
+                    if !complete && !next {
+                        break;
+                    }
+                    put(&first.remove());
+                    expected = Some((time, Place { number: place.number + 1, ..place }));
+                },
+                Joined::ByTime => loop {
+                    let Some((time, place)) = waiting.keys().next().copied() else { break };
+                    if open.is_some_and(|open| time >= open) {
+                        break;
+                    }
+                    let later =
+                        waiting.split_off(&(time, Place { window: place.window + 1, ..Place::default() }));
+                    let window = std::mem::replace(&mut waiting, later);
+                    match by_time(window.into_values().collect()) {
+                        Ok(rows) => rows.iter().for_each(&mut put),
+                        Err(error) => fault.note(error),
+                    }
+                },
+            }
+            if open.is_none()
+                && let Some(ends) = ends.take()
+                && !fault.met()
+            {
+                for end in ends {
+                    if let Err(error) = end.finish() {
+                        fault.note(error);
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Packet rows of one window from all workers, by (timestamp, flow_id); those of one flow keep their order.
+fn by_time(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, ArrowError> {
+    let all = match &batches[..] {
+        [] => return Ok(Vec::new()),
+        [one] => one.clone(),
+        [first, ..] => concat_batches(&first.schema(), &batches)?,
+    };
+    let times = all.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+    let flows = all.column_by_name("flow_id").and_then(|c| c.as_primitive_opt::<UInt64Type>());
+    let (Some(times), Some(flows)) = (times, flows) else {
+        return Err(ArrowError::SchemaError("packet rows have timestamp and flow_id".to_owned()));
+    };
+    let key = |row: u32| (times.value(row as usize), flows.value(row as usize));
+    let mut order: Vec<u32> = (0..all.num_rows() as u32).collect();
+    if order.is_sorted_by_key(|row| key(*row)) {
+        return Ok(vec![all]);
+    }
+    order.sort_by_key(|row| key(*row));
+    Ok(vec![take_record_batch(&all, &UInt32Array::from(order))?])
+}

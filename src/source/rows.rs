@@ -1,0 +1,354 @@
+//! Parquet rows as a source: extracted rows, many files merged by window, or any table row by row.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::file::statistics::Statistics;
+
+use crate::row::RowSettings;
+
+/// Rows that are read at a time.
+const BATCH: usize = 8192;
+
+/// Columns that detection and the context room add: read again they would be stale.
+const ADDED: [&str; 4] = ["score", "is_anomaly", "partition", "p_value"];
+
+/// What is wrong with a file of rows.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    /// It cannot be opened or read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is no Parquet file, or damaged.
+    #[error("{}: not a readable Parquet file: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the reader says.
+        what: String,
+    },
+    /// Two files hold other rows.
+    #[error("{}: {what}; {} is otherwise: rows of one run must be made alike", path.display(), first.display())]
+    Differs {
+        /// The file that differs.
+        path: PathBuf,
+        /// The first file.
+        first: PathBuf,
+        /// How it differs.
+        what: String,
+    },
+    /// Rows of a file are not in the order of their windows.
+    #[error("{}: row {row}: window_start goes back; sort the rows by (window_start, flow_id)", path.display())]
+    Order {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+    },
+    /// A key column is missing or of another type.
+    #[error("{}: column `{column}` is {found}, {expected} was expected", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: &'static str,
+        /// Its type, or that it is missing.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}
+
+/// Rows handed out together.
+#[derive(Debug)]
+pub struct Piece {
+    /// Window start for rows; for tables the number of the first row over all inputs.
+    pub window: u64,
+    /// Order among pieces of one window.
+    pub number: u32,
+    /// The rows.
+    pub rows: RecordBatch,
+}
+
+/// One file.
+struct Input {
+    path: PathBuf,
+    reader: Option<ParquetRecordBatchReader>,
+    rest: Option<RecordBatch>,
+    window: u64,
+    read: u64,
+    done: bool,
+}
+
+/// Files of rows, read in the order of their windows; tables in the order given.
+pub struct RowsFeed {
+    inputs: Vec<Input>,
+    schema: SchemaRef,
+    settings: Option<RowSettings>,
+    number: u32,
+    rows: u64,
+    total: u64,
+}
+
+fn damaged(path: &Path, error: &dyn std::fmt::Display) -> RowsError {
+    let what = error.to_string().lines().next().unwrap_or("").to_owned();
+    RowsError::Damaged { path: path.to_owned(), what }
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, RowsError> {
+    let file = File::open(path).map_err(|source| RowsError::Io { path: path.to_owned(), source })?;
+    let options = ArrowReaderOptions::new();
+    let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(path, &error))?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+}
+
+/// Whether a column is read.
+fn wanted(field: &Field) -> bool {
+    !field.name().starts_with("ctx_") && !ADDED.contains(&field.name().as_str())
+}
+
+impl RowsFeed {
+    /// Opens files; at least one.
+    ///
+    /// # Errors
+    /// [`RowsError`] if a file is no Parquet, or its rows are made in another way than the first file's.
+    pub fn open(paths: &[PathBuf]) -> Result<RowsFeed, RowsError> {
+        let mut inputs = Vec::with_capacity(paths.len());
+        let mut common: Option<(PathBuf, Schema, Option<RowSettings>)> = None;
+        let mut total = 0;
+        for path in paths {
+            let builder = open(path)?;
+            let whole = builder.schema();
+            let settings = RowSettings::of(whole);
+            let schema = if settings.is_some() {
+                Schema::new(whole.fields().iter().filter(|f| wanted(f)).cloned().collect::<Vec<_>>())
+            } else {
+                whole.as_ref().clone().with_metadata(std::collections::BTreeMap::new())
+            };
+            total += builder.metadata().file_metadata().num_rows().max(0) as u64;
+            let first = if settings.is_some() { first_window(path, &builder)? } else { 0 };
+            match &common {
+                None => common = Some((path.clone(), schema, settings)),
+                Some((first, expected, expected_settings)) => {
+                    let differs =
+                        |what| Err(RowsError::Differs { path: path.clone(), first: first.clone(), what });
+                    if let Some(what) = first_difference(expected, &schema) {
+                        return differs(what);
+                    }
+                    if *expected_settings != settings {
+                        return differs("made with other settings".to_owned());
+                    }
+                }
+            }
+            inputs.push(Input {
+                path: path.clone(),
+                reader: None,
+                rest: None,
+                window: first,
+                read: 0,
+                done: false,
+            });
+        }
+        let (_, schema, settings) = common.expect("callers give at least one file");
+        let schema = match &settings {
+            Some(settings) => schema.with_metadata(settings.metadata()),
+            None => schema,
+        };
+        Ok(RowsFeed { inputs, schema: Arc::new(schema), settings, number: 0, rows: 0, total })
+    }
+
+    /// Columns of the rows that are handed out.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// How the rows were made; `None` for tables of other making.
+    pub fn settings(&self) -> Option<&RowSettings> {
+        self.settings.as_ref()
+    }
+
+    /// Rows read, rows of all files.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.rows, self.total)
+    }
+
+    /// The smallest window that is still to come (for tables: the number of the next piece);
+    /// `u64::MAX` at the end.
+    pub fn frontier(&self) -> u64 {
+        let next = self.inputs.iter().filter(|input| !input.done).map(|input| input.window).min();
+        match (next, &self.settings) {
+            (None, _) => u64::MAX,
+            (Some(window), Some(_)) => window,
+            (Some(_), None) => u64::from(self.number),
+        }
+    }
+
+    /// The next rows: of one window, or a batch of a table. `None` at the end.
+    ///
+    /// # Errors
+    /// [`RowsError`] for damage and for rows out of order.
+    pub fn next(&mut self) -> Result<Option<Piece>, RowsError> {
+        let sorted = self.settings.is_some();
+        loop {
+            let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.done);
+            let next = if sorted {
+                open.min_by_key(|(index, input)| (input.window, *index)).map(|(index, _)| index)
+            } else {
+                open.map(|(index, _)| index).next()
+            };
+            let Some(index) = next else { return Ok(None) };
+            let Some(batch) = self.inputs[index].batch(&self.schema)? else { continue };
+            let input = &mut self.inputs[index];
+            let (window, count) = if sorted { input.run(&batch)? } else { (self.rows, batch.num_rows()) };
+            if count < batch.num_rows() {
+                input.rest = Some(batch.slice(count, batch.num_rows() - count));
+            }
+            if sorted && window > input.window {
+                // Another input may hold an earlier window: look again.
+                input.window = window;
+                input.rest = Some(batch);
+                continue;
+            }
+            input.read += count as u64;
+            self.rows += count as u64;
+            let number = self.number;
+            self.number += 1;
+            return Ok(Some(Piece { window, number, rows: batch.slice(0, count) }));
+        }
+    }
+}
+
+impl Input {
+    /// The rows read and not yet handed out, else the next batch.
+    fn batch(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>, RowsError> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        if self.reader.is_none() {
+            let builder = open(&self.path)?;
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+            let reader = builder
+                .with_projection(mask)
+                .with_batch_size(BATCH)
+                .build()
+                .map_err(|error| damaged(&self.path, &error))?;
+            self.reader = Some(reader);
+        }
+        loop {
+            match self.reader.as_mut().and_then(Iterator::next) {
+                None => {
+                    self.done = true;
+                    self.reader = None;
+                    return Ok(None);
+                }
+                Some(Err(error)) => return Err(damaged(&self.path, &error)),
+                Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                Some(Ok(batch)) => {
+                    return RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
+                        .map(Some)
+                        .map_err(|error| damaged(&self.path, &error));
+                }
+            }
+        }
+    }
+
+    /// Window of the first row, and how many rows from there on are of it.
+    fn run(&self, batch: &RecordBatch) -> Result<(u64, usize), RowsError> {
+        let starts = window_starts(&self.path, batch)?;
+        let values = starts.values();
+        let window = values[0];
+        let count = values.iter().take_while(|start| **start == window).count();
+        let back = |row: usize| RowsError::Order { path: self.path.clone(), row: self.read + row as u64 + 1 };
+        let window = u64::try_from(window).map_err(|_| back(0))?;
+        if window < self.window || values.get(count).is_some_and(|next| *next < values[0]) {
+            return Err(back(if window < self.window { 0 } else { count }));
+        }
+        Ok((window, count))
+    }
+}
+
+fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a TimestampNanosecondArray, RowsError> {
+    let column = batch.column_by_name("window_start");
+    let wrong = |found: String| RowsError::Column {
+        path: path.to_owned(),
+        column: "window_start",
+        found,
+        expected: "Timestamp(ns, UTC) without nulls",
+    };
+    let Some(column) = column else { return Err(wrong("missing".to_owned())) };
+    let array = column.as_any().downcast_ref::<TimestampNanosecondArray>();
+    match array {
+        Some(array) if array.null_count() == 0 => Ok(array),
+        _ => Err(wrong(column.data_type().to_string())),
+    }
+}
+
+/// The first window of a file, from its statistics, else from its first row.
+fn first_window(path: &Path, builder: &ParquetRecordBatchReaderBuilder<File>) -> Result<u64, RowsError> {
+    let metadata = builder.metadata();
+    if metadata.file_metadata().num_rows() == 0 {
+        return Ok(0);
+    }
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let position = columns.iter().position(|column| column.name() == "window_start");
+    let statistics = position
+        .and_then(|at| metadata.row_groups().first().map(|group| group.column(at)))
+        .and_then(|column| column.statistics());
+    if let Some(Statistics::Int64(values)) = statistics
+        && let Some(min) = values.min_opt()
+        && let Ok(min) = u64::try_from(*min)
+    {
+        return Ok(min);
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), ["window_start"]);
+    let first = open(path)?
+        .with_projection(mask)
+        .with_batch_size(1)
+        .build()
+        .map_err(|error| damaged(path, &error))?
+        .next();
+    match first {
+        Some(Ok(batch)) => Ok(u64::try_from(window_starts(path, &batch)?.value(0)).unwrap_or(0)),
+        Some(Err(error)) => Err(damaged(path, &error)),
+        None => Ok(0),
+    }
+}
+
+/// How a schema differs from the expected one, if it does.
+fn first_difference(expected: &Schema, found: &Schema) -> Option<String> {
+    for field in expected.fields() {
+        match found.field_with_name(field.name()) {
+            Err(_) => return Some(format!("column `{}` is missing", field.name())),
+            Ok(other) if other.data_type() != field.data_type() => {
+                return Some(format!("column `{}` is {}", field.name(), other.data_type()));
+            }
+            Ok(_) => {}
+        }
+    }
+    let extra = found.fields().iter().find(|field| expected.field_with_name(field.name()).is_err());
+    extra.map(|field| format!("column `{}` is more", field.name()))
+}
+
+/// Whether a schema is one of netweir's flow rows, by its key columns.
+pub fn is_row_key(field: &Field) -> bool {
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    match field.name().as_str() {
+        "window_start" => *field.data_type() == time,
+        "flow_id" => *field.data_type() == DataType::UInt64,
+        _ => false,
+    }
+}
