@@ -1,0 +1,84 @@
+//! The one graph. Training, archive and live differ only in sources, ends, and where the model comes from.
+
+use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::SchemaRef;
+use timely::dataflow::operators::{Concatenate, Probe};
+use timely::dataflow::{ProbeHandle, Scope};
+use timely::scheduling::Activator;
+
+use crate::context::{self, Plan};
+use crate::detect::operator as detect;
+use crate::detect::{Learning, Scorer};
+use crate::flow::operator::{self as flow, Assembly};
+use crate::packet::operator::{self as packet, Reading};
+use crate::sink::operator::{self as sink, End, Joined};
+use crate::source::operator::{self as source, RowReading};
+use crate::tally::Fault;
+
+/// Where the graph begins.
+#[derive(Clone)]
+pub enum Source {
+    /// Frames, from files or an interface, and how flows are assembled.
+    Frames(Arc<Reading>, Arc<Assembly>),
+    /// Rows.
+    Rows(Arc<RowReading>),
+}
+
+/// What happens to rows on their way.
+#[derive(Clone)]
+pub struct Rooms {
+    /// Context columns and the window in nanoseconds; `None` where nothing is counted.
+    pub context: Option<(Arc<Plan>, u64)>,
+    /// The model that scores, and the schema of scored rows.
+    pub scorer: Option<(Arc<Scorer>, SchemaRef)>,
+    /// How rows of several workers make one order.
+    pub joined: Joined,
+    /// The first error.
+    pub fault: Arc<Fault>,
+}
+
+/// Where the graph ends on one worker.
+pub struct Ends {
+    /// What learns from rows, and where what it learned is merged.
+    pub learning: Option<(Learning, Arc<Mutex<Option<Learning>>>)>,
+    /// What takes rows, on worker 0 (none on others); `None` where rows go no further.
+    pub rows: Option<Vec<Box<dyn End>>>,
+    /// What takes scored rows, on worker 0 (none on others).
+    pub scored: Vec<Box<dyn End>>,
+}
+
+/// Connects the rooms. The returned activator wakes the source when the probe has moved.
+pub fn build(
+    scope: Scope<'_, u64>,
+    source: Source,
+    rooms: Rooms,
+    ends: Ends,
+    probe: &ProbeHandle<u64>,
+) -> Activator {
+    let fault = rooms.fault;
+    let (rows, wake) = match source {
+        Source::Frames(reading, how) => {
+            let (packets, wake) = packet::packets(scope, reading, probe.clone());
+            (flow::assemble(packets, how), wake)
+        }
+        Source::Rows(reading) => source::rows(scope, reading, probe.clone()),
+    };
+    let rows = match rooms.context {
+        Some((plan, window)) => context::operator::count(rows, plan, window),
+        None => rows,
+    };
+    let mut ended = Vec::new();
+    if let Some((learning, learned)) = ends.learning {
+        ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
+    }
+    if let Some((scorer, schema)) = rooms.scorer {
+        let scored = detect::score(rows.clone(), scorer, schema, fault.clone());
+        ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));
+    }
+    if let Some(ends) = ends.rows {
+        ended.push(sink::write(rows, ends, rooms.joined, fault));
+    }
+    scope.concatenate(ended).probe_with(probe);
+    wake
+}

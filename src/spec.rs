@@ -1,0 +1,219 @@
+//! The pipeline file: TOML as people write it, checked into a [`Spec`] that can run.
+//!
+//! One file describes one graph. Tables follow a packet's walk and are each room's own spec; what the
+//! graph ends in stands in `[ends]`. The verbs of the command line are the files in `pipelines/` with
+//! other ends.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::context::ContextSpec;
+use crate::detect::DetectSpec;
+use crate::encode::EncodeSpec;
+use crate::flow::FlowSpec;
+use crate::packet::PacketSpec;
+use crate::source::SourceSpec;
+
+/// A pipeline, as the file says it. Missing keys have their defaults, unknown ones are errors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spec {
+    /// What people call it; models carry it.
+    pub name: String,
+    /// Every random choice of a run descends from this.
+    pub seed: u64,
+    /// Where frames or rows come from.
+    pub source: SourceSpec,
+    /// How frames are decoded.
+    pub packet: PacketSpec,
+    /// How packets become rows.
+    pub flow: FlowSpec,
+    /// What is counted about hosts and services.
+    pub context: ContextSpec,
+    /// How columns become numbers.
+    pub encode: EncodeSpec,
+    /// What scores them.
+    pub detect: DetectSpec,
+    /// What the graph ends in.
+    pub ends: Ends,
+}
+
+/// What a graph ends in (`[ends]`): any of rows, a model, a report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ends {
+    /// Where rows go: `.parquet`, `.arrow`, `.csv`, else a folder as a dataset.
+    pub rows: Option<PathBuf>,
+    /// Write packet rows instead of flow rows.
+    pub packets: bool,
+    /// The model to fit and write.
+    pub fit: Option<PathBuf>,
+    /// The model to score with.
+    pub model: Option<PathBuf>,
+    /// The folder of scores, alerts and summary.
+    pub report: Option<PathBuf>,
+    /// Where the counters go, as JSON.
+    pub summary: Option<PathBuf>,
+    /// Where a live run writes the frames that it used, as pcap.
+    pub write_pcap: Option<PathBuf>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Spec {
+            name: "default".to_owned(),
+            seed: 1,
+            source: SourceSpec::default(),
+            packet: PacketSpec::default(),
+            flow: FlowSpec::default(),
+            context: ContextSpec::default(),
+            encode: EncodeSpec::default(),
+            detect: DetectSpec::default(),
+            ends: Ends::default(),
+        }
+    }
+}
+
+/// The pipelines that are built in, by the verb that they are the file of.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("extract", include_str!("../pipelines/extract.toml")),
+    ("train", include_str!("../pipelines/train.toml")),
+    ("detect", include_str!("../pipelines/detect.toml")),
+    ("watch", include_str!("../pipelines/watch.toml")),
+    ("table", include_str!("../pipelines/table.toml")),
+];
+
+/// What is wrong with a pipeline file: where, what, and what may stand there.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or a key or value is not known.
+    #[error("{file}:{line}:{column}: {what}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What is wrong, in one line.
+        what: String,
+    },
+    /// A value that is well formed but cannot be.
+    #[error("{file}: {what}")]
+    Value {
+        /// The file.
+        file: String,
+        /// What is wrong, in one line.
+        what: String,
+    },
+}
+
+impl Spec {
+    /// Reads and checks a pipeline file.
+    ///
+    /// # Errors
+    /// [`SpecError`], with line and column where they are known.
+    pub fn read(path: &Path) -> Result<Spec, SpecError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SpecError::Io { path: path.to_owned(), source })?;
+        Spec::parse(&text, &path.display().to_string())
+    }
+
+    /// The built-in pipeline of that name.
+    ///
+    /// # Panics
+    /// If there is none: names come from the code.
+    pub fn built_in(name: &str) -> Spec {
+        let (_, text) = BUILT_IN.iter().find(|(n, _)| *n == name).expect("a built-in pipeline");
+        Spec::parse(text, &format!("pipelines/{name}.toml")).expect("built-in pipelines are valid: a test")
+    }
+
+    /// Parses and checks the text of a pipeline file; `file` is its name in messages.
+    ///
+    /// # Errors
+    /// As [`Spec::read`].
+    pub fn parse(text: &str, file: &str) -> Result<Spec, SpecError> {
+        let spec: Spec = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let before = text.get(..at).unwrap_or("");
+            SpecError::Syntax {
+                file: file.to_owned(),
+                line: before.matches('\n').count() + 1,
+                column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
+                what: with_nearest(error.message()),
+            }
+        })?;
+        spec.check().map_err(|what| SpecError::Value { file: file.to_owned(), what })?;
+        Ok(spec)
+    }
+
+    /// Checks what only the values together, or the rooms, can tell.
+    ///
+    /// # Errors
+    /// One line: table, key, what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        self.flow.check().map_err(|e| text(&e))?;
+        self.source.check().map_err(|e| text(&e))?;
+        crate::context::Plan::new(&self.context).map_err(|e| text(&e))?;
+        self.detect.check().map_err(|e| text(&e))?;
+        Ok(())
+    }
+}
+
+/// A parser's message about an unknown name, with the nearest of the known ones first.
+fn with_nearest(message: &str) -> String {
+    let line = message.lines().next().unwrap_or("").trim();
+    let mut names = line.split('`').skip(1).step_by(2);
+    let (Some(unknown), true) = (names.next(), line.starts_with("unknown ")) else {
+        return line.to_owned();
+    };
+    let known: Vec<&str> = names.collect();
+    let nearest = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
+    match nearest {
+        Some(nearest) => {
+            format!("unknown key `{unknown}`: did you mean `{nearest}`? (known: {})", known.join(", "))
+        }
+        None => format!("unknown key `{unknown}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_pipelines_are_valid() {
+        for (name, _) in BUILT_IN {
+            assert_eq!(Spec::built_in(name).name, *name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_place_and_nearest() {
+        let error = Spec::parse("seed = 1\n[flow]\n  widnow = \"10s\"\n", "p.toml").unwrap_err().to_string();
+        assert!(error.starts_with("p.toml:3:3: unknown key `widnow`: did you mean `window`?"), "{error}");
+        let error = Spec::parse("[flwo]\n", "p.toml").unwrap_err().to_string();
+        assert!(error.contains("did you mean `flow`?"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named() {
+        let error = Spec::parse("[flow]\nwindow = 10\n", "p.toml").unwrap_err().to_string();
+        assert!(error.starts_with("p.toml:2:10: "), "{error}");
+        let error = Spec::parse("[flow]\nwindow = \"0s\"\n", "p.toml").unwrap_err().to_string();
+        assert!(error.contains("[flow] window"), "{error}");
+        assert!(Spec::parse("[flow\n", "p.toml").unwrap_err().to_string().starts_with("p.toml:1:"));
+    }
+}
