@@ -1,12 +1,28 @@
 //! Bytes with a capture time: capture files, compressed, many merged by time; interfaces; Parquet rows.
 
+mod capture;
+pub mod inputs;
+pub mod interface;
+#[cfg(feature = "pcap")]
+mod libpcap;
+mod merge;
 pub mod operator;
+mod pcap;
+mod pcapng;
+pub mod recording;
 pub mod rows;
+#[cfg(target_os = "linux")]
+mod socket;
+mod stored;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use merge::Captures;
 
 /// What the pipeline file says about reading (`[source]`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +39,8 @@ pub struct SourceSpec {
     /// Event time of one timely timestamp: paces the graph, changes no row.
     #[serde(with = "humantime_serde")]
     pub slice: Duration,
-    /// Skip and count frames of unknown link types instead of ending with an error.
+    /// Instead of ending with an error: skip and count frames of unknown link types, and use a damaged
+    /// file up to its damage.
     pub lax: bool,
 }
 
@@ -40,6 +57,11 @@ impl Default for SourceSpec {
 }
 
 impl SourceSpec {
+    /// Nanoseconds of event time per timely timestamp.
+    pub fn slice_ns(&self) -> u64 {
+        u64::try_from(self.slice.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -149,6 +171,9 @@ pub enum SourceError {
         /// What may stand there.
         allowed: &'static str,
     },
+    /// Nothing was named.
+    #[error("no input: name capture files, directories, patterns, or `-` for standard input")]
+    NoInput,
     /// An input that cannot be opened or read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -157,4 +182,96 @@ pub enum SourceError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A pattern that is none.
+    #[error("{pattern}: no such file, and no pattern either: {what} at position {at}")]
+    Pattern {
+        /// What was given.
+        pattern: String,
+        /// What is wrong with it.
+        what: &'static str,
+        /// Where, in characters from 0.
+        at: usize,
+    },
+    /// A directory or pattern without anything to read.
+    #[error(
+        "{given}: no captures (pcap, pcapng; plain, gzip or zstd) and no Parquet files {}",
+        if *.pattern { "match it" } else { "in it" }
+    )]
+    Nothing {
+        /// What was given.
+        given: String,
+        /// Whether it is a pattern, else a directory.
+        pattern: bool,
+    },
+    /// A file of no bytes, or compressed and cut off before its first.
+    #[error("{}: holds nothing: empty, or cut off at its very start", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of another kind.
+    #[error(
+        "{}: begins with {magic}, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file",
+        path.display()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Its first bytes, in hexadecimal.
+        magic: String,
+    },
+    /// Captures and rows in one run.
+    #[error(
+        "{} holds Parquet rows and {} is a capture: one run reads either rows or captures",
+        rows.display(), capture.display()
+    )]
+    Mixed {
+        /// The first capture.
+        capture: PathBuf,
+        /// The first file of rows.
+        rows: PathBuf,
+    },
+    /// Parquet where only a stream can be read.
+    #[error("{}: Parquet cannot be read from a pipe: name the file", path.display())]
+    PipedRows {
+        /// The input.
+        path: PathBuf,
+    },
+    /// A record longer than its file allows.
+    #[error(
+        "{}: {place} at offset {offset}: {captured} bytes captured, beyond the snap length of {snap}: \
+         the file is damaged there or its snap length is wrong (--lax reads records up to 262144 bytes and else \
+         the file up to there)",
+        path.display()
+    )]
+    BeyondSnap {
+        /// The file.
+        path: PathBuf,
+        /// The record, by its number from 1 (in pcapng the block).
+        place: String,
+        /// Where it begins, in bytes of the capture (after decompression).
+        offset: u64,
+        /// Its captured length as it says.
+        captured: u32,
+        /// The longest that the file allows.
+        snap: u32,
+    },
+    /// Damage that hides whatever comes after it.
+    #[error("{}: {place} at offset {offset}: {what} (--lax reads the file up to there)", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The record or block, by its number from 1, or another part of the file.
+        place: String,
+        /// Where it begins, in bytes of the capture (after decompression).
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// An interface.
+    #[error(transparent)]
+    Interface(#[from] interface::InterfaceError),
+    /// What is recorded on the way.
+    #[error(transparent)]
+    Recording(#[from] recording::RecordingError),
 }

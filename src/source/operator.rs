@@ -95,7 +95,7 @@ pub fn rows<'s>(
                 if probe.less_than(&cap.time().saturating_sub(reading.ahead())) && !met {
                     return;
                 }
-                match if met { Ok(None) } else { feed.next() } {
+                match if met { Ok(None) } else { feed.read() } {
                     Ok(piece) => piece,
                     Err(error) => {
                         reading.fault.note(error);

@@ -200,7 +200,7 @@ impl RowsFeed {
     ///
     /// # Errors
     /// [`RowsError`] for damage and for rows out of order.
-    pub fn next(&mut self) -> Result<Option<Piece>, RowsError> {
+    pub fn read(&mut self) -> Result<Option<Piece>, RowsError> {
         let sorted = self.settings.is_some();
         loop {
             let open = self.inputs.iter().enumerate().filter(|(_, input)| !input.done);

@@ -1,0 +1,397 @@
+//! One capture, read in blocks of whole records up to its end or its damage.
+
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::inputs::Input;
+use super::pcap::{self, Pcap};
+use super::pcapng::{self, Pcapng};
+use super::stored::Stored;
+use super::{Block, Record, SourceError};
+
+/// Captured bytes of a record that every reader accepts, whatever the snap length (libpcap, Wireshark).
+pub(super) const LONGEST: u32 = 262_144;
+/// Captured bytes of a record, at most, where the snap length allows more than [`LONGEST`].
+const LONGEST_ALLOWED: u32 = 16 << 20;
+/// Records of a block before it may be cut short: fewer are not worth the way to a worker.
+const LEAST: usize = 64;
+
+/// Captured bytes of a record, at most.
+pub(super) fn longest(snap: u32) -> u32 {
+    snap.clamp(LONGEST, LONGEST_ALLOWED)
+}
+
+/// Event time of one input.
+pub(super) struct Clock {
+    newest: u64,
+    lateness: u64,
+    late: u64,
+}
+
+impl Clock {
+    /// A clock that has seen `newest` (0 for nothing), with lateness in nanoseconds.
+    pub(super) fn new(newest: u64, lateness: u64) -> Clock {
+        Clock { newest, lateness, late: 0 }
+    }
+
+    /// The newest event time so far.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// No record to come has an event time below this.
+    pub(super) fn watermark(&self) -> u64 {
+        self.newest.saturating_sub(self.lateness)
+    }
+
+    /// The event time of a record with this timestamp.
+    #[inline]
+    pub(super) fn place(&mut self, time: u64) -> u64 {
+        let watermark = self.watermark();
+        if time < watermark {
+            self.late += 1;
+            return watermark;
+        }
+        self.newest = self.newest.max(time);
+        time
+    }
+}
+
+/// What a walk over bytes has taken so far.
+pub(super) struct Taken<'a> {
+    pub(super) records: &'a mut Vec<Record>,
+    pub(super) clock: &'a mut Clock,
+    /// Event time after which the block is long enough.
+    pub(super) until: u64,
+}
+
+impl Taken<'_> {
+    /// Whether the block has run far enough in event time.
+    #[inline]
+    pub(super) fn full(&self) -> bool {
+        self.clock.newest > self.until && self.records.len() >= LEAST
+    }
+}
+
+/// What ended a walk over bytes.
+pub(super) enum Stop {
+    /// The next record is not whole.
+    More,
+    /// The block has run far enough in event time.
+    Full,
+    /// The next record cannot be read, nor what follows it.
+    Damaged(Damage),
+}
+
+/// Where a walk met bytes that it cannot read.
+pub(super) struct Damage {
+    /// Where the record or block begins among the bytes walked over.
+    pub(super) at: usize,
+    pub(super) problem: Problem,
+}
+
+/// What is wrong with a record or block.
+pub(super) enum Problem {
+    /// It is longer than the snap length, and not to be believed.
+    BeyondSnap { captured: u32, snap: u32 },
+    /// What the line says.
+    Other(String),
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Problem {
+        Problem::Other(what)
+    }
+}
+
+/// How records stand in the bytes.
+enum Format {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+/// An input that is being read.
+pub(super) struct Capture {
+    input: Input,
+    number: u32,
+    lax: bool,
+    stored: Stored,
+    /// `None` if the file ends inside its header.
+    format: Option<Format>,
+    /// What is read lies in front of `filled`, what is used in front of `from`.
+    bytes: Vec<u8>,
+    from: usize,
+    filled: usize,
+    /// Offset of `bytes` in the capture.
+    base: u64,
+    clock: Clock,
+    blocks: u64,
+    records: u64,
+    /// No more bytes come, and why if not because all were read.
+    ended: bool,
+    fault: Option<SourceError>,
+    /// Nothing more is taken.
+    over: bool,
+    truncated: bool,
+    ahead: Option<Block>,
+}
+
+impl Capture {
+    /// Opens the input with this number. What is read is added to `read`, as stored.
+    ///
+    /// # Errors
+    /// [`SourceError`] if it cannot be opened or is no capture.
+    pub(super) fn open(
+        input: &Input,
+        number: u32,
+        clock: Clock,
+        lax: bool,
+        read: Arc<AtomicU64>,
+    ) -> Result<Capture, SourceError> {
+        let stored = input.open(read)?;
+        let magic = stored.magic().to_vec();
+        let mut capture = Capture {
+            input: input.clone(),
+            number,
+            lax,
+            stored,
+            format: None,
+            bytes: Vec::new(),
+            from: 0,
+            filled: 0,
+            base: 0,
+            clock,
+            blocks: 0,
+            records: 0,
+            ended: false,
+            fault: None,
+            over: false,
+            truncated: false,
+            ahead: None,
+        };
+        if pcapng::is_pcapng(&magic) {
+            capture.format = Some(Format::Pcapng(Pcapng::default()));
+        } else if pcap::is_pcap(&magic) {
+            capture.header();
+        } else {
+            return Err(input.refuse(&magic));
+        }
+        Ok(capture)
+    }
+
+    /// Reads the header of a classic capture.
+    fn header(&mut self) {
+        while self.filled < pcap::HEADER && !self.ended {
+            self.fill(&mut Vec::new(), 4096);
+        }
+        let Some(head) = self.bytes[..self.filled].first_chunk() else {
+            return self.close();
+        };
+        match Pcap::new(head, self.lax) {
+            Ok(pcap) => {
+                self.format = Some(Format::Pcap(pcap));
+                self.from = pcap::HEADER;
+            }
+            Err(what) => {
+                self.fault = Some(SourceError::Damaged {
+                    path: self.input.path().to_owned(),
+                    place: "file header".to_owned(),
+                    offset: 0,
+                    what,
+                });
+                self.close();
+            }
+        }
+    }
+
+    /// Event time of the first record, read ahead; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Capture::next`].
+    pub(super) fn first(&mut self, chunk: usize) -> Result<Option<u64>, SourceError> {
+        let mut block = Block::default();
+        if !self.next(&mut block, u64::MAX, chunk)? {
+            return Ok(None);
+        }
+        let first = block.records.first().map(|record| record.time);
+        self.ahead = Some(block);
+        Ok(first)
+    }
+
+    /// No record to come has an event time below this.
+    pub(super) fn watermark(&self) -> u64 {
+        self.clock.watermark()
+    }
+
+    /// The newest event time handed out.
+    pub(super) fn newest(&self) -> u64 {
+        self.clock.newest
+    }
+
+    /// Late records since the last call.
+    pub(super) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.clock.late)
+    }
+
+    /// Whether the file was used only up to where it is cut off or damaged.
+    pub(super) fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Fills `block` with records up to about the event time `until`, reading so many bytes at a time.
+    /// `false` at the end.
+    ///
+    /// # Errors
+    /// [`SourceError`] after all records before the damage were handed out.
+    pub(super) fn next(&mut self, block: &mut Block, until: u64, chunk: usize) -> Result<bool, SourceError> {
+        if let Some(ahead) = self.ahead.take() {
+            *block = ahead;
+            return Ok(true);
+        }
+        block.records.clear();
+        while !self.over {
+            let start = self.from;
+            let mut taken = Taken { records: &mut block.records, clock: &mut self.clock, until };
+            let bytes = &self.bytes[..self.filled];
+            let stop = match &mut self.format {
+                Some(Format::Pcap(pcap)) => pcap.walk(bytes, &mut self.from, self.ended, &mut taken),
+                Some(Format::Pcapng(pcapng)) => pcapng.walk(bytes, &mut self.from, &mut taken),
+                None => Stop::More,
+            };
+            match stop {
+                Stop::Full => {
+                    self.copy_out(block, start);
+                    return Ok(true);
+                }
+                Stop::More if !self.ended => {
+                    if block.records.is_empty() {
+                        self.fill(&mut block.bytes, chunk);
+                        continue;
+                    }
+                }
+                Stop::More => self.close(),
+                Stop::Damaged(damage) => {
+                    let records = self.records + block.records.len() as u64;
+                    self.fault = Some(self.error(damage, records));
+                    self.close();
+                }
+            }
+            if !block.records.is_empty() {
+                self.swap_out(block);
+                return Ok(true);
+            }
+        }
+        self.fault.take().map_or(Ok(false), Err)
+    }
+
+    /// Takes nothing more: at the end, or at damage if there is a fault.
+    fn close(&mut self) {
+        self.over = true;
+        if self.lax && self.fault.as_ref().is_some_and(|fault| !matches!(fault, SourceError::Io { .. })) {
+            self.fault = None;
+            self.truncated = true;
+        }
+        self.truncated |= self.fault.is_none() && self.from < self.filled;
+    }
+
+    fn error(&self, damage: Damage, records: u64) -> SourceError {
+        let path = self.input.path().to_owned();
+        let offset = self.base + damage.at as u64;
+        let place = match &self.format {
+            Some(Format::Pcapng(pcapng)) => format!("block {}", pcapng.block()),
+            _ => format!("record {}", records + 1),
+        };
+        match damage.problem {
+            Problem::BeyondSnap { captured, snap } => {
+                SourceError::BeyondSnap { path, place, offset, captured, snap }
+            }
+            Problem::Other(what) => SourceError::Damaged { path, place, offset, what },
+        }
+    }
+
+    /// Reads on behind what is not used yet. Nothing may point into `bytes`, nor into `spare`: of the two
+    /// the larger is read into, so that a buffer goes to and fro with its block and stays in the cache.
+    fn fill(&mut self, spare: &mut Vec<u8>, chunk: usize) {
+        let rest = self.from..self.filled;
+        if spare.len() > self.bytes.len() {
+            spare[..rest.len()].copy_from_slice(&self.bytes[rest]);
+            std::mem::swap(&mut self.bytes, spare);
+        } else {
+            self.bytes.copy_within(rest, 0);
+        }
+        self.base += self.from as u64;
+        self.filled -= self.from;
+        self.from = 0;
+        let end = self.filled + chunk;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        while self.filled < end && !self.ended {
+            match self.stored.read(&mut self.bytes[self.filled..end]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => self.filled += count,
+                Err(error) => {
+                    self.ended = true;
+                    self.stopped(error);
+                }
+            }
+            // What comes through a pipe is not waited for once there is something.
+            if !self.input.is_file() {
+                break;
+            }
+        }
+    }
+
+    /// The bytes end early.
+    fn stopped(&mut self, error: std::io::Error) {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            self.truncated = true;
+            return;
+        }
+        let path = self.input.path().to_owned();
+        self.fault = Some(if error.raw_os_error().is_some() {
+            SourceError::Io { path, source: error }
+        } else {
+            SourceError::Damaged {
+                path,
+                place: "compressed data".to_owned(),
+                offset: self.base + self.filled as u64,
+                what: error.to_string().lines().next().unwrap_or("").to_owned(),
+            }
+        });
+    }
+
+    /// Gives the block the buffer as it is, and keeps what is not used yet in the block's.
+    fn swap_out(&mut self, block: &mut Block) {
+        std::mem::swap(&mut block.bytes, &mut self.bytes);
+        let rest = &block.bytes[self.from..self.filled];
+        if self.bytes.len() < rest.len() {
+            self.bytes.resize(rest.len(), 0);
+        }
+        self.bytes[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+        self.base += self.from as u64;
+        self.from = 0;
+        self.number(block);
+    }
+
+    /// Gives the block a copy of what its records need and keeps the buffer.
+    fn copy_out(&mut self, block: &mut Block, start: usize) {
+        let used = &self.bytes[start..self.from];
+        if block.bytes.len() < used.len() {
+            block.bytes.resize(used.len(), 0);
+        }
+        block.bytes[..used.len()].copy_from_slice(used);
+        block.records.iter_mut().for_each(|record| record.at -= start as u32);
+        self.number(block);
+    }
+
+    fn number(&mut self, block: &mut Block) {
+        block.input = self.number;
+        block.number = self.blocks;
+        block.first_record = self.records;
+        self.blocks += 1;
+        self.records += block.records.len() as u64;
+    }
+}

@@ -1,0 +1,250 @@
+//! From what a person names to what is read: files, directories, patterns, standard input.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::stored::Stored;
+use super::{SourceError, pcap, pcapng};
+
+/// What standard input is called in messages.
+const STANDARD_INPUT: &str = "standard input";
+/// How a Parquet file begins.
+const PARQUET: &[u8] = b"PAR1";
+
+/// What is read.
+#[derive(Debug)]
+pub enum Found {
+    /// Frames; at least one.
+    Captures(Vec<Input>),
+    /// Rows; at least one file.
+    Rows(Vec<PathBuf>),
+}
+
+/// A capture to be read.
+#[derive(Clone, Debug)]
+pub struct Input {
+    path: PathBuf,
+    way: Way,
+}
+
+/// How an input is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// A regular file: it can be opened twice and has a size.
+    File,
+    /// A pipe or device with a name.
+    Pipe,
+    /// Standard input.
+    Standard,
+}
+
+impl Input {
+    /// What it is called in messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it can be opened again.
+    pub(super) fn is_file(&self) -> bool {
+        self.way == Way::File
+    }
+
+    /// Bytes as stored, if known.
+    pub(super) fn size(&self) -> Option<u64> {
+        if !self.is_file() {
+            return None;
+        }
+        fs::metadata(&self.path).ok().map(|metadata| metadata.len())
+    }
+
+    pub(super) fn open(&self, read: Arc<AtomicU64>) -> Result<Stored, SourceError> {
+        let stored = match self.way {
+            Way::File | Way::Pipe => Stored::open(&self.path, read),
+            Way::Standard => Stored::new(Box::new(std::io::stdin()), read),
+        };
+        stored.map_err(|source| SourceError::Io { path: self.path.clone(), source })
+    }
+
+    /// The error for an input that begins so and is no capture.
+    pub(super) fn refuse(&self, magic: &[u8]) -> SourceError {
+        let path = self.path.clone();
+        if magic.is_empty() {
+            return SourceError::Empty { path };
+        }
+        if magic == PARQUET && !self.is_file() {
+            return SourceError::PipedRows { path };
+        }
+        let bytes: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
+        SourceError::Unknown { path, magic: bytes.join(" ") }
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Capture,
+    Rows,
+    Other,
+}
+
+/// What was found so far, in order.
+#[derive(Default)]
+struct Finding {
+    captures: Vec<Input>,
+    rows: Vec<PathBuf>,
+}
+
+impl Finding {
+    fn count(&self) -> usize {
+        self.captures.len() + self.rows.len()
+    }
+
+    /// Adds a file that was named.
+    fn file(&mut self, path: &Path) -> Result<(), SourceError> {
+        let input = Input { path: path.to_owned(), way: Way::File };
+        let magic = magic(&input)?;
+        match kind(&magic) {
+            Kind::Other => Err(input.refuse(&magic)),
+            kind => {
+                self.add(input, kind);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a file that nobody named, if it is of a kind that is read.
+    fn met(&mut self, path: &Path) -> Result<(), SourceError> {
+        let input = Input { path: path.to_owned(), way: Way::File };
+        let kind = kind(&magic(&input)?);
+        self.add(input, kind);
+        Ok(())
+    }
+
+    fn add(&mut self, input: Input, kind: Kind) {
+        match kind {
+            Kind::Capture => self.captures.push(input),
+            Kind::Rows => self.rows.push(input.path),
+            Kind::Other => {}
+        }
+    }
+
+    /// Adds what lies in a directory and below it, in the order of names. Names that begin with a dot or
+    /// an underscore are passed over: other tools' notes and what is still being written.
+    fn directory(&mut self, path: &Path) -> Result<(), SourceError> {
+        let kept = |entry: &DirEntry| {
+            let name = entry.file_name().as_encoded_bytes();
+            entry.depth() == 0 || !(name.starts_with(b".") || name.starts_with(b"_"))
+        };
+        let walk = WalkDir::new(path).follow_links(true).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(kept) {
+            match entry {
+                Ok(entry) if entry.file_type().is_file() => self.met(entry.path())?,
+                Ok(_) => {}
+                // A link to a directory that holds it: everything there is met anyway.
+                Err(error) if error.loop_ancestor().is_some() => {}
+                Err(error) => {
+                    let path = error.path().unwrap_or(path).to_owned();
+                    let source = error.into_io_error().unwrap_or_else(|| ErrorKind::Other.into());
+                    return Err(SourceError::Io { path, source });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a pattern matches, in the order of names.
+    fn pattern(&mut self, pattern: &str) -> Result<(), SourceError> {
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+        let paths = glob::glob_with(pattern, options).map_err(|error| SourceError::Pattern {
+            pattern: pattern.to_owned(),
+            what: error.msg,
+            at: error.pos,
+        })?;
+        for path in paths {
+            let path = path.map_err(|error| {
+                let path = error.path().to_owned();
+                SourceError::Io { path, source: error.into() }
+            })?;
+            let metadata =
+                fs::metadata(&path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+            if metadata.is_dir() {
+                self.directory(&path)?;
+            } else if metadata.is_file() {
+                self.met(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what a person named.
+    fn given(&mut self, given: &str) -> Result<(), SourceError> {
+        if given == "-" {
+            self.captures.push(Input { path: STANDARD_INPUT.into(), way: Way::Standard });
+            return Ok(());
+        }
+        let path = Path::new(given);
+        let before = self.count();
+        let pattern = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => return self.file(path),
+            Ok(metadata) if metadata.is_dir() => {
+                self.directory(path)?;
+                false
+            }
+            Ok(_) => {
+                self.captures.push(Input { path: path.to_owned(), way: Way::Pipe });
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound && given.contains(['*', '?', '[']) => {
+                self.pattern(given)?;
+                true
+            }
+            Err(source) => return Err(SourceError::Io { path: path.to_owned(), source }),
+        };
+        if self.count() == before {
+            return Err(SourceError::Nothing { given: given.to_owned(), pattern });
+        }
+        Ok(())
+    }
+}
+
+/// The first bytes of an input's content.
+fn magic(input: &Input) -> Result<Vec<u8>, SourceError> {
+    Ok(input.open(Arc::default())?.magic().to_vec())
+}
+
+fn kind(magic: &[u8]) -> Kind {
+    if magic == PARQUET {
+        Kind::Rows
+    } else if pcap::is_pcap(magic) || pcapng::is_pcapng(magic) {
+        Kind::Capture
+    } else {
+        Kind::Other
+    }
+}
+
+/// Finds what is to be read: files, directories (with all below them), patterns (`*`, `?`, `[a-z]`, `**`), `-`
+/// for standard input. The content decides what a file is, not its name. The order is that given, inside a
+/// directory or pattern that of the names; what is named twice is read twice.
+///
+/// # Errors
+/// [`SourceError`] if nothing is named, a named file cannot be read or is neither capture nor rows, a directory
+/// or pattern holds neither, or there are both captures and rows.
+pub fn find(inputs: &[String]) -> Result<Found, SourceError> {
+    let mut finding = Finding::default();
+    for given in inputs {
+        finding.given(given)?;
+    }
+    match (finding.captures.first(), finding.rows.first()) {
+        (None, None) => Err(SourceError::NoInput),
+        (Some(capture), Some(rows)) => {
+            Err(SourceError::Mixed { capture: capture.path.clone(), rows: rows.clone() })
+        }
+        (Some(_), None) => Ok(Found::Captures(finding.captures)),
+        (None, Some(_)) => Ok(Found::Rows(finding.rows)),
+    }
+}

@@ -1,0 +1,171 @@
+//! Captures merged by event time: what a run over files reads.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::capture::{Capture, Clock};
+use super::inputs::Input;
+use super::{Block, Feed, FeedCounts, Next, SourceError, SourceSpec};
+
+/// Bytes read at a time: a block fits the second-level cache together with the packets made from it.
+const CHUNK: usize = 512 << 10;
+/// Bytes read at a time if very many inputs are open.
+const LEAST_CHUNK: usize = 32 << 10;
+/// Bytes that all open inputs hold together, about.
+const HELD: usize = 64 << 20;
+/// Bytes read at a time to find the first record.
+const AHEAD_CHUNK: usize = 4096;
+/// Nanoseconds of event time that a block may run past what the other inputs have reached.
+const PAST: u64 = 1_000_000_000;
+
+/// An input, ordered by what it can still give: the earliest, then the first given.
+struct Turn {
+    watermark: u64,
+    number: u32,
+    state: State,
+}
+
+enum State {
+    /// To be opened; event time of its first record.
+    Waiting(u64),
+    Open(Box<Capture>),
+}
+
+impl Turn {
+    fn order(&self) -> Reverse<(u64, u32)> {
+        Reverse((self.watermark, self.number))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Turn) -> bool {
+        self.order() == other.order()
+    }
+}
+
+impl Eq for Turn {}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Turn) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Turn) -> std::cmp::Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+/// Capture files and standard input, merged by event time.
+///
+/// The next block is always of the input that is furthest behind, and a file is opened when that is its
+/// turn: files that follow each other in time are open one at a time, however many they are.
+///
+/// A capture split into files and given in their order comes out as the whole. One exception lies in what
+/// `lateness` means: an input knows no time but its own, so a record that is late only against the file
+/// before it is not late in its own.
+pub struct Captures {
+    inputs: Vec<Input>,
+    turns: BinaryHeap<Turn>,
+    pub(super) open: usize,
+    lateness: u64,
+    lax: bool,
+    newest: u64,
+    read: Arc<AtomicU64>,
+    counts: FeedCounts,
+}
+
+impl Captures {
+    /// Reads the first record of each input; inputs have the numbers of their order. Of `spec` it takes
+    /// `lateness` and `lax`.
+    ///
+    /// # Errors
+    /// [`SourceError`] if an input cannot be opened, is no capture, or is damaged before its first record.
+    pub fn open(inputs: Vec<Input>, spec: &SourceSpec) -> Result<Captures, SourceError> {
+        let lateness = u64::try_from(spec.lateness.as_nanos()).unwrap_or(u64::MAX);
+        let sizes: Option<u64> = inputs.iter().map(Input::size).sum();
+        let mut captures = Captures {
+            turns: BinaryHeap::with_capacity(inputs.len()),
+            open: 0,
+            lateness,
+            lax: spec.lax,
+            newest: 0,
+            read: Arc::default(),
+            counts: FeedCounts { bytes_total: sizes.unwrap_or(0), ..FeedCounts::default() },
+            inputs,
+        };
+        for (number, input) in (0..).zip(&captures.inputs) {
+            // A file is opened again when its time comes; a pipe can be read only once.
+            let file = input.is_file();
+            let (read, chunk) =
+                if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), CHUNK) };
+            let mut capture = Capture::open(input, number, Clock::new(0, lateness), spec.lax, read)?;
+            let Some(first) = capture.first(chunk)? else {
+                captures.counts.truncated_files += u64::from(capture.truncated());
+                captures.counts.bytes_read += input.size().unwrap_or(0);
+                continue;
+            };
+            captures.open += usize::from(!file);
+            let state = if file { State::Waiting(first) } else { State::Open(Box::new(capture)) };
+            captures.turns.push(Turn { watermark: first.saturating_sub(lateness), number, state });
+        }
+        Ok(captures)
+    }
+
+    /// What inputs are called in messages, by number.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.inputs.iter().map(|input| input.path().to_owned()).collect()
+    }
+}
+
+impl Feed for Captures {
+    fn frontier(&self) -> u64 {
+        self.turns.peek().map_or(u64::MAX, |turn| turn.watermark)
+    }
+
+    fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    fn next(&mut self, block: &mut Block) -> Result<Next, SourceError> {
+        while let Some(Turn { watermark, number, state }) = self.turns.pop() {
+            let mut capture = match state {
+                State::Open(capture) => capture,
+                State::Waiting(first) => {
+                    self.open += 1;
+                    // A clock that has seen the first record holds what was promised of the file even
+                    // if it has changed since.
+                    let clock = Clock::new(first, self.lateness);
+                    let input = &self.inputs[number as usize];
+                    Box::new(Capture::open(input, number, clock, self.lax, self.read.clone())?)
+                }
+            };
+            let until = self
+                .turns
+                .peek()
+                .map_or(u64::MAX, |next| next.watermark.saturating_add(self.lateness).saturating_add(PAST));
+            let chunk = (HELD / self.open).clamp(LEAST_CHUNK, CHUNK);
+            let more = capture.next(block, until, chunk)?;
+            self.counts.late += capture.take_late();
+            if !more {
+                self.open -= 1;
+                self.counts.truncated_files += u64::from(capture.truncated());
+                continue;
+            }
+            self.counts.frames += block.records.len() as u64;
+            self.newest = self.newest.max(capture.newest());
+            let watermark = watermark.max(capture.watermark());
+            self.turns.push(Turn { watermark, number, state: State::Open(capture) });
+            return Ok(Next::Block);
+        }
+        Ok(Next::End)
+    }
+
+    fn counts(&self) -> FeedCounts {
+        FeedCounts { bytes_read: self.counts.bytes_read + self.read.load(Relaxed), ..self.counts }
+    }
+}

@@ -1,0 +1,376 @@
+//! A feed that keeps what it hands out: every frame, with the time at which it was used, in a pcap file.
+//!
+//! The file is classic pcap with nanoseconds, in little-endian order
+//! (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>). Read again it gives the same frames
+//! at the same times, and so the same rows. It grows under its name with `.part` behind, and takes its
+//! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::interface::MAX_FRAME;
+use super::{Block, Feed, FeedCounts, Next, SourceError};
+
+/// Says that fractions of a second are nanoseconds.
+const MAGIC: u32 = 0xa1b2_3c4d;
+/// Link type of a file without frames.
+const ETHERNET: u16 = 1;
+const SECOND: u64 = 1_000_000_000;
+
+/// What can go wrong with a recording. Each is one line: the file, what, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The file cannot be written.
+    #[error("{}: cannot write the recording: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Frames of two link types.
+    #[error(
+        "{}: frames of link types {first} and {other} do not fit one pcap file: record one interface",
+        path.display()
+    )]
+    Links {
+        /// The file.
+        path: PathBuf,
+        /// Link type of the frames before.
+        first: u16,
+        /// Link type of the frame that does not fit.
+        other: u16,
+    },
+    /// A time that the format cannot say.
+    #[error("{}: a frame at second {second} since 1970 lies beyond what pcap can say (year 2106)", path.display())]
+    Time {
+        /// The file.
+        path: PathBuf,
+        /// The frame's time in seconds since the Unix epoch.
+        second: u64,
+    },
+}
+
+/// Records what `inner` hands out to the file `path`, which is replaced if there is one.
+///
+/// # Errors
+/// [`RecordingError`] if the file cannot be written.
+pub fn record(inner: Box<dyn Feed>, path: &Path) -> Result<Box<dyn Feed>, RecordingError> {
+    Ok(Box::new(Recording::new(inner, path)?))
+}
+
+struct Recording {
+    inner: Box<dyn Feed>,
+    path: PathBuf,
+    part: PathBuf,
+    /// The growing file; `None` once it has its name.
+    file: Option<File>,
+    /// Link type of the file, once a frame told it.
+    link: Option<u16>,
+    /// A block as it stands in the file.
+    bytes: Vec<u8>,
+}
+
+impl Recording {
+    fn new(inner: Box<dyn Feed>, path: &Path) -> Result<Recording, RecordingError> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file =
+            File::create(&part).map_err(|source| RecordingError::Write { path: part.clone(), source })?;
+        Ok(Recording { inner, path: path.to_owned(), part, file: Some(file), link: None, bytes: Vec::new() })
+    }
+
+    fn write(&mut self, block: &Block) -> Result<(), RecordingError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        self.bytes.clear();
+        for record in &block.records {
+            let first = *self.link.get_or_insert_with(|| {
+                self.bytes.extend_from_slice(&header(record.link));
+                record.link
+            });
+            if record.link != first {
+                let (path, other) = (self.path.clone(), record.link);
+                return Err(RecordingError::Links { path, first, other });
+            }
+            let second = record.time / SECOND;
+            let Ok(seconds) = u32::try_from(second) else {
+                return Err(RecordingError::Time { path: self.path.clone(), second });
+            };
+            let fields = [seconds, (record.time % SECOND) as u32, record.captured, record.original];
+            fields.iter().for_each(|field| self.bytes.extend_from_slice(&field.to_le_bytes()));
+            let at = record.at as usize;
+            self.bytes.extend_from_slice(&block.bytes[at..at + record.captured as usize]);
+        }
+        file.write_all(&self.bytes)
+            .map_err(|source| RecordingError::Write { path: self.part.clone(), source })
+    }
+
+    /// Gives the file its name, with everything on the disk.
+    fn finish(&mut self) -> Result<(), RecordingError> {
+        let Some(mut file) = self.file.take() else { return Ok(()) };
+        let kept = || -> io::Result<()> {
+            if self.link.is_none() {
+                file.write_all(&header(ETHERNET))?;
+            }
+            file.sync_all()?;
+            drop(file);
+            std::fs::rename(&self.part, &self.path)?;
+            sync_folder(&self.path);
+            Ok(())
+        };
+        kept().map_err(|source| RecordingError::Write { path: self.path.clone(), source })
+    }
+}
+
+/// The new name reaches the disk with its folder. Not every file system offers this, and the frames
+/// are safe without it: so what goes wrong here goes unsaid.
+fn sync_folder(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+/// The file's header: version 2.4, times in UTC, frames up to [`MAX_FRAME`].
+fn header(link: u16) -> [u8; 24] {
+    let mut header = [0; 24];
+    header[..4].copy_from_slice(&MAGIC.to_le_bytes());
+    header[4..6].copy_from_slice(&2_u16.to_le_bytes());
+    header[6..8].copy_from_slice(&4_u16.to_le_bytes());
+    header[16..20].copy_from_slice(&(MAX_FRAME as u32).to_le_bytes());
+    header[20..].copy_from_slice(&u32::from(link).to_le_bytes());
+    header
+}
+
+impl Feed for Recording {
+    fn frontier(&self) -> u64 {
+        self.inner.frontier()
+    }
+
+    fn newest(&self) -> u64 {
+        self.inner.newest()
+    }
+
+    fn next(&mut self, block: &mut Block) -> Result<Next, SourceError> {
+        match self.inner.next(block) {
+            Ok(Next::Block) => self.write(block)?,
+            Ok(Next::Idle) => return Ok(Next::Idle),
+            Ok(Next::End) => {
+                self.finish()?;
+                return Ok(Next::End);
+            }
+            Err(error) => {
+                // An interface that is lost ends the recording as it ends the run; its error says more
+                // than one of the file would.
+                let _ = self.finish();
+                return Err(error);
+            }
+        }
+        Ok(Next::Block)
+    }
+
+    fn counts(&self) -> FeedCounts {
+        self.inner.counts()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use pcap_file::pcap::PcapReader;
+    use proptest::prelude::*;
+
+    use super::super::Record;
+    use super::super::interface::InterfaceError;
+    use super::*;
+
+    /// A feed of blocks made before.
+    struct Given {
+        blocks: VecDeque<Block>,
+        fault: Option<SourceError>,
+    }
+
+    impl Feed for Given {
+        fn frontier(&self) -> u64 {
+            if self.blocks.is_empty() { u64::MAX } else { 0 }
+        }
+
+        fn newest(&self) -> u64 {
+            7
+        }
+
+        fn next(&mut self, block: &mut Block) -> Result<Next, SourceError> {
+            match self.blocks.pop_front() {
+                Some(next) => *block = next,
+                None => return self.fault.take().map_or(Ok(Next::End), Err),
+            }
+            Ok(if block.records.is_empty() { Next::Idle } else { Next::Block })
+        }
+
+        fn counts(&self) -> FeedCounts {
+            FeedCounts { frames: 9, ..FeedCounts::default() }
+        }
+    }
+
+    /// A block of frames (time, bytes, original length), with strange bytes between them.
+    fn block(frames: &[(u64, Vec<u8>, u32)]) -> Block {
+        let mut block = Block::default();
+        for (time, bytes, original) in frames {
+            block.bytes.extend_from_slice(&[0xEE; 3]);
+            let (at, captured) = (block.bytes.len() as u32, bytes.len() as u32);
+            block.bytes.extend_from_slice(bytes);
+            block.records.push(Record { time: *time, at, captured, original: *original, link: 1 });
+        }
+        block
+    }
+
+    fn given(blocks: impl IntoIterator<Item = Block>) -> Box<dyn Feed> {
+        Box::new(Given { blocks: blocks.into_iter().collect(), fault: None })
+    }
+
+    fn run(feed: &mut dyn Feed) -> Result<(), SourceError> {
+        let mut block = Block::default();
+        while feed.next(&mut block)? != Next::End {}
+        Ok(())
+    }
+
+    fn read(path: &Path) -> Vec<(u64, Vec<u8>, u32)> {
+        let mut reader = PcapReader::new(File::open(path).unwrap()).unwrap();
+        let mut frames = Vec::new();
+        while let Some(packet) = reader.next_packet() {
+            let packet = packet.unwrap();
+            let time = packet.timestamp().as_nanos() as u64;
+            frames.push((time, packet.data().to_vec(), packet.orig_len()));
+        }
+        frames
+    }
+
+    proptest! {
+        #[test]
+        fn a_recording_holds_every_frame_with_its_time_and_lengths(
+            blocks in prop::collection::vec(
+                prop::collection::vec(
+                    (0..u64::from(u32::MAX) * SECOND, prop::collection::vec(any::<u8>(), 0..90), 0..9000_u32),
+                    0..9,
+                ),
+                0..6,
+            )
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("all.pcap");
+            // The length on the wire is never less than what was captured.
+            let blocks: Vec<Vec<_>> = blocks
+                .into_iter()
+                .map(|frames| {
+                    frames
+                        .into_iter()
+                        .map(|(time, bytes, more)| { let long = bytes.len() as u32 + more; (time, bytes, long) })
+                        .collect()
+                })
+                .collect();
+            let mut feed = record(given(blocks.iter().map(|frames| block(frames))), &path).unwrap();
+            run(&mut *feed).unwrap();
+            prop_assert_eq!(read(&path), blocks.concat());
+        }
+    }
+
+    #[test]
+    fn the_file_takes_its_name_only_when_the_feed_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let frames = [(5, vec![1, 2, 3], 60)];
+        std::fs::write(&path, "an older file").unwrap();
+        let mut feed = record(given([block(&frames), Block::default()]), &path).unwrap();
+        let mut taken = Block::default();
+        assert_eq!(feed.next(&mut taken).unwrap(), Next::Block);
+        assert_eq!(taken.records.len(), 1);
+        assert_eq!(feed.next(&mut taken).unwrap(), Next::Idle);
+        assert_eq!(std::fs::read(&path).unwrap(), b"an older file");
+        for _ in 0..2 {
+            assert_eq!(feed.next(&mut taken).unwrap(), Next::End);
+            assert_eq!(read(&path), frames);
+        }
+        assert_eq!((feed.frontier(), feed.newest(), feed.counts().frames), (u64::MAX, 7, 9));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_run_that_breaks_off_leaves_the_part_with_whole_frames() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let frames = [(5, vec![1, 2, 3], 60), (6, vec![4], 1)];
+        let mut feed = record(given([block(&frames)]), &path).unwrap();
+        feed.next(&mut Block::default()).unwrap();
+        drop(feed);
+        assert!(!path.exists());
+        assert_eq!(read(&folder.path().join("f.pcap.part")), frames);
+    }
+
+    #[test]
+    fn a_lost_interface_ends_the_recording_with_what_came_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let frames = [(SECOND + 1, vec![9; 60], 60)];
+        let fault = InterfaceError::Lost { name: "eth7".to_owned() }.into();
+        let inner = Given { blocks: [block(&frames)].into(), fault: Some(fault) };
+        let mut feed = record(Box::new(inner), &path).unwrap();
+        assert!(run(&mut *feed).unwrap_err().to_string().starts_with("eth7: "));
+        assert_eq!(read(&path), frames);
+    }
+
+    #[test]
+    fn without_frames_the_file_is_empty_but_well_formed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        run(&mut *record(given([]), &path).unwrap()).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), header(1));
+        assert_eq!(read(&path), []);
+    }
+
+    #[test]
+    fn two_link_types_are_an_error_that_names_both() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let mut mixed = block(&[(5, vec![1], 1), (6, vec![2], 2)]);
+        mixed.records[1].link = 101;
+        let error = run(&mut *record(given([mixed]), &path).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("link types 1 and 101") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_time_beyond_the_format_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let last = Duration::from_secs(u32::MAX.into()).as_nanos() as u64 + SECOND - 1;
+        run(&mut *record(given([block(&[(last, vec![1], 1)])]), &path).unwrap()).unwrap();
+        assert_eq!(read(&path)[0].0, last);
+        let error = run(&mut *record(given([block(&[(last + 1, vec![1], 1)])]), &path).unwrap());
+        assert!(error.unwrap_err().to_string().contains("second 4294967296"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_an_error_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = record(given([]), &folder.path().join("no/f.pcap")).err().unwrap().to_string();
+        assert!(error.contains("f.pcap.part: cannot write the recording: "), "{error}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_ends_the_run() {
+        let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
+            eprintln!("skipped: no /dev/full");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let mut feed = Recording::new(given([block(&[(5, vec![1], 1)])]), &path).unwrap();
+        feed.file = Some(full);
+        assert!(feed.next(&mut Block::default()).unwrap_err().to_string().contains("cannot write"));
+        assert!(!path.exists());
+    }
+}

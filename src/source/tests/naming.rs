@@ -1,0 +1,142 @@
+//! What people name, and what is found.
+
+use std::fs;
+
+use tempfile::tempdir;
+
+use super::written::*;
+use super::*;
+
+fn find(given: &[&Path]) -> Result<Found, String> {
+    let given: Vec<String> = given.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
+    inputs::find(&given).map_err(|error| line(&error))
+}
+
+fn names(found: Result<Found, String>) -> Vec<String> {
+    let paths = match found.unwrap() {
+        Found::Captures(captures) => captures.iter().map(|input| input.path().to_owned()).collect(),
+        Found::Rows(rows) => rows,
+    };
+    paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn capture(folder: &Path, name: &str) {
+    save(folder, name, &pcap(PLAIN, &[frame(5, 60)]).bytes);
+}
+
+#[test]
+fn directories_are_read_recursively_in_order_and_other_files_passed_over() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir_all(root.join("b/deep")).unwrap();
+    fs::create_dir_all(root.join("_new")).unwrap();
+    for name in ["c.pcap", "b/2", "b/10", "b/deep/x", "a.cap", ".hidden", "_part", "_new/y"] {
+        capture(root, name);
+    }
+    save(root, "packed", &gzip(&pcapng(true, &[frame(5, 60)]).bytes, 1));
+    save(root, "notes.pcap", b"these are notes");
+    save(root, "empty.pcap", b"");
+    assert_eq!(names(find(&[root])), ["a.cap", "10", "2", "x", "c.pcap", "packed"]);
+    assert_eq!(names(find(&[&root.join("b"), &root.join("a.cap")])), ["10", "2", "x", "a.cap"]);
+    assert_eq!(names(find(&[&root.join("*.cap"), &root.join("?")])), ["a.cap", "10", "2", "x"]);
+    assert_eq!(names(find(&[&root.join("**/[0-9]*")])), ["10", "2"]);
+    // A hidden one that is named is meant.
+    assert_eq!(names(find(&[&root.join("_part"), &root.join("_new")])), ["_part", "y"]);
+}
+
+#[test]
+fn a_dataset_folder_is_rows() {
+    let folder = tempdir().unwrap();
+    let parts = folder.path().join("date=2024-01-01/hour=03");
+    fs::create_dir_all(&parts).unwrap();
+    save(&parts, "part-0.parquet", b"PAR1....PAR1");
+    save(&parts, "part-1.parquet", b"PAR1....PAR1");
+    save(&parts, ".part-2.parquet", b"PAR1....PAR1");
+    save(folder.path(), "_SUCCESS", b"");
+    assert_eq!(names(find(&[folder.path()])), ["part-0.parquet", "part-1.parquet"]);
+    assert!(matches!(find(&[folder.path()]), Ok(Found::Rows(_))));
+    capture(folder.path(), "capture");
+    let error = find(&[folder.path()]).unwrap_err();
+    assert!(error.contains("part-0.parquet holds Parquet rows and"), "{error}");
+    assert!(error.contains("capture is a capture: one run reads either"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named_in_a_line() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    save(root, "text", b"hello world");
+    save(root, "short", b"ab");
+    save(root, "empty", b"");
+    save(root, "packed", &gzip(b"hello world", 1));
+    save(root, "nothing", &gzip(b"", 1));
+    save(root, "cut", &gzip(b"hello world", 1)[..9]);
+    fs::create_dir(root.join("folder")).unwrap();
+    for (name, what) in [
+        (
+            "text",
+            "text: begins with 68 65 6c 6c, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file",
+        ),
+        ("short", "short: begins with 61 62, which is no capture"),
+        ("packed", "packed: begins with 68 65 6c 6c, which"),
+        ("empty", "empty: holds nothing: empty"),
+        ("nothing", "nothing: holds nothing: empty"),
+        ("cut", "cut: holds nothing: empty, or cut off"),
+        ("missing", "missing: No such file or directory"),
+        ("folder", "folder: no captures (pcap, pcapng; plain, gzip or zstd) and no Parquet files in it"),
+        ("x*", "x*: no captures (pcap, pcapng; plain, gzip or zstd) and no Parquet files match it"),
+        ("t*t", "t*t: no captures"),
+        ("a[", "a[: no such file, and no pattern either: "),
+    ] {
+        let error = find(&[&root.join(name)]).unwrap_err();
+        assert!(error.starts_with(root.to_str().unwrap()) && error.contains(what), "{error}");
+    }
+    assert!(find(&[]).unwrap_err().starts_with("no input: "));
+}
+
+#[test]
+fn a_name_with_the_signs_of_a_pattern_is_a_file_if_there_is_one() {
+    let folder = tempdir().unwrap();
+    capture(folder.path(), "a[1].pcap");
+    capture(folder.path(), "a1.pcap");
+    assert_eq!(names(find(&[&folder.path().join("a[1].pcap")])), ["a[1].pcap"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_and_loops_left() {
+    let folder = tempdir().unwrap();
+    let other = tempdir().unwrap();
+    capture(other.path(), "x");
+    capture(folder.path(), "a");
+    std::os::unix::fs::symlink(other.path(), folder.path().join("b")).unwrap();
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("c")).unwrap();
+    assert_eq!(names(find(&[folder.path()])), ["a", "x"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_is_read_once_and_has_no_size() {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let bytes = gzip(&pcap(PLAIN, &(0..5000).map(|n| frame(n * 1000, 60)).collect::<Vec<_>>()).bytes, 3);
+    let path = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
+    let sent =
+        std::thread::spawn(move || std::io::Write::write_all(&mut writer, &bytes).map(|()| bytes.len()));
+    let all = read(&[path], &SourceSpec::default());
+    let sent = sent.join().unwrap().unwrap() as u64;
+    assert_eq!((all.error, all.frames.len()), (None, 5000));
+    assert_eq!((all.counts.bytes_read, all.counts.bytes_total), (sent, 0));
+    let mut rest = Vec::new();
+    assert_eq!(std::io::Read::read_to_end(&mut reader, &mut rest).unwrap(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn rows_in_a_pipe_are_refused() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let path = PathBuf::from(format!("/dev/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader)));
+    std::io::Write::write_all(&mut writer, b"PAR1....").unwrap();
+    drop(writer);
+    let error = read(&[path], &SourceSpec::default()).error.unwrap();
+    assert!(error.contains("Parquet cannot be read from a pipe"), "{error}");
+}
