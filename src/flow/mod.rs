@@ -143,6 +143,15 @@ pub fn row_settings(spec: &FlowSpec, tunnels: bool) -> RowSettings {
     RowSettings { settings }
 }
 
+/// The window that rows were cut by, in nanoseconds; `None` where their settings do not say.
+pub fn window_of(settings: &RowSettings) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Text(#[serde(with = "humantime_serde")] Duration);
+    let text = serde_json::Value::String(settings.settings.get("window")?.clone());
+    let Text(window) = serde_json::from_value(text).ok()?;
+    (!window.is_zero()).then(|| nanoseconds(window))
+}
+
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -165,6 +174,8 @@ mod tests {
     fn durations_read_as_written() {
         assert_eq!(humantime(Duration::from_secs(10)), "10s");
         assert_eq!(humantime(Duration::from_millis(1500)), "1s 500ms");
+        let settings = row_settings(&FlowSpec::default(), false);
+        assert_eq!(window_of(&settings), Some(10_000_000_000));
     }
 
     #[test]

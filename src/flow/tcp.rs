@@ -57,7 +57,8 @@ pub struct Tcp {
     highest: [u32; 2],
     /// Sequence number behind the FIN.
     fin_end: [u32; 2],
-    /// What the ACK of the SYN-ACK must acknowledge.
+    /// What the ACK of the SYN-ACK must acknowledge; while the initiator is silent, what the responder
+    /// acknowledges.
     expected_ack: u32,
     /// Advertised window of each side's first packet.
     window_first: [u16; 2],
@@ -101,7 +102,7 @@ impl Tcp {
                 self.highest[side] = end;
             }
         }
-        self.step(flags, payload, side);
+        self.step(p, payload, side);
         told.handshake = self.handshake(p, side, end);
 
         if flags & FIN != 0 {
@@ -162,15 +163,29 @@ impl Tcp {
     }
 
     /// Both ends' states after a segment, as Zeek's endpoints take them.
-    fn step(&mut self, flags: u8, payload: u32, side: usize) {
+    fn step(&mut self, p: &Packet, payload: u32, side: usize) {
         let other = 1 - side;
         let initiator = side == 0;
-        let has = |flag: u8| flags & flag != 0;
+        let has = |flag: u8| p.flags & flag != 0;
+        if !initiator && has(ACK) && self.state[0] == INACTIVE {
+            self.expected_ack = p.acknowledgement;
+        }
         match self.state[side] {
             INACTIVE => {
                 if has(SYN) {
                     if initiator {
-                        self.set(side, if has(ACK) { SYN_ACK_SENT } else { SYN_SENT });
+                        // A SYN captured behind the SYN-ACK that answers it.
+                        let answered = !has(ACK)
+                            && (self.state[1], self.before[1]) == (ESTABLISHED, INACTIVE)
+                            && self.expected_ack == p.sequence.wrapping_add(1);
+                        self.set(
+                            side,
+                            match (answered, has(ACK)) {
+                                (true, _) => ESTABLISHED,
+                                (_, true) => SYN_ACK_SENT,
+                                _ => SYN_SENT,
+                            },
+                        );
                     } else {
                         if self.state[other] == SYN_SENT {
                             self.set(other, ESTABLISHED);
@@ -219,10 +234,8 @@ impl Tcp {
                     self.set(side, RESET);
                 }
             }
-            CLOSED => {
-                if has(RST) && self.state[other] != CLOSED {
-                    self.set(side, RESET);
-                }
+            CLOSED if has(RST) && self.state[other] != CLOSED => {
+                self.set(side, RESET);
             }
             _ => {}
         }
@@ -243,12 +256,8 @@ impl Tcp {
             (RESET, RESET) if empty => "REJ",
             (i, RESET) if inactive(i) => "RSTRH",
             (_, RESET) => "RSTR",
-            (RESET, r) if inactive(r) => {
-                if self.seen & OPENED_BY_SYN != 0 && self.seen & STRAYED == 0 {
-                    "RSTOS0"
-                } else {
-                    "OTH"
-                }
+            (RESET, r) if inactive(r) && self.seen & OPENED_BY_SYN != 0 && self.seen & STRAYED == 0 => {
+                "RSTOS0"
             }
             (RESET, _) => "RSTO",
             (CLOSED, CLOSED) => "SF",
@@ -375,6 +384,26 @@ mod tests {
         ] {
             assert_eq!(state(script), expected, "{script}");
         }
+    }
+
+    #[test]
+    fn a_syn_captured_behind_its_answer_establishes() {
+        let after_answer = |acknowledged: u32| {
+            let mut tcp = Tcp::default();
+            let packet = |flags, sequence, acknowledgement| Packet {
+                flags,
+                sequence,
+                acknowledgement,
+                length: 40,
+                headers: 40,
+                ..Zeroable::zeroed()
+            };
+            tcp.segment(&packet(SYN | ACK, 5000, acknowledged), 1);
+            tcp.segment(&packet(SYN, u32::MAX, 0), 0);
+            CONN_STATES[tcp.conn_state() as usize]
+        };
+        assert_eq!(after_answer(0), "S1");
+        assert_eq!(after_answer(1), "OTH", "it answers another SYN");
     }
 
     #[test]

@@ -49,6 +49,24 @@ impl Kind {
     }
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Kind::Time => "Timestamp(ns, UTC)",
+            Kind::Name8 => "Dictionary(Int8, Utf8)",
+            Kind::Name16 => "Dictionary(Int16, Utf8)",
+            Kind::Name32 => "Dictionary(Int32, Utf8)",
+            Kind::U8 => "UInt8",
+            Kind::U16 => "UInt16",
+            Kind::U32 => "UInt32",
+            Kind::U64 => "UInt64",
+            Kind::F32 => "Float32",
+            Kind::F64 => "Float64",
+            Kind::I16List => "List(Int16)",
+        })
+    }
+}
+
 /// One column of the contract.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
