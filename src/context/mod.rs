@@ -1,48 +1,288 @@
-//! What an entity did in its windows: not counted yet, rows pass as they are.
+//! What an entity (a host, a pair of hosts, a service of theirs) did in its last windows, beside each row.
+//!
+//! A context column is a statistic over all rows of the row's entity in the windows of a horizon that ends
+//! with the row's own window: `ctx_<entity>_<horizon>_<statistic>`. [`definitions`] is the table of all.
+//!
+//! Rows of a window are counted where they are ([`window`]), what was counted goes to the worker that owns
+//! the entity, which remembers it for the horizon ([`memory`]) and answers what the columns of those rows
+//! are made from ([`attach`]). All of it is sums of integers and mergeable sets ([`distinct`]), so the
+//! values depend neither on the number of workers nor on how rows are cut into batches.
 
+mod attach;
+mod definitions;
+mod distinct;
+mod entity;
+mod memory;
+pub mod operator;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
+
+pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
+pub use distinct::{EXACT, STANDARD_ERROR};
+
+use definitions::{Method, matches};
 
 /// What the pipeline file says about context (`[context]`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContextSpec {
-    /// Context columns, by name or with `*` for any run of characters.
+    /// Names of context columns, or patterns with `*` for any run of characters. Nothing else is computed.
     pub columns: Vec<String>,
 }
 
-/// Columns that were asked for.
-pub struct Plan;
+/// Columns that cannot be computed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ContextError {
+    /// No column has that name.
+    #[error("[context] columns: unknown column `{name}`: did you mean `{nearest}`?")]
+    Unknown {
+        /// What the file says.
+        name: String,
+        /// The known name that is most like it.
+        nearest: String,
+    },
+    /// A pattern that no column has.
+    #[error("[context] columns: pattern `{pattern}` matches no column; names are like `{example}`")]
+    NoMatch {
+        /// What the file says.
+        pattern: String,
+        /// A known name.
+        example: String,
+    },
+    /// Rows lack a column that context is counted from.
+    #[error("column `{column}` is missing in the rows: context column `{wanted}` is counted from it")]
+    Missing {
+        /// The missing column.
+        column: &'static str,
+        /// A context column that needs it.
+        wanted: String,
+    },
+    /// Rows have such a column with a type that cannot be read.
+    #[error("column `{column}` is {found}, context needs {expected}")]
+    Type {
+        /// The column.
+        column: &'static str,
+        /// Its type.
+        found: DataType,
+        /// What can be read.
+        expected: &'static str,
+    },
+}
 
-/// Why context cannot be counted.
-#[derive(Debug, thiserror::Error)]
-pub enum ContextError {}
+/// The context columns of a pipeline, checked, and what must be counted for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    names: Vec<String>,
+    fields: Vec<Arc<Field>>,
+    groups: Vec<Group>,
+    reads: Vec<Read>,
+}
+
+/// What is counted about one entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    entity: Entity,
+    /// The sums that are needed.
+    sums: Vec<Statistic>,
+    /// The distinct counts that are needed.
+    sets: Vec<Set>,
+    /// The longest horizon in windows: what is older is forgotten.
+    horizon: u64,
+    /// Its columns, in order: an answer holds one value for each.
+    values: Vec<Value>,
+}
+
+/// A distinct count of an entity, and the horizons that it is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Set {
+    statistic: Statistic,
+    /// Those of [`HORIZONS`] that are asked for, 0 in the place of others.
+    horizons: [u64; 3],
+    /// The longest of them.
+    longest: u64,
+}
+
+/// Where the value of a column is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Value {
+    /// Position in [`HORIZONS`].
+    horizon: usize,
+    source: Counted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Position among the group's sums.
+    Sum(usize),
+    /// Position among the group's sets.
+    Set(usize),
+    /// Windows with a row.
+    Active,
+}
+
+/// A column of the rows that must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Read {
+    column: &'static str,
+    /// A context column that is counted from it.
+    wanted: String,
+}
 
 impl Plan {
-    /// Checks the columns.
+    /// The plan of a pipeline: its columns in the order of [`definitions`], each once.
     ///
     /// # Errors
-    /// None yet.
-    pub fn new(_: &ContextSpec) -> Result<Plan, ContextError> {
-        Ok(Plan)
+    /// [`ContextError`] for a name or pattern that no column has.
+    pub fn new(spec: &ContextSpec) -> Result<Plan, ContextError> {
+        let all: Vec<(String, Definition)> = definitions().into_iter().map(|d| (d.name(), d)).collect();
+        let mut chosen = vec![false; all.len()];
+        for pattern in &spec.columns {
+            let mut met = false;
+            for ((name, _), chosen) in all.iter().zip(&mut chosen) {
+                if matches(pattern, name) {
+                    (met, *chosen) = (true, true);
+                }
+            }
+            if met {
+                continue;
+            }
+            let likeness = |name: &String| strsim::jaro_winkler(name, pattern);
+            let names = all.iter().map(|(name, _)| name);
+            let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let nearest = nearest.cloned().unwrap_or_default();
+            let pattern = pattern.clone();
+            return Err(match pattern.contains('*') {
+                true => ContextError::NoMatch { pattern, example: nearest },
+                false => ContextError::Unknown { name: pattern, nearest },
+            });
+        }
+        let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
+        Ok(Plan::of(chosen.map(|(definition, _)| definition)))
+    }
+
+    /// Of columns in the order of the table.
+    fn of(columns: impl Iterator<Item = (String, Definition)>) -> Plan {
+        let mut plan = Plan { names: Vec::new(), fields: Vec::new(), groups: Vec::new(), reads: Vec::new() };
+        for (name, definition) in columns {
+            let entity = ENTITIES[definition.entity];
+            if plan.groups.last().is_none_or(|group| group.entity != entity) {
+                let (sums, sets, values) = (Vec::new(), Vec::new(), Vec::new());
+                plan.groups.push(Group { entity, sums, sets, horizon: 1, values });
+            }
+            let group = plan.groups.last_mut().expect("a group was pushed");
+            group.horizon = group.horizon.max(HORIZONS[definition.horizon]);
+            let source = match definition.statistic.method() {
+                Method::Sum => Counted::Sum(group.sum(definition.statistic)),
+                Method::Distinct => Counted::Set(group.set(definition.statistic, definition.horizon)),
+                Method::Windows => Counted::Active,
+            };
+            group.values.push(Value { horizon: definition.horizon, source });
+            for column in reads(&entity, definition.statistic) {
+                if plan.reads.iter().all(|read| read.column != column) {
+                    plan.reads.push(Read { column, wanted: name.clone() });
+                }
+            }
+            plan.fields.push(Arc::new(definition.field()));
+            plan.names.push(name);
+        }
+        plan
+    }
+
+    /// The names of the columns, in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The schema of rows with these columns behind their own, metadata kept. Context columns that the rows
+    /// have already are left out: they are computed anew.
+    pub fn schema(&self, rows: &Schema) -> SchemaRef {
+        if self.is_empty() {
+            return Arc::new(rows.clone());
+        }
+        let own = rows.fields().iter().filter(|field| !is_context(field));
+        let fields: Vec<Arc<Field>> = own.chain(&self.fields).cloned().collect();
+        Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
+    }
+
+    /// Checks that rows of this schema have what the columns are counted from.
+    ///
+    /// # Errors
+    /// [`ContextError::Missing`] or [`ContextError::Type`] for the first column that is not as needed.
+    pub fn check(&self, rows: &Schema) -> Result<(), ContextError> {
+        for Read { column, wanted } in &self.reads {
+            let Ok(field) = rows.field_with_name(column) else {
+                return Err(ContextError::Missing { column, wanted: wanted.clone() });
+            };
+            entity::readable(column, field.data_type())?;
+        }
+        Ok(())
+    }
+
+    fn reads(&self, column: &str) -> bool {
+        self.reads.iter().any(|read| read.column == column)
     }
 }
 
-pub mod operator {
-    //! Context in the graph.
-
-    use std::sync::Arc;
-
-    use timely::dataflow::Stream;
-
-    use super::Plan;
-    use crate::row::RowBatch;
-
-    /// Passes rows on.
-    pub fn count<'s>(
-        rows: Stream<'s, u64, RowBatch>,
-        _plan: Arc<Plan>,
-        _window: u64,
-    ) -> Stream<'s, u64, RowBatch> {
-        rows
+impl Group {
+    /// The position of a sum, which is put in once.
+    fn sum(&mut self, statistic: Statistic) -> usize {
+        self.sums.iter().position(|other| *other == statistic).unwrap_or_else(|| {
+            self.sums.push(statistic);
+            self.sums.len() - 1
+        })
     }
+
+    /// The position of a set, which is put in once, with one more horizon.
+    fn set(&mut self, statistic: Statistic, horizon: usize) -> usize {
+        let known = self.sets.iter().position(|set| set.statistic == statistic);
+        let at = known.unwrap_or_else(|| {
+            self.sets.push(Set { statistic, horizons: [0; 3], longest: 0 });
+            self.sets.len() - 1
+        });
+        let set = &mut self.sets[at];
+        set.horizons[horizon] = HORIZONS[horizon];
+        set.longest = set.longest.max(HORIZONS[horizon]);
+        at
+    }
+}
+
+/// Whether a column is one of context, whoever wrote it.
+fn is_context(field: &Field) -> bool {
+    field.name().starts_with("ctx_")
+}
+
+/// The columns of rows that a statistic of an entity is counted from.
+fn reads(entity: &Entity, statistic: Statistic) -> Vec<&'static str> {
+    const SERVICE: [&str; 3] = ["protocol", "dst_port", "icmp_type"];
+    let mut columns = Vec::new();
+    if entity.src || statistic == Statistic::Peers {
+        columns.push("src_ip");
+    }
+    if entity.dst || matches!(statistic, Statistic::Peers | Statistic::Ends) {
+        columns.push("dst_ip");
+    }
+    if entity.service || matches!(statistic, Statistic::Ports | Statistic::Services | Statistic::Ends) {
+        columns.extend(SERVICE);
+    }
+    match statistic {
+        Statistic::Flows => columns.push("row_index"),
+        Statistic::Failed => columns.extend(["conn_state", "protocol", "bwd_packets"]),
+        Statistic::Packets => columns.push("bidir_packets"),
+        Statistic::FwdBytes => columns.push("fwd_bytes"),
+        Statistic::BwdBytes => columns.push("bwd_bytes"),
+        _ => {}
+    }
+    columns
 }

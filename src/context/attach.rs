@@ -1,0 +1,89 @@
+//! Context columns beside the rows that they are about.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use super::memory::Answer;
+use super::window::Numbers;
+use super::{Plan, is_context};
+
+/// The values of a window's entities, as answers bring them.
+pub(super) struct Values {
+    numbers: Vec<Numbers>,
+    /// For each group the values of its entities, side by side.
+    values: Vec<Vec<u64>>,
+}
+
+impl Values {
+    pub(super) fn new(plan: &Plan, numbers: Vec<Numbers>) -> Values {
+        let groups = plan.groups.iter().zip(&numbers);
+        let values = groups.map(|(group, numbers)| vec![0; numbers.count * group.values.len()]).collect();
+        Values { numbers, values }
+    }
+
+    /// Puts the values of an answer where they belong.
+    pub(super) fn put(&mut self, plan: &Plan, answer: &Answer) {
+        let at = answer.head.group as usize;
+        let (Some(group), Some(values)) = (plan.groups.get(at), self.values.get_mut(at)) else { return };
+        let width = group.values.len();
+        for (number, own) in answer.numbers.iter().zip(answer.values.chunks_exact(width)) {
+            let from = *number as usize * width;
+            if let Some(place) = values.get_mut(from..from + width) {
+                place.copy_from_slice(own);
+            }
+        }
+    }
+
+    /// Rows with their context columns; `cells` are those of the rows.
+    pub(super) fn attach(
+        &self,
+        plan: &Plan,
+        rows: &RecordBatch,
+        cells: &[u32],
+        schema: &SchemaRef,
+    ) -> RecordBatch {
+        let fields = rows.schema_ref().fields().iter().zip(rows.columns());
+        let own = fields.filter(|(field, _)| !is_context(field)).map(|(_, column)| column.clone());
+        let mut columns: Vec<ArrayRef> = own.collect();
+        let mut entities: Vec<usize> = Vec::with_capacity(cells.len());
+        let mut fields = plan.fields.iter();
+        for ((group, numbers), values) in plan.groups.iter().zip(&self.numbers).zip(&self.values) {
+            let width = group.values.len();
+            entities.clear();
+            entities.extend(cells.iter().map(|cell| numbers.of_cell[*cell as usize] as usize * width));
+            for (offset, field) in (0..width).zip(fields.by_ref()) {
+                let column = entities.iter().map(|from| values[from + offset]);
+                columns.push(match field.data_type() {
+                    // Counts of this type fit: they were made from it.
+                    DataType::UInt32 => Arc::new(UInt32Array::from_iter_values(column.map(|v| v as u32))),
+                    _ => Arc::new(UInt64Array::from_iter_values(column)),
+                });
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+            .expect("columns are made by the plan that made the schema, one value for each row")
+    }
+}
+
+/// The schema of rows with context columns, made anew only when the schema of rows changes.
+#[derive(Default)]
+pub(super) struct Schemas {
+    last: Option<(SchemaRef, SchemaRef)>,
+}
+
+impl Schemas {
+    pub(super) fn of(&mut self, plan: &Plan, rows: &SchemaRef) -> SchemaRef {
+        match &self.last {
+            Some((known, schema)) if Arc::ptr_eq(known, rows) || known == rows => schema.clone(),
+            _ => {
+                let schema = plan.schema(rows);
+                self.last = Some((rows.clone(), schema.clone()));
+                schema
+            }
+        }
+    }
+}

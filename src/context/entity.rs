@@ -1,0 +1,324 @@
+//! Who a row is about: addresses, services and keys of entities, read from columns, and their fixed hashes.
+
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt64Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int32Type, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use bytemuck::{Pod, Zeroable};
+use sha2::{Digest, Sha256};
+
+use super::{ContextError, Entity};
+
+/// Ports from here on are one service: those that clients take for themselves.
+const POOLED: u32 = 32_768;
+/// The type of an ICMP flow that began with a fragment, whose type nobody saw.
+const NO_TYPE: u32 = 256;
+
+const ICMP: u32 = 1;
+const UDP: u32 = 17;
+const ICMP6: u32 = 58;
+
+/// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct Address {
+    version: u8,
+    bytes: [u8; 16],
+}
+
+impl Address {
+    /// Reads canonical or any other text of an address. Text that is none (rows of other writers may have
+    /// names instead) is one of its own by 128 bits of SHA-256; so is a null.
+    pub(super) fn parse(text: Option<&str>) -> Address {
+        let Some(text) = text else { return Address::default() };
+        let mut bytes = [0; 16];
+        match text.parse() {
+            Ok(IpAddr::V4(address)) => {
+                bytes[..4].copy_from_slice(&address.octets());
+                Address { version: 4, bytes }
+            }
+            Ok(IpAddr::V6(address)) => Address { version: 6, bytes: address.octets() },
+            Err(_) => {
+                bytes.copy_from_slice(&Sha256::digest(text)[..16]);
+                Address { version: 0, bytes }
+            }
+        }
+    }
+
+    fn words(&self) -> [u64; 2] {
+        let value = u128::from_be_bytes(self.bytes);
+        [(value >> 64) as u64, value as u64]
+    }
+
+    /// The element that this address is, with a [`service`] or port of its own beside it or 0.
+    ///
+    /// Fixed, and one to one for IPv4: distinct counts of IPv4 addresses and of their ends count no two as
+    /// one. Others are 64 bits of 128 and collide as hashes do.
+    pub(super) fn element(&self, code: u32) -> u64 {
+        let [high, low] = self.words();
+        if self.version == 4 {
+            return mix(4 << 60 | (high >> 32) << 24 | u64::from(code));
+        }
+        let tag = u64::from(self.version) << 60 | u64::from(code);
+        mix(mix(mix(high) ^ low) ^ tag)
+    }
+}
+
+/// Protocol and responder port of a row, or protocol and type: `protocol << 16 | port`, 24 bits.
+#[inline]
+pub(super) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
+    let protocol = (protocol & 255) as u32;
+    let port = match protocol {
+        ICMP | ICMP6 => icmp_type.map_or(NO_TYPE, |number| (number & 255) as u32),
+        _ => (port & 65_535) as u32,
+    };
+    protocol << 16 | port
+}
+
+/// The service of a port.
+#[inline]
+pub(super) fn service(port: u32) -> u32 {
+    match port & 65_535 >= POOLED {
+        true => port & !65_535 | POOLED,
+        false => port,
+    }
+}
+
+/// Whether a row without a packet back is a request without an answer, beside what TCP's states say.
+#[inline]
+pub(super) fn asks(protocol: u64) -> bool {
+    matches!(protocol as u32, ICMP | UDP | ICMP6)
+}
+
+/// Mixes 64 bits, one to one (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014,
+/// with the constants of Stafford's variant 13). The constant added keeps 0 from staying 0.
+#[inline]
+pub(super) fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let value = (value ^ value >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ value >> 31
+}
+
+/// An entity's own values, whole: no two entities share a key. What is no part of it is zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Key {
+    src: [u64; 2],
+    dst: [u64; 2],
+    service: u32,
+    src_version: u16,
+    dst_version: u16,
+}
+
+impl Hash for Key {
+    /// All bytes at once.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(bytemuck::bytes_of(self));
+    }
+}
+
+impl Key {
+    pub(super) fn new(entity: &Entity, src: &Address, dst: &Address, service: u32) -> Key {
+        let mut key = Key::zeroed();
+        if entity.src {
+            (key.src, key.src_version) = (src.words(), src.version.into());
+        }
+        if entity.dst {
+            (key.dst, key.dst_version) = (dst.words(), dst.version.into());
+        }
+        if entity.service {
+            key.service = service;
+        }
+        key
+    }
+
+    /// The worker, of `peers`, that remembers the entity: by a fixed hash, the same in every process.
+    pub(super) fn owner(&self, peers: usize) -> usize {
+        let words: [u64; 5] = bytemuck::cast(*self);
+        let hash = words.iter().fold(0, |hash, word| mix(hash ^ word));
+        (((hash >> 32) * peers as u64) >> 32) as usize
+    }
+}
+
+/// What text columns must be.
+const TEXT: &str = "text (Utf8, LargeUtf8, Utf8View or a dictionary of them)";
+/// What other columns must be.
+const NUMBER: &str = "an integer";
+
+/// Checks that a column of that name can be read as what context needs it for.
+pub(super) fn readable(column: &'static str, found: &DataType) -> Result<(), ContextError> {
+    let plain = |found: &DataType| matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let (fits, expected) = match column {
+        "src_ip" | "dst_ip" | "conn_state" => {
+            let text = match found {
+                DataType::Dictionary(_, values) => plain(values),
+                other => plain(other),
+            };
+            (text, TEXT)
+        }
+        _ => (found.is_integer(), NUMBER),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(ContextError::Type { column, found: found.clone(), expected }),
+    }
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &'static str) -> Result<&'a ArrayRef, ContextError> {
+    let missing = || ContextError::Missing { column: name, wanted: "ctx_*".to_owned() };
+    rows.column_by_name(name).ok_or_else(missing)
+}
+
+/// A column as integers; what is negative becomes null.
+pub(super) fn optional_numbers(rows: &RecordBatch, name: &'static str) -> Result<UInt64Array, ContextError> {
+    let column = column(rows, name)?;
+    let unreadable =
+        || ContextError::Type { column: name, found: column.data_type().clone(), expected: NUMBER };
+    let cast = cast(column, &DataType::UInt64).map_err(|_| unreadable())?;
+    cast.as_primitive_opt::<UInt64Type>().cloned().ok_or_else(unreadable)
+}
+
+/// A column as integers, 0 for what is null or negative. Columns of ours are neither.
+pub(super) fn numbers(rows: &RecordBatch, name: &'static str) -> Result<ScalarBuffer<u64>, ContextError> {
+    let column = optional_numbers(rows, name)?;
+    Ok(match column.null_count() {
+        0 => column.values().clone(),
+        _ => column.iter().map(|value| value.unwrap_or(0)).collect(),
+    })
+}
+
+/// A text column as distinct values and the position of each row's value; `None` for null.
+pub(super) struct Texts {
+    column: DictionaryArray<Int32Type>,
+}
+
+impl Texts {
+    pub(super) fn new(rows: &RecordBatch, name: &'static str) -> Result<Texts, ContextError> {
+        let column = column(rows, name)?;
+        let unreadable =
+            || ContextError::Type { column: name, found: column.data_type().clone(), expected: TEXT };
+        let plain = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let cast = match *column.data_type() == plain {
+            true => column.clone(),
+            // By way of plain text: not every pair of dictionaries can be cast.
+            false => cast(column, &DataType::Utf8)
+                .and_then(|text| cast(&text, &plain))
+                .map_err(|_| unreadable())?,
+        };
+        let column = cast.as_dictionary_opt::<Int32Type>().cloned().ok_or_else(unreadable)?;
+        Ok(Texts { column })
+    }
+
+    /// For each row what `of` makes of its value; it is asked at most once for each distinct value. A batch
+    /// may be a small part of one that its dictionary was made for: values that no row has are passed over.
+    pub(super) fn map<R: Copy>(&self, mut of: impl FnMut(Option<&str>) -> R) -> Vec<R> {
+        let values = self.column.values().as_string::<i32>();
+        let mut known: Vec<Option<R>> = vec![None; values.len()];
+        let mut null = None;
+        let keys = self.column.keys();
+        let mut row = |key: Option<i32>| match key.and_then(|key| usize::try_from(key).ok()) {
+            Some(at) if values.is_valid(at) => *known[at].get_or_insert_with(|| of(Some(values.value(at)))),
+            _ => *null.get_or_insert_with(|| of(None)),
+        };
+        match keys.null_count() {
+            0 => keys.values().iter().map(|key| row(Some(*key))).collect(),
+            _ => keys.iter().map(row).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{LargeStringArray, StringArray, StringViewArray};
+
+    use super::*;
+    use crate::context::ENTITIES;
+
+    #[test]
+    fn addresses_of_one_text_are_one_and_of_different_texts_different() {
+        let all = ["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "a00:1::", "fe80::1", "printer", ""];
+        let mut parsed: Vec<_> = all.iter().map(|text| Address::parse(Some(text))).collect();
+        parsed.push(Address::parse(None));
+        for (i, a) in parsed.iter().enumerate() {
+            for (j, b) in parsed.iter().enumerate() {
+                assert_eq!(a == b, i == j, "{a:?} {b:?}");
+                assert_eq!(a.element(0) == b.element(0), i == j, "{a:?} {b:?}");
+            }
+        }
+        assert_eq!(Address::parse(Some("FE80:0::1")), Address::parse(Some("fe80::1")));
+    }
+
+    #[test]
+    fn services_pool_high_ports_and_take_types_for_icmp() {
+        assert_eq!(service(port(6, 443, Some(8))), 6 << 16 | 443);
+        assert_eq!(service(port(6, 32_768, None)), service(port(6, 65_535, None)));
+        assert_ne!(service(port(6, 32_767, None)), service(port(6, 32_768, None)));
+        assert_ne!(service(port(6, 40_000, None)), service(port(17, 40_000, None)));
+        assert_ne!(port(1, 0, Some(8)), port(1, 0, Some(0)));
+        assert_ne!(port(1, 0, None), port(1, 0, Some(0)));
+    }
+
+    #[test]
+    fn hashes_are_fixed_for_ever() {
+        assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
+        let (a, b) = (Address::parse(Some("10.0.0.1")), Address::parse(Some("fe80::1")));
+        let elements = [a.element(0), a.element(6 << 16 | 443), b.element(0), b.element(1)];
+        let owners = ENTITIES.map(|entity| Key::new(&entity, &a, &b, 6 << 16 | 443).owner(1 << 16));
+        assert_eq!(elements, FIXED);
+        assert_eq!(owners, OWNERS);
+    }
+
+    const FIXED: [u64; 4] = [
+        15_707_834_130_852_168_098,
+        2_208_564_803_501_334_087,
+        12_712_931_118_919_525_460,
+        2_370_749_210_759_435_241,
+    ];
+    const OWNERS: [usize; 6] = [7_597, 55_296, 41_865, 47_967, 36_233, 10_372];
+
+    #[test]
+    fn owners_share_neighbouring_hosts_evenly() {
+        let mut counts = [0u32; 7];
+        for host in 0..7_000u32 {
+            let address = Address::parse(Some(&std::net::Ipv4Addr::from(0x0A00_0000 + host).to_string()));
+            counts[Key::new(&ENTITIES[0], &address, &address, 0).owner(7)] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn text_of_any_arrow_type_reads_alike() {
+        let texts = vec![Some("a"), None, Some("b"), Some("a")];
+        let plain = StringArray::from(texts.clone());
+        let dictionary = |key| DataType::Dictionary(Box::new(key), Box::new(DataType::Utf8));
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(LargeStringArray::from(texts.clone())),
+            Arc::new(StringViewArray::from(texts.clone())),
+            Arc::new(plain.clone()),
+        ];
+        for key in [DataType::Int8, DataType::UInt16, DataType::Int32, DataType::UInt32, DataType::Int64] {
+            columns.push(cast(&plain, &dictionary(key)).unwrap());
+        }
+        let views = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8View));
+        columns.extend(cast(&plain, &views));
+        for column in columns {
+            readable("src_ip", column.data_type()).unwrap();
+            let rows = RecordBatch::try_from_iter([("src_ip", column)]).unwrap();
+            let mut asked = 0;
+            let read = Texts::new(&rows, "src_ip").unwrap().map(|text| {
+                asked += 1;
+                text.map_or(0, |text| text.as_bytes()[0])
+            });
+            assert_eq!((read, asked), (vec![b'a', 0, b'b', b'a'], 3));
+        }
+        assert!(
+            readable("src_ip", &DataType::UInt32).is_err() && readable("protocol", &DataType::Utf8).is_err()
+        );
+    }
+}

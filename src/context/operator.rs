@@ -1,0 +1,490 @@
+//! Context in the graph: rows are counted where they are, entities remembered where they belong, columns
+//! attached where the rows are.
+//!
+//! ```text
+//! rows ── count ──────────── rows with their cells ──────────── attach ── rows with context
+//!            └─ asks ─(entity's owner)─ remember ─(who asked)─ answers ─┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable, bytes_of, cast_slice, pod_read_unaligned};
+use timely::bytes::arc::Bytes;
+use timely::communication::Push;
+use timely::container::{Accountable, NoopBuilder};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
+use timely::dataflow::channels::pushers::exchange::Distributor;
+use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::dataflow::operators::Operator;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::Stamp;
+
+use super::Plan;
+use super::attach::{Schemas, Values};
+use super::memory::{Answer, Memory, Taken};
+use super::window::{Ask, Cells, Head, Numbers, Window};
+use crate::row::RowBatch;
+use crate::tally::Fault;
+
+/// Messages that are sent before the rooms behind have their turn.
+const BURST: usize = 4;
+/// Size of an ask, by [`Ask::size`], from which on it is sent.
+const ASK: usize = 65_536;
+
+/// Attaches the plan's columns to rows. Batches keep their places and their order within a window; all rows
+/// of a window are held until it is complete, for a value depends on all of them.
+///
+/// `window` is the rows' window in nanoseconds. Rows must be as [`Plan::check`] wants them; one that is not
+/// is noted as a fault.
+///
+/// # Panics
+/// If `window` is 0.
+pub fn count<'s>(
+    rows: Stream<'s, u64, RowBatch>,
+    plan: Arc<Plan>,
+    window: u64,
+    fault: Arc<Fault>,
+) -> Stream<'s, u64, RowBatch> {
+    assert!(window > 0, "rows with context have windows");
+    if plan.is_empty() {
+        return rows;
+    }
+    let (held, asks) = gather(rows, plan.clone(), window, fault);
+    let answers = remember(asks, plan.clone());
+    attach(held, answers, plan)
+}
+
+/// Rows, and the cell of each.
+type Celled = (RowBatch, Vec<u32>);
+
+/// Batches of one window with the cells of their rows, which wait for the values of their entities.
+#[derive(Default)]
+struct Held {
+    window: u64,
+    batches: Vec<Celled>,
+    numbers: Vec<Numbers>,
+}
+
+impl Accountable for Held {
+    fn record_count(&self) -> i64 {
+        self.batches.len() as i64
+    }
+}
+
+/// A window that is being asked about.
+struct Asking {
+    time: u64,
+    index: u64,
+    window: Window,
+    /// The next entity: its group and number.
+    next: (usize, usize),
+    /// What is being said to each worker.
+    asks: Vec<Ask>,
+}
+
+impl Asking {
+    /// The next ask that is full, or the last ones; `None` when all was said.
+    fn turn(&mut self, plan: &Plan, from: u32) -> Option<Ask> {
+        let peers = self.asks.len();
+        let (mut group, mut number) = self.next;
+        let head = |group, target| Head { window: self.index, from, target, group, reserved: 0 };
+        while group < plan.groups.len() {
+            while number < self.window.count(group) {
+                let target = self.window.owner(group, number, peers);
+                let ask = &mut self.asks[target];
+                ask.head = head(group as u32, target as u32);
+                self.window.ask(plan, group, number, ask);
+                number += 1;
+                if ask.size() >= ASK {
+                    self.next = (group, number);
+                    return Some(std::mem::take(ask));
+                }
+            }
+            if let Some(ask) = self.asks.iter_mut().find(|ask| ask.size() > 0) {
+                self.next = (group, number);
+                return Some(std::mem::take(ask));
+            }
+            (group, number) = (group + 1, 0);
+        }
+        self.next = (group, number);
+        None
+    }
+}
+
+/// Counts rows of each window. Gives them with their cells, and asks the owners of their entities.
+fn gather<'s>(
+    rows: Stream<'s, u64, RowBatch>,
+    plan: Arc<Plan>,
+    length: u64,
+    fault: Arc<Fault>,
+) -> (Stream<'s, u64, Held>, Stream<'s, u64, Ask>) {
+    let scope = rows.scope();
+    let (from, peers) = (scope.index() as u32, scope.peers());
+    let mut builder = OperatorBuilder::new("count".to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let mut input = builder.new_input(rows, Pipeline);
+    let (held, held_stream) = builder.new_output();
+    let (asks, asks_stream) = builder.new_output();
+    let mut held = OutputBuilder::<_, NoopBuilder<Held>>::from(held);
+    let mut asks = OutputBuilder::<_, NoopBuilder<Ask>>::from(asks);
+    builder.build(move |capabilities| {
+        let mut capabilities = Some(capabilities);
+        let mut windows: BTreeMap<(u64, u64), (Cells, Vec<Celled>)> = BTreeMap::new();
+        let mut asking: Option<Asking> = None;
+        move |frontiers| {
+            input.for_each(|cap, batch| {
+                let time = *cap.least().expect("sent under a capability");
+                let batch = std::mem::take(batch);
+                if fault.met() {
+                    return;
+                }
+                let (cells, batches) = windows
+                    .entry((time, batch.place.window / length))
+                    .or_insert_with(|| (Cells::new(&plan), Vec::new()));
+                match cells.add(&plan, &batch.rows) {
+                    Ok(cells) => batches.push((batch, cells)),
+                    Err(error) => fault.note(error),
+                }
+            });
+            let Some(caps) = capabilities.as_mut() else { return };
+            let open = frontiers[0].frontier().first().copied();
+            let (mut held, mut asks) = (held.activate(), asks.activate());
+            let mut sent = 0;
+            loop {
+                if let Some(now) = &mut asking {
+                    let Some(mut ask) = now.turn(&plan, from) else {
+                        asking = None;
+                        continue;
+                    };
+                    let time = caps[1].delayed(&now.time);
+                    asks.session_with_builder(&time).give_container(&mut ask);
+                    sent += 1;
+                    if sent == BURST {
+                        return activator.activate();
+                    }
+                    continue;
+                }
+                let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
+                let Some(complete) = complete else { break };
+                let ((time, index), (cells, batches)) = complete.remove_entry();
+                let mut window = cells.close(&plan);
+                let mut rows = Held { window: index, batches, numbers: window.of_cells() };
+                let at = caps[0].delayed(&time);
+                held.session_with_builder(&at).give_container(&mut rows);
+                let mut asks = Vec::new();
+                asks.resize_with(peers, Ask::default);
+                asking = Some(Asking { time, index, window, next: (0, 0), asks });
+            }
+            match open {
+                Some(open) => caps.iter_mut().for_each(|cap| cap.downgrade(&open)),
+                None => capabilities = None,
+            }
+        }
+    });
+    (held_stream, asks_stream)
+}
+
+/// Remembers entities over their horizons, and answers what is asked about them.
+fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, Answer> {
+    let scope = asks.scope();
+    let to_owner = DistributorPact(|_| ToTarget);
+    asks.unary_frontier::<NoopBuilder<Answer>, _, _, _>(to_owner, "remember", move |capability, info| {
+        let activator = scope.activator_for(info.address);
+        let mut capability = Some(capability);
+        let mut memory = Memory::new(plan);
+        let mut windows: BTreeMap<(u64, u64), Vec<Ask>> = BTreeMap::new();
+        let mut answering: Option<(u64, std::vec::IntoIter<Taken>)> = None;
+        move |(input, frontier), output| {
+            input.for_each(|cap, ask| {
+                let time = *cap.least().expect("sent under a capability");
+                let ask = std::mem::take(ask);
+                windows.entry((time, ask.head.window)).or_default().push(ask);
+            });
+            let Some(cap) = capability.as_mut() else { return };
+            let mut sent = 0;
+            loop {
+                if let Some((time, taken)) = &mut answering {
+                    let Some(taken) = taken.next() else {
+                        answering = None;
+                        continue;
+                    };
+                    let time = cap.delayed(time);
+                    output.session_with_builder(&time).give_container(&mut memory.answer(taken));
+                    sent += 1;
+                    if sent == BURST {
+                        return activator.activate();
+                    }
+                    continue;
+                }
+                let complete = windows.first_entry().filter(|window| !frontier.less_equal(&window.key().0));
+                let Some(complete) = complete else { break };
+                let ((time, window), asks) = complete.remove_entry();
+                memory.open(window);
+                let taken: Vec<Taken> = asks.into_iter().map(|ask| memory.take(ask)).collect();
+                answering = Some((time, taken.into_iter()));
+            }
+            match frontier.frontier().first() {
+                Some(time) => cap.downgrade(time),
+                None => capability = None,
+            }
+        }
+    })
+}
+
+/// A window whose values are all there, and its rows.
+struct Attaching {
+    time: u64,
+    values: Values,
+    batches: std::vec::IntoIter<Celled>,
+}
+
+/// Attaches columns to rows when all answers about their window are there.
+fn attach<'s>(
+    held: Stream<'s, u64, Held>,
+    answers: Stream<'s, u64, Answer>,
+    plan: Arc<Plan>,
+) -> Stream<'s, u64, RowBatch> {
+    let scope = held.scope();
+    let to_asker = DistributorPact(|_| ToTarget);
+    held.binary_frontier::<_, NoopBuilder<RowBatch>, _, _, _, _>(
+        answers,
+        Pipeline,
+        to_asker,
+        "attach",
+        move |capability, info| {
+            let activator = scope.activator_for(info.address);
+            let mut capability = Some(capability);
+            let mut windows: BTreeMap<(u64, u64), (Held, Vec<Answer>)> = BTreeMap::new();
+            let mut attaching: Option<Attaching> = None;
+            let mut schemas = Schemas::default();
+            move |(held, held_frontier), (answers, answer_frontier), output| {
+                held.for_each(|cap, held| {
+                    let time = *cap.least().expect("sent under a capability");
+                    let held = std::mem::take(held);
+                    let window = windows.entry((time, held.window)).or_default();
+                    window.0 = held;
+                });
+                answers.for_each(|cap, answer| {
+                    let time = *cap.least().expect("sent under a capability");
+                    let answer = std::mem::take(answer);
+                    windows.entry((time, answer.head.window)).or_default().1.push(answer);
+                });
+                let Some(cap) = capability.as_mut() else { return };
+                let heads = [held_frontier, answer_frontier].map(|f| f.frontier().first().copied());
+                let open = heads.into_iter().flatten().min();
+                let mut sent = 0;
+                loop {
+                    if let Some(now) = &mut attaching {
+                        let Some((batch, cells)) = now.batches.next() else {
+                            attaching = None;
+                            continue;
+                        };
+                        let schema = schemas.of(&plan, batch.rows.schema_ref());
+                        let rows = now.values.attach(&plan, &batch.rows, &cells, &schema);
+                        let mut batch = RowBatch { rows, ..batch };
+                        let time = cap.delayed(&now.time);
+                        output.session_with_builder(&time).give_container(&mut batch);
+                        sent += 1;
+                        if sent == BURST {
+                            return activator.activate();
+                        }
+                        continue;
+                    }
+                    let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
+                    let Some(complete) = complete else { break };
+                    let ((time, _), (held, answers)) = complete.remove_entry();
+                    let mut values = Values::new(&plan, held.numbers);
+                    answers.iter().for_each(|answer| values.put(&plan, answer));
+                    attaching = Some(Attaching { time, values, batches: held.batches.into_iter() });
+                }
+                match open {
+                    Some(open) => cap.downgrade(&open),
+                    None => capability = None,
+                }
+            }
+        },
+    )
+}
+
+/// A message that names the worker it goes to.
+trait Targeted {
+    fn target(&self) -> usize;
+}
+
+impl Targeted for Ask {
+    fn target(&self) -> usize {
+        self.head.target as usize
+    }
+}
+
+impl Targeted for Answer {
+    fn target(&self) -> usize {
+        self.head.target as usize
+    }
+}
+
+/// Moves a message whole to the worker it names.
+struct ToTarget;
+
+impl<M: Accountable + Default + Targeted> Distributor<M> for ToTarget {
+    fn partition<T: Clone, P: Push<Message<T, M>>>(
+        &mut self,
+        message: &mut M,
+        stamp: &Stamp<T>,
+        pushers: &mut [P],
+    ) {
+        let target = message.target() % pushers.len();
+        Message::push_at(message, stamp.clone(), &mut pushers[target]);
+    }
+
+    fn flush<T: Clone, P: Push<Message<T, M>>>(&mut self, _: &Stamp<T>, _: &mut [P]) {}
+}
+
+impl Accountable for Ask {
+    fn record_count(&self) -> i64 {
+        self.numbers.len() as i64
+    }
+}
+
+impl Accountable for Answer {
+    fn record_count(&self) -> i64 {
+        self.numbers.len() as i64
+    }
+}
+
+/// Between machines a message crosses as its head, the lengths of its lists, and the lists, each padded to
+/// eight bytes.
+impl ContainerBytes for Ask {
+    fn from_bytes(bytes: Bytes) -> Self {
+        let mut lists = Lists::new::<5>(&bytes);
+        Ask {
+            head: lists.head,
+            numbers: lists.next(),
+            keys: lists.next(),
+            sums: lists.next(),
+            lengths: lists.next(),
+            elements: lists.next(),
+        }
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        length(&self.lists())
+    }
+
+    fn into_bytes<W: Write>(&self, writer: &mut W) {
+        write(&self.head, &self.lists(), writer);
+    }
+}
+
+impl Ask {
+    fn lists(&self) -> [&[u8]; 5] {
+        [
+            cast_slice(&self.numbers),
+            cast_slice(&self.keys),
+            cast_slice(&self.sums),
+            cast_slice(&self.lengths),
+            cast_slice(&self.elements),
+        ]
+    }
+}
+
+impl ContainerBytes for Answer {
+    fn from_bytes(bytes: Bytes) -> Self {
+        let mut lists = Lists::new::<2>(&bytes);
+        Answer { head: lists.head, numbers: lists.next(), values: lists.next() }
+    }
+
+    fn length_in_bytes(&self) -> usize {
+        length(&self.lists())
+    }
+
+    fn into_bytes<W: Write>(&self, writer: &mut W) {
+        write(&self.head, &self.lists(), writer);
+    }
+}
+
+impl Answer {
+    fn lists(&self) -> [&[u8]; 2] {
+        [cast_slice(&self.numbers), cast_slice(&self.values)]
+    }
+}
+
+fn length(lists: &[&[u8]]) -> usize {
+    let padded = lists.iter().map(|list| list.len().next_multiple_of(8));
+    size_of::<Head>() + lists.len() * 8 + padded.sum::<usize>()
+}
+
+fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
+    let mut put = |bytes: &[u8]| writer.write_all(bytes).expect("timely's buffer has the announced length");
+    put(bytes_of(head));
+    for list in lists {
+        put(&(list.len() as u64).to_ne_bytes());
+    }
+    for list in lists {
+        put(list);
+        put(&[0; 8][..list.len().next_multiple_of(8) - list.len()]);
+    }
+}
+
+/// What [`write`] wrote, list by list.
+struct Lists<'a> {
+    head: Head,
+    lengths: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Lists<'a> {
+    fn new<const COUNT: usize>(bytes: &'a [u8]) -> Lists<'a> {
+        let (head, rest) = bytes.split_at(size_of::<Head>());
+        let (lengths, rest) = rest.split_at(COUNT * 8);
+        Lists { head: pod_read_unaligned(head), lengths, rest }
+    }
+
+    fn next<V: Pod + Zeroable>(&mut self) -> Vec<V> {
+        let (length, lengths) = self.lengths.split_at(8);
+        let length = pod_read_unaligned::<u64>(length) as usize;
+        let (list, rest) = self.rest.split_at(length.next_multiple_of(8));
+        (self.lengths, self.rest) = (lengths, rest);
+        bytemuck::allocation::pod_collect_to_vec(&list[..length])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use timely::bytes::arc::BytesMut;
+
+    use super::*;
+    use crate::context::ENTITIES;
+    use crate::context::entity::{Address, Key};
+
+    #[test]
+    fn messages_cross_machines_unchanged() {
+        let address = |text| Address::parse(Some(text));
+        let key = Key::new(&ENTITIES[5], &address("10.0.0.1"), &address("fe80::2"), 6 << 16 | 443);
+        let head = Head { window: 7, from: 1, target: 2, group: 3, reserved: 0 };
+        let ask = Ask {
+            head,
+            numbers: vec![4, 5, 6],
+            keys: vec![key; 3],
+            sums: vec![u64::MAX, 1, 2],
+            lengths: vec![1, 0, 1 << 31 | 2],
+            elements: vec![9, 8, 7],
+        };
+        let answer = Answer { head, numbers: vec![1], values: vec![10, 11] };
+        assert_eq!(crossed(&ask), ask);
+        assert_eq!(crossed(&answer), answer);
+        assert_eq!(crossed(&Ask::default()), Ask::default());
+    }
+
+    fn crossed<M: ContainerBytes>(message: &M) -> M {
+        let mut bytes = Vec::new();
+        message.into_bytes(&mut bytes);
+        assert_eq!(bytes.len(), message.length_in_bytes());
+        assert_eq!(bytes.len() % 8, 0);
+        M::from_bytes(BytesMut::from(bytes).freeze())
+    }
+}

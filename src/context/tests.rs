@@ -1,0 +1,421 @@
+//! Context against a plain recomputation from all rows, with and without the graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use proptest::prelude::*;
+use timely::container::NoopBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Operator;
+use timely::dataflow::operators::generic::operator::source;
+
+use super::attach::{Schemas, Values};
+use super::distinct::{Distinct, Elements, summarise};
+use super::entity::{Address, mix, port, service};
+use super::memory::Memory;
+use super::window::{Ask, Cells, Head};
+use super::*;
+use crate::row::{Place, RowBatch};
+use crate::tally::Fault;
+
+#[derive(Clone, Debug)]
+struct Row {
+    id: u64,
+    window: u64,
+    src: u16,
+    dst: u16,
+    protocol: u8,
+    port: u16,
+    icmp_type: Option<u8>,
+    first: bool,
+    state: Option<&'static str>,
+    counts: [u64; 4],
+}
+
+fn address(host: u16) -> String {
+    match host % 3 {
+        2 => format!("fd00::{host:x}"),
+        _ => format!("10.0.{}.{}", host / 256, host % 256),
+    }
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let text = |text: fn(&Row) -> Option<String>, key: DataType| -> ArrayRef {
+        let plain: StringArray = rows.iter().map(text).collect();
+        cast(&plain, &DataType::Dictionary(Box::new(key), Box::new(DataType::Utf8))).unwrap()
+    };
+    let count = |at: usize| -> ArrayRef {
+        Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.counts[at])))
+    };
+    RecordBatch::try_from_iter_with_nullable([
+        ("flow_id", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.id))) as ArrayRef, false),
+        ("src_ip", text(|row| Some(address(row.src)), DataType::Int32), false),
+        ("dst_ip", text(|row| Some(address(row.dst)), DataType::Int32), false),
+        ("protocol", Arc::new(UInt8Array::from_iter_values(rows.iter().map(|r| r.protocol))), false),
+        ("dst_port", Arc::new(UInt16Array::from_iter_values(rows.iter().map(|r| r.port))), false),
+        ("icmp_type", Arc::new(rows.iter().map(|r| r.icmp_type).collect::<UInt8Array>()), true),
+        (
+            "row_index",
+            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| u32::from(!r.first)))),
+            false,
+        ),
+        ("conn_state", text(|row| row.state.map(str::to_owned), DataType::Int8), true),
+        ("bidir_packets", count(0), false),
+        ("bwd_packets", count(1), false),
+        ("fwd_bytes", count(2), false),
+        ("bwd_bytes", count(3), false),
+    ])
+    .unwrap()
+}
+
+/// Rows of up to `hosts` hosts with gaps between windows, some of them longer than any horizon.
+fn rows(hosts: u16, most: usize) -> impl Strategy<Value = Vec<Row>> {
+    let gap = prop_oneof![20 => Just(0u64), 8 => Just(1), 3 => 2..9u64, 1 => 20..70u64];
+    let ports = prop_oneof![4 => prop::sample::select(vec![53u16, 80, 443]), 2 => any::<u16>()];
+    let protocol = prop::sample::select(vec![6u8, 17, 1, 58, 47]);
+    let state = prop::sample::select(vec!["S0", "SF", "REJ", "RSTOS0", "OTH"]);
+    let counts = (prop_oneof![9 => 0..5u64, 1 => Just(u64::MAX / 3)], 0..3u64, 0..2_000u64, 0..9u64);
+    let row = (gap, (0..hosts, 0..hosts), protocol, ports, 0..3u8, any::<bool>(), state, counts);
+    prop::collection::vec(row, 1..most).prop_map(|rows| {
+        let mut window = 1_000;
+        let number = rows.into_iter().enumerate().map(|(id, row)| {
+            let (gap, (src, dst), protocol, port, icmp_type, first, state, counts) = row;
+            window += gap;
+            Row {
+                id: id as u64,
+                window,
+                src,
+                dst,
+                protocol,
+                port,
+                icmp_type: (protocol == 1 && icmp_type < 2).then_some(icmp_type),
+                first,
+                state: (protocol == 6).then_some(state),
+                counts: counts.into(),
+            }
+        });
+        number.collect()
+    })
+}
+
+/// Every context column of every row by id, from all rows, in the plainest way.
+fn expected(rows: &[Row]) -> BTreeMap<u64, Vec<u64>> {
+    let definitions = definitions();
+    let code = |row: &Row| port(row.protocol.into(), row.port.into(), row.icmp_type.map(u64::from));
+    let same = |a: &Row, b: &Row, entity: &Entity| {
+        (!entity.src || a.src == b.src)
+            && (!entity.dst || a.dst == b.dst)
+            && (!entity.service || service(code(a)) == service(code(b)))
+    };
+    let parsed = |host| Address::parse(Some(&address(host)));
+    let value = |row: &Row, definition: &Definition| {
+        let entity = &ENTITIES[definition.entity];
+        let horizon = HORIZONS[definition.horizon];
+        let within = |other: &&Row| other.window <= row.window && other.window + horizon > row.window;
+        let others: Vec<&Row> = rows.iter().filter(within).filter(|other| same(row, other, entity)).collect();
+        let sum = |of: &dyn Fn(&Row) -> u64| others.iter().fold(0, |sum: u64, r| sum.wrapping_add(of(r)));
+        let distinct = |of: &dyn Fn(&Row) -> u64| {
+            let mut hashes: Vec<u64> = others.iter().map(|row| of(row)).collect();
+            let mut set = Distinct::default();
+            let elements = match summarise(&mut hashes) {
+                true => Elements::Registers(&hashes),
+                false => Elements::Each(&hashes),
+            };
+            set.add(0, elements, 1);
+            u64::from(set.counts(0, &HORIZONS)[0])
+        };
+        match definition.statistic {
+            Statistic::Flows => sum(&|row| row.first.into()),
+            Statistic::Rows => others.len() as u64,
+            Statistic::Failed => sum(&|row| {
+                let tcp = matches!(row.state, Some("S0" | "REJ" | "RSTOS0"));
+                u64::from(tcp || (matches!(row.protocol, 1 | 17 | 58) && row.counts[1] == 0))
+            }),
+            Statistic::Packets => sum(&|row| row.counts[0]),
+            Statistic::FwdBytes => sum(&|row| row.counts[2]),
+            Statistic::BwdBytes => sum(&|row| row.counts[3]),
+            Statistic::Peers if entity.src => distinct(&|row| parsed(row.dst).element(0)),
+            Statistic::Peers => distinct(&|row| parsed(row.src).element(0)),
+            Statistic::Ports => distinct(&|row| mix(code(row).into())),
+            Statistic::Services => distinct(&|row| mix(service(code(row)).into())),
+            Statistic::Ends => distinct(&|row| parsed(row.dst).element(code(row))),
+            Statistic::Active => others.iter().map(|row| row.window).collect::<BTreeSet<u64>>().len() as u64,
+        }
+    };
+    rows.iter().map(|row| (row.id, definitions.iter().map(|d| value(row, d)).collect())).collect()
+}
+
+/// The context columns of rows by id.
+fn values(rows: &RecordBatch, into: &mut BTreeMap<u64, Vec<u64>>) {
+    let ids = rows.column_by_name("flow_id").unwrap().as_primitive::<UInt64Type>();
+    let columns: Vec<&ArrayRef> = rows
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .filter(|(field, _)| is_context(field))
+        .map(|(_, column)| column)
+        .collect();
+    for row in 0..rows.num_rows() {
+        let value = |column: &&ArrayRef| match column.as_primitive_opt::<UInt64Type>() {
+            Some(column) => column.value(row),
+            None => column.as_primitive::<UInt32Type>().value(row).into(),
+        };
+        assert!(columns.iter().all(|column| column.null_count() == 0));
+        into.insert(ids.value(row), columns.iter().map(value).collect());
+    }
+}
+
+fn everything() -> Plan {
+    Plan::new(&ContextSpec { columns: vec!["ctx_*".to_owned()] }).unwrap()
+}
+
+fn plan(columns: &[&str]) -> Result<Plan, ContextError> {
+    Plan::new(&ContextSpec { columns: columns.iter().map(|name| (*name).to_owned()).collect() })
+}
+
+/// Rows by window and worker.
+fn dealt(rows: &[Row], workers: u64) -> BTreeMap<u64, Vec<Vec<Row>>> {
+    let mut windows: BTreeMap<u64, Vec<Vec<Row>>> = BTreeMap::new();
+    for row in rows {
+        let parts = windows.entry(row.window).or_insert_with(|| vec![Vec::new(); workers as usize]);
+        parts[(mix(row.id) % workers) as usize].push(row.clone());
+    }
+    windows
+}
+
+/// What the graph does, without one. Also how many entities are remembered after each window.
+fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u64, Vec<u64>>, Vec<usize>) {
+    let shared = Arc::new(plan.clone());
+    let mut memories: Vec<Memory> = (0..workers).map(|_| Memory::new(shared.clone())).collect();
+    let mut schemas = Schemas::default();
+    let (mut found, mut remembered) = (BTreeMap::new(), Vec::new());
+    for (window, parts) in dealt(rows, workers) {
+        let mut held = Vec::new();
+        let mut asks = Vec::new();
+        for (from, part) in parts.iter().enumerate().filter(|(_, part)| !part.is_empty()) {
+            let mut cells = Cells::new(plan);
+            let batches: Vec<RecordBatch> = part.chunks(size).map(batch).collect();
+            let of_rows: Vec<Vec<u32>> = batches.iter().map(|rows| cells.add(plan, rows).unwrap()).collect();
+            let mut counted = cells.close(plan);
+            held.push((from, batches, of_rows, Values::new(plan, counted.of_cells())));
+            for group in 0..plan.groups.len() {
+                for number in 0..counted.count(group) {
+                    let target = counted.owner(group, number, workers as usize) as u32;
+                    let head = Head { window, from: from as u32, target, group: group as u32, reserved: 0 };
+                    let mut ask = Ask { head, ..Ask::default() };
+                    counted.ask(plan, group, number, &mut ask);
+                    asks.push(ask);
+                }
+            }
+        }
+        memories.iter_mut().for_each(|memory| memory.open(window));
+        asks.reverse();
+        let taken: Vec<_> = asks
+            .into_iter()
+            .map(|ask| (ask.head.target as usize, memories[ask.head.target as usize].take(ask)))
+            .collect();
+        for (owner, taken) in taken {
+            let answer = memories[owner].answer(taken);
+            let mut askers = held.iter_mut().filter(|held| held.0 == answer.head.target as usize);
+            askers.next().unwrap().3.put(plan, &answer);
+        }
+        remembered.push(memories.iter().map(Memory::len).sum());
+        for (_, batches, cells, attached) in &held {
+            for (rows, cells) in batches.iter().zip(cells) {
+                let schema = schemas.of(plan, rows.schema_ref());
+                values(&attached.attach(plan, rows, cells, &schema), &mut found);
+            }
+        }
+    }
+    (found, remembered)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn values_are_those_of_all_rows_of_the_horizon(
+        rows in rows(6, 120), workers in 1..4u64, size in 1..20usize,
+    ) {
+        let (found, _) = simulate(&everything(), &rows, workers, size);
+        prop_assert_eq!(found, expected(&rows));
+    }
+
+    #[test]
+    fn values_hold_where_sets_outgrow_exact_counts(rows in rows(250, 400), workers in 1..4u64) {
+        // One source that meets everybody.
+        let rows: Vec<Row> = rows.into_iter().map(|row| Row { src: row.src % 2, ..row }).collect();
+        let (found, _) = simulate(&everything(), &rows, workers, 50);
+        prop_assert_eq!(found, expected(&rows));
+    }
+
+    #[test]
+    fn a_part_of_the_columns_has_the_values_of_all(
+        rows in rows(6, 60), chosen in prop::sample::subsequence((0..156).collect::<Vec<usize>>(), 1..12),
+    ) {
+        let names: Vec<String> = chosen.iter().map(|at| definitions()[*at].name()).collect();
+        let plan = Plan::new(&ContextSpec { columns: names }).unwrap();
+        let all = expected(&rows);
+        let part = |all: &Vec<u64>| chosen.iter().map(|at| all[*at]).collect::<Vec<u64>>();
+        let wanted: BTreeMap<u64, Vec<u64>> = all.iter().map(|(id, all)| (*id, part(all))).collect();
+        prop_assert_eq!(simulate(&plan, &rows, 2, 7).0, wanted);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn workers_batches_slices_and_arrival_do_not_show(
+        rows in rows(8, 150), size in 1..30usize, slice in prop::sample::select(vec![3u64, 10, 25, 1_000]),
+        seed: u64,
+    ) {
+        let wanted = expected(&rows);
+        for workers in 1..=3 {
+            prop_assert_eq!(&graph(&everything(), &rows, workers, size, slice, seed), &wanted);
+        }
+    }
+}
+
+/// Runs the graph over rows with windows of 10 ns. All batches are sent at once, in any order, before the
+/// frontier moves; checks that places come out once, by window, and within a window as they came.
+fn graph(
+    plan: &Plan,
+    rows: &[Row],
+    workers: usize,
+    size: usize,
+    slice: u64,
+    seed: u64,
+) -> BTreeMap<u64, Vec<u64>> {
+    const WINDOW: u64 = 10;
+    let mut feeds: Vec<Vec<RowBatch>> = vec![Vec::new(); workers];
+    for (window, parts) in dealt(rows, workers as u64) {
+        for (shard, part) in parts.iter().enumerate() {
+            for (number, rows) in part.chunks(size).enumerate() {
+                let place = Place { window: window * WINDOW, shard: shard as u32, number: number as u32 };
+                feeds[shard].push(RowBatch { place, target: 0, rows: batch(rows) });
+            }
+        }
+    }
+    feeds.iter_mut().for_each(|feed| feed.sort_by_key(|batch| mix(batch.place.window ^ seed)));
+    let feeds = Mutex::new(feeds);
+    let feeds = Arc::new(feeds);
+    let found = Arc::new(Mutex::new(vec![Vec::<RowBatch>::new(); workers]));
+    let fault = Arc::new(Fault::default());
+    let (plan, output, noted) = (Arc::new(plan.clone()), found.clone(), fault.clone());
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let index = worker.index();
+        let (plan, feeds, output, fault) = (plan.clone(), feeds.clone(), output.clone(), noted.clone());
+        worker.dataflow::<u64, _, _>(|scope| {
+            let rows = source::<_, NoopBuilder<RowBatch>, _, _>(scope, "rows", move |capability, _| {
+                let mut capability = Some(capability);
+                move |output| {
+                    let Some(cap) = capability.take() else { return };
+                    for mut batch in std::mem::take(&mut feeds.lock().unwrap()[index]) {
+                        let time = cap.delayed(&((batch.place.window + WINDOW - 1) / slice));
+                        output.session_with_builder(&time).give_container(&mut batch);
+                    }
+                }
+            });
+            let rows = operator::count(rows, plan, WINDOW, fault);
+            rows.unary::<NoopBuilder<Vec<()>>, _, _, _>(Pipeline, "collect", move |_, _| {
+                move |input, _| {
+                    input.for_each(|_, batch| output.lock().unwrap()[index].push(std::mem::take(batch)));
+                }
+            });
+        });
+    })
+    .unwrap();
+    assert!(!fault.met());
+    let mut values_by_id = BTreeMap::new();
+    let found = found.lock().unwrap();
+    for (shard, batches) in found.iter().enumerate() {
+        assert!(batches.is_sorted_by(|a, b| a.place < b.place), "places are out of order");
+        for batch in batches {
+            assert_eq!(batch.place.shard as usize, shard);
+            assert_eq!(batch.rows.schema(), everything().schema(&super::tests::batch(&rows[..1]).schema()));
+            values(&batch.rows, &mut values_by_id);
+        }
+    }
+    let count: usize = found.iter().flatten().map(|batch| batch.rows.num_rows()).sum();
+    assert_eq!(count, rows.len());
+    values_by_id
+}
+
+fn plain(id: u64, window: u64, src: u16) -> Row {
+    let counts = [1, 1, 60, 40];
+    let (protocol, port, state) = (6, 443, Some("SF"));
+    Row { id, window, src, dst: 1, protocol, port, icmp_type: None, first: true, state, counts }
+}
+
+#[test]
+fn an_entity_is_forgotten_after_the_longest_horizon_that_is_asked_for() {
+    let rows: Vec<Row> = (0..200).map(|n| plain(n, n, 3 * n as u16)).collect();
+    for (columns, kept) in [(&["ctx_src_w1_*"][..], 1), (&["ctx_src_w6_rows"], 6), (&["ctx_src_*"], 30)] {
+        let (_, remembered) = simulate(&plan(columns).unwrap(), &rows, 1, 1);
+        assert_eq!(remembered[100..], vec![kept; 100]);
+    }
+}
+
+#[test]
+fn context_columns_of_the_input_are_replaced() {
+    let rows = batch(&[plain(0, 0, 0)]);
+    let plan = plan(&["ctx_src_w1_rows", "ctx_dst_w6_peers"]).unwrap();
+    let mut schemas = Schemas::default();
+    let attach = |rows: &RecordBatch, schema: &SchemaRef| {
+        let mut cells = Cells::new(&plan);
+        let of_rows = cells.add(&plan, rows).unwrap();
+        let values = Values::new(&plan, cells.close(&plan).of_cells());
+        values.attach(&plan, rows, &of_rows, schema)
+    };
+    let once = attach(&rows, &schemas.of(&plan, rows.schema_ref()));
+    let twice = attach(&once, &schemas.of(&plan, once.schema_ref()));
+    assert_eq!(once.schema(), twice.schema());
+    assert_eq!(once.num_columns(), rows.num_columns() + 2);
+}
+
+#[test]
+fn columns_come_in_the_order_of_the_table_each_once() {
+    let plan = plan(&["ctx_dst_w1_peers", "ctx_src_w30_*s", "ctx_src_w1_rows", "ctx_*_w1_peers"]).unwrap();
+    let mut at = plan.names().iter().map(|name| definitions().iter().position(|d| d.name() == *name));
+    assert!(at.clone().all(|at| at.is_some()));
+    assert!(at.by_ref().is_sorted_by(|a, b| a < b));
+    assert_eq!(plan.names()[..2], ["ctx_src_w1_rows", "ctx_src_w1_peers"]);
+    assert!(Plan::new(&ContextSpec::default()).unwrap().is_empty());
+}
+
+#[test]
+fn an_unknown_name_is_an_error_with_the_nearest() {
+    let error = plan(&["ctx_src_w1_peer"]).unwrap_err().to_string();
+    assert!(error.contains("`ctx_src_w1_peer`: did you mean `ctx_src_w1_peers`"), "{error}");
+    let error = plan(&["ctx_pairsvc_*_peers"]).unwrap_err().to_string();
+    assert!(error.contains("`ctx_pairsvc_*_peers` matches no column"), "{error}");
+    assert!(plan(&[""]).is_err());
+}
+
+#[test]
+fn rows_without_what_is_counted_are_an_error_with_the_column() {
+    let rows = batch(&[plain(0, 0, 0)]);
+    let without = |name: &str| {
+        let (at, _) = rows.schema_ref().column_with_name(name).unwrap();
+        let mut rows = rows.clone();
+        rows.remove_column(at);
+        rows.schema()
+    };
+    assert_eq!(everything().check(rows.schema_ref()), Ok(()));
+    let error = plan(&["ctx_dst_w6_failed"]).unwrap().check(&without("conn_state")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "column `conn_state` is missing in the rows: context column `ctx_dst_w6_failed` is counted from it"
+    );
+    assert_eq!(plan(&["ctx_src_w1_flows"]).unwrap().check(&without("conn_state")), Ok(()));
+    assert_eq!(plan(&["ctx_src_w1_flows"]).unwrap().check(&without("dst_port")), Ok(()));
+    assert!(plan(&["ctx_src_w1_ends"]).unwrap().check(&without("dst_port")).is_err());
+}

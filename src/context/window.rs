@@ -1,0 +1,326 @@
+//! A worker's rows of one window, counted.
+//!
+//! Rows are gathered in cells: source, destination, protocol and port, the finest of what any entity or
+//! element is made of. A row costs the search of its cell and the addition of what it counts; entities and
+//! their elements are derived from cells when the window is complete.
+
+use arrow::record_batch::RecordBatch;
+use bytemuck::{Pod, Zeroable};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::distinct::{Elements, summarise};
+use super::entity::{Address, Key, Texts, asks, mix, numbers, optional_numbers, port, service};
+use super::{ContextError, Entity, Group, Plan, Statistic};
+
+/// Where the rows of a cell come from and go to: positions of addresses, and a port.
+type Cell = [u32; 3];
+
+/// A cell as one number: the fastest to hash.
+fn packed([src, dst, port]: Cell) -> u128 {
+    u128::from(src) << 64 | u128::from(dst) << 32 | u128::from(port)
+}
+
+/// The cells of a window while its rows arrive.
+pub(super) struct Cells {
+    sums: Vec<Statistic>,
+    addresses: HashMap<Address, u32, RandomState>,
+    by_position: Vec<Address>,
+    index: HashMap<u128, u32, RandomState>,
+    cells: Vec<Cell>,
+    /// What the rows of each cell counted, `sums.len()` values a cell.
+    counted: Vec<u64>,
+}
+
+impl Cells {
+    pub(super) fn new(plan: &Plan) -> Cells {
+        let mut sums: Vec<Statistic> = plan.groups.iter().flat_map(|group| &group.sums).copied().collect();
+        sums.sort_unstable();
+        sums.dedup();
+        Cells {
+            sums,
+            addresses: HashMap::default(),
+            by_position: Vec::new(),
+            index: HashMap::default(),
+            cells: Vec::new(),
+            counted: Vec::new(),
+        }
+    }
+
+    /// Counts rows of the window, and says which cell each is in.
+    ///
+    /// # Errors
+    /// [`ContextError`] for rows that are not as [`Plan::check`] wants them.
+    pub(super) fn add(&mut self, plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
+        let src = self.ends(plan, rows, "src_ip")?;
+        let dst = self.ends(plan, rows, "dst_ip")?;
+        let ports = ports(plan, rows)?;
+        let at = |positions: &[u32], row: usize| positions.get(row).copied().unwrap_or(0);
+        let mut cells = Vec::with_capacity(rows.num_rows());
+        for row in 0..rows.num_rows() {
+            let cell = [at(&src, row), at(&dst, row), at(&ports, row)];
+            let next = self.cells.len() as u32;
+            let place = *self.index.entry(packed(cell)).or_insert(next);
+            if place == next {
+                self.cells.push(cell);
+            }
+            cells.push(place);
+        }
+        let stride = self.sums.len();
+        self.counted.resize(self.cells.len() * stride, 0);
+        for (offset, statistic) in self.sums.iter().enumerate() {
+            let mut count = |cell: &u32, value: u64| {
+                let sum = &mut self.counted[*cell as usize * stride + offset];
+                *sum = sum.wrapping_add(value);
+            };
+            match weights(*statistic, rows)? {
+                Some(weights) => cells.iter().zip(weights).for_each(|(cell, weight)| count(cell, weight)),
+                None => cells.iter().for_each(|cell| count(cell, 1)),
+            }
+        }
+        Ok(cells)
+    }
+
+    /// For each row the position of its address; nothing where addresses do not matter.
+    fn ends(
+        &mut self,
+        plan: &Plan,
+        rows: &RecordBatch,
+        name: &'static str,
+    ) -> Result<Vec<u32>, ContextError> {
+        if !plan.reads(name) {
+            return Ok(Vec::new());
+        }
+        Ok(Texts::new(rows, name)?.map(|text| {
+            let next = self.by_position.len() as u32;
+            let address = Address::parse(text);
+            *self.addresses.entry(address).or_insert_with(|| {
+                self.by_position.push(address);
+                next
+            })
+        }))
+    }
+
+    /// All rows of the window were added.
+    pub(super) fn close(self, plan: &Plan) -> Window {
+        let entities = plan.groups.iter().map(|group| Entities::new(group, &self)).collect();
+        Window {
+            entities,
+            sums: self.sums,
+            addresses: self.by_position,
+            cells: self.cells,
+            counted: self.counted,
+        }
+    }
+}
+
+/// For each row its port code; nothing where ports do not matter.
+fn ports(plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
+    if !plan.reads("dst_port") {
+        return Ok(Vec::new());
+    }
+    let protocols = numbers(rows, "protocol")?;
+    let ports = numbers(rows, "dst_port")?;
+    let types = optional_numbers(rows, "icmp_type")?;
+    let rows = protocols.iter().zip(ports.iter()).zip(&types);
+    Ok(rows.map(|((protocol, number), icmp_type)| port(*protocol, *number, icmp_type)).collect())
+}
+
+/// What each row adds to a sum; `None` where each adds 1.
+fn weights(statistic: Statistic, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextError> {
+    let values = |name| -> Result<Option<Vec<u64>>, ContextError> { Ok(Some(numbers(rows, name)?.to_vec())) };
+    match statistic {
+        Statistic::Flows => {
+            let index = numbers(rows, "row_index")?;
+            Ok(Some(index.iter().map(|index| u64::from(*index == 0)).collect()))
+        }
+        Statistic::Failed => {
+            let states = Texts::new(rows, "conn_state")?;
+            let failed = states.map(|state| matches!(state, Some("S0" | "REJ" | "RSTOS0")));
+            let protocols = numbers(rows, "protocol")?;
+            let back = numbers(rows, "bwd_packets")?;
+            let rows = failed.iter().zip(protocols.iter().zip(back.iter()));
+            let failed =
+                rows.map(|(failed, (protocol, back))| u64::from(*failed || (asks(*protocol) && *back == 0)));
+            Ok(Some(failed.collect()))
+        }
+        Statistic::Packets => values("bidir_packets"),
+        Statistic::FwdBytes => values("fwd_bytes"),
+        Statistic::BwdBytes => values("bwd_bytes"),
+        _ => Ok(None),
+    }
+}
+
+/// A complete window of one worker.
+pub(super) struct Window {
+    entities: Vec<Entities>,
+    sums: Vec<Statistic>,
+    addresses: Vec<Address>,
+    cells: Vec<Cell>,
+    counted: Vec<u64>,
+}
+
+/// The entities of one kind in a window, numbered as they first come.
+struct Entities {
+    /// For each cell its entity.
+    of_cell: Vec<u32>,
+    keys: Vec<Key>,
+    /// Cells in the order of their entities.
+    order: Vec<u32>,
+    /// Where the cells of each entity begin in that order, and the end of the last.
+    starts: Vec<u32>,
+}
+
+impl Entities {
+    fn new(group: &Group, cells: &Cells) -> Entities {
+        let entity = &group.entity;
+        let mut index: HashMap<u128, u32, RandomState> = HashMap::default();
+        let mut keys = Vec::new();
+        let mut starts = vec![0];
+        let mut of_cell = Vec::with_capacity(cells.cells.len());
+        for [src, dst, port] in &cells.cells {
+            let service = service(*port);
+            let own = |part: bool, value: u32| if part { value } else { 0 };
+            let cell = [own(entity.src, *src), own(entity.dst, *dst), own(entity.service, service)];
+            let number = *index.entry(packed(cell)).or_insert_with(|| {
+                let address = |at: u32| cells.by_position.get(at as usize).copied().unwrap_or_default();
+                keys.push(Key::new(entity, &address(*src), &address(*dst), service));
+                starts.push(0);
+                keys.len() as u32 - 1
+            });
+            starts[number as usize + 1] += 1;
+            of_cell.push(number);
+        }
+        for at in 1..starts.len() {
+            starts[at] += starts[at - 1];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0; of_cell.len()];
+        for (cell, number) in of_cell.iter().enumerate() {
+            let place = &mut next[*number as usize];
+            order[*place as usize] = cell as u32;
+            *place += 1;
+        }
+        Entities { of_cell, keys, order, starts }
+    }
+}
+
+/// What rows of a window counted for entities of one kind: from the worker that has the rows to the one
+/// that remembers the entities.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Ask {
+    pub(super) head: Head,
+    /// Numbers of the entities at the worker that asks.
+    pub(super) numbers: Vec<u32>,
+    pub(super) keys: Vec<Key>,
+    /// The group's sums for each entity.
+    pub(super) sums: Vec<u64>,
+    /// For each entity and set of the group how many of `elements` are its own, with the highest bit set
+    /// where they are registers.
+    pub(super) lengths: Vec<u32>,
+    pub(super) elements: Vec<u64>,
+}
+
+/// Whose message it is, and about what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Head {
+    /// Index of the window.
+    pub(super) window: u64,
+    /// The worker that asked.
+    pub(super) from: u32,
+    /// The worker that the message goes to.
+    pub(super) target: u32,
+    /// Position of the group in the plan.
+    pub(super) group: u32,
+    /// Keeps eight bytes.
+    pub(super) reserved: u32,
+}
+
+const REGISTERS: u32 = 1 << 31;
+
+impl Ask {
+    /// Entities, and how much there is to say about them.
+    pub(super) fn size(&self) -> usize {
+        self.numbers.len() * 16 + self.elements.len()
+    }
+
+    /// The sets of the entities, in order, for a group with `sets` of them.
+    pub(super) fn sets(&self) -> impl Iterator<Item = Elements<'_>> {
+        let mut rest = &self.elements[..];
+        self.lengths.iter().map(move |length| {
+            let count = ((length & !REGISTERS) as usize).min(rest.len());
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            if length & REGISTERS == 0 { Elements::Each(own) } else { Elements::Registers(own) }
+        })
+    }
+}
+
+impl Window {
+    /// How many entities there are of a group.
+    pub(super) fn count(&self, group: usize) -> usize {
+        self.entities[group].keys.len()
+    }
+
+    /// The worker that remembers an entity.
+    pub(super) fn owner(&self, group: usize, number: usize, peers: usize) -> usize {
+        self.entities[group].keys[number].owner(peers)
+    }
+
+    /// Adds to an ask what was counted for an entity.
+    pub(super) fn ask(&self, plan: &Plan, group: usize, number: usize, ask: &mut Ask) {
+        let entities = &self.entities[group];
+        let wanted = &plan.groups[group];
+        let (from, to) = (entities.starts[number] as usize, entities.starts[number + 1] as usize);
+        let cells = &entities.order[from..to];
+        ask.numbers.push(number as u32);
+        ask.keys.push(entities.keys[number]);
+        for statistic in &wanted.sums {
+            let offset = self.sums.binary_search(statistic).expect("cells count what any group needs");
+            let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.sums.len() + offset]);
+            ask.sums.push(counted.fold(0, u64::wrapping_add));
+        }
+        let mut elements = Vec::with_capacity(cells.len());
+        for set in &wanted.sets {
+            elements.clear();
+            elements.extend(cells.iter().map(|cell| self.element(&wanted.entity, set.statistic, *cell)));
+            let registers = if summarise(&mut elements) { REGISTERS } else { 0 };
+            ask.lengths.push(elements.len() as u32 | registers);
+            ask.elements.extend_from_slice(&elements);
+        }
+    }
+
+    /// The element that a cell is in a set of an entity.
+    fn element(&self, entity: &Entity, statistic: Statistic, cell: u32) -> u64 {
+        let [src, dst, port] = self.cells[cell as usize];
+        let (src, dst) = (src as usize, dst as usize);
+        match statistic {
+            Statistic::Peers if entity.dst => self.addresses[src].element(0),
+            Statistic::Peers => self.addresses[dst].element(0),
+            Statistic::Services => mix(u64::from(service(port))),
+            Statistic::Ends => self.addresses[dst].element(port),
+            _ => mix(u64::from(port)),
+        }
+    }
+
+    /// For each group and cell the number of the entity.
+    pub(super) fn of_cells(&mut self) -> Vec<Numbers> {
+        self.entities
+            .iter_mut()
+            .map(|entities| Numbers {
+                of_cell: std::mem::take(&mut entities.of_cell),
+                count: entities.keys.len(),
+            })
+            .collect()
+    }
+}
+
+/// The entities of one kind that the rows of a window have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers {
+    /// For each cell its entity.
+    pub(super) of_cell: Vec<u32>,
+    /// How many there are.
+    pub(super) count: usize,
+}
