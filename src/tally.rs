@@ -32,6 +32,8 @@ pub struct Tally {
     pub shed: AtomicU64,
     /// Rows made or read.
     pub rows: AtomicU64,
+    /// Rows that scored above the threshold.
+    pub anomalies: AtomicU64,
     /// Packets in all rows.
     pub row_packets: AtomicU64,
     /// Bytes in all rows.

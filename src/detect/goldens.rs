@@ -106,7 +106,7 @@ fn roc_auc_is_that_of_scikit_learn() {
         let seeds = if large { 3 } else { 10 };
         assert_near(table, mean_roc_auc(&rows, &rows, &anomalies, seeds), golden, "roc_auc");
 
-        let fitted = |row: usize| !anomalies[row] && row % 2 == 0;
+        let fitted = |row: usize| !anomalies[row] && row.is_multiple_of(2);
         let (training, others) = (only(&rows, fitted), only(&rows, |row| !fitted(row)));
         let anomalies: Vec<bool> =
             anomalies.iter().enumerate().filter(|(row, _)| !fitted(*row)).map(|(_, odd)| *odd).collect();

@@ -17,6 +17,10 @@ pub struct Learning {
     reservoir: Reservoir,
     by: PartitionBy,
     columns: Vec<usize>,
+    /// Start of the first and the last window; none for tables.
+    windows: Option<(u64, u64)>,
+    /// Packets in the rows; none for tables.
+    packets: Option<u64>,
 }
 
 /// How to learn.
@@ -46,7 +50,7 @@ impl Learning {
         // Only what the encoders read is kept of a row.
         let columns = fit.columns().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
         let reservoir = Reservoir::new(lesson.detect.reservoir(), lesson.seed);
-        Ok(Learning { fit, reservoir, by, columns })
+        Ok(Learning { fit, reservoir, by, columns, windows: None, packets: None })
     }
 
     /// Learns from rows.
@@ -58,7 +62,39 @@ impl Learning {
         let partitions = partitions(&batch.rows, &self.by)?;
         let kept = batch.rows.project(&self.columns)?;
         self.reservoir.observe(&kept, &partitions, &identities(batch))?;
+        if batch.rows.column_by_name("window_start").is_some() {
+            self.span(batch.place.window, batch.place.window);
+        }
+        let packets = batch.rows.column_by_name("bidir_packets");
+        if let Some(packets) = packets.and_then(|packets| packets.as_primitive_opt::<UInt64Type>()) {
+            self.count(packets.values().iter().fold(0, |sum: u64, packets| sum.saturating_add(*packets)));
+        }
         Ok(())
+    }
+
+    fn span(&mut self, first: u64, last: u64) {
+        let (from, to) = self.windows.unwrap_or((first, last));
+        self.windows = Some((from.min(first), to.max(last)));
+    }
+
+    fn count(&mut self, packets: u64) {
+        self.packets = Some(self.packets.unwrap_or(0).saturating_add(packets));
+    }
+
+    /// Packets that the rows were made of; none for tables.
+    pub fn packets(&self) -> Option<u64> {
+        self.packets
+    }
+
+    /// Rows learned from so far.
+    pub fn rows(&self) -> u64 {
+        self.fit.rows()
+    }
+
+    /// Starts of the first and the last window learned from, in nanoseconds since the Unix epoch; none for
+    /// tables that know no windows.
+    pub fn windows(&self) -> Option<(u64, u64)> {
+        self.windows
     }
 
     /// Adds what another worker learned: the order of merging does not show.
@@ -68,6 +104,12 @@ impl Learning {
     pub fn merge(&mut self, other: Learning) -> Result<(), AnyError> {
         self.fit.merge(other.fit)?;
         self.reservoir.merge(other.reservoir)?;
+        if let Some((first, last)) = other.windows {
+            self.span(first, last);
+        }
+        if let Some(packets) = other.packets {
+            self.count(packets);
+        }
         Ok(())
     }
 

@@ -349,7 +349,7 @@ mod tests {
     fn spec_reads_its_table_and_refuses_unknown_keys() {
         let spec: DetectSpec = toml::from_str("trees = 5\npercentile = 99.9").unwrap();
         assert_eq!((spec.trees, spec.percentile, spec.sample), (5, Some(99.9), 256));
-        assert_eq!(spec.check().unwrap().share_below(), 0.99900000000000011);
+        assert_eq!(spec.check().unwrap().share_below(), 0.999_000_000_000_000_1);
         assert!(toml::from_str::<DetectSpec>("tree = 5").is_err());
     }
 

@@ -1,7 +1,9 @@
 //! Detection in the graph: rows are learned from, or scored where they are.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use arrow::array::AsArray;
 use arrow::datatypes::SchemaRef;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
@@ -10,7 +12,7 @@ use timely::dataflow::operators::Operator;
 
 use super::{Learning, Scorer};
 use crate::row::RowBatch;
-use crate::tally::Fault;
+use crate::tally::{Fault, Tally};
 
 /// Learns from rows; what each worker learned is merged in `learned` when its rows end.
 pub fn learn<'s>(
@@ -52,6 +54,7 @@ pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     scorer: Arc<Scorer>,
     schema: SchemaRef,
+    tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
     rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "score", move |_, _| {
@@ -62,6 +65,9 @@ pub fn score<'s>(
                 }
                 match scorer.score(&batch.rows, &schema) {
                     Ok(rows) => {
+                        let odd = rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
+                        let odd = odd.map_or(0, |odd| odd.true_count());
+                        tally.anomalies.fetch_add(odd as u64, Relaxed);
                         let mut scored = RowBatch { rows, place: batch.place, target: 0 };
                         output.session_with_builder(&cap).give_container(&mut scored);
                     }

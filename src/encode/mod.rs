@@ -24,6 +24,9 @@ pub use encoders::Encoders;
 pub use exact::{ExactSum, Moments};
 pub use fit::Fit;
 
+pub(crate) use choose::type_named;
+pub(crate) use values::input_type;
+
 /// Most values one column may show in fitting to be encoded by category.
 pub const MOST_CATEGORIES: usize = 65_536;
 
