@@ -1,1 +1,330 @@
-//! model
+//! The model file: what was learned, what rows must be, and how they are made.
+//!
+//! A model is a ZIP of stored members: `manifest.json` says what the model is, Parquet tables hold what it
+//! learned ([`MEMBERS`]). Any reader of ZIP and Parquet can look inside. The same rows and seed give the same
+//! bytes: nothing of time, host, workers or paths is in it.
+//!
+//! - `container` packs and unpacks the ZIP, `table` the Parquet tables, within [`limits`]; `pages` measures pages
+//!   before they are decompressed.
+//! - `manifest` is the form of `manifest.json`; `file` reads and writes whole files.
+//! - `rows` says whether rows are of the make that the model was trained on.
+//! - `describe` tells people what a model is.
+//!
+//! Nothing that is read is trusted: a file that no training can have written is an error that names the member.
+
+mod container;
+mod describe;
+mod file;
+pub mod limits;
+mod manifest;
+mod pages;
+mod rows;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use serde::{Deserialize, Serialize};
+
+use crate::context::ContextSpec;
+use crate::detect::{DetectSpec, Detector, Scorer};
+use crate::encode::{EncodeError, EncodeSpec, input_type};
+use crate::flow::{FlowSpec, row_settings};
+use crate::packet::PacketSpec;
+use crate::row::{FEATURE_VERSION, RowSettings};
+
+pub use rows::Make;
+
+/// Version of the file's form: raised when an older netweir can no longer read it.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Members of the file beside the manifest, in their order.
+pub const MEMBERS: [&str; 3] = ["calibration.parquet", "encoders.parquet", "forest.parquet"];
+
+/// The pipeline that a model was trained in, less its ends: what detection repeats, so that nothing can differ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// What people call it.
+    pub name: String,
+    /// Every random choice of training descends from it.
+    pub seed: u64,
+    /// How frames are decoded.
+    pub packet: PacketSpec,
+    /// How packets become rows.
+    pub flow: FlowSpec,
+    /// What is counted about hosts and services.
+    pub context: ContextSpec,
+    /// How columns become numbers.
+    pub encode: EncodeSpec,
+    /// What scores them.
+    pub detect: DetectSpec,
+}
+
+/// What training saw beside its rows, which are counted by partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Training {
+    /// Packets that the rows were made of; `None` when rows were read.
+    pub packets: Option<u64>,
+    /// Starts of the first and the last window, nanoseconds since the Unix epoch; `None` for tables.
+    pub windows_ns: Option<(u64, u64)>,
+}
+
+/// What was learned, with all that is needed to make rows for it.
+#[derive(Clone)]
+pub struct Model {
+    netweir_version: String,
+    feature_version: u32,
+    make: Make,
+    pipeline: Pipeline,
+    training: Training,
+    /// The column that partitions are named by, where no encoder reads it.
+    partition_column: Option<Field>,
+    scorer: Arc<Scorer>,
+}
+
+impl fmt::Debug for Model {
+    /// In one line: forests have millions of nodes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, fingerprint) = (&self.pipeline.name, self.fingerprint());
+        f.debug_struct("Model").field("name", name).field("fingerprint", &fingerprint).finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    /// A model of what was just learned from rows with this schema.
+    ///
+    /// Rows that say how they were made decide: window, time-outs, time zone and tunnels of `pipeline` become
+    /// what made them, so that detection repeats it.
+    ///
+    /// # Errors
+    /// [`ModelError::Parts`] if the parts are not of one training, [`ModelError::Setting`] for rows of another
+    /// feature version.
+    pub fn new(
+        mut pipeline: Pipeline,
+        rows: &Schema,
+        training: Training,
+        scorer: Arc<Scorer>,
+    ) -> Result<Model, ModelError> {
+        let make = Make::of(rows)?.for_version(FEATURE_VERSION)?;
+        if let Make::Flows(settings) = &make {
+            rows::align(&mut pipeline, settings).map_err(ModelError::Parts)?;
+        }
+        scorer.encoders.check(rows).map_err(ModelError::Column)?;
+        let by = scorer.forest.detect_settings().partition_by().column();
+        let unread = by.filter(|by| scorer.encoders.columns().iter().all(|column| column.name() != by));
+        let partition_column = match unread {
+            None => None,
+            Some(by) => {
+                let kind = rows.field_with_name(by).ok().and_then(|field| input_type(field.data_type()));
+                let kind = kind.ok_or_else(|| ModelError::Parts(format!("no column `{by}` in the rows")))?;
+                Some(Field::new(by, kind, true))
+            }
+        };
+        let model = Model {
+            netweir_version: env!("CARGO_PKG_VERSION").to_owned(),
+            feature_version: FEATURE_VERSION,
+            make,
+            pipeline,
+            training,
+            partition_column,
+            scorer,
+        };
+        model.check().map_err(ModelError::Parts)?;
+        Ok(model)
+    }
+
+    /// Checks that the parts are of one training.
+    fn check(&self) -> Result<(), String> {
+        let Pipeline { seed, packet, flow, context, detect, .. } = &self.pipeline;
+        flow.check().map_err(|error| error.to_string())?;
+        crate::context::Plan::new(context).map_err(|error| error.to_string())?;
+        if let Make::Flows(settings) = &self.make
+            // Another version may have had other settings; its models can be looked at.
+            && self.feature_version == FEATURE_VERSION
+            && row_settings(flow, packet.tunnels) != *settings
+        {
+            return Err("the pipeline makes rows of other settings".to_owned());
+        }
+        let settings = self.scorer.forest.settings();
+        let (expected, found) = (self.scorer.encoders.features().len(), self.scorer.forest.features());
+        if settings["detect"] != serde_json::json!(detect) || settings["seed"] != serde_json::json!(seed) {
+            return Err("the forest was grown with other settings than the pipeline's".to_owned());
+        }
+        if expected != found {
+            return Err(format!("encoders give {expected} features, the forest was grown on {found}"));
+        }
+        let mut rows = self.scorer.forest.partitions().iter().map(|partition| partition.rows);
+        if rows.try_fold(0u64, u64::checked_add).is_none() {
+            return Err("there are more rows than can be counted".to_owned());
+        }
+        match self.training.windows_ns {
+            Some((first, last)) if first > last => Err("the first window is after the last".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rows that were learned from.
+    pub fn rows(&self) -> u64 {
+        self.scorer.forest.partitions().iter().map(|partition| partition.rows).sum()
+    }
+
+    /// Version of the netweir that trained it.
+    pub fn netweir_version(&self) -> &str {
+        &self.netweir_version
+    }
+
+    /// Version of the meaning of columns when it was trained.
+    pub fn feature_version(&self) -> u32 {
+        self.feature_version
+    }
+
+    /// Whether it was trained on flow rows, and how they were made.
+    pub fn make(&self) -> &Make {
+        &self.make
+    }
+
+    /// How flow rows were made; `None` for a model of another table.
+    pub fn row_settings(&self) -> Option<&RowSettings> {
+        match &self.make {
+            Make::Flows(settings) => Some(settings),
+            Make::Table => None,
+        }
+    }
+
+    /// The pipeline that it was trained in.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// What training saw beside its rows.
+    pub fn training(&self) -> &Training {
+        &self.training
+    }
+
+    /// What scores rows.
+    pub fn scorer(&self) -> &Arc<Scorer> {
+        &self.scorer
+    }
+
+    /// The columns that rows must have, with their types: those of the encoders, then the one that partitions are
+    /// named by where no encoder reads it. Text is `Utf8`, in whatever form rows hold it.
+    pub fn columns(&self) -> impl Iterator<Item = &Field> {
+        self.scorer.encoders.columns().iter().chain(&self.partition_column)
+    }
+
+    /// Of all that rows must be: 16 hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        manifest::fingerprint(self.feature_version, &self.make, self.columns())
+    }
+
+    /// Whether the model can score rows of this schema.
+    ///
+    /// # Errors
+    /// [`ModelError::Setting`], [`ModelError::OtherMake`] or [`ModelError::Column`]: the first thing that differs,
+    /// both sides of it, and what to do.
+    pub fn check_rows(&self, schema: &Schema) -> Result<(), ModelError> {
+        self.make.check(self.feature_version, schema)?;
+        self.scorer.encoders.check(schema).map_err(ModelError::Column)?;
+        let Some(expected) = &self.partition_column else { return Ok(()) };
+        let found = schema.field_with_name(expected.name()).ok().map(Field::data_type);
+        if found.and_then(input_type).as_ref() == Some(expected.data_type()) {
+            return Ok(());
+        }
+        Err(ModelError::Column(differs(expected, found, schema)))
+    }
+}
+
+fn differs(expected: &Field, found: Option<&DataType>, schema: &Schema) -> EncodeError {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    EncodeError::Differs {
+        column: expected.name().clone(),
+        expected: expected.data_type().clone(),
+        found: found.cloned(),
+        nearest: match found {
+            Some(_) => None,
+            None => crate::encode::nearest_name(expected.name(), names),
+        },
+    }
+}
+
+/// Why a model cannot be written, read, or used for some rows.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The system refuses.
+    #[error("{}: cannot {doing}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another kind of file.
+    #[error("{file}: not a netweir model but {found}; `netweir train` makes models")]
+    NotAModel {
+        /// The file.
+        file: String,
+        /// What it is instead.
+        found: String,
+    },
+    /// A file that no training has written like this.
+    #[error("{file}: damaged model: {member}: {what}; copy the file again, or train anew")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// The member that is damaged, or the archive as a whole.
+        member: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A form that is newer than this netweir.
+    #[error(
+        "{file}: model format {found} of netweir {writer}; this is netweir {}, which reads formats up to {FORMAT_VERSION}: update netweir, or train anew",
+        env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The file.
+        file: String,
+        /// Its format version.
+        found: u64,
+        /// Version of the netweir that wrote it.
+        writer: String,
+    },
+    /// More than is ever read.
+    #[error("{file}: model too large: {what}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// What is too large, and how large it may be.
+        what: String,
+    },
+    /// Parts that are not of one training.
+    #[error("these parts make no model: {0}")]
+    Parts(String),
+    /// Rows that were made with another setting.
+    #[error("{setting} is {model} in the model, {rows} in the rows; {advice}")]
+    Setting {
+        /// The setting.
+        setting: String,
+        /// Its value in the model.
+        model: String,
+        /// Its value in the rows.
+        rows: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Flow rows for a model of another table, or the other way round.
+    #[error("{0}")]
+    OtherMake(&'static str),
+    /// Rows that lack a column, or have it in another type.
+    #[error(
+        "{0}; give rows with the columns that `netweir inspect` lists, or train a model on rows like these"
+    )]
+    Column(#[source] EncodeError),
+}

@@ -1,0 +1,238 @@
+//! What a Parquet column's page headers say, read before a page is decompressed.
+//!
+//! A page header is a Thrift struct in compact form (Parquet's `PageHeader`: fields 1 to 3 are type, uncompressed and
+//! compressed size, 5 and 7 the headers of data and dictionary pages, whose fields 1 and 2 are values and encoding).
+//! A few bytes of Zstandard can ask for gigabytes, and what the file's footer says need not be true of its pages.
+
+use super::limits;
+
+/// How deep structs may lie in a page header; those of Parquet lie three deep.
+const DEPTH: usize = 8;
+
+const DATA: i64 = 0;
+const DICTIONARY: i64 = 2;
+
+/// Encodings that are read: plain, dictionary (of old and new name), differences. Some others let a decoder that
+/// trusts its page run off its end.
+const ENCODINGS: [i64; 4] = [0, 2, 8, 5];
+
+/// Checks the pages of a column chunk of so many rows, and adds up their uncompressed sizes.
+///
+/// # Errors
+/// Says what is wrong: headers that cannot be read, a page beyond [`limits::PAGE`], kinds of pages that no model has,
+/// other numbers of values.
+pub(super) fn uncompressed(chunk: &[u8], rows: u64) -> Result<u64, String> {
+    let mut rest = Cursor { bytes: chunk };
+    let (mut total, mut values) = (0u64, 0u64);
+    let mut first = true;
+    while !rest.bytes.is_empty() {
+        let page = header(&mut rest).ok_or("a page header cannot be read")?;
+        if page.uncompressed > limits::PAGE {
+            return Err(format!("a page has {} bytes, at most {} are read", page.uncompressed, limits::PAGE));
+        }
+        match page.kind {
+            DATA => values = values.saturating_add(page.values),
+            DICTIONARY if first && page.values <= rows => {}
+            _ => return Err("a page is of a kind that no model has there".to_owned()),
+        }
+        if !ENCODINGS.contains(&page.encoding) {
+            return Err(format!("a page has the encoding {}, which no model has", page.encoding));
+        }
+        rest.take(page.compressed).ok_or("a page goes beyond its column")?;
+        total += page.uncompressed;
+        first = false;
+    }
+    if values == rows { Ok(total) } else { Err(format!("its pages have {values} values, not {rows}")) }
+}
+
+/// What a page header says.
+struct Page {
+    kind: i64,
+    uncompressed: u64,
+    compressed: u64,
+    values: u64,
+    encoding: i64,
+}
+
+fn header(from: &mut Cursor<'_>) -> Option<Page> {
+    let (mut kind, mut sizes, mut of_data, mut of_dictionary) = (None, [None; 2], None, None);
+    let mut field = 0;
+    while let Some((id, form)) = from.field(field)? {
+        field = id;
+        match (id, form) {
+            (1, I32) => kind = Some(from.zigzag()?),
+            (2, I32) => sizes[0] = u64::try_from(from.zigzag()?).ok(),
+            (3, I32) => sizes[1] = u64::try_from(from.zigzag()?).ok(),
+            (5, STRUCT) => of_data = Some(contents(from)?),
+            (7, STRUCT) => of_dictionary = Some(contents(from)?),
+            _ => from.skip(form, 0)?,
+        }
+    }
+    let [uncompressed, compressed] = sizes;
+    let (values, encoding) = match kind? {
+        DATA => of_data?,
+        DICTIONARY => of_dictionary?,
+        _ => (0, 0),
+    };
+    Some(Page { kind: kind?, uncompressed: uncompressed?, compressed: compressed?, values, encoding })
+}
+
+/// The header of a data or dictionary page: values and encoding.
+fn contents(from: &mut Cursor<'_>) -> Option<(u64, i64)> {
+    let (mut values, mut encoding) = (None, None);
+    let mut field = 0;
+    while let Some((id, form)) = from.field(field)? {
+        field = id;
+        match (id, form) {
+            (1, I32) => values = u64::try_from(from.zigzag()?).ok(),
+            (2, I32) => encoding = Some(from.zigzag()?),
+            _ => from.skip(form, 1)?,
+        }
+    }
+    Some((values?, encoding?))
+}
+
+// Types of the compact form that a header may hold.
+const TRUE: u8 = 1;
+const FALSE: u8 = 2;
+const I8: u8 = 3;
+const I16: u8 = 4;
+const I32: u8 = 5;
+const I64: u8 = 6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const SET: u8 = 10;
+const STRUCT: u8 = 12;
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.bytes.split_at_checked(usize::try_from(count).ok()?)?;
+        self.bytes = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|byte| byte[0])
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn zigzag(&mut self) -> Option<i64> {
+        let value = self.varint()?;
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// The next field's number and type; `Some(None)` at the end of a struct. Numbers must grow: of a field that
+    /// is there twice, readers may take either.
+    fn field(&mut self, before: i64) -> Option<Option<(i64, u8)>> {
+        let byte = self.byte()?;
+        let (delta, kind) = (i64::from(byte >> 4), byte & 0x0f);
+        if kind == 0 {
+            return Some(None);
+        }
+        let id = if delta == 0 { self.zigzag()? } else { before.checked_add(delta)? };
+        (id > before).then_some(Some((id, kind)))
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
+        match kind {
+            TRUE | FALSE => {}
+            I8 => drop(self.byte()?),
+            I16 | I32 | I64 => drop(self.varint()?),
+            DOUBLE => drop(self.take(8)?),
+            BINARY => {
+                let length = self.varint()?;
+                self.take(length)?;
+            }
+            LIST | SET if depth < DEPTH => {
+                let byte = self.byte()?;
+                let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
+                // Every element takes a byte at least, so that this ends with the bytes.
+                for _ in 0..count {
+                    match byte & 0x0f {
+                        TRUE | FALSE => drop(self.byte()?),
+                        kind => self.skip(kind, depth + 1)?,
+                    }
+                }
+            }
+            STRUCT if depth < DEPTH => {
+                let mut field = 0;
+                while let Some((id, kind)) = self.field(field)? {
+                    field = id;
+                    self.skip(kind, depth + 1)?;
+                }
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A data page of ten values and 100 bytes, stored in `stored`: type, sizes, and a header with statistics.
+    fn page(stored: u8) -> Vec<u8> {
+        let mut bytes = vec![0x15, 0, 0x15, 200, 1, 0x15, stored * 2];
+        bytes.extend([0x2c, 0x15, 20, 0x15, 10, 0x15, 6, 0x15, 6, 0x1c, 0x18, 3, b'a', b'b', b'c', 0, 0, 0]);
+        bytes.extend(vec![7; stored.into()]);
+        bytes
+    }
+
+    fn changed(at: usize, value: u8) -> String {
+        let mut bytes = page(3);
+        bytes[at] = value;
+        uncompressed(&bytes, 10).unwrap_err()
+    }
+
+    #[test]
+    fn pages_add_up() {
+        assert_eq!(uncompressed(&[], 0), Ok(0));
+        assert_eq!(uncompressed(&page(3), 10), Ok(100));
+        assert_eq!(uncompressed(&[page(3), page(0), page(60)].concat(), 30), Ok(300));
+        assert_eq!(uncompressed(&page(3), 11).unwrap_err(), "its pages have 10 values, not 11");
+    }
+
+    #[test]
+    fn what_no_model_has_is_refused() {
+        assert_eq!(changed(11, 18), "a page has the encoding 9, which no model has");
+        assert_eq!(changed(1, 2), "a page is of a kind that no model has there");
+        assert_eq!(changed(7, 0x0c), "a page header cannot be read");
+        let huge = [0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0, 0x2c, 0x15, 20, 0x15, 0, 0, 0];
+        assert_eq!(
+            uncompressed(&huge, 10).unwrap_err(),
+            "a page has 2147483647 bytes, at most 67108864 are read"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_in_a_sum_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = uncompressed(&bytes, 10);
+        }
+
+        #[test]
+        fn a_cut_column_is_an_error(cut in 1usize..40) {
+            let bytes = [page(9), page(9)].concat();
+            let cut = &bytes[..bytes.len() - cut.min(page(9).len() - 1)];
+            prop_assert!(uncompressed(cut, 20).is_err());
+        }
+    }
+}

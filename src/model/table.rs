@@ -1,0 +1,173 @@
+//! The tables of a model as Parquet, and back within limits.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, Repetition, ZstdLevel};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::{limits, pages};
+
+/// Who wrote the tables.
+const CREATED_BY: &str = concat!("netweir version ", env!("CARGO_PKG_VERSION"));
+
+/// Level of Zstandard.
+const LEVEL: i32 = 3;
+
+/// A table as Parquet: the same rows give the same bytes.
+///
+/// # Errors
+/// Says what Parquet refuses, or what is beyond the limits of reading.
+pub(super) fn encode(table: &RecordBatch) -> Result<Bytes, String> {
+    let line = |error: parquet::errors::ParquetError| one_line(&error);
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(table.schema_ref()).map_err(line)?)
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), table.schema(), options).map_err(line)?;
+    writer.write(table).map_err(line)?;
+    let bytes = Bytes::from(writer.into_inner().map_err(line)?);
+    open(&bytes, table.num_rows() as u64)?;
+    Ok(bytes)
+}
+
+fn properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_max_row_group_row_count(None);
+    for field in schema.fields() {
+        // Numbers of nodes count up, thresholds have no repeats: dictionaries would only cost.
+        let encoding = match field.data_type() {
+            DataType::UInt32 | DataType::UInt64 => Encoding::DELTA_BINARY_PACKED,
+            DataType::Float32 | DataType::Float64 => Encoding::PLAIN,
+            _ => continue,
+        };
+        let path = ColumnPath::from(field.name().as_str());
+        properties =
+            properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
+    }
+    Ok(properties.build())
+}
+
+/// Reads a table of so many rows; texts come as `Utf8`.
+///
+/// # Errors
+/// Says what is wrong with the bytes, or beyond the limits.
+pub(super) fn decode(bytes: &Bytes, rows: u64) -> Result<RecordBatch, String> {
+    let metadata = open(bytes, rows)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata);
+    let mut reader = builder.with_batch_size(rows as usize).build().map_err(|error| one_line(&error))?;
+    let table = reader.next().ok_or("it has no rows")?.map_err(|error| one_line(&error))?;
+    if table.num_rows() as u64 != rows {
+        return Err(format!("it has {} rows, not {rows}", table.num_rows()));
+    }
+    let columns = table.schema_ref().fields().iter().zip(table.columns());
+    let columns = columns.map(|(field, column)| plain(field, column)).collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| one_line(&error))
+}
+
+/// A column with its texts spelled out for each row, once it is clear how long they are together.
+fn plain(field: &Field, column: &ArrayRef) -> Result<(String, ArrayRef, bool), String> {
+    let (name, nullable) = (field.name().clone(), field.is_nullable());
+    let Some(texts) = column.as_dictionary_opt::<Int32Type>() else {
+        return Ok((name, column.clone(), nullable));
+    };
+    let values = texts.values().as_string::<i32>();
+    let bytes: u64 = texts.keys_iter().flatten().map(|key| values.value_length(key) as u64).sum();
+    if bytes > limits::TEXT {
+        return Err(format!("column `{name}` has {bytes} bytes of text, at most {} are read", limits::TEXT));
+    }
+    let column = cast(column, &DataType::Utf8).map_err(|error| one_line(&error))?;
+    Ok((name, column, nullable))
+}
+
+/// Checks all that a table's footer and page headers say before a page is read.
+fn open(bytes: &Bytes, rows: u64) -> Result<ArrowReaderMetadata, String> {
+    let size = bytes.len() as u64;
+    let allowed =
+        limits::ROWS.min(limits::FREE_ROWS.saturating_add(size.saturating_mul(limits::ROWS_PER_BYTE)));
+    if rows > allowed {
+        return Err(format!("{rows} rows in {size} bytes are too many, at most {allowed} are read"));
+    }
+    let options = ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_page_index_policy(PageIndexPolicy::Skip);
+    let metadata = ArrowReaderMetadata::load(bytes, options.clone()).map_err(|error| one_line(&error))?;
+    check(metadata.metadata(), bytes, rows)?;
+    let fields = metadata.schema().fields().iter().map(|field| {
+        let kind = match field.data_type() {
+            // Read by dictionary, a long text that many rows share is there once.
+            DataType::Utf8 => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            kind @ (DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float32
+            | DataType::Float64) => kind.clone(),
+            other => return Err(format!("column `{}` is {other}", field.name().escape_debug())),
+        };
+        Ok(Field::new(field.name(), kind, field.is_nullable()))
+    });
+    let schema = Schema::new(fields.collect::<Result<Vec<_>, _>>()?);
+    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options.with_schema(Arc::new(schema)))
+        .map_err(|error| one_line(&error))
+}
+
+fn check(metadata: &ParquetMetaData, bytes: &Bytes, rows: u64) -> Result<(), String> {
+    let whole = |number: i64| u64::try_from(number).map_err(|_| "a size is negative".to_owned());
+    let file = metadata.file_metadata();
+    let fields = file.schema_descr().root_schema().get_fields();
+    let flat = |field: &parquet::schema::types::TypePtr| {
+        let info = field.get_basic_info();
+        field.is_primitive() && info.has_repetition() && info.repetition() != Repetition::REPEATED
+    };
+    if fields.len() > limits::COLUMNS || !fields.iter().all(flat) {
+        return Err(format!(
+            "it has more than {} columns, or columns of more than one value",
+            limits::COLUMNS
+        ));
+    }
+    let [group] = metadata.row_groups() else {
+        return Err(format!("it has {} row groups, not 1", metadata.num_row_groups()));
+    };
+    for found in [whole(file.num_rows())?, whole(group.num_rows())?] {
+        if found != rows {
+            return Err(format!("it has {found} rows, not {rows}"));
+        }
+    }
+    for column in group.columns() {
+        let name = || column.column_path().string().escape_debug().to_string();
+        if !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::ZSTD(_)) {
+            return Err(format!("column `{}` is compressed by other means than Zstandard", name()));
+        }
+        if whole(column.num_values())? != rows {
+            return Err(format!("column `{}` has {} values, not {rows}", name(), column.num_values()));
+        }
+        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+        let (start, length) = (whole(start)?, whole(column.compressed_size())?);
+        let end = start.checked_add(length).filter(|end| *end <= bytes.len() as u64);
+        let Some(end) = end else { return Err(format!("column `{}` goes beyond the end", name())) };
+        let size = pages::uncompressed(&bytes[start as usize..end as usize], rows)
+            .map_err(|what| format!("column `{}`: {what}", name()))?;
+        let allowed = limits::COLUMN + 16 * rows;
+        if size > allowed {
+            return Err(format!("column `{}` has {size} bytes, at most {allowed} are read", name()));
+        }
+    }
+    Ok(())
+}
+
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
+}
