@@ -1,3 +1,152 @@
-//! Where rows end: files, alerts, the console, the summary.
+//! Where rows end: files of rows, alerts, lines for people, counters.
+//!
+//! What is written depends on the rows and their order alone. The batches that rows arrive in differ
+//! with workers, slices and files: they are made equal (chunks.rs) before a format sees them.
 
+mod alert;
+mod arrow;
+mod chunks;
+pub mod community;
+mod console;
+mod csv;
+mod dataset;
+mod eve;
 pub mod operator;
+mod parquet;
+#[cfg(test)]
+mod samples;
+mod severity;
+mod summary;
+
+use std::path::{Path, PathBuf};
+
+use ::arrow::datatypes::SchemaRef;
+
+pub use self::alert::Anomalies;
+pub use self::arrow::ArrowFile;
+pub use self::console::{Console, Style};
+pub use self::csv::CsvFile;
+pub use self::dataset::Dataset;
+pub use self::eve::EveLog;
+pub use self::operator::End;
+pub use self::parquet::ParquetFile;
+pub use self::severity::Severity;
+pub use self::summary::Summary;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Who judged the rows: what alerts say about their origin.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Judge {
+    /// Name of the model.
+    pub model: String,
+    /// Scores above it are anomalies.
+    pub threshold: f64,
+}
+
+/// Why an end cannot take rows or make them stand. Each is one line: which file, what, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file as it was named, also where a temporary one was written.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The rows, or what their format makes of them, cannot be written.
+    #[error("{}: cannot write rows: {what}", path.display())]
+    Rows {
+        /// The file.
+        path: PathBuf,
+        /// What stands against it.
+        what: String,
+    },
+    /// A file cannot be begun or finished.
+    #[error(transparent)]
+    Draft(#[from] crate::draft::DraftError),
+    /// A file whose name says no format.
+    #[error(
+        "{}: is a file whose name says no format; known are .parquet, .arrow, .feather and .csv, other names are folders",
+        path.display()
+    )]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Rows without a time cannot be divided into hours.
+    #[error(
+        "{}: a folder is divided by hours, but {what}; write to a .parquet, .arrow or .csv file",
+        path.display()
+    )]
+    Hours {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// Rows went back in time.
+    #[error("{}: rows go back from hour {from} to hour {to}; they must come in order of time", path.display())]
+    Order {
+        /// The folder.
+        path: PathBuf,
+        /// The hour of the rows before.
+        from: String,
+        /// The hour of the next row.
+        to: String,
+    },
+}
+
+impl SinkError {
+    /// The first line of what a library says about rows.
+    fn rows(path: &Path, error: &dyn std::fmt::Display) -> SinkError {
+        let what = error.to_string().lines().next().unwrap_or("").to_owned();
+        SinkError::Rows { path: path.to_owned(), what }
+    }
+}
+
+/// The file of scored rows in the folder of a report.
+pub const SCORES: &str = "scores.parquet";
+/// The file of alerts in the folder of a report.
+pub const ALERTS: &str = "alerts.eve.jsonl";
+/// The file of counters in the folder of a report.
+pub const SUMMARY: &str = "summary.json";
+
+/// The ends of scored rows: all rows as Parquet and alerts for machines in `folder`, alerts as lines to
+/// `lines`, if anybody reads them.
+///
+/// # Errors
+/// [`SinkError`] if the folder cannot be written to.
+pub fn score_ends(
+    folder: &Path,
+    schema: &SchemaRef,
+    judge: &Judge,
+    lines: Option<(Box<dyn std::io::Write + Send>, Style)>,
+) -> Result<Vec<Box<dyn End>>, SinkError> {
+    let scores = ParquetFile::create(&folder.join(SCORES), schema)?;
+    let alerts = EveLog::create(&folder.join(ALERTS), schema, judge.clone())?;
+    let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), Box::new(scores)];
+    if let Some((out, style)) = lines {
+        ends.push(Box::new(Console::new(out, style, judge.threshold)));
+    }
+    Ok(ends)
+}
+
+/// The end of rows that the name asks for: `.parquet`, `.arrow` or `.feather`, `.csv`; any other name is
+/// a folder of hours ([`Dataset`]).
+///
+/// Files appear under their names when all rows are in them; until then whatever stood there stays.
+///
+/// # Errors
+/// [`SinkError`] if the name cannot be written to, or the schema is not one that the format can hold.
+pub fn rows_end(path: &Path, schema: &SchemaRef) -> Result<Box<dyn End>, SinkError> {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    Ok(match extension.as_deref() {
+        Some("parquet") => Box::new(ParquetFile::create(path, schema)?),
+        Some("arrow" | "feather") => Box::new(ArrowFile::create(path, schema)?),
+        Some("csv") => Box::new(CsvFile::create(path, schema)?),
+        _ if path.exists() && !path.is_dir() => return Err(SinkError::Name { path: path.to_owned() }),
+        _ => Box::new(Dataset::create(path, schema)?),
+    })
+}

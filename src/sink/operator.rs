@@ -21,7 +21,7 @@ use crate::tally::Fault;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What takes rows in their final order.
-pub trait End {
+pub trait End: Send {
     /// Takes the next rows.
     ///
     /// # Errors
@@ -78,36 +78,38 @@ pub fn write<'s>(
             });
             let open = frontier.frontier().first().copied();
             match joined {
-                Joined::ByShard | Joined::ByShardLate => loop {
-                    let Some(first) = waiting.first_entry() else { break };
-                    let (time, place) = *first.key();
-                    let complete = open.is_none_or(|open| time < open);
-                    let next = joined == Joined::ByShard
-                        && open == Some(time)
-                        && place.shard == 0
-                        && match expected {
-                            Some((at, next)) if at == time => next == place,
-                            _ => place.number == 0,
-                        };
-                    if !complete && !next {
-                        break;
+                Joined::ByShard | Joined::ByShardLate => {
+                    while let Some(first) = waiting.first_entry() {
+                        let (time, place) = *first.key();
+                        let complete = open.is_none_or(|open| time < open);
+                        let next = joined == Joined::ByShard
+                            && open == Some(time)
+                            && place.shard == 0
+                            && match expected {
+                                Some((at, next)) if at == time => next == place,
+                                _ => place.number == 0,
+                            };
+                        if !complete && !next {
+                            break;
+                        }
+                        put(&first.remove());
+                        expected = Some((time, Place { number: place.number + 1, ..place }));
                     }
-                    put(&first.remove());
-                    expected = Some((time, Place { number: place.number + 1, ..place }));
-                },
-                Joined::ByTime => loop {
-                    let Some((time, place)) = waiting.keys().next().copied() else { break };
-                    if open.is_some_and(|open| time >= open) {
-                        break;
+                }
+                Joined::ByTime => {
+                    while let Some((time, place)) = waiting.keys().next().copied() {
+                        if open.is_some_and(|open| time >= open) {
+                            break;
+                        }
+                        let later = waiting
+                            .split_off(&(time, Place { window: place.window + 1, ..Place::default() }));
+                        let window = std::mem::replace(&mut waiting, later);
+                        match by_time(window.into_values().collect()) {
+                            Ok(rows) => rows.iter().for_each(&mut put),
+                            Err(error) => fault.note(error),
+                        }
                     }
-                    let later =
-                        waiting.split_off(&(time, Place { window: place.window + 1, ..Place::default() }));
-                    let window = std::mem::replace(&mut waiting, later);
-                    match by_time(window.into_values().collect()) {
-                        Ok(rows) => rows.iter().for_each(&mut put),
-                        Err(error) => fault.note(error),
-                    }
-                },
+                }
             }
             if open.is_none()
                 && let Some(ends) = ends.take()

@@ -1,0 +1,158 @@
+//! Anomalous rows as alerts see them: few columns of few rows, in the types that lines are made of.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, PrimitiveArray, RecordBatch,
+    StringArray,
+};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{
+    DataType, Float64Type, Schema, TimestampNanosecondType, UInt8Type, UInt16Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+
+use super::AnyError;
+use super::operator::End;
+
+/// The anomalous rows of a batch.
+pub(super) struct Alerts {
+    /// Number of each row among all rows, from 1.
+    pub(super) numbers: Vec<u64>,
+    pub(super) scores: Float64Array,
+    pub(super) partitions: StringArray,
+    /// `None` for tables of other columns.
+    pub(super) flows: Option<Flows>,
+}
+
+/// What alerts say about flows.
+pub(super) struct Flows {
+    pub(super) window_start: PrimitiveArray<TimestampNanosecondType>,
+    pub(super) flow_start: PrimitiveArray<TimestampNanosecondType>,
+    pub(super) row_start: PrimitiveArray<TimestampNanosecondType>,
+    pub(super) row_end: PrimitiveArray<TimestampNanosecondType>,
+    pub(super) flow_id: PrimitiveArray<UInt64Type>,
+    pub(super) src_ip: StringArray,
+    pub(super) dst_ip: StringArray,
+    pub(super) src_port: PrimitiveArray<UInt16Type>,
+    pub(super) dst_port: PrimitiveArray<UInt16Type>,
+    pub(super) protocol: PrimitiveArray<UInt8Type>,
+    pub(super) protocol_name: StringArray,
+    pub(super) service: StringArray,
+    pub(super) ip_version: PrimitiveArray<UInt8Type>,
+    pub(super) vlan: PrimitiveArray<UInt16Type>,
+    pub(super) icmp_type: PrimitiveArray<UInt8Type>,
+    pub(super) icmp_code: PrimitiveArray<UInt8Type>,
+    pub(super) conn_state: StringArray,
+    pub(super) duration_s: Float64Array,
+    pub(super) fwd_packets: PrimitiveArray<UInt64Type>,
+    pub(super) bwd_packets: PrimitiveArray<UInt64Type>,
+    pub(super) fwd_bytes: PrimitiveArray<UInt64Type>,
+    pub(super) bwd_bytes: PrimitiveArray<UInt64Type>,
+}
+
+impl Alerts {
+    /// The anomalous rows of `rows`, before which `before` rows came; `None` if there are none.
+    pub(super) fn of(rows: &RecordBatch, before: u64) -> Result<Option<Alerts>, ArrowError> {
+        let anomalous = anomalous(rows)?;
+        if anomalous.true_count() == 0 {
+            return Ok(None);
+        }
+        let numbered = anomalous.iter().zip(before + 1..).filter(|(is, _)| *is == Some(true));
+        let numbers = numbered.map(|(_, number)| number).collect();
+        let rows = filter_record_batch(rows, anomalous)?;
+        let scores = numbers_of::<Float64Type>(&rows, "score");
+        let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
+            return Err(unscored());
+        };
+        Ok(Some(Alerts { numbers, scores, partitions, flows: Flows::of(&rows)? }))
+    }
+}
+
+impl Flows {
+    /// `None` if a column is missing or of another type.
+    fn of(rows: &RecordBatch) -> Result<Option<Flows>, ArrowError> {
+        let (src_ip, dst_ip) = (texts(rows, "src_ip")?, texts(rows, "dst_ip")?);
+        let (protocol_name, service) = (texts(rows, "protocol_name")?, texts(rows, "service")?);
+        let conn_state = texts(rows, "conn_state")?;
+        let gathered = || {
+            Some(Flows {
+                window_start: numbers_of(rows, "window_start")?,
+                flow_start: numbers_of(rows, "flow_start")?,
+                row_start: numbers_of(rows, "row_start")?,
+                row_end: numbers_of(rows, "row_end")?,
+                flow_id: numbers_of(rows, "flow_id")?,
+                src_ip: src_ip?,
+                dst_ip: dst_ip?,
+                src_port: numbers_of(rows, "src_port")?,
+                dst_port: numbers_of(rows, "dst_port")?,
+                protocol: numbers_of(rows, "protocol")?,
+                protocol_name: protocol_name?,
+                service: service?,
+                ip_version: numbers_of(rows, "ip_version")?,
+                vlan: numbers_of(rows, "vlan")?,
+                icmp_type: numbers_of(rows, "icmp_type")?,
+                icmp_code: numbers_of(rows, "icmp_code")?,
+                conn_state: conn_state?,
+                duration_s: numbers_of(rows, "duration_s")?,
+                fwd_packets: numbers_of(rows, "fwd_packets")?,
+                bwd_packets: numbers_of(rows, "bwd_packets")?,
+                fwd_bytes: numbers_of(rows, "fwd_bytes")?,
+                bwd_bytes: numbers_of(rows, "bwd_bytes")?,
+            })
+        };
+        Ok(gathered())
+    }
+}
+
+fn unscored() -> ArrowError {
+    let what = "rows without the columns score, is_anomaly and partition were never scored";
+    ArrowError::SchemaError(what.to_owned())
+}
+
+fn anomalous(rows: &RecordBatch) -> Result<&BooleanArray, ArrowError> {
+    rows.column_by_name("is_anomaly").and_then(|column| column.as_boolean_opt()).ok_or_else(unscored)
+}
+
+fn numbers_of<T: ArrowPrimitiveType>(rows: &RecordBatch, name: &str) -> Option<PrimitiveArray<T>> {
+    rows.column_by_name(name)?.as_primitive_opt::<T>().cloned()
+}
+
+fn texts(rows: &RecordBatch, name: &str) -> Result<Option<StringArray>, ArrowError> {
+    let text = |column: &ArrayRef| Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone());
+    rows.column_by_name(name).map(text).transpose()
+}
+
+/// A time in nanoseconds since the epoch.
+pub(super) fn time(nanoseconds: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(nanoseconds))
+        .expect("64 bits of nanoseconds are within jiff's years")
+}
+
+/// The metadata of a schema under a key, if any.
+pub(super) fn setting(schema: &Schema, key: &str) -> Option<String> {
+    schema.metadata().get(key).cloned()
+}
+
+/// Counts anomalous rows, for the summary.
+#[derive(Clone, Default, Debug)]
+pub struct Anomalies(Arc<AtomicU64>);
+
+impl Anomalies {
+    /// Those so far.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl End for Anomalies {
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
+        self.0.fetch_add(anomalous(rows)?.true_count() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Rows to a folder of hours: `date=2026-11-22/hour=09/part-0.parquet`, as readers of Hive partitions
+//! know them (date and hour in UTC).
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, AsArray, RecordBatch, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
+
+use super::operator::End;
+use super::parquet::ParquetFile;
+use super::{AnyError, SinkError};
+
+const NANOSECONDS: i64 = 3600 * 1_000_000_000;
+
+/// Columns that say which hour a row belongs to: of flow rows, of packet rows.
+const TIMES: [&str; 2] = ["window_start", "timestamp"];
+
+/// A folder with a Parquet file for each hour. The file of an hour appears when rows move on to the next
+/// one, in the place of an earlier run's; hours without rows are left as they are. A run that is cut
+/// short leaves the hours before its last one whole.
+pub struct Dataset {
+    folder: PathBuf,
+    schema: SchemaRef,
+    time: usize,
+    open: Option<ParquetFile>,
+    /// The hour of the last row.
+    last: Option<i64>,
+}
+
+impl Dataset {
+    /// Begins a dataset in `folder`, which is made if need be.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it cannot be made, or the rows have no time.
+    pub fn create(folder: &Path, schema: &SchemaRef) -> Result<Dataset, SinkError> {
+        let hours = |what: String| SinkError::Hours { path: folder.to_owned(), what };
+        let Some(time) = TIMES.iter().find_map(|name| schema.index_of(name).ok()) else {
+            return Err(hours("the rows have no column window_start or timestamp".to_owned()));
+        };
+        let field = schema.field(time);
+        if !matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
+            return Err(hours(format!("column `{}` is no time in nanoseconds", field.name())));
+        }
+        std::fs::create_dir_all(folder)
+            .map_err(|source| SinkError::Io { path: folder.to_owned(), source })?;
+        Ok(Dataset { folder: folder.to_owned(), schema: schema.clone(), time, open: None, last: None })
+    }
+
+    /// The file of an hour: that of the hour before is finished first.
+    fn file(&mut self, hour: i64) -> Result<&mut ParquetFile, SinkError> {
+        if let Some(last) = self.last
+            && hour < last
+        {
+            // Its file stands finished; another one would take its place, and its rows with it.
+            let (path, from, to) = (self.folder.clone(), name(last), name(hour));
+            return Err(SinkError::Order { path, from, to });
+        }
+        if self.last != Some(hour)
+            && let Some(file) = self.open.take()
+        {
+            file.commit()?;
+        }
+        self.last = Some(hour);
+        match &mut self.open {
+            Some(file) => Ok(file),
+            none => {
+                let path = self.folder.join(name(hour)).join("part-0.parquet");
+                Ok(none.insert(ParquetFile::create(&path, &self.schema)?))
+            }
+        }
+    }
+}
+
+impl End for Dataset {
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
+        let Some(times) = rows.column(self.time).as_primitive_opt::<TimestampNanosecondType>() else {
+            let what = format!("column {} is no time in nanoseconds", self.time + 1);
+            return Err(SinkError::Hours { path: self.folder.clone(), what }.into());
+        };
+        if times.null_count() > 0 {
+            let what = format!("column `{}` has rows without a time", self.schema.field(self.time).name());
+            return Err(SinkError::Hours { path: self.folder.clone(), what }.into());
+        }
+        let mut from = 0;
+        while from < rows.num_rows() {
+            let (hour, to) = run(times, from);
+            self.file(hour)?.write(&rows.slice(from, to - from))?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        if let Some(file) = self.open {
+            file.commit()?;
+        }
+        Ok(())
+    }
+}
+
+/// The hour of row `from`, and the first row after it that lies in another.
+fn run(times: &TimestampNanosecondArray, from: usize) -> (i64, usize) {
+    let hour = times.value(from).div_euclid(NANOSECONDS);
+    let same = times.values()[from..].iter().take_while(|time| time.div_euclid(NANOSECONDS) == hour);
+    (hour, from + same.count())
+}
+
+/// The folder of an hour since the epoch.
+fn name(hour: i64) -> String {
+    let start = i128::from(hour) * i128::from(NANOSECONDS);
+    let start =
+        jiff::Timestamp::from_nanosecond(start).expect("hours of 64 bits of nanoseconds are in range");
+    start.strftime("date=%Y-%m-%d/hour=%H").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use arrow::array::UInt64Array;
+    use arrow::datatypes::{Field, Schema};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+    use crate::row::Kind;
+    use crate::sink::{rows_end, samples};
+
+    const HOUR: i64 = NANOSECONDS;
+
+    fn schema(time: &str) -> SchemaRef {
+        let fields =
+            vec![Field::new(time, Kind::Time.data_type(), false), Field::new("n", DataType::UInt64, false)];
+        Arc::new(Schema::new(fields))
+    }
+
+    fn rows(schema: &SchemaRef, times: &[i64]) -> RecordBatch {
+        let numbers = UInt64Array::from_iter_values(0..times.len() as u64);
+        let times = TimestampNanosecondArray::from(times.to_vec()).with_timezone("UTC");
+        RecordBatch::try_new(schema.clone(), vec![Arc::new(times), Arc::new(numbers)]).unwrap()
+    }
+
+    fn count(path: &Path) -> i64 {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+        reader.metadata().file_metadata().num_rows()
+    }
+
+    /// Files below a folder, in order, with their rows; those still being written are not there yet.
+    fn files(folder: &Path) -> Vec<(String, i64)> {
+        let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().map(Result::unwrap);
+        let hidden = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');
+        let files = entries.filter(|entry| entry.file_type().is_file() && !hidden(entry.file_name()));
+        let name = |path: &Path| path.strip_prefix(folder).unwrap().display().to_string();
+        files.map(|entry| (name(entry.path()), count(entry.path()))).collect()
+    }
+
+    #[test]
+    fn rows_go_to_the_file_of_their_hour() {
+        for time in TIMES {
+            let folder = tempfile::tempdir().unwrap();
+            let schema = schema(time);
+            let mut end = rows_end(folder.path(), &schema).unwrap();
+            let start = samples::START - samples::START % HOUR;
+            end.take(&rows(&schema, &[start - 1, start, start + 5, start + HOUR - 1, start + HOUR])).unwrap();
+            let names: Vec<_> = files(folder.path()).into_iter().map(|(name, _)| name).collect();
+            let whole = ["08", "09"].map(|hour| format!("date=2026-11-22/hour={hour}/part-0.parquet"));
+            assert_eq!(names, whole, "the last hour is still to come");
+            end.take(&rows(&schema, &[start + HOUR, start + 16 * HOUR])).unwrap();
+            end.finish().unwrap();
+            let expected = [
+                ("date=2026-11-22/hour=08/part-0.parquet", 1),
+                ("date=2026-11-22/hour=09/part-0.parquet", 3),
+                ("date=2026-11-22/hour=10/part-0.parquet", 2),
+                ("date=2026-11-23/hour=01/part-0.parquet", 1),
+            ];
+            assert_eq!(files(folder.path()), expected.map(|(name, rows)| (name.to_owned(), rows)));
+        }
+    }
+
+    #[test]
+    fn a_run_cut_short_leaves_whole_hours_and_the_old_file_of_the_open_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = schema("window_start");
+        let run = |times: &[i64], finished: bool| {
+            let mut end = rows_end(folder.path(), &schema).unwrap();
+            end.take(&rows(&schema, times)).unwrap();
+            if finished {
+                end.finish().unwrap();
+            }
+        };
+        run(&[0, HOUR], true);
+        run(&[0, 1, 2, HOUR, HOUR + 1, 2 * HOUR], false);
+        let expected = [("00", 3), ("01", 2)];
+        let expected =
+            expected.map(|(hour, rows)| (format!("date=1970-01-01/hour={hour}/part-0.parquet"), rows));
+        assert_eq!(files(folder.path()), expected);
+        let entries = walkdir::WalkDir::new(folder.path()).into_iter().map(Result::unwrap);
+        assert_eq!(entries.filter(|entry| entry.file_type().is_file()).count(), 2, "nothing half-written");
+    }
+
+    #[test]
+    fn rows_that_go_back_replace_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = schema("window_start");
+        let mut end = rows_end(folder.path(), &schema).unwrap();
+        end.take(&rows(&schema, &[0, 1, HOUR])).unwrap();
+        let error = end.take(&rows(&schema, &[HOUR + 1, 5])).unwrap_err().to_string();
+        assert!(
+            error.contains("back from hour date=1970-01-01/hour=01 to hour date=1970-01-01/hour=00"),
+            "{error}"
+        );
+        drop(end);
+        assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_run_without_rows_leaves_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows");
+        rows_end(&path, &schema("timestamp")).unwrap().finish().unwrap();
+        assert!(path.is_dir() && files(&path).is_empty());
+    }
+
+    #[test]
+    fn names_choose_the_end_and_what_has_no_time_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let error = |name: &str, schema: &SchemaRef| rows_end(&path(name), schema).err().unwrap().to_string();
+        for name in ["a.parquet", "b.Arrow", "c.feather", "d.CSV"] {
+            let mut end = rows_end(&path(name), &schema("x")).unwrap();
+            end.take(&rows(&schema("x"), &[7])).unwrap();
+            end.finish().unwrap();
+            assert!(path(name).is_file(), "{name}");
+        }
+        std::fs::write(path("rows.json"), "").unwrap();
+        let message = error("rows.json", &schema("timestamp"));
+        assert!(message.contains("rows.json: ") && message.contains(".parquet"), "{message}");
+        let message = error("hours", &schema("x"));
+        assert!(message.contains("no column window_start or timestamp"), "{message}");
+        let text = Arc::new(Schema::new(vec![Field::new("timestamp", DataType::Utf8, false)]));
+        assert!(error("hours", &text).contains("`timestamp` is no time"));
+        assert!(!path("hours").exists());
+    }
+}

@@ -1,0 +1,447 @@
+//! Alerts as Suricata writes them: `alerts.eve.jsonl`, one event of type `alert` a line, valid against
+//! Suricata's schema (etc/schema.json), so that what reads Suricata's alerts reads these.
+//!
+//! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. Counts and
+//! times under `flow` are those of the row, which is the part of the flow within its window; the flow's
+//! own start is in the context. Bytes are those of IP datagrams; Suricata counts frames.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use serde::Serialize;
+
+use super::alert::{Alerts, Flows, setting, time};
+use super::community::{Ends, community_id};
+use super::operator::End;
+use super::severity::Severity;
+use super::{AnyError, Judge, SinkError};
+use crate::row::schema::WINDOW;
+
+/// Not 1, which is that of Suricata's own rules.
+const GENERATOR: u32 = 7777;
+
+/// The one kind of finding so far: a row whose score is above the threshold.
+const ANOMALOUS_FLOW: (u32, u32, &str) = (7000, 1, "NETWEIR anomalous flow");
+
+/// Suricata keeps 51 bits of flow ids, since more are lost in readers that take numbers for doubles.
+const FLOW_ID: u64 = (1 << 51) - 1;
+
+/// Alerts in Suricata's format. The file has its name from the start of the run and loses what it held
+/// before: it is there to be followed while the run goes on, so each batch of rows is flushed. Rows that
+/// are not flows (tables of other columns) are no events: for them the file stays empty.
+pub struct EveLog {
+    out: BufWriter<File>,
+    path: PathBuf,
+    judge: Judge,
+    window: Option<String>,
+}
+
+impl EveLog {
+    /// Begins the file for scored rows of `schema`.
+    ///
+    /// # Errors
+    /// [`SinkError::Io`] if it cannot be created.
+    pub fn create(path: &Path, schema: &SchemaRef, judge: Judge) -> Result<EveLog, SinkError> {
+        let failed = |source| SinkError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let out = BufWriter::new(File::create(path).map_err(failed)?);
+        Ok(EveLog { out, path: path.to_owned(), judge, window: setting(schema, WINDOW) })
+    }
+
+    fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
+        for row in 0..alerts.numbers.len() {
+            serde_json::to_writer(
+                &mut self.out,
+                &event(alerts, flows, row, &self.judge, self.window.as_deref()),
+            )?;
+            self.out.write_all(b"\n")?;
+        }
+        self.out.flush()
+    }
+}
+
+impl End for EveLog {
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
+        let alerts = Alerts::of(rows, 0).map_err(|error| SinkError::rows(&self.path, &error))?;
+        if let Some(alerts) = &alerts
+            && let Some(flows) = &alerts.flows
+        {
+            self.write(alerts, flows).map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), AnyError> {
+        self.out.flush().map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    timestamp: String,
+    flow_id: u64,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vlan: Option<[u16; 1]>,
+    src_ip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    dest_ip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+    proto: String,
+    ip_v: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_type: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    icmp_code: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    community_id: Option<String>,
+    direction: &'static str,
+    alert: Alert<'a>,
+    flow: Flow<'a>,
+}
+
+#[derive(Serialize)]
+struct Alert<'a> {
+    action: &'static str,
+    gid: u32,
+    signature_id: u32,
+    rev: u32,
+    signature: &'static str,
+    category: &'static str,
+    severity: u8,
+    metadata: BTreeMap<&'static str, [String; 1]>,
+    context: Context<'a>,
+}
+
+#[derive(Serialize)]
+struct Context<'a> {
+    netweir: Netweir<'a>,
+}
+
+#[derive(Serialize)]
+struct Netweir<'a> {
+    score: f64,
+    threshold: f64,
+    severity: &'static str,
+    window_start: String,
+    flow_start: String,
+    /// All 64 bits, as text.
+    flow_id: String,
+    service: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conn_state: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Flow<'a> {
+    pkts_toserver: u64,
+    pkts_toclient: u64,
+    bytes_toserver: u64,
+    bytes_toclient: u64,
+    start: String,
+    end: String,
+    src_ip: &'a str,
+    dest_ip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+}
+
+fn event<'a>(
+    alerts: &'a Alerts,
+    flows: &'a Flows,
+    row: usize,
+    judge: &Judge,
+    window: Option<&str>,
+) -> Event<'a> {
+    let score = alerts.scores.value(row);
+    let severity = Severity::of(score, judge.threshold);
+    let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
+    let ports = (flows.src_port.value(row), flows.dst_port.value(row));
+    let protocol = flows.protocol.value(row);
+    let ends = ends(flows, row);
+    let (src_port, dest_port) = matches!(ends, Ends::Ports(..)).then_some(ports).unzip();
+    let (signature_id, rev, signature) = ANOMALOUS_FLOW;
+    let mut metadata = BTreeMap::from([
+        ("netweir_model", [judge.model.clone()]),
+        ("netweir_partition", [alerts.partitions.value(row).to_owned()]),
+        ("netweir_score", [format!("{score:.4}")]),
+        ("netweir_threshold", [format!("{:.4}", judge.threshold)]),
+    ]);
+    if let Some(window) = window {
+        metadata.insert("netweir_window", [window.to_owned()]);
+    }
+    let conn_state = flows.conn_state.is_valid(row).then(|| flows.conn_state.value(row));
+    Event {
+        timestamp: stamp(flows.row_end.value(row)),
+        flow_id: flows.flow_id.value(row) & FLOW_ID,
+        event_type: "alert",
+        vlan: flows.vlan.is_valid(row).then(|| [flows.vlan.value(row)]),
+        src_ip,
+        src_port,
+        dest_ip,
+        dest_port,
+        proto: protocol_name(protocol, flows.protocol_name.value(row)),
+        ip_v: flows.ip_version.value(row),
+        icmp_type: flows.icmp_type.is_valid(row).then(|| flows.icmp_type.value(row)),
+        icmp_code: flows.icmp_code.is_valid(row).then(|| flows.icmp_code.value(row)),
+        community_id: community(protocol, src_ip, dest_ip, ends),
+        direction: "to_server",
+        alert: Alert {
+            action: "allowed",
+            gid: GENERATOR,
+            signature_id,
+            rev,
+            signature,
+            category: "A Network Anomaly was detected",
+            severity: severity.eve(),
+            metadata,
+            context: Context {
+                netweir: Netweir {
+                    score,
+                    threshold: judge.threshold,
+                    severity: severity.name(),
+                    window_start: stamp(flows.window_start.value(row)),
+                    flow_start: stamp(flows.flow_start.value(row)),
+                    flow_id: flows.flow_id.value(row).to_string(),
+                    service: flows.service.value(row),
+                    conn_state,
+                },
+            },
+        },
+        flow: Flow {
+            pkts_toserver: flows.fwd_packets.value(row),
+            pkts_toclient: flows.bwd_packets.value(row),
+            bytes_toserver: flows.fwd_bytes.value(row),
+            bytes_toclient: flows.bwd_bytes.value(row),
+            start: stamp(flows.row_start.value(row)),
+            end: stamp(flows.row_end.value(row)),
+            src_ip,
+            dest_ip,
+            src_port,
+            dest_port,
+        },
+    }
+}
+
+/// A time as Suricata writes it: microseconds, and a zone without a colon.
+fn stamp(nanoseconds: i64) -> String {
+    time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string()
+}
+
+/// What tells a row's ends apart. Suricata has ports for TCP, UDP and SCTP only.
+fn ends(flows: &Flows, row: usize) -> Ends {
+    match flows.protocol.value(row) {
+        6 | 17 | 132 => Ends::Ports(flows.src_port.value(row), flows.dst_port.value(row)),
+        1 | 58 if flows.icmp_type.is_valid(row) && flows.icmp_code.is_valid(row) => {
+            Ends::Message(flows.icmp_type.value(row), flows.icmp_code.value(row))
+        }
+        _ => Ends::Bare,
+    }
+}
+
+/// The Community ID of a row; `None` if its addresses are none.
+///
+/// A row has the type of the flow's first packet. Where that is a reply its sender is the responder, so
+/// the ends change places. (Whoever sent a request is the initiator, unless the key's previous flow says
+/// otherwise: then the id is that of the opposite ping.)
+fn community(protocol: u8, source: &str, destination: &str, ends: Ends) -> Option<String> {
+    let (source, destination): (IpAddr, IpAddr) = (source.parse().ok()?, destination.parse().ok()?);
+    let reply = match (protocol, ends) {
+        (1, Ends::Message(kind, _)) => matches!(kind, 0 | 14 | 16 | 18),
+        (58, Ends::Message(kind, _)) => kind == 129,
+        _ => false,
+    };
+    let (from, to) = if reply { (destination, source) } else { (source, destination) };
+    Some(community_id(protocol, from, to, ends, 0))
+}
+
+/// Suricata's name of a protocol: ours in capitals, but for these.
+fn protocol_name(protocol: u8, name: &str) -> String {
+    match protocol {
+        41 => "IPv6".to_owned(),
+        58 => "IPv6-ICMP".to_owned(),
+        _ => name.to_uppercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::sink::samples;
+
+    /// What Suricata's schema says about alert events, as far as they are written here.
+    const TOP: &[&str] = &[
+        "timestamp",
+        "flow_id",
+        "event_type",
+        "vlan",
+        "src_ip",
+        "src_port",
+        "dest_ip",
+        "dest_port",
+        "proto",
+        "ip_v",
+        "icmp_type",
+        "icmp_code",
+        "community_id",
+        "direction",
+        "alert",
+        "flow",
+    ];
+    const ALERT: &[&str] =
+        &["action", "gid", "signature_id", "rev", "signature", "category", "severity", "metadata", "context"];
+    const FLOW: &[&str] = &[
+        "pkts_toserver",
+        "pkts_toclient",
+        "bytes_toserver",
+        "bytes_toclient",
+        "start",
+        "end",
+        "src_ip",
+        "dest_ip",
+        "src_port",
+        "dest_port",
+    ];
+
+    fn keys_are_among(object: &Value, allowed: &[&str]) {
+        for key in object.as_object().unwrap().keys() {
+            assert!(allowed.contains(&key.as_str()), "{key} is not in the schema");
+        }
+    }
+
+    /// `^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+[+\-]\d+$`
+    fn is_stamp(value: &Value) -> bool {
+        let text = value.as_str().unwrap();
+        let Some((seconds, rest)) = text.split_once('.') else { return false };
+        let Some((fraction, zone)) = rest.split_once(['+', '-']) else { return false };
+        let shape: String = seconds.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        shape == "0000-00-00T00:00:00" && digits(fraction) && digits(zone)
+    }
+
+    fn is_valid(event: &Value) {
+        keys_are_among(event, TOP);
+        assert!(is_stamp(&event["timestamp"]), "{event}");
+        assert_eq!((&event["event_type"], &event["direction"]), (&"alert".into(), &"to_server".into()));
+        assert!(event["flow_id"].as_u64().unwrap() < 1 << 51);
+        let proto = event["proto"].as_str().unwrap();
+        let ports = matches!(proto, "TCP" | "UDP" | "SCTP");
+        for object in [event, &event["flow"]] {
+            assert!(object["src_ip"].is_string() && object["dest_ip"].is_string());
+            assert_eq!(
+                (object["src_port"].is_u64(), object["dest_port"].is_u64()),
+                (ports, ports),
+                "{event}"
+            );
+        }
+        for key in ["icmp_type", "icmp_code"] {
+            assert!(event.get(key).is_none_or(Value::is_u64));
+        }
+        assert!(matches!(event["ip_v"].as_u64(), Some(4 | 6)));
+        assert!(event.get("vlan").is_none_or(|vlan| vlan.as_array().unwrap().iter().all(Value::is_u64)));
+        let alert = &event["alert"];
+        keys_are_among(alert, ALERT);
+        assert_eq!((&alert["action"], &alert["gid"]), (&"allowed".into(), &7777.into()));
+        assert!((1..=4).contains(&alert["severity"].as_u64().unwrap()));
+        for key in ["signature_id", "rev"] {
+            assert!(alert[key].is_u64());
+        }
+        for values in alert["metadata"].as_object().unwrap().values() {
+            assert!(values.as_array().unwrap().iter().all(Value::is_string));
+        }
+        assert!(
+            alert["context"].is_object() && alert["signature"].is_string() && alert["category"].is_string()
+        );
+        let flow = &event["flow"];
+        keys_are_among(flow, FLOW);
+        assert!(
+            FLOW[..4].iter().all(|key| flow[key].is_u64())
+                && is_stamp(&flow["start"])
+                && is_stamp(&flow["end"])
+        );
+    }
+
+    fn log(batches: &[RecordBatch]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out/alerts.eve.jsonl");
+        let judge = Judge { model: "default".to_owned(), threshold: 0.5 };
+        let mut log = Box::new(EveLog::create(&path, &batches[0].schema(), judge).unwrap());
+        for batch in batches {
+            log.take(batch).unwrap();
+        }
+        // Who follows the file sees each line once its batch was taken.
+        let text = std::fs::read_to_string(&path).unwrap();
+        log.finish().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        text
+    }
+
+    #[test]
+    fn every_anomaly_is_a_valid_event() {
+        let rows = samples::scored(500, 2);
+        let text = log(std::slice::from_ref(&rows));
+        let anomalies = rows.column_by_name("is_anomaly").unwrap();
+        let anomalies = anomalies.as_any().downcast_ref::<arrow::array::BooleanArray>().unwrap().true_count();
+        assert_eq!(text.lines().count(), anomalies);
+        assert!(anomalies > 20);
+        text.lines().for_each(|line| is_valid(&serde_json::from_str(line).unwrap()));
+        assert_eq!(text, log(&samples::cut(&rows, vec![0, 3, 77, 300], 5)));
+    }
+
+    #[test]
+    fn an_event_says_what_the_row_says() {
+        let text = log(&[samples::alerts()]);
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        events.iter().for_each(is_valid);
+        let tcp = &events[0];
+        assert_eq!(tcp["timestamp"], "2026-11-22T09:30:00.250000+0000");
+        assert_eq!(tcp["flow_id"], (1u64 << 51) - 1);
+        assert_eq!(tcp["alert"]["context"]["netweir"]["flow_id"], u64::MAX.to_string());
+        assert_eq!(tcp["community_id"], "1:ndvcMKGWRmX1n18czVqf2jT+LWA=");
+        assert_eq!((&tcp["vlan"][0], &tcp["alert"]["severity"]), (&120.into(), &1.into()));
+        assert_eq!(tcp["alert"]["metadata"]["netweir_score"][0], "0.7600");
+        assert_eq!(tcp["alert"]["metadata"]["netweir_window"][0], "10s");
+        assert_eq!(
+            (&tcp["flow"]["pkts_toclient"], &tcp["flow"]["bytes_toserver"]),
+            (&39.into(), &8210.into())
+        );
+        let ping = &events[1];
+        assert_eq!((&ping["proto"], &ping["icmp_type"]), (&"IPv6-ICMP".into(), &129.into()));
+        assert!(ping.get("src_port").is_none() && ping["flow"].get("src_port").is_none());
+        // A scoped address is no address that other tools would hash.
+        assert!(events[2].get("community_id").is_none());
+    }
+
+    #[test]
+    fn request_and_reply_have_one_community_id() {
+        let (a, b) = ("10.0.0.1", "10.0.0.2");
+        for (protocol, request, reply) in [(1, 8, 0), (1, 13, 14), (58, 128, 129)] {
+            let id = |kind| community(protocol, a, b, Ends::Message(kind, 0)).unwrap();
+            assert_eq!(id(request), id(reply), "{protocol} {request}");
+        }
+    }
+
+    #[test]
+    fn tables_are_no_events() {
+        let rows = samples::scored(100, 2);
+        let columns: Vec<usize> = ["score", "is_anomaly", "partition", "fwd_bytes"]
+            .iter()
+            .map(|name| rows.schema().index_of(name).unwrap())
+            .collect();
+        assert_eq!(log(&[rows.project(&columns).unwrap()]), "");
+    }
+}

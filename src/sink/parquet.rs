@@ -1,0 +1,385 @@
+//! Rows to one Parquet file: the same rows in the same order give the same bytes.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::{Compression, Encoding, LogicalType, Type, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
+use rayon::prelude::*;
+
+use super::chunks::Chunks;
+use super::operator::End;
+use super::{AnyError, SinkError};
+use crate::draft::Draft;
+use crate::row::RowSettings;
+
+/// Rows of a row group: smaller ones cost time and bytes, larger ones memory.
+const GROUP: usize = 256 * 1024;
+
+/// Rows that column writers are given at once; part of the file's make, since pages are cut by it.
+const CHUNK: usize = 16 * 1024;
+
+/// Columns with long runs of one value beside those that dictionaries are for anyway.
+const RUNS: [&str; 1] = ["window_start"];
+
+/// One Parquet file, under its name when it is finished.
+pub struct ParquetFile {
+    writer: Writer<Draft>,
+}
+
+impl ParquetFile {
+    /// Begins a file of rows of `schema`.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it cannot be created, or Parquet has no type for a column.
+    pub fn create(path: &Path, schema: &SchemaRef) -> Result<ParquetFile, SinkError> {
+        let draft = Draft::create(path)?;
+        let writer = Writer::new(draft, schema, CHUNK, GROUP).map_err(|error| failed(path, error))?;
+        Ok(ParquetFile { writer })
+    }
+
+    /// Takes the next rows.
+    ///
+    /// # Errors
+    /// [`SinkError`] if they cannot be written.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<(), SinkError> {
+        self.writer.write(rows).map_err(|error| failed(self.writer.file.inner().path(), error))
+    }
+
+    /// Writes what is left and gives the file its name.
+    ///
+    /// # Errors
+    /// [`SinkError`]; then no file is left.
+    pub fn commit(self) -> Result<(), SinkError> {
+        let path = self.writer.file.inner().path().to_owned();
+        Ok(self.writer.finish().map_err(|error| failed(&path, error))?.commit()?)
+    }
+}
+
+impl End for ParquetFile {
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
+        Ok(self.write(rows)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        Ok(self.commit()?)
+    }
+}
+
+fn failed(path: &Path, error: ParquetError) -> SinkError {
+    match error {
+        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+            Ok(source) => SinkError::Io { path: path.to_owned(), source: *source },
+            Err(other) => SinkError::rows(path, &other),
+        },
+        other => SinkError::rows(path, &other),
+    }
+}
+
+/// A column of the open row group.
+struct Column {
+    field: FieldRef,
+    leaves: Vec<ArrowColumnWriter>,
+}
+
+impl Column {
+    fn write(&mut self, values: &ArrayRef) -> Result<(), ParquetError> {
+        for (writer, leaf) in self.leaves.iter_mut().zip(compute_leaves(&self.field, values)?) {
+            writer.write(&leaf)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows to the bytes of a Parquet file.
+pub(super) struct Writer<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    factory: ArrowRowGroupWriterFactory,
+    chunks: Chunks,
+    /// The open row group, its rows, and how many make it full.
+    group: Vec<Column>,
+    rows: usize,
+    full: usize,
+}
+
+impl<W: Write + Send> Writer<W> {
+    /// Row groups of `full` rows, a multiple of `chunk`.
+    pub(super) fn new(
+        out: W,
+        schema: &SchemaRef,
+        chunk: usize,
+        full: usize,
+    ) -> Result<Writer<W>, ParquetError> {
+        let columns = ArrowSchemaConverter::new().convert(schema)?;
+        let properties = Arc::new(properties(schema, &columns));
+        let file = SerializedFileWriter::new(out, columns.root_schema_ptr(), properties)?;
+        let factory = ArrowRowGroupWriterFactory::new(&file, schema.clone());
+        let chunks = Chunks::new(schema, chunk, &DataType::Utf8View);
+        Ok(Writer { file, factory, chunks, group: Vec::new(), rows: 0, full })
+    }
+
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
+        self.chunks.push(rows)?;
+        self.drain()
+    }
+
+    pub(super) fn finish(mut self) -> Result<W, ParquetError> {
+        self.chunks.end()?;
+        self.drain()?;
+        self.close_group()?;
+        self.file.into_inner()
+    }
+
+    fn drain(&mut self) -> Result<(), ParquetError> {
+        while let Some(chunk) = self.chunks.next() {
+            if self.group.is_empty() {
+                self.open_group()?;
+            }
+            self.group
+                .par_iter_mut()
+                .zip(chunk.columns())
+                .try_for_each(|(column, values)| column.write(values))?;
+            self.rows += chunk.num_rows();
+            if self.rows >= self.full {
+                self.close_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_group(&mut self) -> Result<(), ParquetError> {
+        let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        self.group = self
+            .chunks
+            .schema()
+            .fields()
+            .iter()
+            .cloned()
+            .map(|field| Column { field, leaves: Vec::new() })
+            .collect();
+        let columns = self.file.schema_descr();
+        for (leaf, writer) in writers.into_iter().enumerate() {
+            self.group[columns.get_column_root_idx(leaf)].leaves.push(writer);
+        }
+        Ok(())
+    }
+
+    fn close_group(&mut self) -> Result<(), ParquetError> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        self.rows = 0;
+        let columns = std::mem::take(&mut self.group);
+        let closed: Vec<Vec<ArrowColumnChunk>> = columns
+            .into_par_iter()
+            .map(|column| column.leaves.into_iter().map(ArrowColumnWriter::close).collect())
+            .collect::<Result<_, _>>()?;
+        let mut group = self.file.next_row_group()?;
+        for chunk in closed.into_iter().flatten() {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+/// How the columns are written. Encodings follow from what Parquet makes of a column: text and whole
+/// numbers of up to 16 bits (addresses, names, ports, flags) go by dictionary, wider whole numbers and
+/// times as differences, fractions with their bytes apart: measured, dictionaries of measures double the
+/// time and gain no room.
+fn properties(schema: &Schema, columns: &SchemaDescriptor) -> WriterProperties {
+    // As metadata of its own beside the Arrow schema, for readers that know nothing of Arrow.
+    let own = schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
+    let mut properties = WriterProperties::builder()
+        .set_created_by("netweir".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
+        .set_key_value_metadata(Some(own.collect()))
+        .set_sorting_columns(sorting(schema, columns));
+    for column in columns.columns() {
+        let path = column.path().clone();
+        let (dictionary, encoding) = encoding(column);
+        properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
+        if let Some(encoding) = encoding {
+            properties = properties.set_column_encoding(path, encoding);
+        }
+    }
+    let mut properties = properties.build();
+    add_encoded_arrow_schema_to_metadata(schema, &mut properties);
+    properties
+}
+
+/// Whether a column goes by dictionary, and its encoding where it does not.
+fn encoding(column: &ColumnDescriptor) -> (bool, Option<Encoding>) {
+    if RUNS.contains(&column.name()) {
+        return (true, None);
+    }
+    match (column.physical_type(), column.logical_type_ref()) {
+        (Type::INT32, Some(LogicalType::Integer(integer))) if integer.bit_width <= 16 => (true, None),
+        (Type::INT32 | Type::INT64, _) => (false, Some(Encoding::DELTA_BINARY_PACKED)),
+        (Type::FLOAT | Type::DOUBLE, _) => (false, Some(Encoding::BYTE_STREAM_SPLIT)),
+        (Type::BYTE_ARRAY, _) => (true, None),
+        (Type::BOOLEAN | Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY, _) => (false, None),
+    }
+}
+
+/// The order that rows of our own making have; of other tables nothing is known.
+fn sorting(schema: &Schema, columns: &SchemaDescriptor) -> Option<Vec<SortingColumn>> {
+    RowSettings::of(schema)?;
+    let leaf = |name: &str| columns.columns().iter().position(|column| column.path().string() == name);
+    let by = [leaf("window_start").or_else(|| leaf("timestamp"))?, leaf("flow_id")?];
+    let by = by.map(|leaf| SortingColumn { column_idx: leaf as i32, descending: false, nulls_first: false });
+    Some(by.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io;
+
+    use arrow::compute::concat_batches;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sink::samples;
+
+    fn bytes(schema: &SchemaRef, batches: &[RecordBatch], chunk: usize, full: usize) -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new(), schema, chunk, full).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.finish().unwrap()
+    }
+
+    fn opened(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn read(bytes: Vec<u8>) -> RecordBatch {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(opened(&bytes)).unwrap();
+        let schema = reader.schema().clone();
+        let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+        concat_batches(&schema, &batches).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn bytes_know_nothing_of_batches_and_dictionaries(
+            rows in 0usize..400,
+            seed: u64,
+            cuts in prop::collection::vec(0usize..400, 0..12),
+            layout: u64,
+        ) {
+            let all = samples::scored(rows, seed);
+            let once = bytes(&all.schema(), std::slice::from_ref(&all), 32, 96);
+            let cut = samples::cut(&all, cuts, layout);
+            prop_assert_eq!(&once, &bytes(&all.schema(), &cut, 32, 96));
+            let back = read(once);
+            prop_assert_eq!(back.schema(), all.schema());
+            prop_assert_eq!(samples::plain(&back), samples::plain(&all));
+        }
+    }
+
+    #[test]
+    fn chunks_and_groups_of_full_size_are_cut_by_rows_alone() {
+        let all = samples::scored(2 * CHUNK + 5000, 7);
+        let once = bytes(&all.schema(), std::slice::from_ref(&all), CHUNK, 2 * CHUNK);
+        let cut = samples::cut(&all, (0..40).map(|at| at * 977).collect(), 1);
+        assert!(once == bytes(&all.schema(), &cut, CHUNK, 2 * CHUNK));
+        let file = SerializedFileReader::new(opened(&once)).unwrap();
+        let groups: Vec<_> = file.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        assert_eq!(groups, [2 * CHUNK as i64, 5000]);
+    }
+
+    #[test]
+    fn a_file_says_who_made_it_how_and_in_which_order() {
+        let all = samples::scored(10, 3);
+        let file = bytes(&all.schema(), std::slice::from_ref(&all), CHUNK, GROUP);
+        let file = SerializedFileReader::new(opened(&file)).unwrap();
+        let metadata = file.metadata();
+        assert_eq!(metadata.file_metadata().created_by(), Some("netweir"));
+        let pairs = metadata.file_metadata().key_value_metadata().unwrap();
+        let keys: Vec<_> = pairs.iter().map(|pair| pair.key.as_str()).collect();
+        for key in ["netweir.features", "netweir.settings", "netweir.fingerprint", "netweir.window"] {
+            assert!(keys.contains(&key), "{key} in {keys:?}");
+        }
+        let sorting = metadata.row_group(0).sorting_columns().unwrap();
+        assert_eq!(sorting.iter().map(|column| column.column_idx).collect::<Vec<_>>(), [0, 1]);
+        let encodings = |name: &str| {
+            let columns = metadata.row_group(0).columns();
+            let column = columns.iter().find(|column| column.column_path().string() == name).unwrap();
+            column.encodings().collect::<Vec<_>>()
+        };
+        for (encoding, names) in [
+            (Encoding::RLE_DICTIONARY, &["window_start", "src_ip", "dst_port", "protocol", "vlan"][..]),
+            (Encoding::DELTA_BINARY_PACKED, &["row_end", "flow_id", "fwd_bytes", "fwd_syn"]),
+            (Encoding::BYTE_STREAM_SPLIT, &["duration_s", "fwd_len_mean", "score"]),
+        ] {
+            for name in names {
+                assert!(encodings(name).contains(&encoding), "{name}: {:?}", encodings(name));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_without_rows_leaves_a_file_of_its_schema() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        let schema = samples::scored(0, 0).schema();
+        Box::new(ParquetFile::create(&path, &schema).unwrap()).finish().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+        assert_eq!((reader.schema(), reader.metadata().num_row_groups()), (&schema, 0));
+    }
+
+    /// A disk that is full after some bytes.
+    struct Full {
+        draft: Draft,
+        left: usize,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.left == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let written = self.draft.write(&bytes[..bytes.len().min(self.left)])?;
+            self.left -= written;
+            Ok(written)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.draft.flush()
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_one_line_and_leaves_no_file() {
+        let all = samples::scored(300, 5);
+        let whole = bytes(&all.schema(), std::slice::from_ref(&all), 32, 96).len();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        for left in [0, 3, 100, whole / 2, whole - 1] {
+            let out = Full { draft: Draft::create(&path).unwrap(), left };
+            let result = Writer::new(out, &all.schema(), 32, 96).and_then(|mut writer| {
+                writer.write(&all)?;
+                writer.finish()
+            });
+            let error = failed(&path, result.err().expect("the disk is full")).to_string();
+            assert!(error.starts_with(&path.display().to_string()) && !error.contains('\n'), "{error}");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "after {left} bytes");
+        }
+    }
+}

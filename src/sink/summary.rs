@@ -1,0 +1,236 @@
+//! What a run did, in numbers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use super::SinkError;
+use super::console::unit;
+use crate::draft::Draft;
+use crate::source::FeedCounts;
+use crate::tally::Tally;
+
+/// Counters of a run. Always `frames` = `packets` + the sum of `rejects`.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// Frames read.
+    pub frames: u64,
+    /// Frames that became packets.
+    pub packets: u64,
+    /// Bytes of IP datagrams in those packets.
+    pub bytes: u64,
+    /// Frames that did not, by cause: `not_ip`, `truncated`, `malformed`, `unknown_link`.
+    pub rejects: BTreeMap<String, u64>,
+    /// `not_ip` by ethertype (`0x0806`).
+    pub not_ip_by_ethertype: BTreeMap<String, u64>,
+    /// Frames whose timestamp lay before the watermark.
+    pub late: u64,
+    /// Files that ended inside a record.
+    pub truncated_files: u64,
+    /// Flows begun.
+    pub flows: u64,
+    /// Rows made or read.
+    pub rows: u64,
+    /// Flows ended for lack of room.
+    pub shed: u64,
+    /// Rows above the threshold, where rows were scored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub anomalies: Option<u64>,
+    /// Frames that the interface received, for live runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub received: Option<u64>,
+    /// Frames that the kernel dropped, for live runs.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dropped: Option<u64>,
+}
+
+impl Summary {
+    /// The counters of a run over captures or rows.
+    pub fn new(tally: &Tally, feed: &FeedCounts) -> Summary {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let causes = [
+            ("not_ip", tally.not_ip()),
+            ("truncated", get(&tally.truncated)),
+            ("malformed", get(&tally.malformed)),
+            ("unknown_link", get(&tally.unknown_link)),
+        ];
+        let not_ip = tally.not_ip.lock().expect("no worker panics while it counts");
+        Summary {
+            frames: get(&tally.frames),
+            packets: get(&tally.packets),
+            bytes: get(&tally.bytes),
+            rejects: causes.into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect(),
+            not_ip_by_ethertype: not_ip
+                .iter()
+                .map(|(kind, count)| (format!("{kind:#06x}"), *count))
+                .collect(),
+            late: feed.late,
+            truncated_files: feed.truncated_files,
+            flows: get(&tally.flows),
+            rows: get(&tally.rows),
+            shed: get(&tally.shed),
+            ..Summary::default()
+        }
+    }
+
+    /// The same with what an interface counted.
+    pub fn live(self, feed: &FeedCounts) -> Summary {
+        Summary { received: Some(feed.received), dropped: Some(feed.dropped), ..self }
+    }
+
+    /// The same with the number of anomalous rows.
+    pub fn scored(self, anomalies: u64) -> Summary {
+        Summary { anomalies: Some(anomalies), ..self }
+    }
+
+    /// Writes it as JSON, whole or not at all.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), SinkError> {
+        let mut text = serde_json::to_string_pretty(self).expect("counters are JSON");
+        text.push('\n');
+        let mut draft = Draft::create(path)?;
+        draft.write_all(text.as_bytes()).map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
+        Ok(draft.commit()?)
+    }
+
+    /// The few lines that end a run; what did not happen is left out.
+    pub fn lines(&self) -> String {
+        let mut lines = String::new();
+        let mut line = |parts: &[String]| {
+            if !parts.is_empty() {
+                writeln!(lines, "{}", parts.join(", ")).expect("a string takes all that is written");
+            }
+        };
+        let mut read = Vec::new();
+        if self.frames > 0 || self.rows == 0 {
+            read.push(counted(self.frames, "frame", "frames"));
+            let (divisor, unit) = unit(self.bytes);
+            let bytes = match divisor {
+                1 => self.bytes.to_string(),
+                _ => format!("{:.1}", self.bytes as f64 / divisor as f64),
+            };
+            read.push(format!("{} ({bytes} {unit})", counted(self.packets, "packet", "packets")));
+            read.push(counted(self.flows, "flow", "flows"));
+        }
+        read.push(counted(self.rows, "row", "rows"));
+        line(&read);
+
+        let rejected: Vec<String> = self
+            .rejects
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(cause, count)| format!("{} {}", grouped(*count), cause.replace('_', " ")))
+            .collect();
+        if !rejected.is_empty() {
+            line(&[format!("frames that are no packets: {}", rejected.join(", "))]);
+        }
+        let mut notes = Vec::new();
+        for (count, one, many) in [
+            (self.late, "frame was late", "frames were late"),
+            (self.truncated_files, "file ends inside a record", "files end inside a record"),
+            (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
+            (
+                self.dropped.unwrap_or(0),
+                "frame was dropped by the kernel",
+                "frames were dropped by the kernel",
+            ),
+        ] {
+            if count > 0 {
+                notes.push(counted(count, one, many));
+            }
+        }
+        line(&notes);
+        if let Some(anomalies) = self.anomalies {
+            let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
+            line(&[format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"))]);
+        }
+        lines
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+/// Digits in groups of three.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Refused;
+    use crate::tally::Batch;
+
+    fn summary() -> Summary {
+        let tally = Tally::default();
+        let mut batch = Batch::default();
+        (batch.packets, batch.bytes) = (1_234_000, 987_654_321);
+        for cause in [0x806, 0x806, 0x88cc].map(Refused::NotIp).into_iter().chain([Refused::Truncated]) {
+            batch.refuse(cause);
+        }
+        tally.add(batch);
+        tally.rows.store(5000, Relaxed);
+        tally.flows.store(1, Relaxed);
+        Summary::new(&tally, &FeedCounts { late: 2, received: 10, ..FeedCounts::default() })
+    }
+
+    #[test]
+    fn frames_are_packets_and_rejects() {
+        let summary = summary();
+        assert_eq!(summary.frames, summary.packets + summary.rejects.values().sum::<u64>());
+        assert_eq!(summary.not_ip_by_ethertype.values().sum::<u64>(), summary.rejects["not_ip"]);
+    }
+
+    #[test]
+    fn the_file_holds_each_counter_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/summary.json");
+        let summary = summary();
+        summary.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected =
+            "frames packets bytes rejects not_ip_by_ethertype late truncated_files flows rows shed";
+        assert_eq!(keys.join(" "), expected);
+        assert_eq!(value["not_ip_by_ethertype"]["0x0806"], 2);
+        let live = serde_json::to_value(
+            summary.live(&FeedCounts { received: 9, ..FeedCounts::default() }).scored(3),
+        );
+        let live = live.unwrap();
+        assert_eq!(
+            (&live["received"], &live["dropped"], &live["anomalies"]),
+            (&9.into(), &0.into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn lines_say_what_happened_and_nothing_else() {
+        assert_eq!(
+            summary().scored(1).lines(),
+            "1,234,004 frames, 1,234,000 packets (987.7 MB), 1 flow, 5,000 rows\n\
+             frames that are no packets: 3 not ip, 1 truncated\n\
+             2 frames were late\n\
+             1 anomaly (0.02 % of rows)\n"
+        );
+        assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");
+        assert_eq!(Summary::default().lines(), "0 frames, 0 packets (0 B), 0 flows, 0 rows\n");
+    }
+}
