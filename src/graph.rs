@@ -14,7 +14,7 @@ use crate::flow::operator::{self as flow, Assembly};
 use crate::packet::operator::{self as packet, Reading};
 use crate::sink::operator::{self as sink, End, Joined};
 use crate::source::operator::{self as source, RowReading};
-use crate::tally::Fault;
+use crate::tally::{Fault, Tally};
 
 /// Where the graph begins.
 #[derive(Clone)]
@@ -34,6 +34,8 @@ pub struct Rooms {
     pub scorer: Option<(Arc<Scorer>, SchemaRef)>,
     /// How rows of several workers make one order.
     pub joined: Joined,
+    /// Counters.
+    pub tally: Arc<Tally>,
     /// The first error.
     pub fault: Arc<Fault>,
 }
@@ -65,7 +67,7 @@ pub fn build(
         Source::Rows(reading) => source::rows(scope, reading, probe.clone()),
     };
     let rows = match rooms.context {
-        Some((plan, window)) => context::operator::count(rows, plan, window),
+        Some((plan, window)) => context::operator::count(rows, plan, window, fault.clone()),
         None => rows,
     };
     let mut ended = Vec::new();
@@ -73,7 +75,7 @@ pub fn build(
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
     if let Some((scorer, schema)) = rooms.scorer {
-        let scored = detect::score(rows.clone(), scorer, schema, fault.clone());
+        let scored = detect::score(rows.clone(), scorer, schema, rooms.tally, fault.clone());
         ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));
     }
     if let Some(ends) = ends.rows {

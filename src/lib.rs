@@ -1,14 +1,68 @@
-//! Network anomaly detection in one dataflow graph.
-#![allow(missing_docs)]
+//! Network anomaly detection in one dataflow graph: the same features and scores from capture files and
+//! from the wire.
+//!
+//! This page is the map. A packet walks through the house in one direction; each folder is a room.
+//!
+//! ```text
+//!  captures --+                                                    +-- Parquet rows, packet rows
+//!  interface -+- source -- packet --(to the flow's owner)-- flow --+
+//!                                                                  rows -- context -- encode -- detect -- sink: scores, alerts, summary
+//!  Parquet rows ---------------------------------------------------+                    |
+//!                                                                                       +-- fit: model
+//! ```
+//!
+//! | room | what it does to what passes |
+//! |---|---|
+//! | [`source`] | bytes with a capture time: capture files, compressed, many merged by time; interfaces; Parquet rows |
+//! | [`packet`] | a frame decoded to a small fixed-size packet, or refused with a cause; to the workers in batches |
+//! | [`flow`] | packets of one conversation, both ways, cut by windows |
+//! | [`row`] | the noun that everything after speaks: the dictionary of columns, the Arrow schema, batches |
+//! | [`context`] | what an entity did in its windows |
+//! | [`encode`] | columns to numbers, fitted in the graph |
+//! | [`detect`] | numbers to scores: a detector learns what is usual and says how odd a row is |
+//! | [`model`] | the model file: what was learned, of which columns |
+//! | [`sink`] | Parquet, Arrow, CSV, alerts, the console, the summary |
+//! | [`evaluate`] | results held against labels |
+//!
+//! Around them: [`spec`] is the pipeline file, [`graph`] connects the rooms, once, [`run`] starts workers and
+//! stops them, [`tally`] counts at the doorways,
+//! [`draft`] writes files that appear whole or not at all, [`cli`] is the command line.
+//!
+//! # Rules of the house
+//!
+//! In each room `mod.rs` holds the noun, its spec and its error; `operator.rs` is the only file that names
+//! timely; the rest knows no clock and no graph. A room imports only rooms above it in the table, and `row`.
+//! `tests/tidy.rs` keeps that.
+//!
+//! What every run promises: rows, model and scores depend on the packets and the pipeline alone; not on the
+//! number of workers, the length of slices, the split into files, or whether the wire was live. Arrival
+//! order is never event order: an operator keeps what it gets until the frontier has passed, and applies it in
+//! the order of (event time, input, record). What is summed across workers is whole or exact; random choices
+//! descend from the seed and a row's identity.
+//!
+//! # Glossary
+//!
+//! - *Event time*: when a frame was captured, nanoseconds since the Unix epoch; the only time there is.
+//! - *Frontier*: the time before which nothing more will come. *Slice*: event time of one timely timestamp.
+//! - *Flow*: the packets of one (VLAN, protocol, address and port, address and port), both ways, until it
+//!   closes or is idle. *Initiator* and *responder*: who began it, and the other; *forward* is from the initiator.
+//! - *Window*: a tumbling stretch of event time. *Row*: what one flow did in one window.
+//! - *Refused*: a frame that is no packet, counted by cause. *Late*: a packet behind its input's lateness, used
+//!   at the watermark and counted.
+//! - *Score*: how odd a row is, higher is odder. *Partition*: rows that have a forest of their own.
 
+pub mod cli;
 pub mod context;
 pub mod detect;
+pub mod draft;
 pub mod encode;
+pub mod evaluate;
 pub mod flow;
 pub mod graph;
 pub mod model;
 pub mod packet;
 pub mod row;
+pub mod run;
 pub mod sink;
 pub mod source;
 pub mod spec;

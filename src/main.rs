@@ -1,1 +1,26 @@
-fn main() {}
+//! The front door: parse, run, print the error, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use netweir::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // A worker that panics would leave the others waiting for it: all of them end with it.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        eprintln!("netweir: this is a defect of netweir; please report the lines above");
+        std::process::exit(101);
+    }));
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("netweir: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,1 +1,257 @@
-//! cli
+//! The command line: one file a verb. A verb is a pipeline with other ends, and nothing more.
+
+mod check;
+mod demo;
+mod detect;
+mod extract;
+mod features;
+mod inspect;
+mod progress;
+mod run;
+mod shell;
+mod train;
+mod watch;
+
+use std::io::{IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::run::{Controls, Outcome, RunError};
+use crate::sink::Style;
+use crate::spec::{Spec, SpecError};
+
+/// Network anomaly detection in one dataflow graph: the same features and scores from capture files and
+/// from the wire.
+#[derive(Debug, Parser)]
+#[command(
+    name = "netweir",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100,
+    after_help = "Try it: netweir demo",
+    after_long_help = EXAMPLES
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "Examples:
+  netweir demo                                             train and score the captures that ship
+  netweir extract archive/ -o rows.parquet                 flow rows of every capture in a folder
+  netweir train quiet-week/ -m office.netweir              learn what is usual
+  netweir detect today.pcap.zst -m office.netweir -o out   score, write scores and alerts
+  sudo netweir watch -i eth0 -m office.netweir -o out      the same, live";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Extract(extract::Extract),
+    Train(train::Train),
+    Detect(detect::Detect),
+    Watch(watch::Watch),
+    Run(run::Run),
+    Check(check::Check),
+    Features(features::Features),
+    Inspect(inspect::Inspect),
+    Demo(demo::Demo),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+/// Captures or rows.
+#[derive(Debug, Args)]
+struct Inputs {
+    /// Captures (pcap, pcapng, also .gz and .zst) or Parquet rows: files, folders, globs, - for stdin
+    #[arg(value_name = "IN", required = true)]
+    inputs: Vec<String>,
+}
+
+/// What all verbs that run a graph share.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct Common {
+    /// Pipeline file to use instead of the one built in
+    #[arg(short, long, value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How a run goes, whatever it does.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
+struct How {
+    /// Workers [default: all cores]; the results are the same for any number
+    #[arg(short, long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Skip and count what cannot be read (unknown link types, impossible lengths) instead of ending
+    #[arg(long)]
+    lax: bool,
+    /// Write the counters as JSON
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Common {
+    /// The pipeline of the verb, or the file that was named, with what the command line says on top.
+    fn spec(&self, verb: &str) -> Result<Spec, SpecError> {
+        let mut spec = match &self.pipeline {
+            Some(path) => Spec::read(path)?,
+            None => Spec::built_in(verb),
+        };
+        self.how.over(&mut spec);
+        Ok(spec)
+    }
+}
+
+impl How {
+    fn over(&self, spec: &mut Spec) {
+        spec.seed = self.seed.unwrap_or(spec.seed);
+        spec.source.lax |= self.lax;
+        if self.summary.is_some() {
+            spec.ends.summary.clone_from(&self.summary);
+        }
+    }
+
+    fn controls(&self) -> Result<Controls, Failure> {
+        let mut controls = Controls::default();
+        if let Some(workers) = self.workers {
+            controls.workers = workers.get();
+        }
+        controls.stop = stop_at_signal().map_err(Failure::Signals)?;
+        Ok(controls)
+    }
+
+    /// Runs a pipeline; progress on a terminal, a few lines about it when it has ended.
+    fn run(&self, spec: &Spec) -> Result<Outcome, Failure> {
+        let mut controls = self.controls()?;
+        let live = spec.source.interface.is_some();
+        let bar = (!self.quiet).then(|| progress::bar(live)).flatten();
+        if spec.ends.model.is_some() && !self.quiet {
+            let alerts = std::io::stdout();
+            let style = if alerts.is_terminal() { Style::Colour } else { Style::Plain };
+            let out: Box<dyn Write + Send> = match &bar {
+                Some(bar) => Box::new(progress::Above::new(bar.clone(), alerts)),
+                None => Box::new(alerts),
+            };
+            controls.alerts = Some((out, style));
+        }
+        if let Some(bar) = bar.clone() {
+            controls.progress = Some(Box::new(move |progress| progress::show(&bar, progress)));
+        }
+        let outcome = crate::run::run(spec, controls);
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        let outcome = outcome?;
+        if !self.quiet {
+            say(&outcome);
+        }
+        Ok(outcome)
+    }
+}
+
+/// What a run did, in lines on standard error, so that standard output stays for results.
+fn say(outcome: &Outcome) {
+    let seconds = outcome.elapsed.as_secs_f64();
+    let summary = &outcome.summary;
+    let mut text = summary.lines().trim_end().to_owned();
+    if summary.packets > 0 && seconds > 0.0 {
+        let rate = summary.packets as f64 / seconds;
+        text.push_str(&format!("\n{seconds:.2} s, {}", progress::rate(rate, "packets/s")));
+    }
+    // Nobody may be listening any more; the results are in their files.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A flag that ctrl-c and SIGTERM set; asked twice, the process ends at once.
+fn stop_at_signal() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+/// Why a verb failed: one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The pipeline file.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The model file.
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
+    /// Labels or scores.
+    #[error(transparent)]
+    Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// Signals cannot be caught.
+    #[error("signals cannot be caught: {0}")]
+    Signals(std::io::Error),
+    /// Standard output is gone.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
+    /// The captures of the demo are not there.
+    #[error(
+        "the captures of the demo (datasets/lab) are not in this folder, nor beside the program; run it in a checkout of netweir"
+    )]
+    NoDatasets,
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// [`Failure`], one line.
+    pub fn run(self) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Extract(verb) => verb.run(),
+            Verb::Train(verb) => verb.run(),
+            Verb::Detect(verb) => verb.run(),
+            Verb::Watch(verb) => verb.run(),
+            Verb::Run(verb) => verb.run(),
+            Verb::Check(verb) => verb.run(),
+            Verb::Features(verb) => verb.run(),
+            Verb::Inspect(verb) => verb.run(),
+            Verb::Demo(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(Cli::command()),
+            Verb::Man(verb) => verb.run(Cli::command()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn short_help_fits_a_screen() {
+        let mut command = Cli::command();
+        let mut verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
+        verbs.push(command.clone());
+        for mut verb in verbs {
+            let lines = verb.render_help().to_string().lines().count();
+            assert!(lines <= 40, "{}: {lines} lines", verb.get_name());
+        }
+        command.build();
+    }
+}

@@ -1,0 +1,157 @@
+//! `netweir check`: the graph that a pipeline file builds.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use super::Failure;
+use crate::context::Plan;
+use crate::encode::{EncodeSpec, Fit};
+use crate::flow::{Cut, row_settings};
+use crate::row::schema::flow_schema;
+use crate::run::RunError;
+use crate::spec::Spec;
+
+/// Check a pipeline file and print the graph that it builds
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    pipeline: PathBuf,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let spec = Spec::read(&self.pipeline)?;
+        let rooms = rooms(&spec)?;
+        let mut out = std::io::stdout().lock();
+        writeln!(
+            out,
+            "{} is well formed: pipeline `{}`, seed {}\n",
+            self.pipeline.display(),
+            spec.name,
+            spec.seed
+        )?;
+        for (number, (room, what)) in rooms.iter().enumerate() {
+            let arrow = if number == 0 { "  " } else { "->" };
+            writeln!(out, "  {arrow} {room:<8} {what}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Rooms on the way of a packet, with what they do.
+fn rooms(spec: &Spec) -> Result<Vec<(&'static str, String)>, RunError> {
+    let mut rooms = Vec::new();
+    let source = &spec.source;
+    let inputs = match (&source.interface, &source.inputs[..]) {
+        (Some(interface), _) => format!("interface {interface}"),
+        (None, []) => "captures or Parquet rows that the command line names".to_owned(),
+        (None, inputs) => inputs.join(", "),
+    };
+    let lax = if source.lax { ", lax" } else { "" };
+    rooms.push((
+        "source",
+        format!("{inputs}; lateness {:?}, slices of {:?}{lax}", source.lateness, source.slice),
+    ));
+    if spec.ends.model.is_some() {
+        rooms.push(("rows", "made as the model was trained: its windows, context and encoders".to_owned()));
+    } else {
+        row_rooms(spec, &mut rooms)?;
+    }
+    rooms.push(("ends", ends(spec)));
+    Ok(rooms)
+}
+
+/// Rooms that rows come through where no model says how they are made.
+fn row_rooms(spec: &Spec, rooms: &mut Vec<(&'static str, String)>) -> Result<(), RunError> {
+    let plan = Plan::new(&spec.context)?;
+    let rows = flow_schema(&row_settings(&spec.flow, spec.packet.tunnels), |_| true);
+    let columns = rows.fields().len();
+    let with_context = plan.schema(&rows);
+    let named = names_something(&spec.encode);
+    let own_table = named && !knows_a_column(&spec.encode, &with_context);
+    if !own_table {
+        let tunnels = if spec.packet.tunnels { "tunnels unwrapped" } else { "tunnels left as they are" };
+        rooms.push(("packet", format!("frames decoded, {tunnels}; to the workers that own the flows")));
+        let flow = &spec.flow;
+        let cut = match (flow.rows, spec.ends.packets) {
+            (_, true) => "a row a packet".to_owned(),
+            (Cut::Window, _) => {
+                format!("a row of {columns} columns for each flow and window of {:?}", flow.window)
+            }
+            (Cut::Flow, _) => {
+                format!("a row of {columns} columns for each flow, at the latest every {:?}", flow.active)
+            }
+        };
+        rooms.push(("flow", format!("{cut}; idle after {:?}, at most {} flows", flow.idle, flow.max_flows)));
+        if !plan.is_empty() && !spec.ends.packets {
+            rooms.push(("context", format!("{} columns of hosts and services", plan.names().len())));
+        }
+    }
+    if own_table {
+        let what = "a table of your own: its columns are checked when it is read";
+        rooms.push(("encode", what.to_owned()));
+    } else if named {
+        let fit = Fit::new(&spec.encode, &with_context).map_err(|error| RunError::Met(error.into()))?;
+        rooms.push(("encode", format!("{} columns fitted as numbers", fit.columns().count())));
+    }
+    if named {
+        let detect = spec.detect.check()?;
+        let spec = detect.spec();
+        rooms.push((
+            "detect",
+            format!(
+                "{}: {} trees of {} rows each, partitions by {}; {} of training rows above the threshold",
+                spec.detector,
+                spec.trees,
+                spec.sample,
+                spec.partition_by,
+                1.0 - detect.share_below(),
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn lists(encode: &EncodeSpec) -> impl Iterator<Item = &String> {
+    [&encode.standard, &encode.log1p, &encode.onehot, &encode.passthrough].into_iter().flatten()
+}
+
+fn names_something(encode: &EncodeSpec) -> bool {
+    lists(encode).next().is_some()
+}
+
+/// Whether a name stands for a column of flow rows: else the pipeline is for a table of other columns.
+fn knows_a_column(encode: &EncodeSpec, rows: &arrow::datatypes::Schema) -> bool {
+    lists(encode).any(|name| {
+        let start = name.split('*').next().unwrap_or("");
+        rows.fields().iter().any(|field| match name.contains('*') {
+            true => !start.is_empty() && field.name().starts_with(start),
+            false => field.name() == name,
+        })
+    })
+}
+
+fn ends(spec: &Spec) -> String {
+    let ends = &spec.ends;
+    let mut named = Vec::new();
+    let rows = if ends.packets { "packet rows" } else { "rows" };
+    let report = ends.report.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
+    for (what, path) in [
+        (rows, &ends.rows),
+        ("a model", &ends.fit),
+        ("counters", &ends.summary),
+        ("frames", &ends.write_pcap),
+    ] {
+        if let Some(path) = path {
+            named.push(format!("{what} to {}", path.display()));
+        }
+    }
+    if let Some(model) = &ends.model {
+        named.push(format!("scores, alerts and summary by {} to {report}", model.display()));
+    }
+    match named.is_empty() {
+        true => "none in the file: extract, train, detect and watch bring theirs".to_owned(),
+        false => named.join("; "),
+    }
+}

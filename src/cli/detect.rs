@@ -1,0 +1,41 @@
+//! `netweir detect`: what is odd.
+
+use std::path::PathBuf;
+
+use super::{Common, Failure, Inputs};
+
+/// Score captures or rows with a model: scores, alerts, summary
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  netweir detect today.pcap.zst -m office.netweir -o out
+  netweir detect rows.parquet -m office.netweir -o out     the same scores, bit for bit
+
+What is left in OUTDIR:
+  scores.parquet      all columns of the rows, and score, is_anomaly, partition
+  alerts.eve.jsonl    one alert a line, as Suricata writes them (EVE JSON)
+  summary.json        what was read, refused, scored
+One readable line an alert goes to standard output.")]
+pub(super) struct Detect {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// The model that scores
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    /// The folder of scores, alerts and summary
+    #[arg(short, long, value_name = "OUTDIR")]
+    output: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Detect {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut spec = self.common.spec("detect")?;
+        spec.source.inputs = self.inputs.inputs;
+        spec.source.interface = None;
+        spec.ends.model = Some(self.model);
+        spec.ends.report = Some(self.output);
+        spec.ends.fit = None;
+        self.common.how.run(&spec).map(drop)
+    }
+}

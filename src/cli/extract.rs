@@ -1,0 +1,40 @@
+//! `netweir extract`: captures to rows.
+
+use std::path::PathBuf;
+
+use super::{Common, Failure, Inputs};
+
+/// Captures to rows: what each flow did in each window, in Parquet, Arrow or CSV
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  netweir extract capture.pcap -o rows.parquet
+  netweir extract archive/ -o rows/                 a dataset: rows/date=2026-11-22/hour=09/part-0.parquet
+  netweir extract 'day-*.pcap.gz' -o rows.arrow     files are merged by event time
+  zcat big.pcap.gz | netweir extract - -o rows.csv
+  netweir extract capture.pcap --packets -o packets.parquet")]
+pub(super) struct Extract {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// Where rows go: .parquet, .arrow or .csv, else a folder as a dataset by date and hour
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// Write a row for each packet instead
+    #[arg(long)]
+    packets: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Extract {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut spec = self.common.spec("extract")?;
+        spec.source.inputs = self.inputs.inputs;
+        spec.source.interface = None;
+        spec.ends.rows = Some(self.output);
+        spec.ends.packets |= self.packets;
+        spec.ends.fit = None;
+        spec.ends.model = None;
+        spec.ends.report = None;
+        self.common.how.run(&spec).map(drop)
+    }
+}

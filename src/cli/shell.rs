@@ -1,0 +1,53 @@
+//! Shell completions and the manual page, from the definitions of the command line.
+
+use std::io::Write;
+
+use super::Failure;
+
+/// Print completions for a shell
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:
+  netweir completions bash > /etc/bash_completion.d/netweir")]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self, mut command: clap::Command) -> Result<(), Failure> {
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut command, "netweir", &mut text);
+        Ok(std::io::stdout().write_all(&text)?)
+    }
+}
+
+/// Print the manual page (roff)
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Example:
+  netweir man > /usr/local/share/man/man1/netweir.1
+  netweir man detect | man -l -")]
+pub(super) struct Man {
+    /// A verb, for its own page
+    #[arg(value_name = "VERB")]
+    verb: Option<String>,
+}
+
+impl Man {
+    pub(super) fn run(self, mut command: clap::Command) -> Result<(), Failure> {
+        command.build();
+        let page = match &self.verb {
+            None => command,
+            Some(verb) => match command.find_subcommand(verb) {
+                Some(found) => found.clone(),
+                None => {
+                    let what = format!("no verb `{verb}`; netweir --help lists them");
+                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what).into());
+                }
+            },
+        };
+        let mut text = Vec::new();
+        clap_mangen::Man::new(page).render(&mut text)?;
+        Ok(std::io::stdout().write_all(&text)?)
+    }
+}

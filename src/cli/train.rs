@@ -1,0 +1,35 @@
+//! `netweir train`: what is usual.
+
+use std::path::PathBuf;
+
+use super::{Common, Failure, Inputs};
+
+/// Learn what is usual from captures or rows, into a model file
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  netweir train quiet-week/ -m office.netweir
+  netweir train rows.parquet -m office.netweir      rows that extract wrote: the same model, byte for byte
+  netweir train -p pipelines/table.toml own-features.parquet -m own.netweir
+
+The training set is taken as benign: what attacks during training is learned as usual.")]
+pub(super) struct Train {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// The model file to write
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Train {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut spec = self.common.spec("train")?;
+        spec.source.inputs = self.inputs.inputs;
+        spec.source.interface = None;
+        spec.ends.fit = Some(self.model);
+        spec.ends.model = None;
+        spec.ends.report = None;
+        self.common.how.run(&spec).map(drop)
+    }
+}

@@ -1,0 +1,44 @@
+//! `netweir watch`: detection on the wire.
+
+use std::path::PathBuf;
+
+use super::{Common, Failure};
+
+/// Score a live interface with a model, until ctrl-c
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  sudo netweir watch -i eth0 -m office.netweir -o out
+  sudo netweir watch -i eth0 -m office.netweir -o out --write-pcap seen.pcap
+  netweir detect seen.pcap -m office.netweir -o again      the same rows and scores, bit for bit
+
+Capturing needs CAP_NET_RAW: run as root, or once
+  sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]
+pub(super) struct Watch {
+    /// The interface to listen on
+    #[arg(short, long, value_name = "IF")]
+    interface: String,
+    /// The model that scores
+    #[arg(short, long, value_name = "MODEL")]
+    model: PathBuf,
+    /// The folder of scores, alerts and summary
+    #[arg(short, long, value_name = "OUTDIR")]
+    output: PathBuf,
+    /// Write the frames that were used
+    #[arg(long, value_name = "FILE")]
+    write_pcap: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Watch {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut spec = self.common.spec("watch")?;
+        spec.source.inputs = Vec::new();
+        spec.source.interface = Some(self.interface);
+        spec.ends.model = Some(self.model);
+        spec.ends.report = Some(self.output);
+        spec.ends.write_pcap = self.write_pcap;
+        spec.ends.fit = None;
+        self.common.how.run(&spec).map(drop)
+    }
+}

@@ -1,0 +1,306 @@
+//! Starts workers, watches event time, stops. Training, archive and live run through here; batch is a
+//! feed that ends.
+
+mod opening;
+mod ticker;
+mod workers;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::Schema;
+
+use self::opening::{Opened, Reader, joined, open};
+use self::ticker::Ticker;
+use self::workers::Work;
+use crate::context::{ContextError, Plan};
+use crate::detect::{DetectError, Detector, Learning, Lesson, scored_schema};
+use crate::graph::Rooms;
+use crate::model::{Model, ModelError, Pipeline, Training};
+use crate::sink::{self, Judge, SinkError, Style, Summary};
+use crate::source::SourceError;
+use crate::source::interface::InterfaceError;
+use crate::source::rows::RowsError;
+use crate::spec::Spec;
+use crate::tally::{Fault, Tally};
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Shows how far a run is.
+pub type Show = Box<dyn FnMut(&Progress) + Send>;
+
+/// What a run is told from outside its pipeline.
+pub struct Controls {
+    /// Workers; threads of this process.
+    pub workers: usize,
+    /// Set from outside to end the run: a live run flushes what it has, a batch run ends with an error.
+    pub stop: Arc<AtomicBool>,
+    /// Called a few times a second while the run goes on.
+    pub progress: Option<Show>,
+    /// Where alerts go as readable lines.
+    pub alerts: Option<(Box<dyn Write + Send>, Style)>,
+}
+
+impl Default for Controls {
+    /// All cores, nobody watching.
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Controls { workers, stop: Arc::default(), progress: None, alerts: None }
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Packets decoded so far; 0 where rows are read.
+    pub packets: u64,
+    /// Rows so far.
+    pub rows: u64,
+    /// Rows above the threshold so far.
+    pub anomalies: u64,
+    /// What is done of `total`: bytes of files as stored, or rows.
+    pub done: u64,
+    /// 0 where nobody knows.
+    pub total: u64,
+    /// Frames that the kernel dropped (live).
+    pub dropped: u64,
+    /// Since the start.
+    pub elapsed: Duration,
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Counters.
+    pub summary: Summary,
+    /// The model that was fitted.
+    pub model: Option<Model>,
+    /// From start to end.
+    pub elapsed: Duration,
+}
+
+/// Why a run did not start, or ended early. Each is one line: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nothing to do.
+    #[error("the pipeline ends in nothing: name rows, fit, model or summary under [ends]")]
+    NoEnd,
+    /// Two ends that exclude each other.
+    #[error("[ends] {0}")]
+    Ends(&'static str),
+    /// Rows of windows are needed.
+    #[error("{}: {what}", path.display())]
+    Table {
+        /// The first file of rows.
+        path: PathBuf,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The training set has no row.
+    #[error("nothing to train on: {0}")]
+    NoRows(String),
+    /// Stopped from outside.
+    #[error("interrupted: what was not complete is not there; run it again")]
+    Interrupted,
+    /// Counters that do not balance.
+    #[error("{0}")]
+    Balance(String),
+    /// The workers did not start or end.
+    #[error("workers: {0}")]
+    Workers(String),
+    /// An input.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// A file of rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Context columns.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An output.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Detection's settings.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// Met on the way by a room.
+    #[error("{0}")]
+    Met(AnyError),
+}
+
+/// What every part of a run shares.
+#[derive(Clone, Default)]
+struct Shared {
+    tally: Arc<Tally>,
+    fault: Arc<Fault>,
+}
+
+/// Runs a pipeline to its end.
+///
+/// # Errors
+/// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Files
+/// that were complete stay; what was not complete does not stand under its name.
+pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
+    let started = now();
+    let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
+    let judged_by = model.as_ref().map(|model| model.pipeline().name.clone()).unwrap_or_default();
+    let spec = &match &model {
+        Some(model) => as_trained(spec, model),
+        None => spec.clone(),
+    };
+    check_ends(spec)?;
+    let shared = Shared::default();
+    let opened = open(spec, &shared, &controls.stop)?;
+    let plan = Plan::new(&spec.context)?;
+    let counts_context = opened.window.is_some() && !plan.is_empty();
+    if counts_context {
+        plan.check(&opened.schema)?;
+    }
+    let rows = match counts_context {
+        true => plan.schema(&opened.schema),
+        false => opened.schema.clone(),
+    };
+    let scorer = match model {
+        None => None,
+        Some(model) => {
+            model.check_rows(&rows)?;
+            Some((model.scorer().clone(), scored_schema(&rows)))
+        }
+    };
+    let lesson = match &spec.ends.fit {
+        None => None,
+        Some(_) => {
+            Some(Lesson { encode: spec.encode.clone(), detect: spec.detect.check()?, seed: spec.seed })
+        }
+    };
+    let learnings = match &lesson {
+        None => Vec::new(),
+        Some(lesson) => (0..controls.workers)
+            .map(|_| Learning::new(lesson, &rows).map(Some).map_err(RunError::Met))
+            .collect::<Result<_, _>>()?,
+    };
+    let rows_end = match &spec.ends.rows {
+        None => None,
+        Some(path) => Some(vec![sink::rows_end(path, &rows)?]),
+    };
+    let mut scored_ends = Vec::new();
+    if let Some((scorer, schema)) = &scorer {
+        let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
+        let judge = Judge { model: judged_by, threshold: scorer.forest.threshold() };
+        scored_ends = sink::score_ends(folder, schema, &judge, controls.alerts.take())?;
+    }
+
+    let rooms = Rooms {
+        context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
+        scorer,
+        joined: joined(spec, &opened),
+        tally: shared.tally.clone(),
+        fault: shared.fault.clone(),
+    };
+    let work = Work {
+        source: opened.source.clone(),
+        rooms,
+        learnings: Mutex::new(learnings),
+        learned: Arc::default(),
+        rows: Mutex::new(rows_end),
+        scored: Mutex::new(scored_ends),
+    };
+    let live = spec.source.interface.is_some();
+    let ticker = Ticker::start(&opened.reader, &shared, controls.stop, live, controls.progress, started);
+    let learned = work.execute(controls.workers);
+    ticker.end();
+    let learned = learned?;
+
+    if let Some(error) = shared.fault.take() {
+        return Err(RunError::Met(error));
+    }
+    let counts = opened.reader.counts();
+    if let Reader::Frames(_) = &opened.reader {
+        shared.tally.check(counts.frames, true).map_err(RunError::Balance)?;
+    }
+    let mut summary = Summary::new(&shared.tally, &counts);
+    if live {
+        summary = summary.live(&counts);
+    }
+    if spec.ends.model.is_some() {
+        summary = summary.scored(shared.tally.anomalies.load(Relaxed));
+    }
+    let mut fitted = None;
+    if let (Some(path), Some(lesson)) = (&spec.ends.fit, lesson) {
+        let model = learn(spec, &opened, &rows, learned, &lesson)?;
+        model.write(path)?;
+        fitted = Some(model);
+    }
+    let files = [spec.ends.summary.clone(), spec.ends.report.as_ref().map(|r| r.join(sink::SUMMARY))];
+    for path in files.iter().flatten() {
+        summary.write(path)?;
+    }
+    Ok(Outcome { summary, model: fitted, elapsed: started.elapsed() })
+}
+
+/// The only places that ask for the time, for progress and for how long it took; no row depends on it.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The pipeline with rows made as the model was trained: a model decides how, so that nothing can differ.
+fn as_trained(spec: &Spec, model: &Model) -> Spec {
+    let Pipeline { packet, flow, context, encode, detect, .. } = model.pipeline().clone();
+    Spec { packet, flow, context, encode, detect, ..spec.clone() }
+}
+
+fn check_ends(spec: &Spec) -> Result<(), RunError> {
+    let ends = &spec.ends;
+    if ends.rows.is_none() && ends.fit.is_none() && ends.model.is_none() && ends.summary.is_none() {
+        return Err(RunError::NoEnd);
+    }
+    if ends.model.is_some() && ends.report.is_none() {
+        return Err(RunError::Ends("model needs report: the folder where scores and alerts go"));
+    }
+    if ends.model.is_none() && ends.report.is_some() {
+        return Err(RunError::Ends("report needs model: the file that scores"));
+    }
+    if ends.model.is_some() && ends.fit.is_some() {
+        return Err(RunError::Ends("model and fit exclude each other: a run trains or scores"));
+    }
+    if ends.packets && (ends.model.is_some() || ends.fit.is_some()) {
+        return Err(RunError::Ends("packets are rows to be written, not to be learned from or scored"));
+    }
+    if ends.write_pcap.is_some() && spec.source.interface.is_none() {
+        return Err(RunError::Ends("write_pcap is for a live interface: captures are there already"));
+    }
+    Ok(())
+}
+
+/// The model of what the workers learned.
+fn learn(
+    spec: &Spec,
+    opened: &Opened,
+    rows: &Schema,
+    learned: Option<Learning>,
+    lesson: &Lesson,
+) -> Result<Model, RunError> {
+    let learned = learned.filter(|learned| learned.rows() > 0);
+    let Some(learned) = learned else {
+        return Err(RunError::NoRows(format!(
+            "{} has no {}",
+            opened.name.display(),
+            if opened.settings.is_some() { "IP packet" } else { "row" },
+        )));
+    };
+    let training = Training { packets: learned.packets(), windows_ns: learned.windows() };
+    let scorer = Arc::new(learned.finish(lesson).map_err(RunError::Met)?);
+    let Spec { name, seed, packet, flow, context, encode, detect, .. } = spec.clone();
+    let pipeline = Pipeline { name, seed, packet, flow, context, encode, detect };
+    Ok(Model::new(pipeline, rows, training, scorer)?)
+}

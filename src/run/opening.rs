@@ -1,0 +1,166 @@
+//! What a pipeline reads, opened: the source of the graph and the rows that will come of it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+use super::{Progress, RunError, Shared};
+use crate::flow::operator::{Assembly, Product};
+use crate::flow::{row_settings, window_of};
+use crate::graph::Source;
+use crate::packet::operator::Reading;
+use crate::row::RowSettings;
+use crate::row::schema::{flow_schema, packet_schema};
+use crate::sink::operator::Joined;
+use crate::source::inputs::{self, Found};
+use crate::source::interface::listen;
+use crate::source::operator::RowReading;
+use crate::source::recording::record;
+use crate::source::rows::RowsFeed;
+use crate::source::{Captures, Feed, FeedCounts, SourceError};
+use crate::spec::Spec;
+use crate::tally::Tally;
+
+/// The serial part of reading, as the run sees it.
+#[derive(Clone)]
+pub(super) enum Reader {
+    Frames(Arc<Reading>),
+    Rows(Arc<RowReading>),
+}
+
+/// A source that is open, and the rows that will come of it.
+pub(super) struct Opened {
+    pub(super) source: Source,
+    pub(super) reader: Reader,
+    pub(super) schema: SchemaRef,
+    /// How rows are made; `None` for tables of other making.
+    pub(super) settings: Option<RowSettings>,
+    /// Window in nanoseconds; `None` for tables and packet rows.
+    pub(super) window: Option<u64>,
+    /// Something to call the source in messages.
+    pub(super) name: PathBuf,
+}
+
+/// Opens what the pipeline reads.
+pub(super) fn open(spec: &Spec, shared: &Shared, stop: &Arc<AtomicBool>) -> Result<Opened, RunError> {
+    if let Some(interface) = &spec.source.interface {
+        let mut feed = listen(interface, &spec.source, stop.clone())?;
+        if let Some(path) = &spec.ends.write_pcap {
+            feed = record(feed, path).map_err(SourceError::from)?;
+        }
+        return Ok(open_frames(spec, shared, feed, vec![PathBuf::from(interface)]));
+    }
+    match inputs::find(&spec.source.inputs)? {
+        Found::Captures(found) => {
+            let captures = Captures::open(found, &spec.source)?;
+            let names = captures.paths();
+            Ok(open_frames(spec, shared, Box::new(captures), names))
+        }
+        Found::Rows(paths) => open_rows(spec, shared, &paths),
+    }
+}
+
+fn open_frames(spec: &Spec, shared: &Shared, feed: Box<dyn Feed>, names: Vec<PathBuf>) -> Opened {
+    let settings = row_settings(&spec.flow, spec.packet.tunnels);
+    let slice = spec.source.slice_ns();
+    let (product, schema) = match spec.ends.packets {
+        true => (Product::Packets, packet_schema(&settings)),
+        false => {
+            let wanted =
+                |column: &crate::row::Column| spec.flow.first_lengths || column.name != "first_lengths";
+            (Product::Rows, flow_schema(&settings, wanted))
+        }
+    };
+    let in_flight = Arc::new(AtomicI64::new(0));
+    let name = names.first().cloned().unwrap_or_default();
+    let reading = Arc::new(Reading {
+        feed: Mutex::new(feed),
+        inputs: names,
+        spec: spec.packet.clone(),
+        lax: spec.source.lax,
+        slice,
+        window_slices: spec.flow.window_ns() / slice + 2,
+        in_flight: in_flight.clone(),
+        tally: shared.tally.clone(),
+        fault: shared.fault.clone(),
+    });
+    let assembly = Arc::new(Assembly {
+        spec: spec.flow.clone(),
+        schema: schema.clone(),
+        product,
+        slice,
+        in_flight,
+        tally: shared.tally.clone(),
+    });
+    Opened {
+        source: Source::Frames(reading.clone(), assembly),
+        reader: Reader::Frames(reading),
+        schema,
+        settings: Some(settings),
+        window: (product == Product::Rows).then(|| spec.flow.window_ns()),
+        name,
+    }
+}
+
+fn open_rows(spec: &Spec, shared: &Shared, paths: &[PathBuf]) -> Result<Opened, RunError> {
+    let name = paths.first().cloned().unwrap_or_default();
+    let missing = |what| Err(RunError::Table { path: name.clone(), what });
+    if spec.ends.packets {
+        return missing("packet rows come from captures, this is Parquet");
+    }
+    let feed = RowsFeed::open(paths)?;
+    let settings = feed.settings().cloned();
+    let window = settings.as_ref().and_then(window_of);
+    if settings.is_some() && window.is_none() {
+        return missing("rows without a window in their metadata; extract them again");
+    }
+    let schema = feed.schema().clone();
+    let reading = Arc::new(RowReading {
+        feed: Mutex::new(feed),
+        window,
+        slice: spec.source.slice_ns(),
+        owner: |flow_id, peers| crate::packet::owner((flow_id >> 48) as u16, peers),
+        tally: shared.tally.clone(),
+        fault: shared.fault.clone(),
+    });
+    let source = Source::Rows(reading.clone());
+    Ok(Opened { source, reader: Reader::Rows(reading), schema, settings, window, name })
+}
+
+pub(super) fn joined(spec: &Spec, opened: &Opened) -> Joined {
+    let slice = spec.source.slice_ns();
+    match opened.window {
+        _ if spec.ends.packets => Joined::ByTime,
+        Some(window) if window < slice => Joined::ByShardLate,
+        _ => Joined::ByShard,
+    }
+}
+
+impl Reader {
+    pub(super) fn counts(&self) -> FeedCounts {
+        match self {
+            Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").counts(),
+            Reader::Rows(_) => FeedCounts::default(),
+        }
+    }
+
+    pub(super) fn progress(&self, tally: &Tally, elapsed: Duration) -> Progress {
+        let counts = self.counts();
+        let (done, total) = match self {
+            Reader::Frames(_) => (counts.bytes_read, counts.bytes_total),
+            Reader::Rows(reading) => reading.feed.lock().expect("no worker panics while it reads").progress(),
+        };
+        Progress {
+            packets: tally.packets.load(Relaxed),
+            rows: tally.rows.load(Relaxed),
+            anomalies: tally.anomalies.load(Relaxed),
+            done,
+            total,
+            dropped: counts.dropped,
+            elapsed,
+        }
+    }
+}
