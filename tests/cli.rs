@@ -1,0 +1,413 @@
+//! The binary as people use it: output, exit codes, and one line for everything that can be wrong.
+
+// What is not there fails the test.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use support::binary::{run, succeed};
+
+fn datasets(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/lab").join(name)
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.at(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Names of all files below the folder.
+    fn files(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let below = path.strip_prefix(self.folder.path()).unwrap();
+                    names.push(below.to_string_lossy().into_owned());
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+}
+
+/// Runs the binary, which must fail with code 2 and one line; gives the line.
+fn error(arguments: &[&dyn AsRef<OsStr>]) -> String {
+    let arguments: Vec<&OsStr> = arguments.iter().map(|argument| (*argument).as_ref()).collect();
+    let output = run(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    assert!(said.starts_with("netweir: "), "{said}");
+    said.trim_end()["netweir: ".len()..].to_owned()
+}
+
+/// One Ethernet frame with a UDP datagram.
+fn frame(number: u16) -> Vec<u8> {
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    frame.extend([0x45, 0, 0, 32, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    frame.extend((1000 + number).to_be_bytes());
+    frame.extend([0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
+    frame
+}
+
+/// A classic capture: link type and snap length as given.
+fn pcap(link: u32, snap: u32, frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [0xA1B2_C3D4u32, 0x0004_0002, 0, 0, snap, link] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for (second, frame) in (1_700_000_000u32..).zip(frames) {
+        let length = frame.len() as u32;
+        for word in [second, 0, length, length] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+fn some_frames() -> Vec<Vec<u8>> {
+    (0..20).map(frame).collect()
+}
+
+/// A model of a few rows, in a second.
+fn small_model(place: &Place) -> PathBuf {
+    let capture = place.write("train.pcap", pcap(1, 65535, &some_frames()));
+    let model = place.at("small.netweir");
+    let arguments: [&OsStr; 5] =
+        ["train".as_ref(), "-q".as_ref(), capture.as_ref(), "-m".as_ref(), model.as_ref()];
+    succeed(&arguments);
+    model
+}
+
+#[test]
+fn inputs_that_cannot_be_read_are_named() {
+    let place = Place::new();
+    let out = place.at("out.parquet");
+    let missing = place.at("nowhere.pcap");
+    let said = error(&[&"extract", &missing, &"-o", &out]);
+    assert!(said.contains("nowhere.pcap") && said.contains("No such file"), "{said}");
+
+    let empty = place.at("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let said = error(&[&"extract", &empty, &"-o", &out]);
+    assert!(said.contains("empty") && said.contains("no capture"), "{said}");
+
+    let text = place.write("notes.txt", "these are no packets at all");
+    let said = error(&[&"extract", &text, &"-o", &out]);
+    assert!(said.contains("notes.txt") && said.contains("74 68 65 73"), "{said}");
+
+    let said = error(&[&"extract", &place.at("*.pcapng"), &"-o", &out]);
+    assert!(said.contains("*.pcapng"), "{said}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn files_without_permission_are_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let capture = place.write("closed.pcap", pcap(1, 65535, &some_frames()));
+    std::fs::set_permissions(&capture, std::fs::Permissions::from_mode(0o000)).unwrap();
+    if std::fs::File::open(&capture).is_ok() {
+        eprintln!("skipped: root may read every file");
+        return;
+    }
+    let said = error(&[&"extract", &capture, &"-o", &place.at("out.parquet")]);
+    assert!(said.contains("closed.pcap") && said.contains("Permission denied"), "{said}");
+}
+
+#[test]
+fn an_unknown_link_type_is_an_error_that_names_it_and_lax_counts_it() {
+    let place = Place::new();
+    let capture = place.write("can.pcap", pcap(227, 65535, &some_frames()));
+    let out = place.at("out.parquet");
+    let said = error(&[&"extract", &capture, &"-o", &out]);
+    assert!(
+        said.contains("can.pcap") && said.contains("record 1") && said.contains("link type 227"),
+        "{said}"
+    );
+    assert!(!out.exists());
+
+    let summary = place.at("summary.json");
+    let arguments: [&OsStr; 8] = [
+        "extract".as_ref(),
+        capture.as_ref(),
+        "-o".as_ref(),
+        out.as_ref(),
+        "--lax".as_ref(),
+        "-q".as_ref(),
+        "--summary".as_ref(),
+        summary.as_ref(),
+    ];
+    succeed(&arguments);
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    assert_eq!(summary["rejects"]["unknown_link"], 20);
+    assert_eq!((&summary["packets"], &summary["frames"]), (&0.into(), &20.into()));
+}
+
+#[test]
+fn a_truncated_last_record_is_counted_and_all_before_it_used() {
+    let place = Place::new();
+    let whole = pcap(1, 65535, &some_frames());
+    let capture = place.write("cut.pcap", &whole[..whole.len() - 5]);
+    let (out, summary) = (place.at("out.parquet"), place.at("summary.json"));
+    let arguments: [&OsStr; 7] = [
+        "extract".as_ref(),
+        capture.as_ref(),
+        "-o".as_ref(),
+        out.as_ref(),
+        "-q".as_ref(),
+        "--summary".as_ref(),
+        summary.as_ref(),
+    ];
+    succeed(&arguments);
+    let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
+    assert_eq!((&summary["frames"], &summary["truncated_files"]), (&19.into(), &1.into()));
+}
+
+#[test]
+fn a_record_longer_than_the_snap_length_is_named_with_its_place() {
+    let place = Place::new();
+    let mut frames = some_frames();
+    frames[3] = vec![0; 400_000];
+    let capture = place.write("long.pcap", pcap(1, 65535, &frames));
+    let out = place.at("out.parquet");
+    let said = error(&[&"extract", &capture, &"-o", &out]);
+    let offset = 24 + 3 * (16 + frame(0).len());
+    assert!(said.contains("long.pcap") && said.contains("record 4"), "{said}");
+    assert!(said.contains(&format!("offset {offset}")) && said.contains("65535"), "{said}");
+    assert_eq!(place.files(), ["long.pcap"]);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_under_the_final_name() {
+    if !Path::new("/dev/full").exists() || !nix_root() {
+        eprintln!("skipped: needs root and mount");
+        return;
+    }
+    let place = Place::new();
+    let disk = place.at("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "none"])
+        .arg(&disk)
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    }
+    let said = error(&[&"extract", &datasets("train.pcap.zst"), &"-o", &disk.join("rows.parquet")]);
+    let left: Vec<_> = std::fs::read_dir(&disk).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    std::process::Command::new("umount").arg(&disk).status().unwrap();
+    assert!(said.contains("rows.parquet") && said.contains("No space left"), "{said}");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn nix_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+#[test]
+fn an_unknown_key_is_named_with_line_column_and_nearest() {
+    let place = Place::new();
+    let pipeline = place.write("office.toml", "name = \"office\"\n[flow]\n  idel = \"60s\"\n");
+    let said = error(&[&"check", &pipeline]);
+    assert!(said.contains("office.toml:3:3: unknown key `idel`: did you mean `idle`?"), "{said}");
+    let pipeline = place.write("window.toml", "[flow]\nwindow = \"0s\"\n");
+    let said = error(&[&"run", &pipeline]);
+    assert!(said.contains("window.toml") && said.contains("window = 0ns"), "{said}");
+    let pipeline = place.write("context.toml", "[context]\ncolumns = [\"ctx_src_w1_peer\"]\n");
+    let said = error(&[&"check", &pipeline]);
+    assert!(said.contains("ctx_src_w1_peers"), "{said}");
+    let said = error(&[&"check", &place.at("nowhere.toml")]);
+    assert!(said.contains("nowhere.toml: No such file"), "{said}");
+}
+
+#[test]
+fn a_model_refuses_rows_of_another_make_by_the_first_difference() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let other = place.write("five.toml", "[flow]\nwindow = \"5s\"\n");
+    let rows = place.at("five.parquet");
+    let arguments: [&OsStr; 7] = [
+        "extract".as_ref(),
+        "-q".as_ref(),
+        place.at("train.pcap").into_os_string().leak(),
+        "-p".as_ref(),
+        other.as_ref(),
+        "-o".as_ref(),
+        rows.as_ref(),
+    ];
+    succeed(&arguments);
+    let said = error(&[&"detect", &rows, &"-m", &model, &"-o", &place.at("out")]);
+    assert!(said.contains("window") && said.contains("5s") && said.contains("10s"), "{said}");
+    assert!(!place.at("out").join("scores.parquet").exists());
+}
+
+#[test]
+fn a_damaged_model_names_the_member() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let whole = std::fs::read(&model).unwrap();
+    // A local header of ZIP has 30 bytes before the member's name.
+    let is_member = |header: &[u8]| header.starts_with(b"PK\x03\x04") && header.ends_with(b"forest.parquet");
+    let at = whole.windows(44).position(is_member).unwrap() + 44 + 40;
+    let mut damaged = whole.clone();
+    damaged[at] ^= 0x40;
+    let path = place.write("damaged.netweir", &damaged);
+    let said = error(&[&"inspect", &path]);
+    assert!(said.contains("damaged.netweir") && said.contains("forest.parquet"), "{said}");
+    let path = place.write("cut.netweir", &whole[..whole.len() / 2]);
+    let said = error(&[&"inspect", &path]);
+    assert!(said.contains("cut.netweir"), "{said}");
+    let said = error(&[&"inspect", &place.at("train.pcap")]);
+    assert!(said.contains("train.pcap"), "{said}");
+}
+
+#[test]
+fn an_empty_training_set_is_said() {
+    let place = Place::new();
+    let capture = place.write("none.pcap", pcap(1, 65535, &[]));
+    let model = place.at("none.netweir");
+    let said = error(&[&"train", &capture, &"-m", &model]);
+    assert!(said.contains("nothing to train on") && said.contains("none.pcap"), "{said}");
+    assert!(!model.exists());
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named_with_those_that_are() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let said = error(&[&"watch", &"-i", &"eth99", &"-m", &model, &"-o", &place.at("out")]);
+    assert!(said.contains("eth99") && said.contains("lo"), "{said}");
+}
+
+#[test]
+fn missing_columns_name_list_column_and_nearest() {
+    let place = Place::new();
+    let capture = place.write("some.pcap", pcap(1, 65535, &some_frames()));
+    let pipeline = place.write("own.toml", "[encode]\nlog1p = [\"fwd_byte\"]\n");
+    let said = error(&[&"train", &capture, &"-p", &pipeline, &"-m", &place.at("own.netweir")]);
+    assert!(said.contains("fwd_byte") && said.contains("nearest is `fwd_bytes`"), "{said}");
+}
+
+#[test]
+fn help_completions_and_manual_come_from_the_same_definitions() {
+    let help = String::from_utf8(succeed(&["--help"]).stdout).unwrap();
+    assert!(help.contains("Examples:") && help.contains("netweir demo"));
+    for verb in ["extract", "train", "detect", "watch", "run", "check", "features", "inspect", "demo"] {
+        assert!(help.contains(verb), "{verb}");
+        let own = String::from_utf8(succeed(&[verb, "-h"]).stdout).unwrap();
+        assert!(own.lines().count() <= 40, "{verb}: {own}");
+    }
+    let bash = String::from_utf8(succeed(&["completions", "bash"]).stdout).unwrap();
+    assert!(bash.contains("--workers") && bash.contains("watch"));
+    let manual = String::from_utf8(succeed(&["man"]).stdout).unwrap();
+    assert!(manual.starts_with(".ie") || manual.contains(".TH netweir"), "{manual}");
+}
+
+#[test]
+fn features_lists_every_column_of_rows() {
+    let json = succeed(&["features", "--json"]).stdout;
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let names: Vec<&str> =
+        json["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
+    for column in netweir::row::COLUMNS {
+        assert!(names.contains(&column.name), "{}", column.name);
+    }
+    assert!(names.contains(&"ctx_src_w30_peers"));
+    let text = String::from_utf8(succeed(&["features"]).stdout).unwrap();
+    assert!(text.contains("fwd_len_mean"));
+}
+
+#[test]
+fn check_prints_the_graph_of_every_pipeline_that_ships() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    let mut pipelines = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let output = succeed(&[OsStr::new("check"), path.as_os_str()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("is well formed") && text.contains("-> ends"), "{text}");
+        pipelines += 1;
+    }
+    assert!(pipelines >= 5);
+}
+
+#[test]
+fn tables_of_other_columns_are_trained_on_and_scored() {
+    let Some(table) = support::binary::shared("data/public/tables/mammography.parquet") else { return };
+    let place = Place::new();
+    let model = place.at("table.netweir");
+    let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/table.toml");
+    let train: [&OsStr; 7] = [
+        "train".as_ref(),
+        "-q".as_ref(),
+        table.as_ref(),
+        "-p".as_ref(),
+        pipeline.as_ref(),
+        "-m".as_ref(),
+        model.as_ref(),
+    ];
+    succeed(&train);
+    let out = place.at("scored");
+    let detect: [&OsStr; 7] = [
+        "detect".as_ref(),
+        "-q".as_ref(),
+        table.as_ref(),
+        "-m".as_ref(),
+        model.as_ref(),
+        "-o".as_ref(),
+        out.as_ref(),
+    ];
+    succeed(&detect);
+    let file = std::fs::File::open(out.join("scores.parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let names: Vec<String> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+    for name in ["x0", "label", "score", "is_anomaly", "partition"] {
+        assert!(names.iter().any(|found| found == name), "{names:?}");
+    }
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 11_183);
+}
+
+#[test]
+fn the_demo_finds_attacks_and_leaves_its_files() {
+    let place = Place::new();
+    let out = place.at("netweir-demo");
+    let output = succeed(&[OsStr::new("demo"), "-o".as_ref(), out.as_os_str()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("syn_scan") && text.contains("attacks found"), "{text}");
+    for file in ["model.netweir", "scores.parquet", "alerts.eve.jsonl", "summary.json"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    let alerts = std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();
+    for line in alerts.lines() {
+        let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(alert["event_type"], "alert");
+    }
+    assert!(alerts.lines().count() > 100);
+}

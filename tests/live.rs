@@ -1,0 +1,419 @@
+//! Live against archive: what `watch` scored while frames came in, `detect` scores again, row for row,
+//! from the capture that `watch` wrote.
+//!
+//! Frames cross a pair of virtual Ethernet interfaces in a network namespace without a name, which ends
+//! with the thread that made it. Skipped, with the reason, where that is not allowed.
+
+// Namespaces, packet sockets and signals are system calls.
+#![allow(unsafe_code)]
+// What a test prepares outside its own function fails as the test does.
+#![allow(clippy::unwrap_used)]
+#![cfg(target_os = "linux")]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+/// Windows of a second, so that a run of some seconds has many. `lateness` keeps the last ones open while a
+/// slow machine gets from the last frame to the signal.
+const PIPELINE: &str = r#"
+name = "live"
+
+[source]
+lateness = "3s"
+
+[flow]
+window = "1s"
+
+[context]
+columns = ["ctx_src_w1_flows", "ctx_src_w6_peers", "ctx_dst_w30_flows"]
+
+[encode]
+log1p = ["duration_s", "fwd_packets", "bwd_packets", "fwd_bytes", "bwd_bytes", "bidir_gap_mean_s", "ctx_*"]
+onehot = ["conn_state", "service"]
+
+[detect]
+detector = "forest"
+trees = 50
+sample = 256
+contamination = 0.01
+"#;
+
+/// A frame and its time since the first, in nanoseconds.
+struct Sent {
+    after: u64,
+    frame: Vec<u8>,
+}
+
+/// Numbers that look random and are the same in every run (Knuth's MMIX constants).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const PSH: u8 = 8;
+const ACK: u8 = 16;
+
+/// One side of a conversation.
+#[derive(Clone, Copy)]
+struct End {
+    address: [u8; 4],
+    port: u16,
+    sequence: u32,
+}
+
+/// An IPv4 frame; checksums are nobody's business here.
+fn frame(protocol: u8, from: End, to: End, flags: u8, payload: usize) -> Vec<u8> {
+    let transport = if protocol == TCP { 20 } else { 8 };
+    let length = (20 + transport + payload) as u16;
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+    frame.extend([0x45, 0]);
+    frame.extend(length.to_be_bytes());
+    frame.extend([0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    frame.extend(from.address);
+    frame.extend(to.address);
+    frame.extend(from.port.to_be_bytes());
+    frame.extend(to.port.to_be_bytes());
+    if protocol == TCP {
+        frame.extend(from.sequence.to_be_bytes());
+        frame.extend(if flags & ACK != 0 { to.sequence } else { 0 }.to_be_bytes());
+        frame.extend([0x50, flags, 0xFF, 0xFF, 0, 0, 0, 0]);
+    } else {
+        frame.extend((8 + payload as u16).to_be_bytes());
+        frame.extend([0, 0]);
+    }
+    frame.resize(14 + usize::from(length), 0x55);
+    frame
+}
+
+/// Some hundred conversations within some 16 s.
+fn traffic() -> Vec<Sent> {
+    let mut numbers = Numbers(7);
+    let mut sent = Vec::new();
+    for flow in 0..300_u64 {
+        let mut after = flow * 50_000_000;
+        let client = [10, 0, 0, numbers.below(40) as u8 + 1];
+        let server = [10, 0, 1, numbers.below(9) as u8 + 1];
+        let protocol = if flow % 3 == 0 { UDP } else { TCP };
+        let port = if protocol == UDP { 53 } else { [80, 443, 22, 8080][numbers.below(4) as usize] };
+        let mut client = End { address: client, port: 40_000 + flow as u16, sequence: 100 };
+        let mut server = End { address: server, port, sequence: 900 };
+        let mut send = |gap: u64, upward: bool, flags: u8, payload: usize| {
+            after += 50_000 + gap;
+            let (from, to) = if upward { (&mut client, &server) } else { (&mut server, &client) };
+            sent.push(Sent { after, frame: frame(protocol, *from, *to, flags, payload) });
+            from.sequence += payload as u32 + u32::from(flags & (SYN | FIN) != 0);
+        };
+        if protocol == UDP {
+            for _ in 0..1 + numbers.below(3) {
+                send(numbers.below(300_000_000), true, 0, 30 + numbers.below(30) as usize);
+                send(numbers.below(20_000_000), false, 0, 60 + numbers.below(400) as usize);
+            }
+            continue;
+        }
+        send(0, true, SYN, 0);
+        if flow % 11 == 0 {
+            continue;
+        }
+        send(numbers.below(30_000_000), false, SYN | ACK, 0);
+        send(numbers.below(1_000_000), true, ACK, 0);
+        for _ in 0..numbers.below(9) {
+            send(numbers.below(200_000_000), true, PSH | ACK, 1 + numbers.below(500) as usize);
+            send(numbers.below(50_000_000), false, PSH | ACK, 1 + numbers.below(1400) as usize);
+        }
+        send(numbers.below(50_000_000), true, FIN | ACK, 0);
+        send(numbers.below(30_000_000), false, FIN | ACK, 0);
+        send(numbers.below(1_000_000), true, ACK, 0);
+    }
+    sent.sort_by_key(|sent| sent.after);
+    sent
+}
+
+/// Writes frames as a capture of another day, for training.
+fn write_capture(path: &Path, sent: &[Sent]) {
+    let mut bytes = Vec::new();
+    for field in [0xa1b2_3c4d_u32, 4 << 16 | 2, 0, 0, 262_144, 1] {
+        bytes.extend(field.to_le_bytes());
+    }
+    for Sent { after, frame } in sent {
+        let time = 1_700_000_000_000_000_000 + after;
+        let (seconds, rest) = ((time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32);
+        for field in [seconds, rest, frame.len() as u32, frame.len() as u32] {
+            bytes.extend(field.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Runs a test on a thread with a network namespace of its own, unless this machine cannot.
+fn alone(test: impl FnOnce() + Send + 'static) {
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        eprintln!("skipped: only root may make a network namespace");
+        return;
+    }
+    if Command::new("ip").arg("-Version").output().is_err() {
+        eprintln!("skipped: no `ip` (iproute2)");
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        // SAFETY: no pointers; only this thread changes, and what it starts.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+            eprintln!("skipped: no network namespace: {}", io::Error::last_os_error());
+            return;
+        }
+        // Nothing but what the test sends: no neighbour or router discovery. Missing where IPv6 is.
+        for conf in ["all", "default"] {
+            let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"), "1");
+        }
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn ip(arguments: &str) -> String {
+    let done = Command::new("ip").args(arguments.split(' ')).output().unwrap();
+    assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+/// Looks again and again, for a minute at most.
+fn until(what: &str, mut seen: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if seen() {
+            return;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    panic!("waited for a minute: {what}");
+}
+
+/// Both ends of a cable: what is sent into `near` comes out of `far`.
+fn cable() {
+    ip("link add near type veth peer name far");
+    ip("link set near up");
+    ip("link set far up");
+    for end in ["near", "far"] {
+        // What is sent before the kernel has noticed the carrier is lost.
+        until("carrier", || ip(&format!("link show {end}")).contains("state UP"));
+    }
+}
+
+fn index(name: &str) -> u32 {
+    let name = CString::new(name).unwrap();
+    // SAFETY: a string that ends with zero.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
+
+/// A packet socket of all protocols.
+fn packet_socket(name: &str) -> OwnedFd {
+    // SAFETY: no pointers, then a descriptor that nobody else owns.
+    let socket = unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
+        assert!(socket >= 0, "{}", io::Error::last_os_error());
+        OwnedFd::from_raw_fd(socket)
+    };
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as libc::c_ushort;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = index(name) as i32;
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: a whole address, with its length, that outlives the call.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    assert_eq!(bound, 0, "{}", io::Error::last_os_error());
+    socket
+}
+
+/// Frames that met a packet socket since it was last asked.
+fn met(socket: &OwnedFd) -> u64 {
+    let mut counts = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to a value that outlives the call.
+    let done = unsafe {
+        let value = (&raw mut counts).cast();
+        let level = libc::SOL_PACKET;
+        libc::getsockopt(socket.as_raw_fd(), level, libc::PACKET_STATISTICS, value, &raw mut length)
+    };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    counts.tp_packets.into()
+}
+
+/// Packet sockets of this namespace that listen to an interface.
+fn listeners(name: &str) -> usize {
+    let index = index(name).to_string();
+    let table = std::fs::read_to_string("/proc/thread-self/net/packet").unwrap();
+    // sk RefCnt Type Proto Iface R(unning) ...
+    let on = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(4) == Some(&&index[..]) && fields.get(5) == Some(&"1")
+    };
+    table.lines().skip(1).filter(on).count()
+}
+
+fn netweir(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_netweir"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn succeed(what: &str, output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "netweir {what}: {}: {said}", output.status);
+}
+
+/// A child that does not outlive a test that fails.
+struct Watcher(Option<Child>);
+
+impl Watcher {
+    fn start(arguments: &[&str]) -> Watcher {
+        Watcher(Some(netweir(arguments).spawn().unwrap()))
+    }
+
+    fn running(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
+    fn interrupt(mut self) -> Output {
+        if self.running() {
+            let id = self.0.as_ref().expect("it runs").id();
+            // SAFETY: no pointers; a child that has not been waited for keeps its number.
+            assert_eq!(unsafe { libc::kill(id as libc::pid_t, libc::SIGINT) }, 0);
+        }
+        until("watch ends after SIGINT", || !self.running());
+        self.0.take().expect("it ran").wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn rows(path: &Path) -> RecordBatch {
+    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Vec<RecordBatch> = builder.build().unwrap().map(|batch| batch.unwrap()).collect();
+    // Each batch of rows names the same schema; what it says beside the columns may differ by the file.
+    concat_batches(&schema, &batches).unwrap()
+}
+
+/// Holds two tables to the same columns with the same values, and names the first that differs.
+fn assert_same_rows(live: &RecordBatch, archive: &RecordBatch) {
+    let names = |rows: &RecordBatch| {
+        rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(live), names(archive));
+    assert_eq!(live.num_rows(), archive.num_rows(), "rows live and from the capture");
+    for (index, name) in names(live).iter().enumerate() {
+        let (live, archive) = (live.column(index), archive.column(index));
+        if live == archive {
+            continue;
+        }
+        let row = (0..live.len()).find(|row| live.slice(*row, 1) != archive.slice(*row, 1));
+        let row = row.expect("columns that differ do so in a row");
+        let (live, archive) = (live.slice(row, 1), archive.slice(row, 1));
+        panic!("{name}, row {row}: live {live:?}, from the capture {archive:?}");
+    }
+}
+
+/// The number under a key, wherever it stands; of a table of numbers the sum.
+fn number(summary: &Value, key: &str) -> Option<u64> {
+    fn total(value: &Value) -> Option<u64> {
+        match value {
+            Value::Object(map) => map.values().map(total).sum(),
+            value => value.as_u64(),
+        }
+    }
+    match summary {
+        Value::Object(map) => match map.get(key) {
+            Some(value) => total(value),
+            None => map.values().find_map(|value| number(value, key)),
+        },
+        Value::Array(values) => values.iter().find_map(|value| number(value, key)),
+        _ => None,
+    }
+}
+
+#[test]
+fn rows_scored_live_are_scored_alike_from_the_capture_written_on_the_way() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let sent = traffic();
+        write_capture(Path::new(&at("train.pcap")), &sent);
+        std::fs::write(at("live.toml"), PIPELINE).unwrap();
+        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
+        succeed("train", &netweir(&train).output().unwrap());
+
+        cable();
+        // Opened before the watcher's socket, it has its copy of a frame after it.
+        let witness = packet_socket("far");
+        let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
+        let watch =
+            ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-q", "-w", "2"];
+        let mut watcher = Watcher::start(&watch);
+        until("watch listens", || !watcher.running() || listeners("far") == 2);
+        let mut sender = File::from(packet_socket("near"));
+        let mut now = 0;
+        for Sent { after, frame } in &sent {
+            if !watcher.running() {
+                break;
+            }
+            sleep(Duration::from_nanos(after - now));
+            now = *after;
+            assert_eq!(sender.write(frame).unwrap(), frame.len());
+        }
+        let mut arrived = 0;
+        until("all frames arrive", || {
+            arrived += met(&witness);
+            arrived >= sent.len() as u64 || !watcher.running()
+        });
+        succeed("watch", &watcher.interrupt());
+        succeed(
+            "detect",
+            &netweir(&["detect", &capture, "-m", &model, "-o", &at("again"), "-q"]).output().unwrap(),
+        );
+
+        let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+        let (scored, again) = (table("live"), table("again"));
+        assert!(scored.num_rows() >= 300, "each of 300 flows has a row, here are {}", scored.num_rows());
+        assert_same_rows(&scored, &again);
+
+        let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        let count = |key| number(&summary, key).unwrap_or_else(|| panic!("no {key} in {summary}"));
+        assert_eq!(arrived, sent.len() as u64, "frames that met the interface and frames sent");
+        assert_eq!((count("received"), count("dropped"), count("late")), (arrived, 0, 0));
+        assert_eq!(count("frames"), arrived);
+        let refused = ["not_ip", "truncated", "malformed", "unknown_link"].map(count);
+        assert_eq!(count("frames"), count("packets") + refused.iter().sum::<u64>());
+    });
+}
