@@ -73,10 +73,10 @@ fn readers_agree_on_every_format() {
     let code = r#"
 import duckdb, pandas, polars, pyarrow.dataset, pyarrow.ipc, pyarrow.parquet, pyarrow
 sums = "count(*), sum(bidir_packets)::BIGINT, sum(bidir_bytes)::BIGINT"
-print("duckdb", *duckdb.sql(f"select {sums} from 'rows.parquet'").fetchone())
-print("duckdb dataset", *duckdb.sql(f"select {sums} from read_parquet('rows/**/*.parquet', hive_partitioning = true)").fetchone())
-print("duckdb csv", *duckdb.sql(f"select {sums} from 'rows.csv'").fetchone())
-for name, frame in [("polars", polars.read_parquet("rows.parquet")), ("polars arrow", polars.read_ipc("rows.arrow", memory_map=False)), ("polars dataset", polars.read_parquet("rows/**/*.parquet"))]:
+print("duckdb", *duckdb.sql(f"select {sums} from 'rows.parquet'").fetchall()[0])
+print("duckdb dataset", *duckdb.sql(f"select {sums} from read_parquet('rows/**/*.parquet', hive_partitioning = true)").fetchall()[0])
+print("duckdb csv", *duckdb.sql(f"select {sums} from 'rows.csv'").fetchall()[0])
+for name, frame in [("polars", polars.read_parquet("rows.parquet")), ("polars arrow", polars.read_ipc("rows.arrow")), ("polars dataset", polars.read_parquet("rows/**/*.parquet"))]:
     print(name, frame.height, frame["bidir_packets"].sum(), frame["bidir_bytes"].sum())
 for name, frame in [("pandas", pandas.read_parquet("rows.parquet")), ("pyarrow arrow", pyarrow.ipc.open_file("rows.arrow").read_all().to_pandas()), ("pyarrow dataset", pyarrow.dataset.dataset("rows", partitioning="hive").to_table().to_pandas())]:
     print(name, len(frame), frame["bidir_packets"].sum(), frame["bidir_bytes"].sum())

@@ -259,6 +259,7 @@ impl Tcp {
             (RESET, r) if inactive(r) && self.seen & OPENED_BY_SYN != 0 && self.seen & STRAYED == 0 => {
                 "RSTOS0"
             }
+            (RESET, r) if inactive(r) => "OTH",
             (RESET, _) => "RSTO",
             (CLOSED, CLOSED) => "SF",
             (CLOSED, r) => {

@@ -74,7 +74,8 @@ impl Model {
             ("timezone", _) => " for hours and days",
             _ => "",
         };
-        for (key, value) in settings {
+        let window = settings.iter().filter(|(key, _)| *key == "window");
+        for (key, value) in window.chain(settings.iter().filter(|(key, _)| *key != "window")) {
             text.field(&plain(key), &format!("{}{}", plain(value), meaning(key, value)));
         }
         let context = &self.pipeline.context.columns;
@@ -122,10 +123,8 @@ impl Model {
         };
         text.field("partitioned by", &by);
         let above = percent(1.0 - settings.share_below());
-        text.field(
-            "anomaly",
-            &format!("score above {:.6}, as {above} % of the training rows may", forest.threshold()),
-        );
+        let threshold = forest.threshold();
+        text.field("anomaly", &format!("score above {threshold:.6}; of the training rows {above} % at most"));
         if *settings.partition_by() == PartitionBy::None {
             return;
         }

@@ -1,9 +1,9 @@
 //! Models as bytes and as files, written so that no half of one is ever under its name.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::container::{Member, pack, too_large, unpack};
 use super::manifest::{self, Entry, Manifest, hex};
 use super::{MEMBERS, Model, ModelError, limits, table};
 use crate::detect::{Detector, PartitionedForest, Scorer};
+use crate::draft::Draft;
 use crate::encode::Encoders;
 
 /// Ends the name of a table's member.
@@ -66,19 +67,13 @@ impl Model {
     /// stops; a symbolic link is replaced, not followed.
     ///
     /// # Errors
-    /// [`ModelError::Io`] and those of [`Model::to_bytes`].
+    /// [`ModelError::Io`], [`ModelError::Draft`] and those of [`Model::to_bytes`].
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
         let bytes = self.bytes(&path.display().to_string())?;
-        let io = |doing| move |source| ModelError::Io { path: path.to_owned(), doing, source };
-        let (mut file, temporary) = temporary(path).map_err(io("create"))?;
-        let written = file.write_all(&bytes).and_then(|()| file.sync_all());
-        drop(file);
-        if let Err(source) = written.and_then(|()| fs::rename(&temporary, path)) {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&temporary);
-            return Err(io("write")(source));
-        }
-        sync_folder(folder(path)).map_err(io("sync the folder of"))
+        let mut draft = Draft::create(path)?;
+        let written = draft.write_all(&bytes);
+        written.map_err(|source| ModelError::Io { path: path.to_owned(), doing: "write", source })?;
+        Ok(draft.commit()?)
     }
 
     /// Reads a model.
@@ -208,31 +203,4 @@ fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Bytes> {
 
 fn is_member(name: &str) -> bool {
     name == manifest::NAME || MEMBERS.contains(&name)
-}
-
-/// The folder that holds a file.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Creates a file of a name that nobody has, beside `path`, so that it can be renamed to it.
-fn temporary(path: &Path) -> io::Result<(File, PathBuf)> {
-    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "it names no file"))?;
-    for number in 0..1000u32 {
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}-{number}.part", std::process::id()));
-        let temporary = folder(path).join(hidden);
-        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-            Ok(file) => return Ok((file, temporary)),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(ErrorKind::AlreadyExists, "there are a thousand unfinished files of that name"))
-}
-
-/// Makes a rename last: on Unix a folder is synced like a file, elsewhere the system sees to it.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -4,8 +4,8 @@
 //! learned ([`MEMBERS`]). Any reader of ZIP and Parquet can look inside. The same rows and seed give the same
 //! bytes: nothing of time, host, workers or paths is in it.
 //!
-//! - `container` packs and unpacks the ZIP, `table` the Parquet tables, within [`limits`]; `pages` measures pages
-//!   before they are decompressed.
+//! - `container` packs and unpacks the ZIP, `table` the Parquet tables, within [`limits`]; `pages` and
+//!   `contents` check pages before decoders see them.
 //! - `manifest` is the form of `manifest.json`; `file` reads and writes whole files.
 //! - `rows` says whether rows are of the make that the model was trained on.
 //! - `describe` tells people what a model is.
@@ -13,6 +13,7 @@
 //! Nothing that is read is trusted: a file that no training can have written is an error that names the member.
 
 mod container;
+mod contents;
 mod describe;
 mod file;
 pub mod limits;
@@ -255,6 +256,9 @@ fn differs(expected: &Field, found: Option<&DataType>, schema: &Schema) -> Encod
 /// Why a model cannot be written, read, or used for some rows.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
+    /// The file cannot be begun or finished.
+    #[error(transparent)]
+    Draft(#[from] crate::draft::DraftError),
     /// The system refuses.
     #[error("{}: cannot {doing}: {source}", path.display())]
     Io {

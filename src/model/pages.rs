@@ -4,6 +4,7 @@
 //! compressed size, 5 and 7 the headers of data and dictionary pages, whose fields 1 and 2 are values and encoding).
 //! A few bytes of Zstandard can ask for gigabytes, and what the file's footer says need not be true of its pages.
 
+use super::contents::{self, Shape};
 use super::limits;
 
 /// How deep structs may lie in a page header; those of Parquet lie three deep.
@@ -12,37 +13,59 @@ const DEPTH: usize = 8;
 const DATA: i64 = 0;
 const DICTIONARY: i64 = 2;
 
-/// Encodings that are read: plain, dictionary (of old and new name), differences. Some others let a decoder that
-/// trusts its page run off its end.
-const ENCODINGS: [i64; 4] = [0, 2, 8, 5];
+/// The encoding of levels: runs.
+const RUNS: i64 = 3;
 
-/// Checks the pages of a column chunk of so many rows, and adds up their uncompressed sizes.
+/// Checks the pages of a column chunk, and adds up their uncompressed sizes.
 ///
 /// # Errors
 /// Says what is wrong: headers that cannot be read, a page beyond [`limits::PAGE`], kinds of pages that no model has,
 /// other numbers of values.
-pub(super) fn uncompressed(chunk: &[u8], rows: u64) -> Result<u64, String> {
+pub(super) fn check(chunk: &[u8], shape: Shape) -> Result<u64, String> {
     let mut rest = Cursor { bytes: chunk };
-    let (mut total, mut values) = (0u64, 0u64);
+    let (mut total, mut rows) = (0u64, 0u64);
+    let mut dictionary = None;
     let mut first = true;
+    let mut zstd = zstd::bulk::Decompressor::new().map_err(|error| error.to_string())?;
     while !rest.bytes.is_empty() {
         let page = header(&mut rest).ok_or("a page header cannot be read")?;
         if page.uncompressed > limits::PAGE {
             return Err(format!("a page has {} bytes, at most {} are read", page.uncompressed, limits::PAGE));
         }
+        let stored = rest.take(page.compressed).ok_or("a page goes beyond its column")?;
+        let decompressed;
+        let body = match (shape.compressed, page.uncompressed) {
+            (false, _) => stored,
+            (true, 0) => &[],
+            (true, size) => {
+                let whole = zstd.decompress(stored, size as usize);
+                decompressed = whole.map_err(|error| format!("a page cannot be decompressed: {error}"))?;
+                &decompressed
+            }
+        };
+        if body.len() as u64 != page.uncompressed {
+            return Err("a page is of another size than it says".to_owned());
+        }
+        let Page { values, encoding, .. } = page;
         match page.kind {
-            DATA => values = values.saturating_add(page.values),
-            DICTIONARY if first && page.values <= rows => {}
+            DATA => {
+                rows = rows.saturating_add(values);
+                contents::data(body, values, encoding, dictionary.unwrap_or(0), shape)?;
+            }
+            DICTIONARY if first && values <= shape.rows => {
+                dictionary = Some(values);
+                contents::dictionary(body, values, encoding, shape)?;
+            }
             _ => return Err("a page is of a kind that no model has there".to_owned()),
         }
-        if !ENCODINGS.contains(&page.encoding) {
-            return Err(format!("a page has the encoding {}, which no model has", page.encoding));
-        }
-        rest.take(page.compressed).ok_or("a page goes beyond its column")?;
         total += page.uncompressed;
         first = false;
     }
-    if values == rows { Ok(total) } else { Err(format!("its pages have {values} values, not {rows}")) }
+    if rows == shape.rows {
+        Ok(total)
+    } else {
+        Err(format!("its pages have {rows} rows, not {}", shape.rows))
+    }
 }
 
 /// What a page header says.
@@ -63,8 +86,8 @@ fn header(from: &mut Cursor<'_>) -> Option<Page> {
             (1, I32) => kind = Some(from.zigzag()?),
             (2, I32) => sizes[0] = u64::try_from(from.zigzag()?).ok(),
             (3, I32) => sizes[1] = u64::try_from(from.zigzag()?).ok(),
-            (5, STRUCT) => of_data = Some(contents(from)?),
-            (7, STRUCT) => of_dictionary = Some(contents(from)?),
+            (5, STRUCT) => of_data = Some(of_page(from)?),
+            (7, STRUCT) => of_dictionary = Some(of_page(from)?),
             _ => from.skip(form, 0)?,
         }
     }
@@ -77,8 +100,8 @@ fn header(from: &mut Cursor<'_>) -> Option<Page> {
     Some(Page { kind: kind?, uncompressed: uncompressed?, compressed: compressed?, values, encoding })
 }
 
-/// The header of a data or dictionary page: values and encoding.
-fn contents(from: &mut Cursor<'_>) -> Option<(u64, i64)> {
+/// The header of a data or dictionary page: values and encoding. Levels, where it has some, must be runs.
+fn of_page(from: &mut Cursor<'_>) -> Option<(u64, i64)> {
     let (mut values, mut encoding) = (None, None);
     let mut field = 0;
     while let Some((id, form)) = from.field(field)? {
@@ -86,6 +109,7 @@ fn contents(from: &mut Cursor<'_>) -> Option<(u64, i64)> {
         match (id, form) {
             (1, I32) => values = u64::try_from(from.zigzag()?).ok(),
             (2, I32) => encoding = Some(from.zigzag()?),
+            (3 | 4, I32) => (from.zigzag()? == RUNS).then_some(())?,
             _ => from.skip(form, 1)?,
         }
     }
@@ -188,36 +212,43 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A data page of ten values and 100 bytes, stored in `stored`: type, sizes, and a header with statistics.
-    fn page(stored: u8) -> Vec<u8> {
-        let mut bytes = vec![0x15, 0, 0x15, 200, 1, 0x15, stored * 2];
-        bytes.extend([0x2c, 0x15, 20, 0x15, 10, 0x15, 6, 0x15, 6, 0x1c, 0x18, 3, b'a', b'b', b'c', 0, 0, 0]);
-        bytes.extend(vec![7; stored.into()]);
+    fn shape(rows: u64) -> Shape {
+        Shape { rows, nullable: false, width: Some(2), compressed: false }
+    }
+
+    /// A data page of ten values of two bytes: type, sizes, and a header with statistics.
+    fn page() -> Vec<u8> {
+        let mut bytes = vec![0x15, 0, 0x15, 40, 0x15, 40];
+        bytes.extend([0x2c, 0x15, 20, 0x15, 0, 0x15, 6, 0x15, 6, 0x1c, 0x18, 3, b'a', b'b', b'c', 0, 0, 0]);
+        bytes.extend([7; 20]);
         bytes
     }
 
     fn changed(at: usize, value: u8) -> String {
-        let mut bytes = page(3);
+        let mut bytes = page();
         bytes[at] = value;
-        uncompressed(&bytes, 10).unwrap_err()
+        check(&bytes, shape(10)).unwrap_err()
     }
 
     #[test]
     fn pages_add_up() {
-        assert_eq!(uncompressed(&[], 0), Ok(0));
-        assert_eq!(uncompressed(&page(3), 10), Ok(100));
-        assert_eq!(uncompressed(&[page(3), page(0), page(60)].concat(), 30), Ok(300));
-        assert_eq!(uncompressed(&page(3), 11).unwrap_err(), "its pages have 10 values, not 11");
+        assert_eq!(check(&[], shape(0)), Ok(0));
+        assert_eq!(check(&page(), shape(10)), Ok(20));
+        assert_eq!(check(&[page(), page(), page()].concat(), shape(30)), Ok(60));
+        assert_eq!(check(&page(), shape(11)).unwrap_err(), "its pages have 10 rows, not 11");
     }
 
     #[test]
     fn what_no_model_has_is_refused() {
-        assert_eq!(changed(11, 18), "a page has the encoding 9, which no model has");
+        assert_eq!(changed(10, 18), "a page has an encoding that no model has");
+        assert_eq!(changed(12, 8), "a page header cannot be read");
         assert_eq!(changed(1, 2), "a page is of a kind that no model has there");
-        assert_eq!(changed(7, 0x0c), "a page header cannot be read");
+        assert_eq!(changed(6, 0x0c), "a page header cannot be read");
+        assert_eq!(changed(8, 22), "a page has fewer values than it says");
+        assert_eq!(changed(3, 42), "a page is of another size than it says");
         let huge = [0x15, 0, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0, 0x2c, 0x15, 20, 0x15, 0, 0, 0];
         assert_eq!(
-            uncompressed(&huge, 10).unwrap_err(),
+            check(&huge, shape(10)).unwrap_err(),
             "a page has 2147483647 bytes, at most 67108864 are read"
         );
     }
@@ -225,14 +256,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_end_in_a_sum_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = uncompressed(&bytes, 10);
+            let _ = check(&bytes, shape(10));
         }
 
         #[test]
-        fn a_cut_column_is_an_error(cut in 1usize..40) {
-            let bytes = [page(9), page(9)].concat();
-            let cut = &bytes[..bytes.len() - cut.min(page(9).len() - 1)];
-            prop_assert!(uncompressed(cut, 20).is_err());
+        fn a_cut_column_is_an_error(cut in 1usize..38) {
+            let bytes = [page(), page()].concat();
+            prop_assert!(check(&bytes[..bytes.len() - cut], shape(20)).is_err());
         }
     }
 }

@@ -11,11 +11,12 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, Encoding, Repetition, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Repetition, Type, ZstdLevel};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::contents::Shape;
 use super::{limits, pages};
 
 /// Who wrote the tables.
@@ -40,7 +41,8 @@ pub(super) fn encode(table: &RecordBatch) -> Result<Bytes, String> {
     Ok(bytes)
 }
 
-fn properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::ParquetError> {
+/// How tables are written: plain and by dictionary only, since [`super::contents`] can check those.
+pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
@@ -48,15 +50,13 @@ fn properties(schema: &Schema) -> Result<WriterProperties, parquet::errors::Parq
         .set_offset_index_disabled(true)
         .set_max_row_group_row_count(None);
     for field in schema.fields() {
-        // Numbers of nodes count up, thresholds have no repeats: dictionaries would only cost.
-        let encoding = match field.data_type() {
-            DataType::UInt32 | DataType::UInt64 => Encoding::DELTA_BINARY_PACKED,
-            DataType::Float32 | DataType::Float64 => Encoding::PLAIN,
-            _ => continue,
-        };
-        let path = ColumnPath::from(field.name().as_str());
-        properties =
-            properties.set_column_dictionary_enabled(path.clone(), false).set_column_encoding(path, encoding);
+        // Thresholds have few repeats: a dictionary would only cost.
+        if field.data_type().is_floating() || *field.data_type() == DataType::UInt64 {
+            let path = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::PLAIN);
+        }
     }
     Ok(properties.build())
 }
@@ -158,7 +158,18 @@ fn check(metadata: &ParquetMetaData, bytes: &Bytes, rows: u64) -> Result<(), Str
         let (start, length) = (whole(start)?, whole(column.compressed_size())?);
         let end = start.checked_add(length).filter(|end| *end <= bytes.len() as u64);
         let Some(end) = end else { return Err(format!("column `{}` goes beyond the end", name())) };
-        let size = pages::uncompressed(&bytes[start as usize..end as usize], rows)
+        let shape = Shape {
+            rows,
+            nullable: column.column_descr().max_def_level() > 0,
+            width: match column.column_type() {
+                Type::INT32 | Type::FLOAT => Some(4),
+                Type::INT64 | Type::DOUBLE => Some(8),
+                Type::BYTE_ARRAY => None,
+                other => return Err(format!("column `{}` is {other}", name())),
+            },
+            compressed: column.compression() != Compression::UNCOMPRESSED,
+        };
+        let size = pages::check(&bytes[start as usize..end as usize], shape)
             .map_err(|what| format!("column `{}`: {what}", name()))?;
         let allowed = limits::COLUMN + 16 * rows;
         if size > allowed {
