@@ -364,7 +364,17 @@ fn number(summary: &Value, key: &str) -> Option<u64> {
 
 #[test]
 fn rows_scored_live_are_scored_alike_from_the_capture_written_on_the_way() {
-    alone(|| {
+    live_is_archive(Duration::ZERO);
+}
+
+#[test]
+fn windows_that_closed_on_a_quiet_wire_close_so_again() {
+    live_is_archive(Duration::from_millis(4500));
+}
+
+/// Scores live what is sent, stops after the wire was quiet for that long, scores the recording.
+fn live_is_archive(quiet: Duration) {
+    alone(move || {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let sent = traffic();
@@ -396,6 +406,7 @@ fn rows_scored_live_are_scored_alike_from_the_capture_written_on_the_way() {
             arrived += met(&witness);
             arrived >= sent.len() as u64 || !watcher.running()
         });
+        sleep(quiet);
         succeed("watch", &watcher.interrupt());
         succeed(
             "detect",

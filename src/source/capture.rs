@@ -229,6 +229,15 @@ impl Capture {
         self.clock.newest
     }
 
+    /// At the end: until when the input was watched, the newest event time where it does not say.
+    pub(super) fn watched_until(&self) -> u64 {
+        let said = match &self.format {
+            Some(Format::Pcap(pcap)) if !self.truncated => pcap.watched_until(self.clock.newest),
+            _ => None,
+        };
+        said.unwrap_or(self.clock.newest)
+    }
+
     /// Late records since the last call.
     pub(super) fn take_late(&mut self) -> u64 {
         std::mem::take(&mut self.clock.late)

@@ -302,6 +302,7 @@ impl Feed for Live {
         }
         if self.phase == Phase::Shut {
             self.phase = Phase::Ended;
+            self.newest = self.newest.max(now);
             self.frontier = u64::MAX;
             return Ok(Next::End);
         }

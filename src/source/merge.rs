@@ -153,6 +153,7 @@ impl Feed for Captures {
             self.counts.late += capture.take_late();
             if !more {
                 self.open -= 1;
+                self.newest = self.newest.max(capture.watched_until());
                 self.counts.truncated_files += u64::from(capture.truncated());
                 continue;
             }

@@ -126,7 +126,8 @@ pub trait Feed: Send {
     /// `u64::MAX` once the feed has ended.
     fn frontier(&self) -> u64;
 
-    /// The newest event time handed out so far, 0 before the first.
+    /// The newest event time handed out so far, 0 before the first; at the end the time up to which the input
+    /// was seen, where it knows that nothing more came until then.
     fn newest(&self) -> u64;
 
     /// Fills `block` (whatever it held is lost, its buffers are reused).

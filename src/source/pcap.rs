@@ -17,6 +17,8 @@ const MODIFIED: u32 = 0xa1b2_cd34;
 /// Seconds that lie between a record beyond the snap length and the next one, at most, for both to be
 /// believed.
 const NEAR: u32 = 86_400;
+/// Nanoseconds that a wire is believed to have been quiet before a recording ended.
+const LONGEST_QUIET: u64 = 86_400_000_000_000;
 
 /// Whether a file that begins so is a classic capture.
 pub(super) fn is_pcap(magic: &[u8]) -> bool {
@@ -48,6 +50,8 @@ pub(super) struct Pcap {
     snap: u32,
     link: u16,
     lax: bool,
+    /// Seconds and nanoseconds that stand in the two fields of the header that the format has no use for.
+    reserved: [u32; 2],
 }
 
 /// A record header.
@@ -99,7 +103,18 @@ impl Pcap {
             // Above are flags and the length of a frame check sequence.
             link: u32::from(header.datalink) as u16,
             lax,
+            reserved: [header.ts_correction as u32, header.ts_accuracy],
         })
+    }
+
+    /// Until when the wire was watched after a last record at `newest`, in nanoseconds since the Unix epoch,
+    /// where the file says so: recordings do, in fields that other readers pass over. What lies before the
+    /// last record, or more than a day after it, was written by somebody who meant something else.
+    pub(super) fn watched_until(&self, newest: u64) -> Option<u64> {
+        let [seconds, nanoseconds] = self.reserved;
+        let until = u64::from(seconds) * 1_000_000_000 + u64::from(nanoseconds);
+        let credible = self.unit == 1 && nanoseconds < 1_000_000_000 && newest > 0;
+        (credible && (newest..newest.saturating_add(LONGEST_QUIET)).contains(&until)).then_some(until)
     }
 
     #[inline]

@@ -6,7 +6,7 @@
 //! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::interface::MAX_FRAME;
@@ -14,6 +14,9 @@ use super::{Block, Feed, FeedCounts, Next, SourceError};
 
 /// Says that fractions of a second are nanoseconds.
 const MAGIC: u32 = 0xa1b2_3c4d;
+/// Where the header has two fields that writers leave empty and readers pass over. A recording says there until
+/// when the wire was watched: windows that closed on a quiet wire must close so again.
+const UNTIL: u64 = 8;
 /// Link type of a file without frames.
 const ETHERNET: u16 = 1;
 const SECOND: u64 = 1_000_000_000;
@@ -110,10 +113,13 @@ impl Recording {
     /// Gives the file its name, with everything on the disk.
     fn finish(&mut self) -> Result<(), RecordingError> {
         let Some(mut file) = self.file.take() else { return Ok(()) };
+        let until = watched_until(self.inner.newest());
         let kept = || -> io::Result<()> {
             if self.link.is_none() {
                 file.write_all(&header(ETHERNET))?;
             }
+            file.seek(SeekFrom::Start(UNTIL))?;
+            file.write_all(&until)?;
             file.sync_all()?;
             drop(file);
             std::fs::rename(&self.part, &self.path)?;
@@ -122,6 +128,17 @@ impl Recording {
         };
         kept().map_err(|source| RecordingError::Write { path: self.path.clone(), source })
     }
+}
+
+/// Until when the wire was watched, as the header's two reserved fields hold it; zeros for a time that they
+/// cannot.
+fn watched_until(time: u64) -> [u8; 8] {
+    let mut fields = [0; 8];
+    if let Ok(seconds) = u32::try_from(time / SECOND) {
+        fields[..4].copy_from_slice(&seconds.to_le_bytes());
+        fields[4..].copy_from_slice(&((time % SECOND) as u32).to_le_bytes());
+    }
+    fields
 }
 
 /// The new name reaches the disk with its folder. Not every file system offers this, and the frames
@@ -299,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn a_recording_says_until_when_the_wire_was_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        for (last, until) in [(5, 7), (7, 7), (8, 8)] {
+            run(&mut *record(given([block(&[(last, vec![1], 1)])]), &path).unwrap()).unwrap();
+            let found = super::super::inputs::find(&[path.display().to_string()]).unwrap();
+            let super::super::inputs::Found::Captures(inputs) = found else { panic!("a capture") };
+            let mut captures = super::super::Captures::open(inputs, &Default::default()).unwrap();
+            run(&mut captures).unwrap();
+            assert_eq!(captures.newest(), until, "last frame at {last}");
+        }
+    }
+
+    #[test]
     fn a_run_that_breaks_off_leaves_the_part_with_whole_frames() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.pcap");
@@ -327,7 +358,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.pcap");
         run(&mut *record(given([]), &path).unwrap()).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), header(1));
+        let mut expected = header(1);
+        expected[8..16].copy_from_slice(&watched_until(7));
+        assert_eq!(std::fs::read(&path).unwrap(), expected);
         assert_eq!(read(&path), []);
     }
 
