@@ -3,6 +3,7 @@
 mod check;
 mod demo;
 mod detect;
+mod evaluate;
 mod extract;
 mod features;
 mod inspect;
@@ -53,6 +54,7 @@ enum Verb {
     Train(train::Train),
     Detect(detect::Detect),
     Watch(watch::Watch),
+    Evaluate(evaluate::Evaluate),
     Run(run::Run),
     Check(check::Check),
     Features(features::Features),
@@ -199,6 +201,9 @@ pub enum Failure {
     /// Labels or scores.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Draft(#[from] crate::draft::DraftError),
     /// Signals cannot be caught.
     #[error("signals cannot be caught: {0}")]
     Signals(std::io::Error),
@@ -223,6 +228,7 @@ impl Cli {
             Verb::Train(verb) => verb.run(),
             Verb::Detect(verb) => verb.run(),
             Verb::Watch(verb) => verb.run(),
+            Verb::Evaluate(verb) => verb.run(),
             Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Features(verb) => verb.run(),

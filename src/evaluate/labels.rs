@@ -2,7 +2,8 @@
 //!
 //! A file of labels is CSV with the columns `start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event`: times
 //! are nanoseconds since the Unix epoch, inclusive; an empty field means any; the two addresses may stand
-//! in either direction; `attack = ignore` means that the truth is not known.
+//! in either direction; `attack = ignore` means that the truth is not known. Lines that begin with `#` and
+//! empty lines are passed over; a field may stand in double quotes.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::EvaluateError;
 const COLUMNS: [&str; 8] = ["start_ns", "end_ns", "src_ip", "dst_ip", "proto", "dst_port", "attack", "event"];
 
 /// What a label's `proto` may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Transport {
     /// `tcp`.
     Tcp,
@@ -35,12 +36,23 @@ impl Transport {
         }
     }
 
-    fn is(self, protocol: u8) -> bool {
+    /// That of an IP protocol number; none for what labels have no word for.
+    pub(super) fn of(protocol: u8) -> Option<Transport> {
+        match protocol {
+            6 => Some(Transport::Tcp),
+            17 => Some(Transport::Udp),
+            1 | 58 => Some(Transport::Icmp),
+            _ => None,
+        }
+    }
+
+    /// As labels spell it.
+    pub fn name(self) -> &'static str {
         match self {
-            Transport::Tcp => protocol == 6,
-            Transport::Udp => protocol == 17,
-            Transport::Icmp => protocol == 1 || protocol == 58,
-            Transport::Arp => false,
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+            Transport::Icmp => "icmp",
+            Transport::Arp => "arp",
         }
     }
 }
@@ -48,6 +60,8 @@ impl Transport {
 /// One line: part of an attack.
 #[derive(Clone, Debug)]
 pub struct Label {
+    /// Its line in the file, from 1; the head is line 1.
+    pub line: usize,
     /// First nanosecond.
     pub start: u64,
     /// Last nanosecond.
@@ -60,7 +74,7 @@ pub struct Label {
     pub port: Option<u16>,
     /// The family of the attack.
     pub attack: String,
-    /// What belongs together.
+    /// What belongs together; the family where the file says nothing.
     pub event: String,
 }
 
@@ -76,7 +90,7 @@ impl Label {
         let [a, b] = self.ends;
         row.start <= self.end
             && row.end >= self.start
-            && self.transport.is_none_or(|transport| transport.is(row.protocol))
+            && self.transport.is_none_or(|transport| Transport::of(row.protocol) == Some(transport))
             && self.port.is_none_or(|port| row.ports.contains(&port))
             && (fits(a, row.src) && fits(b, row.dst) || fits(a, row.dst) && fits(b, row.src))
     }
@@ -105,37 +119,66 @@ impl Labels {
     }
 
     /// Reads text; an error has the number of its line.
-    fn parse(text: &str) -> Result<Labels, (usize, String)> {
-        let mut lines = (1..).zip(text.lines());
-        let head: Vec<&str> = lines.next().map_or(Vec::new(), |(_, line)| line.trim().split(',').collect());
+    pub(super) fn parse(text: &str) -> Result<Labels, (usize, String)> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut lines = (1..)
+            .zip(text.lines().map(str::trim))
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+        let (number, head) = lines.next().unwrap_or((1, ""));
+        let head = fields(head).map_err(|what| (number, what))?;
         let mut places = [0; COLUMNS.len()];
         for (place, column) in places.iter_mut().zip(COLUMNS) {
-            *place = head.iter().position(|found| *found == column).ok_or_else(|| {
-                (1, format!("no column `{column}`; labels have the columns {}", COLUMNS.join(",")))
+            *place = head.iter().position(|found| found == column).ok_or_else(|| {
+                (number, format!("no column `{column}`; labels have the columns {}", COLUMNS.join(",")))
             })?;
         }
-        if let Some(extra) = head.iter().find(|found| !COLUMNS.contains(found)) {
-            return Err((1, format!("column `{extra}` is not known; labels have {}", COLUMNS.join(","))));
+        if let Some(extra) = head.iter().find(|found| !COLUMNS.contains(&found.as_str())) {
+            return Err((
+                number,
+                format!("column `{extra}` is not known; labels have {}", COLUMNS.join(",")),
+            ));
+        }
+        if head.len() > COLUMNS.len() {
+            return Err((number, format!("a column stands twice; labels have {}", COLUMNS.join(","))));
         }
         let mut labels = Vec::new();
-        for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-            let fields: Vec<&str> = line.trim().split(',').collect();
+        for (number, line) in lines {
+            let fields = fields(line).map_err(|what| (number, what))?;
             if fields.len() != head.len() {
                 return Err((number, format!("{} fields, the head has {}", fields.len(), head.len())));
             }
-            labels.push(label(places.map(|place| fields[place])).map_err(|what| (number, what))?);
+            let fields = places.map(|place| fields[place].as_str());
+            labels.push(label(number, fields).map_err(|what| (number, what))?);
         }
         labels.sort_by_key(Label::is_ignored);
         Ok(Labels { labels })
     }
-
-    /// The label that a row is of: an attack before what is to be ignored.
-    pub fn of(&self, row: &super::ScoredRow) -> Option<usize> {
-        self.labels.iter().position(|label| label.covers(row))
-    }
 }
 
-fn label(fields: [&str; 8]) -> Result<Label, String> {
+/// The fields of a line of CSV (RFC 4180, but a field ends with its line).
+fn fields(line: &str) -> Result<Vec<String>, String> {
+    if !line.contains('"') {
+        return Ok(line.split(',').map(|field| field.trim().to_owned()).collect());
+    }
+    let mut fields = vec![String::new()];
+    let mut quoted = false;
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let field = fields.last_mut().expect("there is a first field");
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                field.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => fields.push(String::new()),
+            other => field.push(other),
+        }
+    }
+    if quoted { Err("a double quote is never closed".into()) } else { Ok(fields) }
+}
+
+fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
     let [start, end, src, dst, proto, port, attack, event] = fields;
     let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let time = |name, text: &str| {
@@ -143,7 +186,10 @@ fn label(fields: [&str; 8]) -> Result<Label, String> {
     };
     let address = |name, text: &str| match optional(text) {
         None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| format!("{name} `{text}` is no IP address")),
+        Some(text) => text
+            .parse::<IpAddr>()
+            .map(|address| Some(address.to_canonical()))
+            .map_err(|_| format!("{name} `{text}` is no IP address")),
     };
     let transport = match proto {
         "" => None,
@@ -155,14 +201,22 @@ fn label(fields: [&str; 8]) -> Result<Label, String> {
         "" => None,
         text => Some(text.parse().map_err(|_| format!("dst_port `{text}` is no port"))?),
     };
+    if attack.is_empty() {
+        return Err("attack is empty: it names the family, or is `ignore`".into());
+    }
+    let (start, end) = (time("start_ns", start)?, time("end_ns", end)?);
+    if end < start {
+        return Err(format!("end_ns {end} is before start_ns {start}"));
+    }
     Ok(Label {
-        start: time("start_ns", start)?,
-        end: time("end_ns", end)?,
+        line,
+        start,
+        end,
         ends: [address("src_ip", src)?, address("dst_ip", dst)?],
         transport,
         port,
         attack: attack.to_owned(),
-        event: event.to_owned(),
+        event: if event.is_empty() { attack } else { event }.to_owned(),
     })
 }
 
@@ -174,14 +228,13 @@ mod tests {
     const HEAD: &str = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n";
 
     fn row(src: &str, dst: &str, protocol: u8, ports: [u16; 2], start: u64, end: u64) -> ScoredRow {
-        let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
-        ScoredRow { start, end, src, dst, protocol, ports, score: 0.0, is_anomaly: false }
+        ScoredRow { protocol, ports, ..ScoredRow::example(src, dst, start, end, 0.0) }
     }
 
     #[test]
     fn a_label_covers_either_direction_and_any_where_it_is_empty() {
         let labels = Labels::parse(&format!("{HEAD}10,20,10.0.0.1,,tcp,22,scan,e1\n")).unwrap();
-        let covers = |row| labels.of(&row).is_some();
+        let covers = |row| labels.labels[0].covers(&row);
         assert!(covers(row("10.0.0.1", "10.0.0.9", 6, [5000, 22], 20, 30)));
         assert!(covers(row("10.0.0.9", "10.0.0.1", 6, [22, 5000], 5, 10)));
         assert!(!covers(row("10.0.0.1", "10.0.0.9", 6, [5000, 22], 21, 30)), "after the end");
@@ -191,14 +244,20 @@ mod tests {
     }
 
     #[test]
-    fn attacks_go_before_what_is_ignored() {
-        let text = format!("{HEAD}0,99,10.0.0.1,,,,ignore,e0\n0,99,10.0.0.1,,icmp,,tunnel,e1\n");
-        let labels = Labels::parse(&text).unwrap();
-        let of = |protocol| {
-            let row = row("10.0.0.1", "10.0.0.2", protocol, [0, 0], 1, 2);
-            labels.of(&row).map(|at| labels.labels[at].attack.as_str())
-        };
-        assert_eq!((of(58), of(6)), (Some("tunnel"), Some("ignore")));
+    fn attacks_stand_before_what_is_ignored_with_the_lines_they_had() {
+        let text = format!("{HEAD}# a remark\n0,99,10.0.0.1,,,,ignore,e0\n\n0,99,,,icmp,,tunnel,\n");
+        let labels = Labels::parse(&text).unwrap().labels;
+        assert_eq!((labels[0].line, labels[0].event.as_str()), (5, "tunnel"));
+        assert_eq!((labels[1].line, labels[1].is_ignored()), (3, true));
+    }
+
+    #[test]
+    fn columns_may_stand_in_any_order_and_fields_in_quotes() {
+        let text = "\u{feff}event,attack,dst_port,proto,dst_ip,src_ip,end_ns,start_ns\r\n\
+                    e1,\"scan, \"\"slow\"\"\",,udp,,10.0.0.1,20,10\r\n";
+        let label = &Labels::parse(text).unwrap().labels[0];
+        assert_eq!((label.attack.as_str(), label.start, label.end), ("scan, \"slow\"", 10, 20));
+        assert_eq!(label.transport, Some(Transport::Udp));
     }
 
     #[test]
@@ -212,6 +271,9 @@ mod tests {
         );
         assert_eq!(error(&format!("{HEAD}\n1,2,,,ip,,scan,e\n")).0, 3);
         assert!(error(&format!("{HEAD}1,2,,\n")).1.contains("4 fields"));
+        assert!(error(&format!("{HEAD}2,1,,,,,scan,e\n")).1.contains("before start_ns"));
+        assert!(error(&format!("{HEAD}1,2,,,,,,e\n")).1.contains("attack is empty"));
         assert!(error("start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event,sev\n").1.contains("`sev`"));
+        assert!(error(&format!("{HEAD}1,2,,,,,\"scan,e\n")).1.contains("never closed"));
     }
 }

@@ -1,9 +1,29 @@
 //! What was found, held against the truth: labels, and scored rows that they match.
+//!
+//! [`evaluate`] reads scores and labels and gives an [`Evaluation`]: what every detector's scores are worth beside
+//! trivial baselines, as JSON ([`Evaluation::metrics`]), as a page ([`Evaluation::report`]) and as a few lines of
+//! text ([`std::fmt::Display`]). [`judge`] is the small form of it: what became of each event.
 
+mod baselines;
+mod bootstrap;
+mod conversations;
+mod evaluation;
+mod groups;
 mod labels;
+mod matching;
+mod measure;
+mod metrics;
+mod number;
+mod random;
+mod ranking;
+mod report;
 mod scores;
+mod spread;
+mod summary;
+mod truth;
 mod verdict;
 
+pub use evaluation::{Evaluation, Options, evaluate};
 pub use labels::{Label, Labels, Transport};
 pub use scores::{ScoredRow, read_scores};
 pub use verdict::{Event, Verdict, judge};
@@ -38,5 +58,11 @@ pub enum EvaluateError {
         path: PathBuf,
         /// What is wrong.
         what: String,
+    },
+    /// Two sets of scores of one name.
+    #[error("scores to compare: the name `{name}` stands twice; each set of scores needs its own")]
+    Name {
+        /// The name.
+        name: String,
     },
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Labels, ScoredRow, Transport};
+use super::matching::Matching;
+use super::truth::{Events, Truth};
+use super::{Labels, ScoredRow};
 
 /// What became of one event.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,49 +59,50 @@ impl Verdict {
 
 /// Holds rows against labels.
 pub fn judge(rows: &[ScoredRow], labels: &Labels) -> Verdict {
-    let mut events: BTreeMap<&str, Event> = BTreeMap::new();
-    for label in labels.labels.iter().filter(|label| !label.is_ignored()) {
-        let event = events.entry(&label.event).or_insert_with(|| Event {
-            event: label.event.clone(),
-            attack: label.attack.clone(),
-            start: label.start,
-            not_ip: true,
+    let known = Events::new(labels);
+    let truth = known.truth(&Matching::new(labels, rows));
+    let mut events: Vec<Event> = known
+        .events
+        .iter()
+        .map(|event| Event {
+            event: event.name.clone(),
+            attack: known.families[event.family].clone(),
+            start: event.start,
+            not_ip: event.not_ip,
             ..Event::default()
-        });
-        event.start = event.start.min(label.start);
-        event.not_ip &= label.transport == Some(Transport::Arp);
-    }
+        })
+        .collect();
     let mut verdict = Verdict::default();
-    for row in rows {
-        let Some(at) = labels.of(row) else {
-            verdict.benign_rows += 1;
-            verdict.false_alarms += u64::from(row.is_anomaly);
-            continue;
-        };
-        let label = &labels.labels[at];
-        let Some(event) = events.get_mut(label.event.as_str()).filter(|_| !label.is_ignored()) else {
-            verdict.ignored_rows += 1;
-            continue;
-        };
-        event.rows += 1;
-        if row.is_anomaly {
-            event.alerts += 1;
-            let delay = row.end.saturating_sub(event.start);
-            event.delay = Some(event.delay.map_or(delay, |before| before.min(delay)));
+    for (row, truth) in rows.iter().zip(truth) {
+        match truth {
+            Truth::Benign => {
+                verdict.benign_rows += 1;
+                verdict.false_alarms += u64::from(row.is_anomaly);
+            }
+            Truth::Unknown => verdict.ignored_rows += 1,
+            Truth::Attack(place) => {
+                let event = &mut events[place];
+                event.rows += 1;
+                if row.is_anomaly {
+                    event.alerts += 1;
+                    let delay = row.end.saturating_sub(event.start);
+                    event.delay = Some(event.delay.map_or(delay, |before| before.min(delay)));
+                }
+            }
         }
     }
-    verdict.events = events.into_values().collect();
-    verdict.events.sort_by(|a, b| (a.start, &a.event).cmp(&(b.start, &b.event)));
+    verdict.events = events;
     verdict
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluate::Label;
+    use crate::evaluate::{Label, Transport};
 
     fn label(event: &str, attack: &str, src: &str, transport: Option<Transport>) -> Label {
         Label {
+            line: 0,
             start: 10,
             end: 100,
             ends: [Some(src.parse().unwrap()), None],
@@ -111,16 +114,7 @@ mod tests {
     }
 
     fn row(src: &str, end: u64, is_anomaly: bool) -> ScoredRow {
-        ScoredRow {
-            start: 11,
-            end,
-            src: src.parse().unwrap(),
-            dst: "10.0.0.250".parse().unwrap(),
-            protocol: 6,
-            ports: [1, 2],
-            score: 0.5,
-            is_anomaly,
-        }
+        ScoredRow { is_anomaly, ..ScoredRow::example(src, "10.0.0.250", 11, end, 0.5) }
     }
 
     #[test]

@@ -1,0 +1,449 @@
+//! The tables of the page.
+
+use super::super::conversations::{OF_ONE_EVENT, What};
+use super::super::evaluation::{Evaluation, Idle};
+use super::super::measure::{Detector, Kind, Point};
+use super::super::number::{count, duration, maybe, part, rate, short, time};
+use super::super::truth::Truth;
+use super::curves::point_name;
+use super::svg::escape;
+
+/// Events, and groups of label rows, that are shown.
+const MOST: usize = 200;
+
+/// A cell: text to be escaped, or markup made here.
+enum Cell {
+    Text(String),
+    Number(String),
+    Markup(String),
+}
+
+fn text(text: impl Into<String>) -> Cell {
+    Cell::Text(text.into())
+}
+
+fn number(text: impl Into<String>) -> Cell {
+    Cell::Number(text.into())
+}
+
+fn dash(value: Option<String>) -> Cell {
+    Cell::Number(value.unwrap_or_else(|| "–".into()))
+}
+
+/// A table in a container that scrolls where the page is narrow. A heading that begins with `#` stands over numbers.
+fn table(headings: &[&str], rows: impl Iterator<Item = (&'static str, Vec<Cell>)>) -> String {
+    let heading = |heading: &&str| match heading.strip_prefix('#') {
+        Some(heading) => format!("<th class=\"n\">{}</th>", escape(heading)),
+        None => format!("<th>{}</th>", escape(heading)),
+    };
+    let cell = |cell: Cell| match cell {
+        Cell::Text(text) => {
+            let text = escape(&text);
+            format!("<td class=\"name\" title=\"{text}\">{text}</td>")
+        }
+        Cell::Number(text) => format!("<td class=\"n\">{}</td>", escape(&text)),
+        Cell::Markup(markup) => format!("<td>{markup}</td>"),
+    };
+    let row = |(class, cells): (&str, Vec<Cell>)| {
+        let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+        format!("<tr{class}>{}</tr>\n", cells.into_iter().map(cell).collect::<String>())
+    };
+    let many = if headings.len() > 12 { " class=\"many\"" } else { "" };
+    format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table{many}><thead><tr>{}</tr></thead>\n\
+         <tbody>{}</tbody></table></div>",
+        headings.iter().map(heading).collect::<String>(),
+        rows.map(row).collect::<String>()
+    )
+}
+
+/// A table with its heading and a word on how to read it.
+fn card(heading: &str, caption: &str, table: &str) -> String {
+    let (heading, caption) = (escape(heading), escape(caption));
+    format!(
+        "<section class=\"card wide\"><h3>{heading}</h3><p class=\"caption\">{caption}</p>{table}</section>\n"
+    )
+}
+
+fn range(interval: Option<[f64; 2]>) -> Cell {
+    dash(interval.map(|[low, high]| format!("{} to {}", part(low), part(high))))
+}
+
+/// All scores side by side.
+pub(super) fn detectors(evaluation: &Evaluation) -> String {
+    let row = |detector: &Detector| {
+        let recall =
+            |place: usize| number(maybe(detector.points.get(place).and_then(|point| point.macro_recall)));
+        let middle = detector.points.get(1);
+        let kind = match detector.kind {
+            Kind::Own => "evaluated",
+            Kind::Compared => "compared",
+            Kind::Baseline => "trivial baseline",
+        };
+        let cells = vec![
+            text(detector.name.clone()),
+            Cell::Markup(format!("<span class=\"soft\">{kind}</span>")),
+            number(maybe(detector.roc_auc)),
+            number(maybe(detector.average_precision)),
+            recall(0),
+            recall(1),
+            range(middle.and_then(|point| point.interval)),
+            dash(evaluation.lead(detector).filter(|_| detector.kind != Kind::Own).map(|[low, high]| {
+                let signed = |value: f64| format!("{value:+.3}").replace('-', "\u{2212}");
+                format!("{} to {}", signed(low), signed(high))
+            })),
+            recall(2),
+            dash(middle.map(|point| evaluation.found(point))),
+            dash(middle.and_then(|point| point.false_groups_per_hour).map(short)),
+        ];
+        (if detector.kind == Kind::Own { "own" } else { "" }, cells)
+    };
+    let headings = [
+        "Scores",
+        "",
+        "#ROC\u{2011}AUC",
+        "#Average precision",
+        "#Recall at 1e-2",
+        "#Recall at 1e-3",
+        "#95 % interval",
+        "#Evaluated leads by (95 %)",
+        "#Recall at 1e-4",
+        "#Events at 1e-3",
+        "#False groups an hour at 1e-3",
+    ];
+    let caption = "Recall is averaged over families, so that a flood counts no more than a beacon, at three \
+                   false-positive rates among the benign rows of the run. Intervals draw events anew, 1,000 \
+                   times. The lead is in recall at 1e-3 and on the same draws: where its interval holds 0, these events do \
+                   not tell the two apart. \
+                   Baselines use nothing but the rows: what does not beat them finds nothing.";
+    card("Side by side", caption, &table(&headings, evaluation.detectors.iter().map(row)))
+}
+
+/// What the evaluated scores do at each threshold.
+pub(super) fn points(evaluation: &Evaluation) -> String {
+    let own = evaluation.own();
+    let row = |point: &Point| {
+        let precision = |place: usize| {
+            dash(
+                point
+                    .precision_at
+                    .get(place)
+                    .map(|at| format!("{}{}", if at.is_bound { "≥ " } else { "" }, part(at.precision))),
+            )
+        };
+        let threshold = match (point.threshold, evaluation.whole.edge[1]) {
+            (Some(threshold), _) => format!("> {}", short(threshold)),
+            (None, Some(lowest)) => format!("≥ {}", short(lowest)),
+            (None, None) => "–".into(),
+        };
+        let cells = vec![
+            text(point_name(point)),
+            number(threshold),
+            number(count(point.false_alarms)),
+            dash(point.false_positive_rate.map(short)),
+            number(maybe(point.precision)),
+            number(maybe(point.recall)),
+            number(maybe(point.f1)),
+            number(maybe(point.macro_recall)),
+            range(point.interval),
+            number(evaluation.found(point)),
+            number(count(point.groups)),
+            number(count(point.false_groups)),
+            dash(point.false_groups_per_hour.map(short)),
+            precision(0),
+            precision(1),
+            precision(2),
+        ];
+        (if point.rate.is_none() { "own" } else { "" }, cells)
+    };
+    let headings = [
+        "Threshold",
+        "#Score",
+        "#False alarms",
+        "#FPR",
+        "#Precision",
+        "#Recall",
+        "#F1",
+        "#Family mean",
+        "#95 % interval",
+        "#Events",
+        "#Alert groups",
+        "#False",
+        "#An hour",
+        "#Precision at 1\u{a0}%",
+        "#at 0.1\u{a0}%",
+        "#at 0.01\u{a0}%",
+    ];
+    let caption = "Precision, recall and F1 count rows. The last three columns say which part of alarms would be right \
+                   were only that part of traffic an attack (family mean of recall, measured false-positive rate; ≥ \
+                   where no benign row was alarmed about: then the rate is taken as three in all benign rows).";
+    let points = own.shipped.iter().chain(&own.points);
+    card("Operating points", caption, &table(&headings, points.map(row)))
+}
+
+/// Every event: whether it was found, when, and how much of it.
+pub(super) fn events(evaluation: &Evaluation) -> String {
+    if evaluation.events.events.is_empty() {
+        return String::new();
+    }
+    let own = evaluation.own();
+    let first = evaluation.head.span.map_or(0, |span| span[0]);
+    let row = |(place, event): (usize, &super::super::truth::KnownEvent)| {
+        let rows = evaluation.event_rows[place];
+        let hits = own.shipped.as_ref().map_or(0, |point| point.found[place].hits);
+        let delay = own.shipped.as_ref().and_then(|point| point.delays[place]);
+        let tag = match (rows, hits) {
+            (0, _) if event.not_ip => "<span class=\"tag unknown\">ARP, no rows</span>",
+            (0, _) => "<span class=\"tag unknown\">no rows</span>",
+            (_, 0) => "<span class=\"tag attack\">missed</span>",
+            _ => "<span class=\"tag good\">found</span>",
+        };
+        let recall = |at: usize| {
+            let point = own.points.get(at).filter(|_| rows > 0);
+            dash(point.map(|point| part(point.found[place].hits as f64 / rows as f64)))
+        };
+        let cells = vec![
+            text(event.name.clone()),
+            text(evaluation.events.families[event.family].clone()),
+            Cell::Markup(tag.into()),
+            number(duration(event.start.saturating_sub(first))),
+            number(duration(event.end - event.start)),
+            number(count(rows)),
+            number(count(hits)),
+            dash(delay.map(duration)),
+            recall(0),
+            recall(1),
+            recall(2),
+            dash(evaluation.event_tops[place].map(short)),
+        ];
+        ("", cells)
+    };
+    let headings = [
+        "Event",
+        "Family",
+        "Shipped threshold",
+        "#Begins at",
+        "#Lasts",
+        "#Rows",
+        "#Alerts",
+        "#Time to detect",
+        "#Recall 1e-2",
+        "#1e-3",
+        "#1e-4",
+        "#Highest score",
+    ];
+    let more = evaluation.events.events.len().saturating_sub(MOST);
+    let rest = if more > 0 { format!(" {more} more events are in metrics.json.") } else { String::new() };
+    let caption = format!(
+        "Time to detect: from the first labelled packet to the end of the first window with an alert about the event, \
+         when the alert can be given.{rest}"
+    );
+    let all = evaluation.events.events.iter().enumerate().take(MOST);
+    card("Events", &caption, &table(&headings, all.map(row)))
+}
+
+/// The family by label, `benign` or `unknown`.
+fn tag(evaluation: &Evaluation, truth: Truth) -> Cell {
+    let (class, words) = match truth {
+        Truth::Benign => ("benign", "benign"),
+        Truth::Unknown => ("unknown", "unknown"),
+        Truth::Attack(event) => {
+            let event = &evaluation.events.events[event];
+            ("attack", evaluation.events.families[event.family].as_str())
+        }
+    };
+    Cell::Markup(format!("<span class=\"tag {class}\">{}</span>", escape(words)))
+}
+
+fn address(address: std::net::IpAddr) -> Cell {
+    Cell::Markup(format!("<span class=\"address\">{address}</span>"))
+}
+
+/// The oddest conversations.
+pub(super) fn oddest(evaluation: &Evaluation) -> String {
+    let row = |conversation: &super::super::conversations::Conversation| {
+        let What { src, dst, service, start, score, truth } = &conversation.top;
+        let cells = vec![
+            number(short(*score)),
+            address(*src),
+            address(*dst),
+            text(service.clone()),
+            tag(evaluation, *truth),
+            number(count(conversation.rows)),
+            number(count(conversation.alerts)),
+            text(time(*start)),
+        ];
+        ("", cells)
+    };
+    let headings =
+        ["#Highest score", "Host", "Peer", "Service", "Truth", "#Rows", "#Alerts", "Oddest row (UTC)"];
+    let caption = format!(
+        "Rows of one source, destination and service are one line, by the oddest of them; truth is that of this row. Of \
+         one event no more than {OF_ONE_EVENT} lines are shown."
+    );
+    card("Most anomalous", &caption, &table(&headings, evaluation.oddest.iter().map(row)))
+}
+
+/// The false alert groups of highest score.
+pub(super) fn false_groups(evaluation: &Evaluation) -> String {
+    let all = evaluation.own().shipped.as_ref().map_or(0, |point| point.false_groups);
+    if evaluation.false_groups.is_empty() {
+        return card(
+            "False alert groups",
+            "None: every alert group has a row of an event or of unknown truth.",
+            "",
+        );
+    }
+    let row = |(group, top): &(super::super::groups::AlertGroup, What)| {
+        let cells = vec![
+            number(short(top.score)),
+            address(group.host),
+            address(top.dst),
+            text(top.service.clone()),
+            number(count(group.alerts)),
+            number(duration(group.end - group.start)),
+            text(time(group.start)),
+        ];
+        ("", cells)
+    };
+    let headings =
+        ["#Highest score", "Host", "Peer of the oddest row", "Service", "#Alerts", "#Lasts", "Begins (UTC)"];
+    let caption = format!(
+        "What a reader of alerts would look at for nothing: {} of {}. Alarms on benign rows alone would form {} alert groups, {} a day, {} a host and day.",
+        count(evaluation.false_groups.len() as u64),
+        count(all),
+        count(evaluation.benign_groups),
+        evaluation.benign_groups_per_day().map_or_else(|| "–".into(), short),
+        evaluation
+            .benign_groups_per_day()
+            .map_or_else(|| "–".into(), |groups| short(groups / evaluation.benign_hosts.max(1) as f64)),
+    );
+    card("False alert groups", &caption, &table(&headings, evaluation.false_groups.iter().map(row)))
+}
+
+/// What each partition did.
+pub(super) fn partitions(evaluation: &Evaluation) -> String {
+    if evaluation.partitions.len() < 2 {
+        return String::new();
+    }
+    let row = |partition: &super::super::conversations::Partition| {
+        let share = |some: u64, all: u64| dash((all > 0).then(|| part(some as f64 / all as f64)));
+        let cells = vec![
+            text(partition.name.clone()),
+            number(count(partition.benign)),
+            number(count(partition.attacks)),
+            number(count(partition.hits)),
+            share(partition.hits, partition.attacks),
+            number(count(partition.false_alarms)),
+            share(partition.false_alarms, partition.benign),
+            dash(partition.edge[1].map(short)),
+        ];
+        ("", cells)
+    };
+    let headings = [
+        "Partition",
+        "#Benign rows",
+        "#Attack rows",
+        "#Found",
+        "#Recall",
+        "#False alarms",
+        "#FPR",
+        "#Lowest score with an alarm",
+    ];
+    let caption = "At the shipped threshold, rows, by the partition that scored them.";
+    card("Partitions", caption, &table(&headings, evaluation.partitions.iter().map(row)))
+}
+
+/// Label rows that have no rows of their own, those of one event and cause together.
+pub(super) fn idle(evaluation: &Evaluation) -> String {
+    if evaluation.idle.is_empty() {
+        return String::new();
+    }
+    let mut groups: std::collections::BTreeMap<(Idle, &str, &str), Vec<usize>> = Default::default();
+    for idle in &evaluation.idle {
+        groups.entry((idle.why, &idle.label.event, &idle.label.attack)).or_default().push(idle.label.line);
+    }
+    let shown = groups.iter().take(MOST).map(|((why, event, attack), lines)| {
+        let cells = vec![
+            text(why.name()),
+            text(*event),
+            text(*attack),
+            number(count(lines.len() as u64)),
+            text(ranges(lines)),
+        ];
+        ("", cells)
+    });
+    let headings = ["Cause", "Event", "Family", "#Label rows", "Lines of the file"];
+    let table = table(&headings, shown);
+    let words = format!(
+        "{} of {} label rows have no row of their own",
+        count(evaluation.idle.len() as u64),
+        count(evaluation.head.label_rows)
+    );
+    format!(
+        "<details class=\"card wide\"><summary>{}</summary><p class=\"caption\">An event counts by its other label rows; \
+         where it has none with rows it is left out of recall.</p>{table}</details>\n",
+        escape(&words)
+    )
+}
+
+/// Lines as ranges, six at most.
+fn ranges(lines: &[usize]) -> String {
+    let mut ranges: Vec<[usize; 2]> = Vec::new();
+    for line in lines {
+        match ranges.last_mut().filter(|range| range[1] + 1 == *line) {
+            Some(range) => range[1] = *line,
+            None => ranges.push([*line; 2]),
+        }
+    }
+    let words = ranges.iter().take(6).map(|[from, to]| match from == to {
+        true => from.to_string(),
+        false => format!("{from}–{to}"),
+    });
+    let more = if ranges.len() > 6 { ", …" } else { "" };
+    words.collect::<Vec<_>>().join(", ") + more
+}
+
+/// Recall of every family in numbers.
+pub(super) fn families(evaluation: &Evaluation) -> String {
+    let points = &evaluation.own().points;
+    let Some(first) = points.first().filter(|point| !point.families.is_empty()) else { return String::new() };
+    let shipped = evaluation.own().shipped.as_ref();
+    let row = |place: usize| {
+        let family = &first.families[place];
+        let mut cells = vec![
+            text(evaluation.events.families[family.family].clone()),
+            number(count(family.events)),
+            number(count(family.rows)),
+            dash(shipped.map(|point| part(point.families[place].recall()))),
+        ];
+        for point in points {
+            let family = &point.families[place];
+            let interval = family.interval.map(|[low, high]| format!(" ({} to {})", part(low), part(high)));
+            cells.push(number(part(family.recall()) + &interval.unwrap_or_default()));
+        }
+        ("", cells)
+    };
+    let mut headings = vec!["Family".to_owned(), "#Events".into(), "#Rows".into(), "#Shipped".into()];
+    headings.extend(points.iter().map(|point| format!("#{}", point.rate.map_or_else(String::new, rate))));
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let table = table(&headings, (0..first.families.len().min(MOST)).map(row));
+    format!("<details class=\"card wide\"><summary>Recall by family in numbers</summary>{table}</details>\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_follow_each_other_are_one_range() {
+        assert_eq!(ranges(&[2, 3, 4, 9, 11, 12]), "2–4, 9, 11–12");
+        assert_eq!(ranges(&(0..20).map(|at| at * 2).collect::<Vec<_>>()), "0, 2, 4, 6, 8, 10, …");
+    }
+
+    #[test]
+    fn names_from_files_are_escaped() {
+        let page = events(&Evaluation::example());
+        assert!(page.contains("beacon &lt;slow&gt;") && !page.contains("<slow>"));
+    }
+}

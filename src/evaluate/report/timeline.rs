@@ -1,0 +1,216 @@
+//! Alert groups against the truth, over time.
+
+use super::super::evaluation::Evaluation;
+use super::super::number::{count, counted, duration, time};
+use super::svg::{Canvas, Scale};
+use super::{Entry, absent, figure, shorten};
+
+/// Lanes of events that are drawn; of more events those of one family share a lane.
+const MOST: usize = 40;
+/// Units of time for the axis: nanoseconds, name.
+const UNITS: [(f64, &str); 4] = [(1e9, "Seconds"), (60e9, "Minutes"), (3600e9, "Hours"), (86_400e9, "Days")];
+
+/// One lane: events, by their places.
+struct Lane {
+    name: String,
+    events: Vec<usize>,
+}
+
+fn lanes(evaluation: &Evaluation) -> (Vec<Lane>, usize) {
+    let events = &evaluation.events;
+    let mut lanes: Vec<Lane> = if events.events.len() <= MOST {
+        let name =
+            |name: &str, family: &str| if name == family { name.into() } else { format!("{name} {family}") };
+        (0..)
+            .zip(&events.events)
+            .map(|(place, event)| Lane {
+                name: name(&event.name, &events.families[event.family]),
+                events: vec![place],
+            })
+            .collect()
+    } else {
+        let of = |family: usize| {
+            let events = (0..).zip(&events.events).filter(|(_, event)| event.family == family);
+            events.map(|(place, _)| place).collect()
+        };
+        (0..)
+            .zip(&events.families)
+            .map(|(family, name)| Lane { name: name.clone(), events: of(family) })
+            .collect()
+    };
+    let more = lanes.len().saturating_sub(MOST);
+    lanes.truncate(MOST);
+    (lanes, more)
+}
+
+/// Stretches of one lane that are drawn apart at most.
+const STRETCHES: usize = 120;
+
+/// Stretches so near that they cannot be told apart become one, with how many they are; where a lane would hold more
+/// than [`STRETCHES`], those that are farther apart too.
+fn merged(mut stretches: Vec<[f64; 2]>) -> Vec<([f64; 2], u64)> {
+    stretches.sort_unstable_by(|a, b| a[0].total_cmp(&b[0]));
+    let mut merged: Vec<([f64; 2], u64)> =
+        stretches.into_iter().map(|[from, to]| ([from, to.max(from + 1.6)], 1)).collect();
+    for gap in [0.6, 1.5, 3.0, 6.0, f64::INFINITY] {
+        merged.dedup_by(|next, last| {
+            let near = next.0[0] < last.0[1] + gap;
+            if near {
+                last.0[1] = last.0[1].max(next.0[1]);
+                last.1 += next.1;
+            }
+            near
+        });
+        if merged.len() <= STRETCHES {
+            break;
+        }
+    }
+    merged
+}
+
+/// How many of some places lie in each of [`STRETCHES`] equal parts of the axis.
+fn begun(places: impl Iterator<Item = f64>, [left, right]: [f64; 2]) -> Vec<u64> {
+    let mut bars = vec![0; STRETCHES];
+    for place in places {
+        let bar = (place - left) / (right - left) * STRETCHES as f64;
+        bars[(bar.max(0.0) as usize).min(STRETCHES - 1)] += 1;
+    }
+    bars
+}
+
+/// The plot; a word of why where there is no time to draw.
+pub(super) fn timeline(evaluation: &Evaluation) -> String {
+    let heading = "Alert groups against the truth";
+    let Some([first, last]) = evaluation.head.span.filter(|[first, last]| last > first) else {
+        return absent("timeline", heading, "The rows cover no stretch of time.");
+    };
+    let (lanes, more) = lanes(evaluation);
+    let lane_height = 19.0;
+    let false_height = 30.0;
+    let height = lane_height * lanes.len() as f64 + false_height + 74.0;
+    let mut canvas = Canvas::new(heading, [1160.0, height], [206.0, 10.0, 18.0, 54.0]);
+    let [across, [bottom, top]] = canvas.sides();
+    let span = (last - first) as f64;
+    let (unit, unit_name) = UNITS.into_iter().rev().find(|(unit, _)| span >= 3.0 * unit).unwrap_or(UNITS[0]);
+    let x = Scale::linear([0.0, span / unit], across);
+    let at = |moment: u64| x.at((moment as f64 - first as f64) / unit);
+    canvas.bottom_axis(x, 10, &format!("{unit_name} since {} UTC", time(first)));
+    let shipped = evaluation.own().shipped.as_ref();
+    for (place, lane) in lanes.iter().enumerate() {
+        let middle = top + lane_height * (place as f64 + 0.5);
+        canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 25));
+        let truth = lane.events.iter().map(|event| &evaluation.events.events[*event]);
+        for ([from, to], _) in merged(truth.map(|event| [at(event.start), at(event.end)]).collect()) {
+            let class = "f-attack pale";
+            canvas.rectangle(
+                class,
+                [from, middle - 6.0],
+                [to - from, 12.0],
+                &format!("{}: labelled", lane.name),
+            );
+        }
+        let of_lane = evaluation
+            .groups
+            .iter()
+            .filter(|group| group.events.iter().any(|event| lane.events.contains(event)));
+        for ([from, to], times) in merged(of_lane.map(|group| [at(group.start), at(group.end)]).collect()) {
+            let title = format!("{}: {}", lane.name, counted(times, "alert group"));
+            canvas.rectangle("f-attack", [from, middle - 2.2], [to - from, 4.4], &title);
+        }
+        let Some(shipped) = shipped else { continue };
+        let mut dotted: Option<f64> = None;
+        for event in &lane.events {
+            let known = &evaluation.events.events[*event];
+            match shipped.delays[*event] {
+                Some(delay) => {
+                    let moment = at(known.start.saturating_add(delay));
+                    // Of dots that would cover each other the first is enough.
+                    if dotted.is_none_or(|before| (moment - before).abs() > 4.0) {
+                        let title = format!("{}: first alert after {}", known.name, duration(delay));
+                        canvas.dot("hollow s-ink", [moment, middle], 4.0, &title);
+                        dotted = Some(moment);
+                    }
+                }
+                None if lanes.len() == evaluation.events.events.len() => {
+                    let word = match evaluation.event_rows[*event] {
+                        0 if known.not_ip => "ARP: no rows",
+                        0 => "no rows",
+                        _ => "missed",
+                    };
+                    let (from, to) = (at(known.start), at(known.end));
+                    let place = if to + 90.0 < across[1] { (to + 6.0, "start") } else { (from - 6.0, "end") };
+                    canvas.text([place.0, middle + 4.5], place.1, "tick", word);
+                }
+                None => {}
+            }
+        }
+    }
+    let floor = bottom - false_height;
+    canvas.raw(format_args!("<path class=\"axis\" d=\"M12 {:.1}H{:.1}\"/>", floor - 1.0, across[1]));
+    canvas.text([198.0, floor + false_height / 2.0 + 4.5], "end", "label", "false alert groups");
+    let wrong: Vec<_> = evaluation.groups.iter().filter(|group| group.is_false()).collect();
+    let counted_in_bars = wrong.len() > STRETCHES;
+    if counted_in_bars {
+        let bars = begun(wrong.iter().map(|group| at(group.start)), across);
+        let most = bars.iter().copied().max().unwrap_or(1).max(1) as f64;
+        let width = (across[1] - across[0]) / bars.len() as f64;
+        for (bar, groups) in bars.into_iter().enumerate().filter(|(_, groups)| *groups > 0) {
+            let tall = (false_height - 6.0) * groups as f64 / most;
+            let title = counted(groups, "false alert group");
+            let corner = [across[0] + width * bar as f64 + 0.5, bottom - tall];
+            canvas.rectangle("f-benign", corner, [width - 1.0, tall], &title);
+        }
+    } else {
+        for ([from, to], times) in
+            merged(wrong.iter().map(|group| [at(group.start), at(group.end)]).collect())
+        {
+            let title = counted(times, "false alert group");
+            canvas.rectangle("f-benign", [from, floor + 5.0], [to - from, false_height - 10.0], &title);
+        }
+    }
+    let legend = [
+        Entry::filled("f-attack pale", "labelled event"),
+        Entry {
+            swatch: "<rect class=\"f-attack\" x=\"2\" y=\"4\" width=\"22\" height=\"4\"/>".into(),
+            words: "alert group with rows of the event".into(),
+        },
+        Entry::dot("hollow s-ink", "first alert of the event"),
+        Entry::filled(
+            "f-benign",
+            if counted_in_bars { "false alert groups, by how many begin" } else { "false alert group" },
+        ),
+    ];
+    let wrong = shipped.map_or(0, |point| point.false_groups);
+    let rest = if more > 0 { format!(" {more} more families are in metrics.json.") } else { String::new() };
+    let caption = format!(
+        "Alert groups: alerts of one source host at the shipped threshold, closed by 60 s of silence, a stand-in for \
+         incidents; {} in all, {} false. A group can reach beyond the label where its host goes on alarming.{rest}",
+        count(evaluation.groups.len() as u64),
+        count(wrong)
+    );
+    let svg = canvas.finish().replacen("class=\"plot\"", "class=\"plot long\"", 1);
+    let drawing =
+        format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{heading}\">{svg}</div>");
+    figure("timeline", heading, &caption, &legend, &drawing).replacen(
+        "class=\"card\"",
+        "class=\"card wide\"",
+        1,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_told_apart_is_drawn_once_and_counted() {
+        let many = (0..100_000).map(|at| [f64::from(at) / 1000.0, f64::from(at) / 1000.0]).collect();
+        let drawn = merged(many);
+        assert_eq!((drawn.len(), drawn[0].1), (1, 100_000));
+        let apart: Vec<[f64; 2]> = (0..500).map(|at| [f64::from(at) * 2.5, f64::from(at) * 2.5]).collect();
+        let drawn = merged(apart);
+        assert!(drawn.len() <= STRETCHES, "{} stretches", drawn.len());
+        assert_eq!(drawn.iter().map(|one| one.1).sum::<u64>(), 500);
+        assert_eq!(merged(vec![[50.0, 60.0], [0.0, 1.0]]).len(), 2);
+    }
+}

@@ -1,0 +1,170 @@
+//! The evaluation in a few lines of text, at most 100 columns wide.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::evaluation::{Evaluation, Idle};
+use super::measure::{Detector, Point};
+use super::number::{count, counted, duration, maybe, part, short, time};
+
+/// Columns of a terminal that are used.
+const WIDTH: usize = 100;
+
+impl Display for Evaluation {
+    fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let head = &self.head;
+        writeln!(to, "{}", cut(&format!("{} against {}", head.scores, head.labels), WIDTH))?;
+        writeln!(
+            to,
+            "{}: {} benign, {} attack, {} of unknown truth",
+            counted(head.rows, "row"),
+            count(self.own().benign),
+            count(self.own().attacks),
+            count(self.whole.unknown)
+        )?;
+        if let Some([first, last]) = head.span {
+            writeln!(to, "{} to {} UTC ({})", time(first), time(last), duration(last - first))?;
+        }
+        writeln!(
+            to,
+            "\n{:24} {:>7} {:>7}   mean recall of families at false-positive rate",
+            "", "ROC", "average"
+        )?;
+        writeln!(
+            to,
+            "{:24} {:>7} {:>9} {:>7} {:>7} {:>7}  {:15} {:>7}",
+            "", "AUC", "precision", "1e-2", "1e-3", "1e-4", "95 % at 1e-3", "events"
+        )?;
+        for detector in &self.detectors {
+            writeln!(to, "{}", self.line(detector))?;
+        }
+        if let Some(shipped) = &self.own().shipped {
+            self.shipped(shipped, to)?;
+        }
+        self.weakest(to)?;
+        let of = |why: Idle| self.idle.iter().filter(|idle| idle.why == why).count() as u64;
+        if !self.idle.is_empty() {
+            writeln!(
+                to,
+                "\n{} of {} have no row of their own: {} of ARP, {} fit no row, {} taken by earlier ones.",
+                count(self.idle.len() as u64),
+                counted(head.label_rows, "label row"),
+                count(of(Idle::NotIp)),
+                count(of(Idle::NoRow)),
+                count(of(Idle::Taken))
+            )?;
+        }
+        for note in &self.notes {
+            writeln!(to, "{}", wrap(note))?;
+        }
+        Ok(())
+    }
+}
+
+impl Evaluation {
+    fn line(&self, detector: &Detector) -> String {
+        let at = |place: usize| maybe(detector.points.get(place).and_then(|point| point.macro_recall));
+        let middle = detector.points.get(1);
+        let interval = middle.and_then(|point| point.interval);
+        let interval =
+            interval.map_or_else(|| "–".into(), |[low, high]| format!("{} to {}", part(low), part(high)));
+        let found = middle.map_or_else(|| "–".into(), |point| self.found(point));
+        format!(
+            "{:24} {:>7} {:>9} {:>7} {:>7} {:>7}  {interval:15} {found:>7}",
+            cut(&detector.name, 24),
+            maybe(detector.roc_auc),
+            maybe(detector.average_precision),
+            at(0),
+            at(1),
+            at(2),
+        )
+    }
+
+    /// Events with an alarm of those with rows, such as `25/26`; a dash where none has rows.
+    pub(super) fn found(&self, point: &Point) -> String {
+        let found = point.found.iter().filter(|event| event.hits > 0).count();
+        match point.found.iter().filter(|event| event.rows > 0).count() {
+            0 => "–".into(),
+            all => format!("{found}/{all}"),
+        }
+    }
+
+    fn shipped(&self, point: &Point, to: &mut Formatter<'_>) -> fmt::Result {
+        let words = format!(
+            "At the shipped threshold: precision {}, recall {}, F1 {}, mean recall of families {}, events found {}; \
+             {} of {} benign rows alarmed about; {} of {} false ({} an hour).",
+            maybe(point.precision),
+            maybe(point.recall),
+            maybe(point.f1),
+            maybe(point.macro_recall),
+            self.found(point),
+            count(point.false_alarms),
+            count(self.own().benign),
+            count(point.false_groups),
+            counted(point.groups, "alert group"),
+            point.false_groups_per_hour.map_or_else(|| "–".into(), short)
+        );
+        writeln!(to, "\n{}", wrap(&words))
+    }
+
+    fn weakest(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        let Some(point) = self.own().points.get(1) else { return Ok(()) };
+        let mut families: Vec<_> = point.families.iter().filter(|family| family.recall() < 0.9).collect();
+        families.sort_by(|a, b| a.recall().total_cmp(&b.recall()));
+        let names = families
+            .iter()
+            .take(6)
+            .map(|family| format!("{} {}", self.events.families[family.family], part(family.recall())));
+        let names = names.collect::<Vec<_>>().join(", ");
+        match names.is_empty() {
+            true => Ok(()),
+            false => writeln!(to, "{}", wrap(&format!("Weakest at 1e-3: {names}."))),
+        }
+    }
+}
+
+/// The end of what is too long matters more than its start: file names differ there.
+fn cut(text: &str, width: usize) -> String {
+    let letters = text.chars().count();
+    match letters <= width {
+        true => text.to_owned(),
+        false => std::iter::once('…').chain(text.chars().skip(letters + 1 - width)).collect(),
+    }
+}
+
+/// Breaks text at spaces; words that are too long are cut.
+fn wrap(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let word = cut(word, WIDTH);
+        let line = lines.last_mut().expect("there is a first line");
+        match line.chars().count() + 1 + word.chars().count() > WIDTH && !line.is_empty() {
+            true => lines.push(word),
+            false if line.is_empty() => *line = word,
+            false => *line = format!("{line} {word}"),
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_a_hundred_columns() {
+        let mut evaluation = Evaluation::example();
+        evaluation.head.scores = "a/long/path/".repeat(20);
+        evaluation.detectors[0].name = "x".repeat(200);
+        evaluation.notes.push("word ".repeat(60) + &"y".repeat(150));
+        let text = evaluation.to_string();
+        for line in text.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        let text = text.replace('\n', " ");
+        for claim in
+            ["400 benign, 50 attack, 1 of unknown truth", "events found 3/4", "1 of ARP, 1 fit no row"]
+        {
+            assert!(text.contains(claim), "{claim} in\n{text}");
+        }
+    }
+}

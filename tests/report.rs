@@ -1,0 +1,291 @@
+//! The evaluation from files to the page, and the page in a real browser where there is one.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array,
+    UInt16Array, UInt64Array,
+};
+use netweir::evaluate::{EvaluateError, Evaluation, Labels, Options, evaluate};
+use parquet::arrow::ArrowWriter;
+
+const SECOND: u64 = 1_000_000_000;
+const BASE: u64 = 1_700_000_000 * SECOND;
+
+/// Plots that a page of scores with p-values has.
+const PLOTS: [&str; 8] =
+    ["roc", "roc-log", "precision-recall", "calibration", "histogram", "families", "boxes", "timeline"];
+
+/// A row of the made network.
+struct Row {
+    src: Ipv4Addr,
+    at: u64,
+    score: f64,
+}
+
+/// `count` rows over an hour; every tenth from one of twelve attackers, whose scores reach higher.
+fn rows(count: u64) -> Vec<Row> {
+    let mut state = 1_u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / (1_u64 << 31) as f64
+    };
+    (0..count)
+        .map(|number| {
+            let attacker = number % 10 == 0;
+            let host = if attacker { (number / 10 % 12) as u8 } else { (number % 40) as u8 };
+            let src = Ipv4Addr::new(10, if attacker { 9 } else { 1 }, 0, host + 1);
+            let tail = -random().max(1e-9).ln();
+            let score = if attacker { tail + f64::from(host) } else { tail };
+            Row { src, at: number * 3600 * SECOND / count, score }
+        })
+        .collect()
+}
+
+/// Writes `scores.parquet` of rows, alarming above 7.
+fn write_scores(folder: &Path, rows: &[Row]) {
+    std::fs::create_dir_all(folder).unwrap();
+    let times = |offset: u64| -> ArrayRef {
+        let times = rows.iter().map(|row| (BASE + row.at + offset) as i64);
+        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
+    };
+    let windows = rows.iter().map(|row| ((BASE + row.at) / (10 * SECOND) * 10 * SECOND) as i64);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("window_start", Arc::new(TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC"))),
+        ("row_start", times(0)),
+        ("row_end", times(SECOND / 2)),
+        ("src_ip", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.src.to_string())))),
+        ("dst_ip", Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "10.2.0.1")))),
+        ("protocol", Arc::new(UInt8Array::from(vec![6; rows.len()]))),
+        ("src_port", Arc::new(UInt16Array::from(vec![40_000; rows.len()]))),
+        ("dst_port", Arc::new(UInt16Array::from(vec![443; rows.len()]))),
+        (
+            "service",
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|_| "<script>alert(1)</script>"))),
+        ),
+        ("bidir_bytes", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| 100 + row.at % 977)))),
+        ("score", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.score)))),
+        ("p_value", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| (-row.score).exp())))),
+        ("is_anomaly", Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.score > 7.0))))),
+        (
+            "partition",
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| if row.at % 2 == 0 { "tcp" } else { "a <partition> & more" }),
+            )),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(folder.join("scores.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Labels of the twelve attackers, four families, and rows that fit nothing.
+fn write_labels(path: &Path) {
+    let mut text = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n".to_owned();
+    for attacker in 0..12 {
+        let family = ["scan", "flood", "a_family_with_a_very_long_name_<b>", "beacon"][attacker % 4];
+        writeln!(
+            text,
+            "{BASE},{},10.9.0.{},,tcp,,{family},e{attacker:02}",
+            BASE + 4000 * SECOND,
+            attacker + 1
+        )
+        .unwrap();
+    }
+    writeln!(text, "{BASE},{},10.250.0.1,,,,exfiltration,e90", BASE + SECOND).unwrap();
+    writeln!(text, "{BASE},{},10.9.0.1,,arp,,arp_scan,e91", BASE + SECOND).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// The evaluation of `count` rows beside scores of the first half of them.
+fn evaluation(folder: &Path, count: u64) -> Evaluation {
+    let rows = rows(count);
+    write_scores(&folder.join("run"), &rows);
+    write_scores(&folder.join("other"), &rows[..rows.len() / 2]);
+    write_labels(&folder.join("labels.csv"));
+    let options = Options { also: vec![("half".into(), folder.join("other"))], seed: 3 };
+    evaluate(&folder.join("run"), &folder.join("labels.csv"), &options).unwrap()
+}
+
+#[test]
+fn an_evaluation_from_files_has_every_plot_and_no_foreign_markup() {
+    let folder = tempfile::tempdir().unwrap();
+    let evaluation = evaluation(folder.path(), 6000);
+    let page = evaluation.report();
+    for plot in PLOTS {
+        assert!(page.contains(&format!("data-plot=\"{plot}\"")), "no plot {plot}");
+    }
+    for foreign in
+        ["<script", "<partition>", "name_<b>", "http://", "https://", "url(", "@import", "NaN", "inf"]
+    {
+        assert!(!page.contains(foreign), "the page holds {foreign}");
+    }
+    let metrics = evaluation.metrics();
+    assert_eq!(metrics["rows"]["attack"], 600);
+    assert_eq!(metrics["detectors"][1]["name"], "half");
+    assert_eq!(metrics["events"].as_array().map(Vec::len), Some(14));
+    let idle: Vec<_> = metrics["label_rows"]["without_rows"].as_array().unwrap().iter().collect();
+    assert_eq!((idle[0]["line"].as_u64(), idle[1]["line"].as_u64()), (Some(14), Some(15)));
+    assert!(evaluation.to_string().contains("`half` has other rows"));
+}
+
+#[test]
+fn a_page_of_many_rows_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = evaluation(folder.path(), 200_000).report();
+    assert!(page.len() < 1_500_000, "{} bytes", page.len());
+}
+
+#[test]
+fn what_is_missing_is_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = folder.path().join("labels.csv");
+    write_labels(&labels);
+    let error = evaluate(&folder.path().join("none"), &labels, &Options::default()).unwrap_err();
+    assert!(
+        matches!(&error, EvaluateError::Io { path, .. } if path.ends_with("none/scores.parquet")),
+        "{error}"
+    );
+    std::fs::create_dir(folder.path().join("bad")).unwrap();
+    std::fs::write(folder.path().join("bad/scores.parquet"), "no parquet").unwrap();
+    let error = evaluate(&folder.path().join("bad"), &labels, &Options::default()).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    std::fs::write(&labels, "start_ns,end_ns,src_ip,dst_ip,protocol,dst_port,attack,event\n").unwrap();
+    let error = evaluate(&folder.path().join("bad"), &labels, &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("labels.csv:1: no column `proto`"), "{error}");
+    let also = vec![("a".to_owned(), PathBuf::new()), ("a".to_owned(), PathBuf::new())];
+    let error = evaluate(folder.path(), &labels, &Options { also, seed: 0 }).unwrap_err();
+    assert!(error.to_string().contains("`a` stands twice"), "{error}");
+}
+
+#[test]
+fn label_files_of_all_captures_are_read() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let mut read = 0;
+    for folder in ["lab", "public/attacks"] {
+        let Ok(files) = std::fs::read_dir(data.join(folder)) else {
+            eprintln!("skipped: no {}", data.join(folder).display());
+            return;
+        };
+        for path in files.map(|file| file.unwrap().path()) {
+            if path.to_string_lossy().ends_with(".labels.csv") {
+                assert!(!Labels::read(&path).unwrap().labels.is_empty(), "{}", path.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 20, "{read} files");
+}
+
+/// A Chromium to look at pages with: `NETWEIR_CHROMIUM`, or the first that the system has.
+fn browser() -> Option<String> {
+    let names = std::env::var("NETWEIR_CHROMIUM")
+        .into_iter()
+        .chain(["chromium", "chromium-browser", "google-chrome", "chrome"].map(str::to_owned));
+    names
+        .into_iter()
+        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|said| said.status.success()))
+}
+
+/// What a probe at the end of a page writes into its title: the widest overflow, and for each plot its marks,
+/// titles of axes and ticks, ticks that lie over each other, and text that reaches out of its drawing.
+const PROBE: &str = r#"<script>
+addEventListener("load", () => {
+  const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
+  const plots = [...page.querySelectorAll("[data-plot]")].map(plot => {
+    const box = plot.querySelector("svg.plot").getBoundingClientRect();
+    const out = [...plot.querySelectorAll("svg.plot text")].filter(text => {
+      const own = text.getBoundingClientRect();
+      return own.left < box.left - 1 || own.right > box.right + 1 || own.top < box.top - 1 || own.bottom > box.bottom + 1;
+    }).map(text => text.textContent);
+    const ticks = [...plot.querySelectorAll("svg.plot .tick[text-anchor=middle]")].map(t => t.getBoundingClientRect());
+    const crowded = ticks.filter((tick, at) => ticks.some((other, beside) =>
+      beside > at && tick.left < other.right && other.left < tick.right && tick.top < other.bottom && other.top < tick.bottom));
+    return {
+      crowded: crowded.length, name: plot.dataset.plot, marks: plot.querySelectorAll("svg.plot .mark").length, out,
+      axes: plot.querySelectorAll("svg.plot .axis-title").length, ticks: plot.querySelectorAll("svg.plot .tick").length,
+      legend: plot.querySelectorAll(".legend li").length, width: box.width
+    };
+  });
+  document.title = JSON.stringify({ scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth, plots });
+});
+</script>"#;
+
+/// The document that a browser makes of a page.
+fn document(browser: &str, folder: &Path, page: &str) -> String {
+    let path = folder.join("page.html");
+    std::fs::write(&path, page).unwrap();
+    let said = Command::new(browser)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000"])
+        .args(["--virtual-time-budget=5000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
+        .arg(format!("file://{}", path.display()))
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&said.stdout).into_owned()
+}
+
+/// The page as a browser lays it out at a width: what [`PROBE`] found.
+fn probe(browser: &str, folder: &Path, page: &str, width: u32) -> serde_json::Value {
+    // In a frame, for a window of a browser cannot be made as narrow as a telephone.
+    let page = page.replace('&', "&amp;").replace('"', "&quot;");
+    let wrapper = format!(
+        "<!doctype html><html><head><meta charset=\"utf-8\">{PROBE}</head><body style=\"margin:0\">\
+         <iframe style=\"border:0;width:{width}px;height:900px\" srcdoc=\"{page}\"></iframe></body></html>"
+    );
+    let document = document(browser, folder, &wrapper);
+    let title =
+        document.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).unwrap_or_default();
+    let plain = [("&quot;", "\""), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")];
+    let title = plain.iter().fold(title.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain));
+    serde_json::from_str(&title)
+        .unwrap_or_else(|error| panic!("{width} pixels: the probe said `{title}`: {error}"))
+}
+
+#[test]
+fn a_browser_shows_every_plot_and_nothing_overflows() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no Chromium here; NETWEIR_CHROMIUM may name one");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    if !document(&browser, folder.path(), "<title>plain</title>").contains("plain") {
+        eprintln!("skipped: {browser} does not load even a plain page here");
+        return;
+    }
+    let page = evaluation(folder.path(), 6000).report();
+    for width in [1280, 390] {
+        let found = probe(&browser, folder.path(), &page, width);
+        assert!(found["scroll"].as_u64() <= found["inner"].as_u64(), "{width} pixels: {found}");
+        let plots = found["plots"].as_array().unwrap();
+        let names: Vec<_> = plots.iter().filter_map(|plot| plot["name"].as_str()).collect();
+        for plot in PLOTS {
+            assert!(names.contains(&plot), "{width} pixels: no {plot} in {names:?}");
+        }
+        for plot in plots {
+            let count = |what: &str| plot[what].as_u64().unwrap_or(0);
+            let titles = if ["families", "boxes", "timeline"].contains(&plot["name"].as_str().unwrap()) {
+                1
+            } else {
+                2
+            };
+            assert!(count("marks") >= 3, "{width} pixels: {plot}");
+            assert!(count("ticks") >= 3 && count("axes") == titles, "{width} pixels: {plot}");
+            assert_eq!(count("crowded"), 0, "{width} pixels: ticks lie over each other: {plot}");
+            assert!(count("legend") >= 3, "{width} pixels: {plot}");
+            assert_eq!(
+                plot["out"].as_array().map(Vec::len),
+                Some(0),
+                "{width} pixels: text reaches out: {plot}"
+            );
+        }
+    }
+}
