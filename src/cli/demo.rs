@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::{Failure, How};
-use crate::evaluate::{Event, Labels, Verdict, judge, read_scores};
+use crate::evaluate::{Event, Labels, Options, Verdict, judge, read_scores};
 use crate::sink::Style;
 use crate::spec::Spec;
 
@@ -14,6 +14,7 @@ use crate::spec::Spec;
   model.netweir       what fourteen benign minutes taught; netweir inspect prints it
   scores.parquet      every row with its score
   alerts.eve.jsonl    alerts for machines
+  report.html         scores held against the truth, to look at; metrics.json for machines
   summary.json        counters")]
 pub(super) struct Demo {
     /// Where everything is left
@@ -60,6 +61,9 @@ impl Demo {
         let rows = read_scores(&self.output.join(crate::sink::SCORES))?;
         let verdict = judge(&rows, &labels);
         say.line(format_args!("\n{}", table(&verdict)))?;
+        let report = self.output.join("report.html");
+        super::evaluate::report(&self.output, &datasets.join(LABELS), &report, &Options::default())?;
+        say.line(format_args!("A page to look at: {}", report.display()))?;
         say.line(format_args!("All files are in {}", self.output.display()))
     }
 }
