@@ -214,9 +214,12 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
                 match room.turn(limit) {
                     Turn::Rows(place, rows) => {
                         let end = place.window.saturating_add(how.spec.window_ns());
-                        let time = cap.delayed(&((end - 1) / how.slice).max(*cap.time()));
+                        // Windows close in order: nothing earlier follows. Said at once, so that a writer
+                        // need not gather the whole window before it may begin.
+                        let time = ((end - 1) / how.slice).max(*cap.time());
+                        cap.downgrade(&time);
                         let mut batch = RowBatch { place, target: 0, rows };
-                        output.session_with_builder(&time).give_container(&mut batch);
+                        output.session_with_builder(&*cap).give_container(&mut batch);
                         sent += 1;
                         if sent == BURST {
                             return activator.activate();
