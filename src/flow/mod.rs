@@ -6,6 +6,7 @@
 //! [`FlowSpec`] alone.
 
 pub mod calendar;
+mod columns;
 pub mod initiator;
 pub mod names;
 pub mod operator;
@@ -16,6 +17,7 @@ pub mod rows;
 pub mod state;
 pub mod table;
 pub mod tcp;
+mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

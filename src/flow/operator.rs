@@ -14,8 +14,8 @@ use super::FlowSpec;
 use super::calendar::Calendar;
 use super::order::Order;
 use super::packet_rows::{Seen, packet_rows};
-use super::rows::RowBuilder;
-use super::table::{GROUP, Pending, Table};
+use super::rows::{Finished, RowBuilder};
+use super::table::{Pending, Table};
 use crate::packet::batch::Batch;
 use crate::packet::operator::to_owner;
 use crate::row::{Place, RowBatch};
@@ -120,7 +120,7 @@ impl Room {
     fn give(&mut self) -> Turn {
         let window = self.table.window_start();
         let rows = match self.how.product {
-            Product::Rows => self.flow_rows(window),
+            Product::Rows => self.flow_rows(),
             Product::Packets => self.packet_rows(),
         };
         let Some(rows) = rows else {
@@ -134,24 +134,23 @@ impl Room {
         Turn::Rows(place, rows)
     }
 
-    fn flow_rows(&mut self, window: u64) -> Option<RecordBatch> {
+    fn flow_rows(&mut self) -> Option<RecordBatch> {
         let (pending, from) = self.pending.as_mut().expect("a window is closed");
-        if *from == pending.len() {
+        let batch = &pending[*from..];
+        let batch = &batch[..batch.len().min(RowBuilder::TARGET)];
+        if batch.is_empty() {
             return None;
         }
+        *from += batch.len();
         let (mut packets, mut bytes) = (0, 0);
-        'batch: for rows in pending[*from..].chunks(GROUP) {
-            self.table.fetch_rows(rows);
-            for row in rows {
-                let row = self.table.row(*row, self.newest);
-                packets += row.span.packets();
-                bytes += row.span.bytes();
-                self.builder.push(window, &row);
-                *from += 1;
-                if self.builder.is_full() {
-                    break 'batch;
-                }
-            }
+        self.builder.begin(batch.len());
+        for group in batch.chunks(RowBuilder::GROUP) {
+            self.table.fetch_rows(group);
+            let rows: Vec<Finished> = group.iter().map(|row| self.table.row(*row, self.newest)).collect();
+            packets += rows.iter().map(|row| row.span.packets()).sum::<u64>();
+            bytes += rows.iter().map(|row| row.span.bytes()).sum::<u64>();
+            self.builder.push(&rows);
+            self.table.given(group);
         }
         self.how.tally.row_packets.fetch_add(packets, Relaxed);
         self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
@@ -159,11 +158,12 @@ impl Room {
     }
 
     fn packet_rows(&mut self) -> Option<RecordBatch> {
-        let from = &mut self.pending.as_mut().expect("a window is closed").1;
+        let (pending, from) = self.pending.as_mut().expect("a window is closed");
         let rows = &self.seen[*from..];
         let rows = &rows[..rows.len().min(RowBuilder::TARGET)];
         if rows.is_empty() {
             self.seen.clear();
+            self.table.given(pending);
             return None;
         }
         *from += rows.len();
@@ -188,7 +188,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
             shard,
             order: Order::default(),
             table: Table::new(&how.spec),
-            builder: RowBuilder::new(how.schema.clone(), calendar, how.spec.first_lengths),
+            builder: RowBuilder::new(how.schema.clone(), &calendar, how.spec.first_lengths),
             newest: None,
             pending: None,
             seen: Vec::new(),

@@ -1,12 +1,15 @@
 //! Packet rows: one row a packet, with the flow that it belongs to.
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{Int16Type, Int32Type, SchemaRef};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ArrowPrimitiveType, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
-use super::names;
-use super::rows::{Mask, Names, address, time, u8s, u16s, u32s, u64s};
+use super::columns;
 use super::state::Head;
+use super::text::Addresses;
 use crate::packet::{BACKWARD, LATER_FRAGMENT, NO_VLAN, Packet, flow_id};
 
 /// What a packet row needs, kept until its window ends.
@@ -31,53 +34,56 @@ impl Seen {
 }
 
 /// Packets as an Arrow batch of the columns of `schema` (all of `PACKET_COLUMNS`).
-pub fn packet_rows(schema: &SchemaRef, packets: &[Seen]) -> RecordBatch {
-    let mut times = Vec::with_capacity(packets.len());
-    let mut addresses: [Names<(u8, [u8; 16])>; 2] = [Names::new(), Names::new()];
-    let mut ports: [Vec<u16>; 2] = Default::default();
-    let (mut protocol, mut name) = (Vec::new(), Names::<u8>::new());
-    let (mut length, mut payload) = (Vec::new(), Vec::new());
-    let (mut is_tcp, mut flags) = (Mask::default(), Vec::new());
-    let (mut ttl, mut tagged, mut vlan) = (Vec::new(), Mask::default(), Vec::new());
-    let mut ids = Vec::with_capacity(packets.len());
-    for Seen { packet, flow_id } in packets {
-        let key = &packet.key;
-        let mut ends = [(&key.a, key.port_a), (&key.b, key.port_b)];
-        if packet.bits & BACKWARD != 0 {
-            ends.swap(0, 1);
+pub fn packet_rows(schema: &SchemaRef, rows: &[Seen]) -> RecordBatch {
+    let mut addresses = [Addresses::new(), Addresses::new()];
+    let mut protocols = columns::protocol_names();
+    for Seen { packet, .. } in rows {
+        let ends =
+            if backward(packet) { [&packet.key.b, &packet.key.a] } else { [&packet.key.a, &packet.key.b] };
+        for (addresses, end) in addresses.iter_mut().zip(ends) {
+            addresses.push(packet.key.version, end);
         }
-        times.push(packet.time as i64);
-        for ((ip, port), (names, ports)) in ends.into_iter().zip(addresses.iter_mut().zip(&mut ports)) {
-            names.push((key.version, *ip), |(version, bytes)| address(*version, bytes));
-            ports.push(port);
-        }
-        protocol.push(key.protocol);
-        name.push(key.protocol, |number| names::protocol(*number).into_owned());
-        length.push(packet.length);
-        payload.push(packet.payload());
-        is_tcp.push(key.protocol == 6 && packet.bits & LATER_FRAGMENT == 0);
-        flags.push(packet.flags);
-        ttl.push(packet.ttl);
-        tagged.push(key.vlan != NO_VLAN);
-        vlan.push(key.vlan);
-        ids.push(*flow_id);
+        protocols.push(packet.key.protocol.into());
     }
-    let [source, destination] = &mut addresses;
-    let [source_port, destination_port] = &mut ports;
+    let [mut source, mut destination] = addresses;
+    let is_tcp = nulls(rows, |packet| packet.key.protocol == 6 && packet.bits & LATER_FRAGMENT == 0);
+    let tagged = nulls(rows, |packet| packet.key.vlan != NO_VLAN);
+    let times = rows.iter().map(|row| row.packet.time as i64).collect::<Vec<_>>();
+    let ids = rows.iter().map(|row| row.flow_id).collect::<Vec<_>>();
     let columns: Vec<ArrayRef> = vec![
-        time(&mut times),
-        source.take::<Int32Type>(None),
-        destination.take::<Int32Type>(None),
-        u16s(source_port, None),
-        u16s(destination_port, None),
-        u8s(&mut protocol, None),
-        name.take::<Int16Type>(None),
-        u32s(&mut length, None),
-        u32s(&mut payload, None),
-        u8s(&mut flags, is_tcp.take()),
-        u8s(&mut ttl, None),
-        u16s(&mut vlan, tagged.take()),
-        u64s(&mut ids),
+        Arc::new(PrimitiveArray::<TimestampNanosecondType>::from(times).with_timezone("UTC")),
+        source.take(),
+        destination.take(),
+        values::<UInt16Type>(rows, None, |p| if backward(p) { p.key.port_b } else { p.key.port_a }),
+        values::<UInt16Type>(rows, None, |p| if backward(p) { p.key.port_a } else { p.key.port_b }),
+        values::<UInt8Type>(rows, None, |p| p.key.protocol),
+        protocols.take(None),
+        values::<UInt32Type>(rows, None, |p| p.length),
+        values::<UInt32Type>(rows, None, Packet::payload),
+        values::<UInt8Type>(rows, is_tcp, |p| p.flags),
+        values::<UInt8Type>(rows, None, |p| p.ttl),
+        values::<UInt16Type>(rows, tagged, |p| p.key.vlan),
+        Arc::new(PrimitiveArray::<UInt64Type>::from(ids)),
     ];
     RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of PACKET_COLUMNS, in order")
+}
+
+/// Whether the sender is the key's end `b`.
+fn backward(packet: &Packet) -> bool {
+    packet.bits & BACKWARD != 0
+}
+
+fn values<T: ArrowPrimitiveType>(
+    rows: &[Seen],
+    nulls: Option<NullBuffer>,
+    value: impl Fn(&Packet) -> T::Native,
+) -> ArrayRef {
+    let values: Vec<T::Native> = rows.iter().map(|row| value(&row.packet)).collect();
+    Arc::new(PrimitiveArray::<T>::new(values.into(), nulls))
+}
+
+/// Which rows have something; `None` if all have.
+fn nulls(rows: &[Seen], has: impl Fn(&Packet) -> bool) -> Option<NullBuffer> {
+    let nulls: NullBuffer = rows.iter().map(|row| has(&row.packet)).collect::<Vec<bool>>().into();
+    (nulls.null_count() > 0).then_some(nulls)
 }

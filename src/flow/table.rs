@@ -12,6 +12,7 @@ use foldhash::fast::RandomState;
 
 use super::initiator::initiator_is_b;
 use super::region::Region;
+use super::rows::Finished;
 use super::state::{Head, NONE, Span};
 use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
@@ -38,15 +39,11 @@ pub mod end_reason {
     pub const RESOURCES: u8 = 5;
 }
 
-/// A row to be written: the flow as it stood, what it did, why it ends.
-#[derive(Clone, Copy, Debug)]
-pub struct Finished {
-    /// The flow.
-    pub head: Head,
-    /// What it did.
-    pub span: Span,
-    /// [`end_reason`].
-    pub reason: u8,
+/// A row that ended before its window did: the flow as it stood, what it did, why it ended.
+struct Ended {
+    head: Head,
+    span: Span,
+    reason: u8,
 }
 
 /// A row that the closed window holds, to be fetched by [`Table::row`].
@@ -90,7 +87,7 @@ pub struct Table {
     /// Flows with an open row.
     touched: Vec<u32>,
     /// Rows that ended before their window did.
-    finished: Vec<Finished>,
+    finished: Vec<Ended>,
     /// Lists of flows to look at, by window (see [`Table::due`]); a ring.
     wheel: Vec<u32>,
     /// The window, counted from the epoch, up to which the wheel was turned.
@@ -335,14 +332,15 @@ impl Table {
             return;
         }
         let span = self.spans.get()[head.span as usize];
-        self.finished.push(Finished { head, span, reason });
+        self.finished.push(Ended { head, span, reason });
         self.spans_free.push(head.span);
-        self.row_given(id, &span);
+        self.row_given(id);
     }
 
     /// Notes that the flow's open row is on its way.
-    fn row_given(&mut self, id: u32, span: &Span) {
+    fn row_given(&mut self, id: u32) {
         let head = &mut self.heads.get_mut()[id as usize];
+        let span = &self.spans.get()[head.span as usize];
         head.packets += span.packets();
         head.bytes += span.bytes();
         head.row_index += 1;
@@ -526,25 +524,35 @@ impl Table {
         }
     }
 
-    /// Fetches a row that [`Table::close`] listed.
+    /// A row that [`Table::close`] listed, until it is [given](Table::given).
     #[inline]
-    pub fn row(&self, pending: Pending, newest: Option<u64>) -> Finished {
-        if pending.at & APART != 0 {
-            return self.finished[(pending.at & !APART) as usize];
-        }
-        let head = self.heads.get()[pending.at as usize];
-        let span = self.spans.get()[head.span as usize];
-        let ended = self.ended(newest);
-        let reason = if head.closed().is_some() {
-            end_reason::END
-        } else if ended.unwrap_or(self.window_end) - head.last > self.idle {
-            end_reason::IDLE
-        } else if ended.is_some() {
-            end_reason::FORCED
+    pub fn row(&self, pending: Pending, newest: Option<u64>) -> Finished<'_> {
+        let (head, span, reason) = if pending.at & APART != 0 {
+            let Ended { head, span, reason } = &self.finished[(pending.at & !APART) as usize];
+            (head, span, *reason)
         } else {
-            end_reason::WINDOW
+            let head = &self.heads.get()[pending.at as usize];
+            let ended = self.ended(newest);
+            let reason = if head.closed().is_some() {
+                end_reason::END
+            } else if ended.unwrap_or(self.window_end) - head.last > self.idle {
+                end_reason::IDLE
+            } else if ended.is_some() {
+                end_reason::FORCED
+            } else {
+                end_reason::WINDOW
+            };
+            (head, &self.spans.get()[head.span as usize], reason)
         };
-        Finished { head, span, reason }
+        let (flow_id, window) = (pending.flow_id, self.window_start());
+        Finished { head, span, flow_id, window, first: span.first(), reason }
+    }
+
+    /// Rows that [`Table::close`] listed are on their way.
+    pub fn given(&mut self, pending: &[Pending]) {
+        for row in pending.iter().filter(|row| row.at & APART == 0) {
+            self.row_given(row.at);
+        }
     }
 
     /// Loads what [`Table::row`] will read.
@@ -568,15 +576,11 @@ impl Table {
         std::hint::black_box(sum);
     }
 
-    /// Forgets the closed window, once its rows are fetched. With rows by flow the next window is opened
+    /// Forgets the closed window, once its rows are given. With rows by flow the next window is opened
     /// as long as a row is, so that it ends in its own time, whatever else the worker has to do.
     pub fn advance(&mut self) {
         if self.cut == Cut::Window {
-            for id in std::mem::take(&mut self.touched) {
-                let span = self.heads.get()[id as usize].span;
-                let done = self.spans.get()[span as usize];
-                self.row_given(id, &done);
-            }
+            self.touched.clear();
             // In the window's order again: neighbours in time stay neighbours in memory.
             self.spans_used = 0;
             self.spans_free.clear();
@@ -661,14 +665,14 @@ mod tests {
             let ended = newest.filter(|_| rest.is_empty());
             let listed = table.close(ended);
             table.fetch_rows(&listed);
-            let start = table.window_start() / S;
             let mut window: Vec<_> = listed
-                .into_iter()
-                .map(|at| table.row(at, ended))
-                .map(|f| (start, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index))
+                .iter()
+                .map(|at| table.row(*at, ended))
+                .map(|f| (f.window / S, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index))
                 .collect();
             window.sort_unstable();
             found.extend(window);
+            table.given(&listed);
             table.advance();
         }
     }
@@ -742,7 +746,8 @@ mod tests {
                 if table.opens(next.time) {
                     rest = &rest[table.packets(rest, |_, _| {})..];
                 } else {
-                    table.close(None);
+                    let listed = table.close(None);
+                    table.given(&listed);
                     table.advance();
                 }
             }

@@ -30,6 +30,19 @@ const RESET: End = 6;
 /// Zeek's letters, in the order of [`Tcp::conn_state`]'s numbers.
 pub const CONN_STATES: [&str; 13] =
     ["OTH", "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR"];
+const OTH: u8 = 0;
+const S0: u8 = 1;
+const S1: u8 = 2;
+const SF: u8 = 3;
+const REJ: u8 = 4;
+const S2: u8 = 5;
+const S3: u8 = 6;
+const RSTO: u8 = 7;
+const RSTR: u8 = 8;
+const RSTOS0: u8 = 9;
+const RSTRH: u8 = 10;
+const SH: u8 = 11;
+const SHR: u8 = 12;
 
 // Bits of `Tcp::seen`, two where each end has one (responder's is the next higher).
 const SEQUENCE: u16 = 1;
@@ -251,37 +264,33 @@ impl Tcp {
         let [initiator, responder] = self.state;
         let inactive = |state: End| state == INACTIVE || state == PARTIAL;
         let empty = self.seen & (PAYLOAD | PAYLOAD << 1) == 0;
-        let letters = match (initiator, responder) {
-            (SYN_SENT | SYN_ACK_SENT, RESET) => "REJ",
-            (RESET, RESET) if empty => "REJ",
-            (i, RESET) if inactive(i) => "RSTRH",
-            (_, RESET) => "RSTR",
-            (RESET, r) if inactive(r) && self.seen & OPENED_BY_SYN != 0 && self.seen & STRAYED == 0 => {
-                "RSTOS0"
-            }
-            (RESET, r) if inactive(r) => "OTH",
-            (RESET, _) => "RSTO",
-            (CLOSED, CLOSED) => "SF",
+        match (initiator, responder) {
+            (SYN_SENT | SYN_ACK_SENT, RESET) => REJ,
+            (RESET, RESET) if empty => REJ,
+            (i, RESET) if inactive(i) => RSTRH,
+            (_, RESET) => RSTR,
+            (RESET, r) if inactive(r) && self.seen & OPENED_BY_SYN != 0 && self.seen & STRAYED == 0 => RSTOS0,
+            (RESET, r) if inactive(r) => OTH,
+            (RESET, _) => RSTO,
+            (CLOSED, CLOSED) => SF,
             (CLOSED, r) => {
                 if inactive(r) {
-                    "SH"
+                    SH
                 } else {
-                    "S2"
+                    S2
                 }
             }
             (i, CLOSED) => {
                 if inactive(i) {
-                    "SHR"
+                    SHR
                 } else {
-                    "S3"
+                    S3
                 }
             }
-            (SYN_SENT, INACTIVE) => "S0",
-            (ESTABLISHED, ESTABLISHED) => "S1",
-            _ => "OTH",
-        };
-        let index = CONN_STATES.iter().position(|name| *name == letters);
-        index.expect("every letter group stands in the list") as u8
+            (SYN_SENT, INACTIVE) => S0,
+            (ESTABLISHED, ESTABLISHED) => S1,
+            _ => OTH,
+        }
     }
 
     /// Whether the initiator asked and nobody answered: what is shed first when memory is short.

@@ -1,0 +1,230 @@
+//! Text by dictionary, as rows carry it: each distinct value of a batch is written once, into one buffer.
+
+use std::hash::BuildHasher;
+use std::io::Write;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, DictionaryArray, PrimitiveArray, StringArray};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::datatypes::{ArrowDictionaryKeyType, ArrowNativeType, Int32Type};
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// Texts one behind the other, and which of them each row has.
+struct Dictionary<T: ArrowDictionaryKeyType> {
+    text: Vec<u8>,
+    ends: Vec<i32>,
+    keys: Vec<T::Native>,
+}
+
+impl<T: ArrowDictionaryKeyType> Dictionary<T> {
+    fn new() -> Self {
+        Dictionary { text: Vec::new(), ends: vec![0], keys: Vec::new() }
+    }
+
+    /// Ends the text that was appended.
+    fn end(&mut self) {
+        self.ends.push(i32::try_from(self.text.len()).expect("the names of a batch are short"));
+    }
+
+    /// The next row has text number `key`.
+    #[inline(always)]
+    fn push(&mut self, key: usize) {
+        self.keys
+            .push(T::Native::from_usize(key).expect("a batch is cut before a dictionary's keys run out"));
+    }
+
+    fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+        let ends = std::mem::replace(&mut self.ends, vec![0]);
+        // Batches of one run are alike: the next one's text is about as long.
+        let length = self.text.len();
+        let text = Buffer::from_vec(std::mem::replace(&mut self.text, Vec::with_capacity(length)));
+        let texts = StringArray::new(OffsetBuffer::new(ends.into()), text, None);
+        let keys = PrimitiveArray::<T>::new(std::mem::take(&mut self.keys).into(), nulls);
+        Arc::new(DictionaryArray::new(keys, Arc::new(texts)))
+    }
+}
+
+/// Names of small numbers: protocols, services, states.
+pub(super) struct Names<T: ArrowDictionaryKeyType> {
+    /// Where in `seen` a number stands, if it stands there.
+    places: Vec<u16>,
+    seen: Vec<u32>,
+    name: fn(u32, &mut Vec<u8>),
+    dictionary: Dictionary<T>,
+}
+
+impl<T: ArrowDictionaryKeyType> Names<T> {
+    /// Names of the numbers below `bound`, as `name` writes them.
+    pub(super) fn new(bound: usize, name: fn(u32, &mut Vec<u8>)) -> Self {
+        Names { places: vec![0; bound], seen: Vec::new(), name, dictionary: Dictionary::new() }
+    }
+
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.dictionary.keys.reserve_exact(rows);
+    }
+
+    /// The next row has the name of `number`.
+    #[inline]
+    pub(super) fn push(&mut self, number: u32) {
+        let place = &mut self.places[number as usize];
+        if self.seen.get(usize::from(*place)) != Some(&number) {
+            *place = u16::try_from(self.seen.len()).expect("a batch has fewer rows");
+            self.seen.push(number);
+            (self.name)(number, &mut self.dictionary.text);
+            self.dictionary.end();
+        }
+        self.dictionary.push(usize::from(*place));
+    }
+
+    pub(super) fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+        self.seen.clear();
+        self.dictionary.take(nulls)
+    }
+}
+
+/// IP addresses in canonical text (RFC 5952 for IPv6).
+pub(super) struct Addresses {
+    /// Positions in `seen`, by hash.
+    places: HashTable<u32>,
+    random: RandomState,
+    seen: Vec<(u8, [u8; 16])>,
+    dictionary: Dictionary<Int32Type>,
+}
+
+impl Addresses {
+    pub(super) fn new() -> Self {
+        Addresses {
+            places: HashTable::new(),
+            random: RandomState::default(),
+            seen: Vec::new(),
+            dictionary: Dictionary::new(),
+        }
+    }
+
+    pub(super) fn reserve(&mut self, rows: usize) {
+        self.dictionary.keys.reserve_exact(rows);
+    }
+
+    /// The next row has the address of `version` 4 or 6 in `bytes`.
+    #[inline]
+    pub(super) fn push(&mut self, version: u8, bytes: &[u8; 16]) {
+        let Addresses { places, random, seen, dictionary } = self;
+        let hash = |bytes: &[u8; 16]| random.hash_one(u128::from_ne_bytes(*bytes));
+        let place = *places
+            .entry(
+                hash(bytes),
+                |place| seen[*place as usize] == (version, *bytes),
+                |place| hash(&seen[*place as usize].1),
+            )
+            .or_insert(seen.len() as u32)
+            .get();
+        if place as usize == seen.len() {
+            seen.push((version, *bytes));
+            write_address(version, bytes, &mut dictionary.text);
+            dictionary.end();
+        }
+        dictionary.push(place as usize);
+    }
+
+    pub(super) fn take(&mut self) -> ArrayRef {
+        self.places.clear();
+        self.seen.clear();
+        self.dictionary.take(None)
+    }
+}
+
+/// Digits of the numbers of a byte, and how many they are.
+const OCTETS: [([u8; 3], u8); 256] = {
+    let mut octets = [([0; 3], 0); 256];
+    let mut value = 0;
+    while value < 256 {
+        let digit = [b'0' + (value / 100) as u8, b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];
+        octets[value] = match value {
+            0..10 => ([digit[2], 0, 0], 1),
+            10..100 => ([digit[1], digit[2], 0], 2),
+            _ => (digit, 3),
+        };
+        value += 1;
+    }
+    octets
+};
+
+fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
+    if version != 4 {
+        write!(text, "{}", Ipv6Addr::from(*bytes)).expect("memory takes everything");
+        return;
+    }
+    // Each octet writes three bytes, of which the next one covers those that do not count.
+    let mut dotted = [b'.'; 18];
+    let mut at = 0;
+    for octet in &bytes[..4] {
+        let (digits, count) = OCTETS[usize::from(*octet)];
+        dotted[at..at + 3].copy_from_slice(&digits);
+        at += usize::from(count);
+        dotted[at] = b'.';
+        at += 1;
+    }
+    text.extend_from_slice(&dotted[..at - 1]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Int16Type;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(array: &ArrayRef) -> Vec<String> {
+        let plain = arrow::compute::cast(array, &arrow::datatypes::DataType::Utf8).unwrap();
+        plain.as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn addresses_read_as_the_standard_library_writes_them(
+            rows in prop::collection::vec((any::<bool>(), any::<[u8; 4]>(), any::<[u8; 16]>(), 0..2usize), 1..40),
+        ) {
+            let mut column = Addresses::new();
+            for _ in 0..2 {
+                let mut expected = Vec::new();
+                for (six, four, bytes, repeats) in &rows {
+                    let mut wide = [0; 16];
+                    wide[..4].copy_from_slice(four);
+                    let wide = if *six { *bytes } else { wide };
+                    for _ in 0..=*repeats {
+                        column.push(if *six { 6 } else { 4 }, &wide);
+                        expected.push(match six {
+                            true => Ipv6Addr::from(wide).to_string(),
+                            false => Ipv4Addr::from(*four).to_string(),
+                        });
+                    }
+                }
+                prop_assert_eq!(texts(&column.take()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_bytes_of_two_versions_are_two_addresses() {
+        let mut column = Addresses::new();
+        let bytes = [9, 0, 10, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        [4, 6, 4].iter().for_each(|version| column.push(*version, &bytes));
+        assert_eq!(texts(&column.take()), ["9.0.10.200", "900:ac8::", "9.0.10.200"]);
+    }
+
+    #[test]
+    fn a_name_is_written_once_a_batch() {
+        let mut column = Names::<Int16Type>::new(10, |number, text| text.push(b'a' + number as u8));
+        for _ in 0..2 {
+            [3, 0, 3, 9, 0].iter().for_each(|number| column.push(*number));
+            let array = column.take(None);
+            assert_eq!(texts(&array), ["d", "a", "d", "j", "a"]);
+            assert_eq!(array.as_dictionary::<Int16Type>().values().len(), 3);
+        }
+    }
+}
