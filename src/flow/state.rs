@@ -23,6 +23,9 @@ const IS_ICMP: u8 = 4;
 const HAS_CLOSED: u8 = 8;
 
 /// The lasting part of a flow: who, since when, how much before the open row, TCP's state.
+///
+/// Two lines of the processor's cache: what the search for a packet's flow and the order of rows look at
+/// comes first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Head {
@@ -32,28 +35,36 @@ pub struct Head {
     pub last: u64,
     /// Time of the first packet.
     pub start: u64,
+    /// The open row's span, or [`NONE`].
+    pub span: u32,
+    /// Flows of this key that began at the same nanosecond before this one.
+    pub ordinal: u32,
+    /// TCP's part.
+    pub tcp: Tcp,
     /// Packets in rows already given.
     pub packets: u64,
     /// Bytes in rows already given.
     pub bytes: u64,
-    /// When the connection closed (valid with the closed bit).
-    pub closed: u64,
-    /// TCP's part.
-    pub tcp: Tcp,
-    /// The open row's span, or [`NONE`].
-    pub span: u32,
-    /// Next in the list of flows that fall due together.
-    pub next: u32,
-    /// Place among the members of the key's shard.
-    pub place: u32,
     /// Rows already given.
     pub row_index: u32,
-    /// Flows of this key that began at the same nanosecond before this one.
-    pub ordinal: u32,
     /// Type and code of the first packet of an ICMP flow.
     pub icmp: [u8; 2],
     bits: u8,
     pad: u8,
+}
+
+const _: () = assert!(size_of::<Head>() == 128, "no head lies across three lines");
+
+/// What is seldom looked at of a flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Aside {
+    /// When the connection closed, if it did.
+    pub closed: u64,
+    /// Next in the list of flows that fall due together.
+    pub next: u32,
+    /// Place among the members of the key's shard.
+    pub place: u32,
 }
 
 /// Sums of one direction within a row.
@@ -191,11 +202,8 @@ impl Head {
             start: p.time,
             packets: 0,
             bytes: 0,
-            closed: 0,
             tcp: Tcp::default(),
             span: NONE,
-            next: NONE,
-            place: NONE,
             row_index: 0,
             ordinal,
             icmp: [p.icmp_type, p.icmp_code],
@@ -219,9 +227,9 @@ impl Head {
         self.bits & IS_ICMP != 0
     }
 
-    /// When the connection closed, if it did.
-    pub fn closed(&self) -> Option<u64> {
-        (self.bits & HAS_CLOSED != 0).then_some(self.closed)
+    /// Whether the connection closed.
+    pub fn has_closed(&self) -> bool {
+        self.bits & HAS_CLOSED != 0
     }
 
     /// The index of the packet's side: 0 from the initiator, 1 from the responder.
@@ -230,9 +238,9 @@ impl Head {
         usize::from((p.bits & BACKWARD) ^ (self.bits & INITIATOR_B))
     }
 
-    /// Adds a packet to the flow and its open row.
+    /// Adds a packet to the flow and its open row. Returns whether it is the one that closes the connection.
     #[inline(always)]
-    pub fn add(&mut self, span: &mut Span, p: &Packet) {
+    pub fn add(&mut self, span: &mut Span, p: &Packet) -> bool {
         let payload = p.payload();
         let side = self.side(p);
         let seen = span.packets();
@@ -269,10 +277,11 @@ impl Head {
             if let Some(handshake) = told.handshake {
                 span.handshake = handshake;
             }
-            if told.closes && self.bits & HAS_CLOSED == 0 {
+            if told.closes && !self.has_closed() {
                 self.bits |= HAS_CLOSED;
-                self.closed = p.time;
+                return true;
             }
         }
+        false
     }
 }

@@ -13,7 +13,7 @@ use foldhash::fast::RandomState;
 use super::initiator::initiator_is_b;
 use super::region::Region;
 use super::rows::Finished;
-use super::state::{Head, NONE, Span};
+use super::state::{Aside, Head, NONE, Span};
 use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
 use crate::packet::{FlowKey, Packet, SHARDS, flow_id};
@@ -76,6 +76,7 @@ pub struct Table {
     slots: Region<u64>,
     slot_count: usize,
     heads: Region<Head>,
+    asides: Region<Aside>,
     heads_used: u32,
     heads_free: Vec<Free>,
     spans: Region<Span>,
@@ -124,6 +125,7 @@ impl Table {
             slots: Region::new(1 << 12),
             slot_count: 0,
             heads: Region::new(capacity),
+            asides: Region::new(capacity),
             heads_used: 0,
             heads_free: Vec::new(),
             spans: Region::new(capacity),
@@ -179,7 +181,9 @@ impl Table {
                     span => span,
                 };
                 let head = &mut self.heads.get_mut()[id as usize];
-                head.add(&mut self.spans.get_mut()[span as usize], p);
+                if head.add(&mut self.spans.get_mut()[span as usize], p) {
+                    self.asides.get_mut()[id as usize].closed = p.time;
+                }
                 each(p, head);
                 taken += 1;
             }
@@ -238,7 +242,7 @@ impl Table {
                 let id = slot as u32 - 1;
                 let head = &heads[id as usize];
                 if head.key == p.key {
-                    if self.goes_on(head, p) {
+                    if self.goes_on(id, head, p) {
                         return id;
                     }
                     return self.begin_again(id, p);
@@ -250,16 +254,12 @@ impl Table {
 
     /// Whether a packet of the flow's key belongs to the flow, and in the row that is open.
     #[inline(always)]
-    fn goes_on(&self, head: &Head, p: &Packet) -> bool {
+    fn goes_on(&self, id: u32, head: &Head, p: &Packet) -> bool {
         if p.time - head.last > self.idle {
             return false;
         }
-        if let Some(closed) = head.closed()
-            && (p.time - closed > LINGER || p.flags & (SYN | ACK) == SYN && head.is_tcp())
-        {
-            return false;
-        }
-        true
+        let begins = || p.flags & (SYN | ACK) == SYN && head.is_tcp();
+        !head.has_closed() || p.time - self.asides.get()[id as usize].closed <= LINGER && !begins()
     }
 
     /// A flow of a key that the table does not know.
@@ -273,11 +273,9 @@ impl Table {
             self.heads_used += 1;
             Free { id: self.heads_used - 1, linked: false }
         });
-        let mut head = Head::new(p, initiator_is_b(p, None), 0);
-        head.place = self.members[shard].len() as u32;
-        head.next = self.heads.get()[id as usize].next;
+        self.asides.get_mut()[id as usize].place = self.members[shard].len() as u32;
         self.members[shard].push(id);
-        self.heads.get_mut()[id as usize] = head;
+        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, None), 0);
         self.counts.flows += 1;
         if !linked {
             self.arm(id);
@@ -300,13 +298,10 @@ impl Table {
     #[inline(never)]
     fn begin_again(&mut self, id: u32, p: &Packet) -> u32 {
         let old = self.heads.get()[id as usize];
-        let reason = if old.closed().is_some() { end_reason::END } else { end_reason::IDLE };
-        self.finish(id, reason);
+        self.finish(id, self.reason_of_end(id));
         let previous = (p.time - old.last < MEMORY).then(|| old.initiator_is_b());
         let ordinal = if old.start == p.time { old.ordinal + 1 } else { 0 };
-        let mut head = Head::new(p, initiator_is_b(p, previous), ordinal);
-        (head.next, head.place) = (old.next, old.place);
-        self.heads.get_mut()[id as usize] = head;
+        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, previous), ordinal);
         self.counts.flows += 1;
         id
     }
@@ -368,7 +363,7 @@ impl Table {
             .iter()
             .map(|id| {
                 let head = &heads[*id as usize];
-                let class = match self.over(head, now) {
+                let class = match self.over(*id, now) {
                     true => 0,
                     false if head.tcp.half_open() => 1,
                     false => 2,
@@ -390,14 +385,15 @@ impl Table {
     }
 
     fn reason_of_end(&self, id: u32) -> u8 {
-        let closed = self.heads.get()[id as usize].closed().is_some();
+        let closed = self.heads.get()[id as usize].has_closed();
         if closed { end_reason::END } else { end_reason::IDLE }
     }
 
     /// Whether no packet from `now` on can belong to the flow.
-    fn over(&self, head: &Head, now: u64) -> bool {
+    fn over(&self, id: u32, now: u64) -> bool {
+        let head = &self.heads.get()[id as usize];
         now.saturating_sub(head.last) > self.idle
-            || head.closed().is_some_and(|closed| now.saturating_sub(closed) > LINGER)
+            || head.has_closed() && now.saturating_sub(self.asides.get()[id as usize].closed) > LINGER
     }
 
     /// Whether not even its initiator matters any more at `now`.
@@ -431,12 +427,12 @@ impl Table {
         slots[hole] = 0;
         self.slot_count -= 1;
 
-        let head = &mut self.heads.get_mut()[id as usize];
-        let place = std::mem::replace(&mut head.place, NONE) as usize;
+        let asides = self.asides.get_mut();
+        let place = std::mem::replace(&mut asides[id as usize].place, NONE) as usize;
         let members = &mut self.members[shard(&key)];
         members.swap_remove(place);
         if let Some(moved) = members.get(place) {
-            self.heads.get_mut()[*moved as usize].place = place as u32;
+            asides[*moved as usize].place = place as u32;
         }
     }
 
@@ -465,7 +461,7 @@ impl Table {
         let ring = self.wheel.len() as u64;
         let window = window.clamp(self.turned + 1, self.turned + ring - 1);
         let list = &mut self.wheel[(window % ring) as usize];
-        self.heads.get_mut()[id as usize].next = std::mem::replace(list, id);
+        self.asides.get_mut()[id as usize].next = std::mem::replace(list, id);
     }
 
     /// Ends the open window: what it holds is listed in the order of rows, silent flows are swept.
@@ -511,10 +507,10 @@ impl Table {
         for id in std::mem::take(&mut self.touched) {
             let head = &self.heads.get()[id as usize];
             let since = self.window_end - self.spans.get()[head.span as usize].first();
-            if self.over(head, ended.unwrap_or(self.window_end)) {
+            if self.over(id, ended.unwrap_or(self.window_end)) {
                 self.finish(id, self.reason_of_end(id));
             } else if ended.is_some() {
-                let closed = head.closed().is_some();
+                let closed = head.has_closed();
                 self.finish(id, if closed { end_reason::END } else { end_reason::FORCED });
             } else if since >= self.active {
                 self.finish(id, end_reason::WINDOW);
@@ -533,7 +529,7 @@ impl Table {
         } else {
             let head = &self.heads.get()[pending.at as usize];
             let ended = self.ended(newest);
-            let reason = if head.closed().is_some() {
+            let reason = if head.has_closed() {
                 end_reason::END
             } else if ended.unwrap_or(self.window_end) - head.last > self.idle {
                 end_reason::IDLE
@@ -600,13 +596,13 @@ impl Table {
             let mut id = std::mem::replace(&mut self.wheel[(window % ring) as usize], NONE);
             while id != NONE {
                 looked.push(id);
-                id = self.heads.get()[id as usize].next;
+                id = self.asides.get()[id as usize].next;
             }
         }
         self.turned = self.turned.max(to);
         for id in looked {
             let head = &self.heads.get()[id as usize];
-            if head.place == NONE {
+            if self.asides.get()[id as usize].place == NONE {
                 // Free, and in the list of places to take: it stays linked until someone does.
                 self.link(id, u64::MAX);
             } else if self.forgotten(head, to * self.window) {
