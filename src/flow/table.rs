@@ -191,29 +191,35 @@ impl Table {
         taken
     }
 
-    /// Loads the lines that a group of packets will touch.
+    /// Loads the lines that a group of packets will touch: all slots, then all heads, then all spans, so
+    /// that misses of the cache overlap.
     #[inline(always)]
     fn fetch(&self, group: &[Packet]) -> [u32; GROUP] {
         let mut hashes = [0; GROUP];
         let (slots, heads, spans) = (self.slots.get(), self.heads.get(), self.spans.get());
         let mask = slots.len() - 1;
-        let mut ids = [0u32; GROUP];
-        for ((hash, id), p) in hashes.iter_mut().zip(&mut ids).zip(group) {
-            *hash = self.hash(&p.key);
-            *id = slots[home(*hash, mask)] as u32;
-        }
-        let mut open = [NONE; GROUP];
         let mut sum = 0;
-        for (open, id) in open.iter_mut().zip(ids) {
-            if let Some(head) = heads.get((id as usize).wrapping_sub(1)) {
-                *open = head.span;
-                sum ^= head.bytes;
+        for (hash, p) in hashes.iter_mut().zip(group) {
+            *hash = self.hash(&p.key);
+            sum ^= slots[home(*hash, mask)];
+        }
+        let mut found = [NONE; GROUP];
+        for (found, hash) in found.iter_mut().zip(&hashes[..group.len()]) {
+            let mut at = home(*hash, mask);
+            while slots[at] != 0 && (slots[at] >> 32) as u32 != *hash {
+                at = (at + 1) & mask;
+            }
+            if let Some(head) = heads.get((slots[at] as usize & NONE as usize).wrapping_sub(1)) {
+                *found = slots[at] as u32 - 1;
+                sum ^= u64::from(head.span) ^ head.bytes;
             }
         }
-        for (open, p) in open.iter().zip(group) {
-            if let Some(span) = spans.get(*open as usize) {
-                let side = &span.sides[usize::from(p.bits & 1)];
-                sum ^= side.bytes ^ side.gaps.min ^ u64::from(side.retransmits) ^ span.gaps.max;
+        for (found, p) in found.iter().zip(group) {
+            if let Some(head) = heads.get(*found as usize)
+                && let Some(span) = spans.get(head.span as usize)
+            {
+                let [side, other] = [head.side(p), 1 - head.side(p)].map(|side| &span.sides[side]);
+                sum ^= side.bytes ^ u64::from(side.retransmits) ^ u64::from(other.packets) ^ span.gaps.max;
             }
         }
         std::hint::black_box(sum);
