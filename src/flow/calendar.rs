@@ -6,16 +6,19 @@ use jiff::tz::TimeZone;
 /// Offsets from UTC change at multiples of a quarter of an hour, if at all.
 const QUARTER: i64 = 900;
 
-/// Turns event time into hour, minute and weekday; remembers the offset of the last quarter of an hour.
+/// Turns event time into hour, minute and weekday; remembers the offset of the last quarter of an hour and
+/// the last minute, which most rows of a window share.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     zone: Option<TimeZone>,
     quarter: i64,
     offset: i64,
+    minute: u64,
+    moment: Moment,
 }
 
 /// Hour 0-23, minute 0-59, weekday with Monday = 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Moment {
     /// Hour of the day.
     pub hour: u8,
@@ -32,12 +35,24 @@ impl Calendar {
             "UTC" => None,
             name => Some(TimeZone::get(name).ok()?),
         };
-        Some(Calendar { zone, quarter: i64::MIN, offset: 0 })
+        let mut calendar =
+            Calendar { zone, quarter: i64::MIN, offset: 0, minute: 0, moment: Moment::default() };
+        calendar.moment = calendar.moment_of(0);
+        Some(calendar)
     }
 
     /// Where `time` (nanoseconds since the Unix epoch) falls.
+    #[inline]
     pub fn moment(&mut self, time: u64) -> Moment {
-        let second = (time / 1_000_000_000) as i64;
+        let minute = time / 60_000_000_000;
+        if minute != self.minute {
+            self.moment = self.moment_of((time / 1_000_000_000) as i64);
+            self.minute = minute;
+        }
+        self.moment
+    }
+
+    fn moment_of(&mut self, second: i64) -> Moment {
         if let Some(zone) = &self.zone
             && second.div_euclid(QUARTER) != self.quarter
         {

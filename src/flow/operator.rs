@@ -124,8 +124,8 @@ impl Room {
             Product::Packets => self.packet_rows(),
         };
         let Some(rows) = rows else {
-            self.pending = None;
-            self.table.advance();
+            let (listed, _) = self.pending.take().expect("a window is closed");
+            self.table.advance(listed);
             return Turn::More;
         };
         let place = Place { window, shard: self.shard, number: self.number };

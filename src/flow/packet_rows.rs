@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use super::columns;
 use super::state::Head;
 use super::text::Addresses;
-use crate::packet::{BACKWARD, LATER_FRAGMENT, NO_VLAN, Packet, flow_id};
+use crate::packet::{BACKWARD, LATER_FRAGMENT, NO_VLAN, Packet};
 
 /// What a packet row needs, kept until its window ends.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub struct Seen {
 impl Seen {
     /// The packet as it was added to the flow.
     pub fn new(packet: &Packet, head: &Head) -> Seen {
-        Seen { packet: *packet, flow_id: flow_id(&head.key, head.start, head.ordinal) }
+        Seen { packet: *packet, flow_id: head.flow_id() }
     }
 
     /// Order of packet rows. Packets of one flow and one time stay in their own order (sort stably).

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::tcp::Tcp;
-use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet};
+use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet, flow_id};
 
 /// No span, no list entry.
 pub const NONE: u32 = u32::MAX;
@@ -210,6 +210,11 @@ impl Head {
             bits,
             pad: 0,
         }
+    }
+
+    /// Name of the flow.
+    pub fn flow_id(&self) -> u64 {
+        flow_id(&self.key, self.start, self.ordinal)
     }
 
     /// Whether the initiator is the key's end `b`.

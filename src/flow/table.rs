@@ -16,7 +16,7 @@ use super::rows::Finished;
 use super::state::{Aside, Head, NONE, Span};
 use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
-use crate::packet::{FlowKey, Packet, SHARDS, flow_id};
+use crate::packet::{FlowKey, Packet, SHARDS};
 
 /// Packets whose memory is fetched together, so that their cache misses overlap.
 pub const GROUP: usize = 32;
@@ -85,8 +85,8 @@ pub struct Table {
     members: Vec<Vec<u32>>,
     /// End of the open window.
     window_end: u64,
-    /// Flows with an open row.
-    touched: Vec<u32>,
+    /// Open rows: named while their heads are at hand.
+    touched: Vec<Pending>,
     /// Rows that ended before their window did.
     finished: Vec<Ended>,
     /// Lists of flows to look at, by window (see [`Table::due`]); a ring.
@@ -321,8 +321,9 @@ impl Table {
             }
         };
         self.spans.get_mut()[span as usize] = Span::new();
-        self.heads.get_mut()[id as usize].span = span;
-        self.touched.push(id);
+        let head = &mut self.heads.get_mut()[id as usize];
+        head.span = span;
+        self.touched.push(Pending { flow_id: head.flow_id(), at: id });
         span
     }
 
@@ -374,7 +375,7 @@ impl Table {
                     false if head.tcp.half_open() => 1,
                     false => 2,
                 };
-                (class, head.last, flow_id(&head.key, head.start, head.ordinal), *id)
+                (class, head.last, head.flow_id(), *id)
             })
             .collect();
         order.sort_unstable();
@@ -482,14 +483,12 @@ impl Table {
             }
             Cut::Flow => self.finish_flows(ended),
         }
-        let (heads, finished) = (self.heads.get(), &self.finished);
-        let id = |head: &Head| flow_id(&head.key, head.start, head.ordinal);
-        let open = if self.cut == Cut::Window { &self.touched[..] } else { &[] };
-        let mut pending: Vec<Pending> = open
-            .iter()
-            .map(|at| Pending { flow_id: id(&heads[*at as usize]), at: *at })
-            .chain((0..).zip(finished).map(|(at, f)| Pending { flow_id: id(&f.head), at: at | APART }))
-            .collect();
+        let mut pending = match self.cut {
+            Cut::Window => std::mem::take(&mut self.touched),
+            Cut::Flow => Vec::new(),
+        };
+        let ended = (0..).zip(&self.finished);
+        pending.extend(ended.map(|(at, row)| Pending { flow_id: row.head.flow_id(), at: at | APART }));
         pending.sort_unstable();
         pending
     }
@@ -499,10 +498,14 @@ impl Table {
         newest.filter(|newest| *newest < self.window_end)
     }
 
-    /// A flow that began again, or whose place was taken, stands in the list twice.
+    /// Strikes out what has ended since. A flow that began again, or whose place was taken, stands in the
+    /// list twice.
     fn sort_touched(&mut self) {
         let heads = self.heads.get();
-        self.touched.retain(|id| heads[*id as usize].span != NONE);
+        self.touched.retain(|row| {
+            let head = &heads[row.at as usize];
+            head.span != NONE && head.flow_id() == row.flow_id
+        });
         self.touched.sort_unstable();
         self.touched.dedup();
     }
@@ -510,7 +513,8 @@ impl Table {
     /// With rows by flow: finishes the rows of flows that are over at the window's end.
     fn finish_flows(&mut self, ended: Option<u64>) {
         self.sort_touched();
-        for id in std::mem::take(&mut self.touched) {
+        for row in std::mem::take(&mut self.touched) {
+            let id = row.at;
             let head = &self.heads.get()[id as usize];
             let since = self.window_end - self.spans.get()[head.span as usize].first();
             if self.over(id, ended.unwrap_or(self.window_end)) {
@@ -521,7 +525,7 @@ impl Table {
             } else if since >= self.active {
                 self.finish(id, end_reason::WINDOW);
             } else {
-                self.touched.push(id);
+                self.touched.push(row);
             }
         }
     }
@@ -578,11 +582,14 @@ impl Table {
         std::hint::black_box(sum);
     }
 
-    /// Forgets the closed window, once its rows are given. With rows by flow the next window is opened
-    /// as long as a row is, so that it ends in its own time, whatever else the worker has to do.
-    pub fn advance(&mut self) {
+    /// Forgets the closed window, once its rows, `listed` by [`Table::close`], are given. With rows by flow
+    /// the next window is opened as long as a row is, so that it ends in its own time, whatever else the
+    /// worker has to do.
+    pub fn advance(&mut self, mut listed: Vec<Pending>) {
         if self.cut == Cut::Window {
-            self.touched.clear();
+            // Its memory serves the next window.
+            listed.clear();
+            self.touched = listed;
             // In the window's order again: neighbours in time stay neighbours in memory.
             self.spans_used = 0;
             self.spans_free.clear();
@@ -675,7 +682,7 @@ mod tests {
             window.sort_unstable();
             found.extend(window);
             table.given(&listed);
-            table.advance();
+            table.advance(listed);
         }
     }
 
@@ -750,7 +757,7 @@ mod tests {
                 } else {
                     let listed = table.close(None);
                     table.given(&listed);
-                    table.advance();
+                    table.advance(listed);
                 }
             }
         }
