@@ -401,7 +401,9 @@ fn the_demo_finds_attacks_and_leaves_its_files() {
     let output = succeed(&[OsStr::new("demo"), "-o".as_ref(), out.as_os_str()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("syn_scan") && text.contains("attacks found"), "{text}");
-    for file in ["model.netweir", "scores.parquet", "alerts.eve.jsonl", "summary.json", "report.html", "metrics.json"] {
+    for file in
+        ["model.netweir", "scores.parquet", "alerts.eve.jsonl", "summary.json", "report.html", "metrics.json"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
     let alerts = std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();

@@ -76,8 +76,6 @@ pub(super) fn report(
 
 fn write(path: &Path, text: &str) -> Result<(), DraftError> {
     let mut draft = Draft::create(path)?;
-    draft
-        .write_all(text.as_bytes())
-        .map_err(|source| DraftError::Io { path: path.to_owned(), source })?;
+    draft.write_all(text.as_bytes()).map_err(|source| DraftError::Io { path: path.to_owned(), source })?;
     draft.commit()
 }

@@ -56,7 +56,8 @@ struct Room {
     shard: u32,
     order: Order,
     table: Table,
-    builder: RowBuilder,
+    /// Where flow rows are wanted.
+    builder: Option<RowBuilder>,
     /// The newest event time of the input, once it has ended.
     newest: Option<u64>,
     /// Rows of the closed window that wait to be sent, from the position.
@@ -143,18 +144,19 @@ impl Room {
         }
         *from += batch.len();
         let (mut packets, mut bytes) = (0, 0);
-        self.builder.begin(batch.len());
+        let builder = self.builder.as_mut().expect("flow rows are wanted");
+        builder.begin(batch.len());
         for group in batch.chunks(RowBuilder::GROUP) {
             self.table.fetch_rows(group);
             let rows: Vec<Finished> = group.iter().map(|row| self.table.row(*row, self.newest)).collect();
             packets += rows.iter().map(|row| row.span.packets()).sum::<u64>();
             bytes += rows.iter().map(|row| row.span.bytes()).sum::<u64>();
-            self.builder.push(&rows);
+            builder.push(&rows);
             self.table.given(group);
         }
         self.how.tally.row_packets.fetch_add(packets, Relaxed);
         self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
-        Some(self.builder.take())
+        Some(builder.take())
     }
 
     fn packet_rows(&mut self) -> Option<RecordBatch> {
@@ -188,7 +190,8 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
             shard,
             order: Order::default(),
             table: Table::new(&how.spec),
-            builder: RowBuilder::new(how.schema.clone(), &calendar, how.spec.first_lengths),
+            builder: (how.product == Product::Rows)
+                .then(|| RowBuilder::new(how.schema.clone(), &calendar, how.spec.first_lengths)),
             newest: None,
             pending: None,
             seen: Vec::new(),
