@@ -570,7 +570,7 @@ impl Table {
             for (open, row) in open.iter_mut().zip(group) {
                 if let Some(head) = heads.get(row.at as usize) {
                     *open = head.span;
-                    sum ^= head.start ^ u64::from(head.ordinal);
+                    sum ^= head.bytes;
                 }
             }
             for span in open.iter().filter_map(|open| spans.get(*open as usize)) {

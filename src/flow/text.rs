@@ -166,7 +166,10 @@ fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
         dotted[at] = b'.';
         at += 1;
     }
-    text.extend_from_slice(&dotted[..at - 1]);
+    // A copy of fixed size needs no call.
+    let end = text.len() + at - 1;
+    text.extend_from_slice(&dotted[..16]);
+    text.truncate(end);
 }
 
 #[cfg(test)]
