@@ -135,17 +135,22 @@ impl Addresses {
     }
 }
 
-/// Digits of the numbers of a byte, and how many they are.
-const OCTETS: [([u8; 3], u8); 256] = {
-    let mut octets = [([0; 3], 0); 256];
+/// A number of a byte in digits with a dot behind, the first character lowest, and its bits.
+const OCTETS: [(u32, u32); 256] = {
+    let mut octets = [(0, 0); 256];
     let mut value = 0;
     while value < 256 {
-        let digit = [b'0' + (value / 100) as u8, b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];
-        octets[value] = match value {
-            0..10 => ([digit[2], 0, 0], 1),
-            10..100 => ([digit[1], digit[2], 0], 2),
-            _ => (digit, 3),
-        };
+        let (mut text, mut bits) = (b'.' as u32, 8);
+        let mut rest = value as u32;
+        loop {
+            text = text << 8 | (b'0' as u32 + rest % 10);
+            bits += 8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        octets[value] = (text, bits);
         value += 1;
     }
     octets
@@ -156,19 +161,15 @@ fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
         write!(text, "{}", Ipv6Addr::from(*bytes)).expect("memory takes everything");
         return;
     }
-    // Each octet writes three bytes, of which the next one covers those that do not count.
-    let mut dotted = [b'.'; 18];
-    let mut at = 0;
+    // Put together in a register and copied in one piece of fixed size; the last dot is left out.
+    let (mut dotted, mut bits) = (0u128, 0);
     for octet in &bytes[..4] {
-        let (digits, count) = OCTETS[usize::from(*octet)];
-        dotted[at..at + 3].copy_from_slice(&digits);
-        at += usize::from(count);
-        dotted[at] = b'.';
-        at += 1;
+        let (digits, more) = OCTETS[usize::from(*octet)];
+        dotted |= u128::from(digits) << bits;
+        bits += more;
     }
-    // A copy of fixed size needs no call.
-    let end = text.len() + at - 1;
-    text.extend_from_slice(&dotted[..16]);
+    let end = text.len() + bits as usize / 8 - 1;
+    text.extend_from_slice(&dotted.to_le_bytes());
     text.truncate(end);
 }
 
