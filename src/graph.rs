@@ -7,7 +7,8 @@ use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{ProbeHandle, Scope};
 use timely::scheduling::Activator;
 
-use crate::context::{self, Plan};
+use crate::context::operator::{self as context, Remembering};
+use crate::context::Plan;
 use crate::detect::operator as detect;
 use crate::detect::{Learning, Scorer};
 use crate::flow::operator::{self as flow, Assembly};
@@ -30,6 +31,8 @@ pub enum Source {
 pub struct Rooms {
     /// Context columns and the window in nanoseconds; `None` where nothing is counted.
     pub context: Option<(Arc<Plan>, u64)>,
+    /// What context remembers from before, and where it leaves what it remembers.
+    pub remembering: Remembering,
     /// The model that scores, and the schema of scored rows.
     pub scorer: Option<(Arc<Scorer>, SchemaRef)>,
     /// How rows of several workers make one order.
@@ -67,7 +70,9 @@ pub fn build(
         Source::Rows(reading) => source::rows(scope, reading, probe.clone()),
     };
     let rows = match rooms.context {
-        Some((plan, window)) => context::operator::count(rows, plan, window, fault.clone()),
+        Some((plan, window)) => {
+            context::count(rows, plan, window, rooms.remembering, rooms.tally.clone(), fault.clone())
+        }
         None => rows,
     };
     let mut ended = Vec::new();

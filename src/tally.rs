@@ -30,6 +30,8 @@ pub struct Tally {
     pub flows: AtomicU64,
     /// Flows ended for lack of room.
     pub shed: AtomicU64,
+    /// What context forgot for lack of room: hosts, pairs, services and ports that it had seen, and flows.
+    pub forgotten: AtomicU64,
     /// Rows made or read.
     pub rows: AtomicU64,
     /// Rows that scored above the threshold.

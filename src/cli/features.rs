@@ -76,7 +76,7 @@ impl Features {
         let context = context::definitions().into_iter().filter(|_| !self.packets).map(|column| Line {
             name: column.name(),
             kind: column.kind().to_string(),
-            nullable: false,
+            nullable: column.nullable(),
             unit: column.unit().to_owned(),
             meaning: column.meaning(),
             group: "Context (chosen under [context] columns)",

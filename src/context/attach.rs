@@ -6,9 +6,10 @@ use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::memory::Answer;
+use super::Plan;
+use super::horizon::Answer;
 use super::window::Numbers;
-use super::{Plan, is_context};
+use crate::row::columns::is_context;
 
 /// The values of a window's entities, as answers bring them.
 pub(super) struct Values {
@@ -46,7 +47,7 @@ impl Values {
         schema: &SchemaRef,
     ) -> RecordBatch {
         let fields = rows.schema_ref().fields().iter().zip(rows.columns());
-        let own = fields.filter(|(field, _)| !is_context(field)).map(|(_, column)| column.clone());
+        let own = fields.filter(|(field, _)| !is_context(field.name())).map(|(_, column)| column.clone());
         let mut columns: Vec<ArrayRef> = own.collect();
         let mut entities: Vec<usize> = Vec::with_capacity(cells.len());
         let mut fields = plan.fields.iter();
@@ -63,6 +64,9 @@ impl Values {
                 });
             }
         }
+        // What was recalled stands behind what was counted.
+        let recalled = plan.recall.fields().filter_map(|field| rows.column_by_name(field.name()));
+        columns.extend(recalled.cloned());
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(schema.clone(), columns, &options)
             .expect("columns are made by the plan that made the schema, one value for each row")

@@ -1,10 +1,12 @@
 //! The table of context columns: which statistic of which entity means something, and what it means.
 //!
 //! Names, Arrow types, units, meanings, the matching of patterns and the computation derive from
-//! [`ENTITIES`], [`HORIZONS`] and [`Statistic`]; there is no second list.
+//! [`ENTITIES`], [`HORIZONS`] and [`Statistic`], and for what looks beyond the horizon from
+//! [`recall::columns`](super::recall); there is no second list.
 
 use arrow::datatypes::Field;
 
+use super::recall::{Part, Recalled};
 use crate::row::Kind;
 
 /// Lengths of the horizons in windows.
@@ -27,7 +29,10 @@ pub struct Entity {
     distinct: &'static [Statistic],
 }
 
-use Statistic::{Active, BwdBytes, Ends, Failed, Flows, FwdBytes, Packets, Peers, Ports, Rows, Services};
+use Statistic::{
+    Active, BwdBytes, Ends, Failed, Flows, FwdBytes, NewEnds, NewPeers, NewPorts, NewServices, Packets, Peers,
+    Ports, Rows, Services,
+};
 
 /// Every entity, in the order of columns.
 ///
@@ -39,7 +44,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: false,
         service: false,
-        distinct: &[Peers, Ports, Services, Ends],
+        distinct: &[Peers, Ports, Services, Ends, NewPeers, NewServices, NewEnds],
     },
     Entity {
         name: "dst",
@@ -47,7 +52,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: false,
         dst: true,
         service: false,
-        distinct: &[Peers, Ports, Services],
+        distinct: &[Peers, Ports, Services, NewPeers, NewPorts, NewServices],
     },
     Entity {
         name: "pair",
@@ -55,7 +60,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: true,
         service: false,
-        distinct: &[Ports, Services],
+        distinct: &[Ports, Services, NewPorts, NewServices],
     },
     Entity {
         name: "srcsvc",
@@ -63,7 +68,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: false,
         service: true,
-        distinct: &[Peers, Ports],
+        distinct: &[Peers, Ports, NewPeers, NewPorts],
     },
     Entity {
         name: "dstsvc",
@@ -71,7 +76,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: false,
         dst: true,
         service: true,
-        distinct: &[Peers],
+        distinct: &[Peers, NewPeers],
     },
     Entity {
         name: "pairsvc",
@@ -107,6 +112,14 @@ pub enum Statistic {
     Services,
     /// Distinct (destination, protocol, responder port).
     Ends,
+    /// Those of `Peers` that the entity had no row with before the horizon, as far back as is remembered.
+    NewPeers,
+    /// Those of `Ports`.
+    NewPorts,
+    /// Those of `Services`.
+    NewServices,
+    /// Those of `Ends`.
+    NewEnds,
     /// Windows of the horizon with a row.
     Active,
 }
@@ -118,13 +131,30 @@ pub(super) enum Method {
     Sum,
     /// The number of distinct elements that rows name.
     Distinct,
+    /// The number of elements whose first row ever lies in the horizon: the sum of those of each window.
+    New,
     /// The number of windows.
     Windows,
 }
 
 /// Every statistic, in the order of columns.
-const STATISTICS: [Statistic; 11] =
-    [Flows, Rows, Failed, Packets, FwdBytes, BwdBytes, Peers, Ports, Services, Ends, Active];
+const STATISTICS: [Statistic; 15] = [
+    Flows,
+    Rows,
+    Failed,
+    Packets,
+    FwdBytes,
+    BwdBytes,
+    Peers,
+    Ports,
+    Services,
+    Ends,
+    NewPeers,
+    NewPorts,
+    NewServices,
+    NewEnds,
+    Active,
+];
 
 impl Statistic {
     /// As it stands in names of columns.
@@ -140,6 +170,10 @@ impl Statistic {
             Ports => "ports",
             Services => "services",
             Ends => "ends",
+            NewPeers => "new_peers",
+            NewPorts => "new_ports",
+            NewServices => "new_services",
+            NewEnds => "new_ends",
             Active => "active",
         }
     }
@@ -158,6 +192,10 @@ impl Statistic {
             Ports => "distinct (protocol, responder port), for ICMP (protocol, type)",
             Services => "distinct services: (protocol, responder port), ports from 32768 pooled",
             Ends => "distinct (destination, protocol, responder port)",
+            NewPeers => "those of peers that were met for the first time ever",
+            NewPorts => "those of ports that were met for the first time ever",
+            NewServices => "those of services that were met for the first time ever",
+            NewEnds => "those of ends that were met for the first time ever",
             Active => "windows with a row",
         }
     }
@@ -174,14 +212,40 @@ impl Statistic {
         match self {
             Flows | Rows | Failed | Packets | FwdBytes | BwdBytes => Method::Sum,
             Peers | Ports | Services | Ends => Method::Distinct,
+            NewPeers | NewPorts | NewServices | NewEnds => Method::New,
             Active => Method::Windows,
         }
     }
 }
 
-/// One context column: a statistic of an entity over a horizon.
+/// What the element that a row is in a distinct count of an entity has, the entity's own values included:
+/// whether the source, whether the destination, and how much of the port.
+pub(super) fn element(entity: &Entity, statistic: Statistic) -> (bool, bool, Part) {
+    let peers = matches!(statistic, Peers | NewPeers);
+    let ends = matches!(statistic, Ends | NewEnds);
+    let part = match statistic {
+        Ports | NewPorts | Ends | NewEnds => Part::Port,
+        _ if entity.service || matches!(statistic, Services | NewServices) => Part::Service,
+        _ => Part::Nothing,
+    };
+    (entity.src || peers, entity.dst || peers || ends, part)
+}
+
+/// One context column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Definition {
+pub struct Definition(pub(super) Column);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Column {
+    /// What an entity did in a horizon.
+    Counted(Counting),
+    /// What is known beyond any horizon.
+    Recalled(Recalled),
+}
+
+/// A statistic of an entity over a horizon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Counting {
     /// Position in [`ENTITIES`].
     pub(super) entity: usize,
     /// Position in [`HORIZONS`].
@@ -191,41 +255,66 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// `ctx_<entity>_w<windows>_<statistic>`.
+    /// The name of the column: `ctx_<entity>_w<windows>_<statistic>`, `age_<id>`, `first_pairsvc`,
+    /// `reg_<entity>_<measure>`, `lead_<entity>`.
     pub fn name(&self) -> String {
-        let (entity, windows) = (ENTITIES[self.entity].name, HORIZONS[self.horizon]);
-        format!("ctx_{entity}_w{windows}_{}", self.statistic.name())
-    }
-
-    /// Type of the column; no value is null.
-    pub fn kind(&self) -> Kind {
-        match self.statistic.method() {
-            Method::Sum => Kind::U64,
-            Method::Distinct | Method::Windows => Kind::U32,
+        match &self.0 {
+            Column::Counted(counting) => {
+                let (entity, windows) = (ENTITIES[counting.entity].name, HORIZONS[counting.horizon]);
+                format!("ctx_{entity}_w{windows}_{}", counting.statistic.name())
+            }
+            Column::Recalled(recalled) => recalled.name(),
         }
     }
 
-    /// Unit, `1` for counts.
+    /// Type of the column.
+    pub fn kind(&self) -> Kind {
+        match &self.0 {
+            Column::Counted(counting) => match counting.statistic.method() {
+                Method::Sum => Kind::U64,
+                Method::Distinct | Method::New | Method::Windows => Kind::U32,
+            },
+            Column::Recalled(recalled) => recalled.kind(),
+        }
+    }
+
+    /// Whether a value may not exist.
+    pub fn nullable(&self) -> bool {
+        match &self.0 {
+            Column::Counted(_) => false,
+            Column::Recalled(recalled) => recalled.nullable(),
+        }
+    }
+
+    /// Unit, `1` for counts, empty for what has none.
     pub fn unit(&self) -> &'static str {
-        self.statistic.unit()
+        match &self.0 {
+            Column::Counted(counting) => counting.statistic.unit(),
+            Column::Recalled(recalled) => recalled.unit(),
+        }
     }
 
     /// What it means.
     pub fn meaning(&self) -> String {
-        let horizon = match HORIZONS[self.horizon] {
+        let counting = match &self.0 {
+            Column::Counted(counting) => counting,
+            Column::Recalled(recalled) => return recalled.meaning(),
+        };
+        let horizon = match HORIZONS[counting.horizon] {
             1 => "in this window".to_owned(),
             windows => format!("in the last {windows} windows"),
         };
-        format!("{} of {} {horizon}", self.statistic.meaning(), ENTITIES[self.entity].meaning)
+        format!("{} of {} {horizon}", counting.statistic.meaning(), ENTITIES[counting.entity].meaning)
     }
 
     /// The field of the Arrow schema.
     pub fn field(&self) -> Field {
-        Field::new(self.name(), self.kind().data_type(), false)
+        Field::new(self.name(), self.kind().data_type(), self.nullable())
     }
 }
 
-/// Every context column, in the order in which rows carry them: by entity, horizon, statistic.
+/// Every context column, in the order in which rows carry them: first by entity, horizon, statistic, then what
+/// looks beyond the horizons.
 pub fn definitions() -> Vec<Definition> {
     let mut all = Vec::new();
     for (entity, what) in ENTITIES.iter().enumerate() {
@@ -233,16 +322,17 @@ pub fn definitions() -> Vec<Definition> {
             for statistic in STATISTICS {
                 let means = match statistic.method() {
                     Method::Sum => true,
-                    Method::Distinct => what.distinct.contains(&statistic),
+                    Method::Distinct | Method::New => what.distinct.contains(&statistic),
                     // In a horizon of one window it would be 1 for every row.
                     Method::Windows => *windows > 1,
                 };
                 if means {
-                    all.push(Definition { entity, horizon, statistic });
+                    all.push(Definition(Column::Counted(Counting { entity, horizon, statistic })));
                 }
             }
         }
     }
+    all.extend(Recalled::all().map(|recalled| Definition(Column::Recalled(recalled))));
     all
 }
 
@@ -263,16 +353,22 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::row::columns::is_context;
 
     #[test]
     fn names_are_unique_and_of_the_contract() {
         let mut names: Vec<String> = definitions().iter().map(Definition::name).collect();
-        // 6 entities x 3 horizons x 6 sums, 12 distinct counts x 3 horizons, active of w6 and w30.
-        assert_eq!(names.len(), 108 + 36 + 12);
-        assert!(names.iter().any(|name| name == "ctx_pairsvc_w30_active"));
+        // 6 entities x 3 horizons x 6 sums, 12 distinct counts and 11 new ones x 3 horizons, active of w6 and
+        // w30; 9 ages, the first row, 4 measures of regularity, 6 leads.
+        let all = 108 + 36 + 33 + 12 + 9 + 1 + 4 + 6;
+        assert_eq!(names.len(), all);
+        for name in ["ctx_pairsvc_w30_active", "ctx_src_w1_new_ends", "age_dstport", "lead_dstsvc"] {
+            assert!(names.iter().any(|other| other == name), "{name}");
+        }
+        assert!(names.iter().all(|name| is_context(name)));
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 156);
+        assert_eq!(names.len(), all);
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Who a row is about: addresses, services and keys of entities, read from columns, and their fixed hashes.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, UInt64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bytemuck::{Pod, Zeroable};
 use sha2::{Digest, Sha256};
@@ -23,7 +23,7 @@ const UDP: u32 = 17;
 const ICMP6: u32 = 58;
 
 /// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub(super) struct Address {
     version: u8,
     bytes: [u8; 16],
@@ -46,6 +46,28 @@ impl Address {
                 Address { version: 0, bytes }
             }
         }
+    }
+
+    /// The address as text that [`Address::from_text`] reads; `None` for a null.
+    pub(super) fn text(&self) -> Option<String> {
+        match self.version {
+            4 => Some(Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]).to_string()),
+            6 => Some(Ipv6Addr::from_octets(self.bytes).to_string()),
+            _ if *self == Address::default() => None,
+            _ => Some(format!("#{:032x}", u128::from_be_bytes(self.bytes))),
+        }
+    }
+
+    /// What [`Address::text`] wrote; `None` for any other text.
+    pub(super) fn from_text(text: &str) -> Option<Address> {
+        let address = match text.strip_prefix('#') {
+            Some(digits) => {
+                let value = u128::from_str_radix(digits, 16).ok()?;
+                Address { version: 0, bytes: value.to_be_bytes() }
+            }
+            None => Address::parse(Some(text)),
+        };
+        (address.text().as_deref() == Some(text)).then_some(address)
     }
 
     fn words(&self) -> [u64; 2] {
@@ -103,13 +125,15 @@ pub(super) fn mix(value: u64) -> u64 {
     value ^ value >> 31
 }
 
-/// An entity's own values, whole: no two entities share a key. What is no part of it is zero.
+/// The values of an entity or of anything else that rows share, whole: no two share a key. What is no part
+/// of it is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct Key {
     src: [u64; 2],
     dst: [u64; 2],
-    service: u32,
+    /// A service or port of 24 bits, above it the kind where one table holds several.
+    code: u32,
     src_version: u16,
     dst_version: u16,
 }
@@ -123,29 +147,47 @@ impl Hash for Key {
 
 impl Key {
     pub(super) fn new(entity: &Entity, src: &Address, dst: &Address, service: u32) -> Key {
-        let mut key = Key::zeroed();
-        if entity.src {
-            (key.src, key.src_version) = (src.words(), src.version.into());
-        }
-        if entity.dst {
-            (key.dst, key.dst_version) = (dst.words(), dst.version.into());
-        }
-        if entity.service {
-            key.service = service;
-        }
-        key
+        let service = if entity.service { service } else { 0 };
+        Key::of(entity.src.then_some(src), entity.dst.then_some(dst), service)
+    }
+
+    pub(super) fn of(src: Option<&Address>, dst: Option<&Address>, code: u32) -> Key {
+        let end = |address: Option<&Address>| {
+            address.map_or(([0; 2], 0), |address| (address.words(), address.version.into()))
+        };
+        let ((src, src_version), (dst, dst_version)) = (end(src), end(dst));
+        Key { src, dst, code, src_version, dst_version }
+    }
+
+    /// Source and destination; [`Address::default`] for one that is no part of it.
+    pub(super) fn ends(&self) -> [Address; 2] {
+        [(self.src, self.src_version), (self.dst, self.dst_version)].map(|(words, version)| {
+            let value = u128::from(words[0]) << 64 | u128::from(words[1]);
+            Address { version: version as u8, bytes: value.to_be_bytes() }
+        })
+    }
+
+    /// The service or port with what is above it.
+    pub(super) fn code(&self) -> u32 {
+        self.code
+    }
+
+    /// A fixed hash, the same in every process.
+    pub(super) fn hash(&self) -> u64 {
+        let words: [u64; 5] = bytemuck::cast(*self);
+        words.iter().fold(0, |hash, word| mix(hash ^ word))
     }
 
     /// The worker, of `peers`, that remembers the entity: by a fixed hash, the same in every process.
     pub(super) fn owner(&self, peers: usize) -> usize {
-        let words: [u64; 5] = bytemuck::cast(*self);
-        let hash = words.iter().fold(0, |hash, word| mix(hash ^ word));
-        (((hash >> 32) * peers as u64) >> 32) as usize
+        (((self.hash() >> 32) * peers as u64) >> 32) as usize
     }
 }
 
 /// What text columns must be.
 const TEXT: &str = "text (Utf8, LargeUtf8, Utf8View or a dictionary of them)";
+/// What times must be.
+const TIME: &str = "Timestamp(ns)";
 /// What other columns must be.
 const NUMBER: &str = "an integer";
 
@@ -159,6 +201,10 @@ pub(super) fn readable(column: &'static str, found: &DataType) -> Result<(), Con
                 other => plain(other),
             };
             (text, TEXT)
+        }
+        "flow_start" => {
+            let time = matches!(found, DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Int64);
+            (time, TIME)
         }
         _ => (found.is_integer(), NUMBER),
     };
@@ -189,6 +235,15 @@ pub(super) fn numbers(rows: &RecordBatch, name: &'static str) -> Result<ScalarBu
         0 => column.values().clone(),
         _ => column.iter().map(|value| value.unwrap_or(0)).collect(),
     })
+}
+
+/// A column of times as nanoseconds since the Unix epoch, 0 for what is null or negative.
+pub(super) fn times(rows: &RecordBatch, name: &'static str) -> Result<Vec<u64>, ContextError> {
+    let column = column(rows, name)?;
+    let unreadable = || ContextError::Type { column: name, found: column.data_type().clone(), expected: TIME };
+    let cast = cast(column, &DataType::Int64).map_err(|_| unreadable())?;
+    let times = cast.as_primitive_opt::<Int64Type>().ok_or_else(unreadable)?;
+    Ok(times.iter().map(|time| u64::try_from(time.unwrap_or(0)).unwrap_or(0)).collect())
 }
 
 /// A text column as distinct values and the position of each row's value; `None` for null.
@@ -246,11 +301,14 @@ mod tests {
         let mut parsed: Vec<_> = all.iter().map(|text| Address::parse(Some(text))).collect();
         parsed.push(Address::parse(None));
         for (i, a) in parsed.iter().enumerate() {
+            let again = a.text().map(|text| Address::from_text(&text));
+            assert_eq!(again, (*a != Address::default()).then_some(Some(*a)));
             for (j, b) in parsed.iter().enumerate() {
                 assert_eq!(a == b, i == j, "{a:?} {b:?}");
                 assert_eq!(a.element(0) == b.element(0), i == j, "{a:?} {b:?}");
             }
         }
+        assert!(["printer", "#1", "FE80::1", "#"].iter().all(|text| Address::from_text(text).is_none()));
         assert_eq!(Address::parse(Some("FE80:0::1")), Address::parse(Some("fe80::1")));
     }
 

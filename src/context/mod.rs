@@ -1,19 +1,23 @@
 //! What an entity (a host, a pair of hosts, a service of theirs) did in its last windows, beside each row.
 //!
 //! A context column is a statistic over all rows of the row's entity in the windows of a horizon that ends
-//! with the row's own window: `ctx_<entity>_<horizon>_<statistic>`. [`definitions`] is the table of all.
+//! with the row's own window: `ctx_<entity>_<horizon>_<statistic>`. Other columns look beyond any horizon:
+//! since when something is known, how regularly it comes. [`definitions`] is the table of all.
 //!
 //! Rows of a window are counted where they are ([`window`]), what was counted goes to the worker that owns
-//! the entity, which remembers it for the horizon ([`memory`]) and answers what the columns of those rows
+//! the entity, which keeps it for the horizon ([`horizon`]) and answers what the columns of those rows
 //! are made from ([`attach`]). All of it is sums of integers and mergeable sets ([`distinct`]), so the
-//! values depend neither on the number of workers nor on how rows are cut into batches.
+//! values depend neither on the number of workers nor on how rows are cut into batches. Before that,
+//! [`recall`] asks and answers in the same way what was seen before, which is a [`Memory`] that outlives a run.
 
 mod attach;
+mod cells;
 mod definitions;
 mod distinct;
 mod entity;
-mod memory;
+mod horizon;
 pub mod operator;
+mod recall;
 mod window;
 
 #[cfg(test)]
@@ -26,16 +30,31 @@ use serde::{Deserialize, Serialize};
 
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
+pub use recall::{Memory, MemoryError, OLDEST};
 
-use definitions::{Method, matches};
+use crate::row::columns::is_context;
+use definitions::{Column, Counting, Method, matches};
+use recall::{IDENTITIES, Recall};
 
 /// What the pipeline file says about context (`[context]`).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContextSpec {
     /// Names of context columns, or patterns with `*` for any run of characters. Nothing else is computed.
     pub columns: Vec<String>,
+    /// How many sources, destinations, pairs, services and ports of theirs are remembered beyond the horizons,
+    /// in all; those last seen longest ago are forgotten. Only columns that look that far remember any.
+    pub remember: u64,
 }
+
+impl Default for ContextSpec {
+    fn default() -> Self {
+        ContextSpec { columns: Vec::new(), remember: 1_000_000 }
+    }
+}
+
+/// What `remember` may be.
+const REMEMBER: std::ops::RangeInclusive<u64> = 256..=100_000_000;
 
 /// Columns that cannot be computed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,6 +74,12 @@ pub enum ContextError {
         pattern: String,
         /// A known name.
         example: String,
+    },
+    /// A number of remembered identities that makes no sense.
+    #[error("[context] remember = {found}: allowed are {} to {}", REMEMBER.start(), REMEMBER.end())]
+    Remember {
+        /// What the file says.
+        found: u64,
     },
     /// Rows lack a column that context is counted from.
     #[error("column `{column}` is missing in the rows: context column `{wanted}` is counted from it")]
@@ -82,7 +107,17 @@ pub struct Plan {
     names: Vec<String>,
     fields: Vec<Arc<Field>>,
     groups: Vec<Group>,
+    recall: Recall,
     reads: Vec<Read>,
+}
+
+/// What each row adds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sum {
+    /// A statistic.
+    Of(Statistic),
+    /// The number of identities, of a position in [`IDENTITIES`], whose first row ever is of the window.
+    New(usize),
 }
 
 /// What is counted about one entity.
@@ -90,7 +125,7 @@ pub struct Plan {
 struct Group {
     entity: Entity,
     /// The sums that are needed.
-    sums: Vec<Statistic>,
+    sums: Vec<Sum>,
     /// The distinct counts that are needed.
     sets: Vec<Set>,
     /// The longest horizon in windows: what is older is forgotten.
@@ -139,8 +174,11 @@ impl Plan {
     /// The plan of a pipeline: its columns in the order of [`definitions`], each once.
     ///
     /// # Errors
-    /// [`ContextError`] for a name or pattern that no column has.
+    /// [`ContextError`] for a name or pattern that no column has, and for a number out of its range.
     pub fn new(spec: &ContextSpec) -> Result<Plan, ContextError> {
+        if !REMEMBER.contains(&spec.remember) {
+            return Err(ContextError::Remember { found: spec.remember });
+        }
         let all: Vec<(String, Definition)> = definitions().into_iter().map(|d| (d.name(), d)).collect();
         let mut chosen = vec![false; all.len()];
         for pattern in &spec.columns {
@@ -164,27 +202,23 @@ impl Plan {
             });
         }
         let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
-        Ok(Plan::of(chosen.map(|(definition, _)| definition)))
+        Ok(Plan::of(chosen.map(|(definition, _)| definition), spec.remember))
     }
 
     /// Of columns in the order of the table.
-    fn of(columns: impl Iterator<Item = (String, Definition)>) -> Plan {
-        let mut plan = Plan { names: Vec::new(), fields: Vec::new(), groups: Vec::new(), reads: Vec::new() };
+    fn of(columns: impl Iterator<Item = (String, Definition)>, remember: u64) -> Plan {
+        let recall = Recall::new(remember);
+        let (names, fields) = (Vec::new(), Vec::new());
+        let mut plan = Plan { names, fields, groups: Vec::new(), recall, reads: Vec::new() };
         for (name, definition) in columns {
-            let entity = ENTITIES[definition.entity];
-            if plan.groups.last().is_none_or(|group| group.entity != entity) {
-                let (sums, sets, values) = (Vec::new(), Vec::new(), Vec::new());
-                plan.groups.push(Group { entity, sums, sets, horizon: 1, values });
-            }
-            let group = plan.groups.last_mut().expect("a group was pushed");
-            group.horizon = group.horizon.max(HORIZONS[definition.horizon]);
-            let source = match definition.statistic.method() {
-                Method::Sum => Counted::Sum(group.sum(definition.statistic)),
-                Method::Distinct => Counted::Set(group.set(definition.statistic, definition.horizon)),
-                Method::Windows => Counted::Active,
+            let read = match definition.0 {
+                Column::Counted(counting) => plan.count(counting),
+                Column::Recalled(recalled) => {
+                    plan.recall.column(recalled);
+                    recalled.reads()
+                }
             };
-            group.values.push(Value { horizon: definition.horizon, source });
-            for column in reads(&entity, definition.statistic) {
+            for column in read {
                 if plan.reads.iter().all(|read| read.column != column) {
                     plan.reads.push(Read { column, wanted: name.clone() });
                 }
@@ -195,9 +229,39 @@ impl Plan {
         plan
     }
 
+    /// One more value of an entity, the last one's or the next one's; the columns that it is counted from.
+    fn count(&mut self, Counting { entity, horizon, statistic }: Counting) -> Vec<&'static str> {
+        let entity = ENTITIES[entity];
+        if self.groups.last().is_none_or(|group| group.entity != entity) {
+            let (sums, sets, values) = (Vec::new(), Vec::new(), Vec::new());
+            self.groups.push(Group { entity, sums, sets, horizon: 1, values });
+        }
+        let group = self.groups.last_mut().expect("a group was pushed");
+        group.horizon = group.horizon.max(HORIZONS[horizon]);
+        let mut read = reads(&entity, statistic);
+        let source = match statistic.method() {
+            Method::Sum => Counted::Sum(group.sum(Sum::Of(statistic))),
+            Method::Distinct => Counted::Set(group.set(statistic, horizon)),
+            Method::New => {
+                let identity = recall::with_element(&entity, statistic);
+                self.recall.count_new(identity);
+                read = IDENTITIES[identity].reads();
+                Counted::Sum(group.sum(Sum::New(identity)))
+            }
+            Method::Windows => Counted::Active,
+        };
+        group.values.push(Value { horizon, source });
+        read
+    }
+
     /// The names of the columns, in order.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Whether columns are made from what is remembered beyond the horizons.
+    pub fn remembers(&self) -> bool {
+        !self.recall.is_empty()
     }
 
     /// Whether there are none.
@@ -211,7 +275,7 @@ impl Plan {
         if self.is_empty() {
             return Arc::new(rows.clone());
         }
-        let own = rows.fields().iter().filter(|field| !is_context(field));
+        let own = rows.fields().iter().filter(|field| !is_context(field.name()));
         let fields: Vec<Arc<Field>> = own.chain(&self.fields).cloned().collect();
         Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
     }
@@ -237,9 +301,9 @@ impl Plan {
 
 impl Group {
     /// The position of a sum, which is put in once.
-    fn sum(&mut self, statistic: Statistic) -> usize {
-        self.sums.iter().position(|other| *other == statistic).unwrap_or_else(|| {
-            self.sums.push(statistic);
+    fn sum(&mut self, sum: Sum) -> usize {
+        self.sums.iter().position(|other| *other == sum).unwrap_or_else(|| {
+            self.sums.push(sum);
             self.sums.len() - 1
         })
     }
@@ -256,11 +320,6 @@ impl Group {
         set.longest = set.longest.max(HORIZONS[horizon]);
         at
     }
-}
-
-/// Whether a column is one of context, whoever wrote it.
-fn is_context(field: &Field) -> bool {
-    field.name().starts_with("ctx_")
 }
 
 /// The columns of rows that a statistic of an entity is counted from.

@@ -1,5 +1,5 @@
 //! Context in the graph: rows are counted where they are, entities remembered where they belong, columns
-//! attached where the rows are.
+//! attached where the rows are. What looks beyond the horizons is attached [before](super::recall), in the same way.
 //!
 //! ```text
 //! rows ── count ──────────── rows with their cells ──────────── attach ── rows with context
@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice, pod_read_unaligned};
 use timely::bytes::arc::Bytes;
@@ -23,23 +23,32 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Stamp;
 
-use super::Plan;
 use super::attach::{Schemas, Values};
-use super::memory::{Answer, Memory, Taken};
+use super::horizon::{Answer, Horizons, Taken};
 use super::window::{Ask, Cells, Head, Numbers, Window};
+use super::{Memory, Plan, recall};
 use crate::row::RowBatch;
-use crate::tally::Fault;
+use crate::tally::{Fault, Tally};
 
 /// Messages that are sent before the rooms behind have their turn.
-const BURST: usize = 4;
-/// Size of an ask, by [`Ask::size`], from which on it is sent.
-const ASK: usize = 65_536;
+pub(super) const BURST: usize = 4;
+/// Size of a message, by [`Ask::size`], from which on it is sent.
+pub(super) const MESSAGE: usize = 65_536;
+
+/// What is remembered beyond the horizons, before a run and after it.
+#[derive(Clone, Default)]
+pub struct Remembering {
+    /// What is known from before.
+    pub before: Option<Arc<Memory>>,
+    /// Where each worker leaves what it remembers when its rows end; nowhere where nobody asks.
+    pub after: Option<Arc<Mutex<Option<Memory>>>>,
+}
 
 /// Attaches the plan's columns to rows. Batches keep their places and their order within a window; all rows
 /// of a window are held until it is complete, for a value depends on all of them.
 ///
 /// `window` is the rows' window in nanoseconds. Rows must be as [`Plan::check`] wants them; one that is not
-/// is noted as a fault.
+/// is noted as a fault. What was forgotten for lack of room is counted in `tally`.
 ///
 /// # Panics
 /// If `window` is 0.
@@ -47,10 +56,16 @@ pub fn count<'s>(
     rows: Stream<'s, u64, RowBatch>,
     plan: Arc<Plan>,
     window: u64,
+    remembering: Remembering,
+    tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
     assert!(window > 0, "rows with context have windows");
-    if plan.is_empty() {
+    let rows = match plan.remembers() {
+        true => recall::operator::recall(rows, plan.clone(), window, remembering, tally, fault.clone()),
+        false => rows,
+    };
+    if plan.groups.is_empty() {
         return rows;
     }
     let (held, asks) = gather(rows, plan.clone(), window, fault);
@@ -59,7 +74,7 @@ pub fn count<'s>(
 }
 
 /// Rows, and the cell of each.
-type Celled = (RowBatch, Vec<u32>);
+pub(super) type Celled = (RowBatch, Vec<u32>);
 
 /// Batches of one window with the cells of their rows, which wait for the values of their entities.
 #[derive(Default)]
@@ -99,7 +114,7 @@ impl Asking {
                 ask.head = head(group as u32, target as u32);
                 self.window.ask(plan, group, number, ask);
                 number += 1;
-                if ask.size() >= ASK {
+                if ask.size() >= MESSAGE {
                     self.next = (group, number);
                     return Some(std::mem::take(ask));
                 }
@@ -195,7 +210,7 @@ fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, 
     asks.unary_frontier::<NoopBuilder<Answer>, _, _, _>(to_owner, "remember", move |capability, info| {
         let activator = scope.activator_for(info.address);
         let mut capability = Some(capability);
-        let mut memory = Memory::new(plan);
+        let mut horizons = Horizons::new(plan);
         let mut windows: BTreeMap<(u64, u64), Vec<Ask>> = BTreeMap::new();
         let mut answering: Option<(u64, std::vec::IntoIter<Taken>)> = None;
         move |(input, frontier), output| {
@@ -213,7 +228,7 @@ fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, 
                         continue;
                     };
                     let time = cap.delayed(time);
-                    output.session_with_builder(&time).give_container(&mut memory.answer(taken));
+                    output.session_with_builder(&time).give_container(&mut horizons.answer(taken));
                     sent += 1;
                     if sent == BURST {
                         return activator.activate();
@@ -223,8 +238,8 @@ fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, 
                 let complete = windows.first_entry().filter(|window| !frontier.less_equal(&window.key().0));
                 let Some(complete) = complete else { break };
                 let ((time, window), asks) = complete.remove_entry();
-                memory.open(window);
-                let taken: Vec<Taken> = asks.into_iter().map(|ask| memory.take(ask)).collect();
+                horizons.open(window);
+                let taken: Vec<Taken> = asks.into_iter().map(|ask| horizons.take(ask)).collect();
                 answering = Some((time, taken.into_iter()));
             }
             match frontier.frontier().first() {
@@ -311,7 +326,7 @@ fn attach<'s>(
 }
 
 /// A message that names the worker it goes to.
-trait Targeted {
+pub(super) trait Targeted {
     fn target(&self) -> usize;
 }
 
@@ -328,7 +343,7 @@ impl Targeted for Answer {
 }
 
 /// Moves a message whole to the worker it names.
-struct ToTarget;
+pub(super) struct ToTarget;
 
 impl<M: Accountable + Default + Targeted> Distributor<M> for ToTarget {
     fn partition<T: Clone, P: Push<Message<T, M>>>(
@@ -413,12 +428,12 @@ impl Answer {
     }
 }
 
-fn length(lists: &[&[u8]]) -> usize {
+pub(super) fn length(lists: &[&[u8]]) -> usize {
     let padded = lists.iter().map(|list| list.len().next_multiple_of(8));
     size_of::<Head>() + lists.len() * 8 + padded.sum::<usize>()
 }
 
-fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
+pub(super) fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
     let mut put = |bytes: &[u8]| writer.write_all(bytes).expect("timely's buffer has the announced length");
     put(bytes_of(head));
     for list in lists {
@@ -431,20 +446,20 @@ fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
 }
 
 /// What [`write`] wrote, list by list.
-struct Lists<'a> {
-    head: Head,
+pub(super) struct Lists<'a> {
+    pub(super) head: Head,
     lengths: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Lists<'a> {
-    fn new<const COUNT: usize>(bytes: &'a [u8]) -> Lists<'a> {
+    pub(super) fn new<const COUNT: usize>(bytes: &'a [u8]) -> Lists<'a> {
         let (head, rest) = bytes.split_at(size_of::<Head>());
         let (lengths, rest) = rest.split_at(COUNT * 8);
         Lists { head: pod_read_unaligned(head), lengths, rest }
     }
 
-    fn next<V: Pod + Zeroable>(&mut self) -> Vec<V> {
+    pub(super) fn next<V: Pod + Zeroable>(&mut self) -> Vec<V> {
         let (length, lengths) = self.lengths.split_at(8);
         let length = pod_read_unaligned::<u64>(length) as usize;
         let (list, rest) = self.rest.split_at(length.next_multiple_of(8));

@@ -1,50 +1,32 @@
 //! A worker's rows of one window, counted.
 //!
-//! Rows are gathered in cells: source, destination, protocol and port, the finest of what any entity or
-//! element is made of. A row costs the search of its cell and the addition of what it counts; entities and
-//! their elements are derived from cells when the window is complete.
+//! Rows are gathered in [cells](super::cells). A row costs the search of its cell and the addition of what it
+//! counts; entities and their elements are derived from cells when the window is complete.
 
 use arrow::record_batch::RecordBatch;
 use bytemuck::{Pod, Zeroable};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::cells::{Finder, packed};
 use super::distinct::{Elements, summarise};
-use super::entity::{Address, Key, Texts, asks, mix, numbers, optional_numbers, port, service};
-use super::{ContextError, Entity, Group, Plan, Statistic};
+use super::entity::{Key, Texts, asks, mix, numbers, service};
+use super::{ContextError, Entity, Group, Plan, Statistic, Sum, recall};
 
-/// Where the rows of a cell come from and go to: positions of addresses, and a port.
-type Cell = [u32; 3];
-
-/// A cell as one number: the fastest to hash.
-fn packed([src, dst, port]: Cell) -> u128 {
-    u128::from(src) << 64 | u128::from(dst) << 32 | u128::from(port)
-}
-
-/// The cells of a window while its rows arrive.
+/// The cells of a window, counted while its rows arrive.
 pub(super) struct Cells {
-    sums: Vec<Statistic>,
-    addresses: HashMap<Address, u32, RandomState>,
-    by_position: Vec<Address>,
-    index: HashMap<u128, u32, RandomState>,
-    cells: Vec<Cell>,
+    sums: Vec<Sum>,
+    finder: Finder,
     /// What the rows of each cell counted, `sums.len()` values a cell.
     counted: Vec<u64>,
 }
 
 impl Cells {
     pub(super) fn new(plan: &Plan) -> Cells {
-        let mut sums: Vec<Statistic> = plan.groups.iter().flat_map(|group| &group.sums).copied().collect();
+        let mut sums: Vec<Sum> = plan.groups.iter().flat_map(|group| &group.sums).copied().collect();
         sums.sort_unstable();
         sums.dedup();
-        Cells {
-            sums,
-            addresses: HashMap::default(),
-            by_position: Vec::new(),
-            index: HashMap::default(),
-            cells: Vec::new(),
-            counted: Vec::new(),
-        }
+        Cells { sums, finder: Finder::default(), counted: Vec::new() }
     }
 
     /// Counts rows of the window, and says which cell each is in.
@@ -52,28 +34,15 @@ impl Cells {
     /// # Errors
     /// [`ContextError`] for rows that are not as [`Plan::check`] wants them.
     pub(super) fn add(&mut self, plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
-        let src = self.ends(plan, rows, "src_ip")?;
-        let dst = self.ends(plan, rows, "dst_ip")?;
-        let ports = ports(plan, rows)?;
-        let at = |positions: &[u32], row: usize| positions.get(row).copied().unwrap_or(0);
-        let mut cells = Vec::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
-            let cell = [at(&src, row), at(&dst, row), at(&ports, row)];
-            let next = self.cells.len() as u32;
-            let place = *self.index.entry(packed(cell)).or_insert(next);
-            if place == next {
-                self.cells.push(cell);
-            }
-            cells.push(place);
-        }
+        let cells = self.finder.find(plan, rows)?;
         let stride = self.sums.len();
-        self.counted.resize(self.cells.len() * stride, 0);
-        for (offset, statistic) in self.sums.iter().enumerate() {
+        self.counted.resize(self.finder.cells().len() * stride, 0);
+        for (offset, sum) in self.sums.iter().enumerate() {
             let mut count = |cell: &u32, value: u64| {
                 let sum = &mut self.counted[*cell as usize * stride + offset];
                 *sum = sum.wrapping_add(value);
             };
-            match weights(*statistic, rows)? {
+            match weights(*sum, rows)? {
                 Some(weights) => cells.iter().zip(weights).for_each(|(cell, weight)| count(cell, weight)),
                 None => cells.iter().for_each(|cell| count(cell, 1)),
             }
@@ -81,54 +50,23 @@ impl Cells {
         Ok(cells)
     }
 
-    /// For each row the position of its address; nothing where addresses do not matter.
-    fn ends(
-        &mut self,
-        plan: &Plan,
-        rows: &RecordBatch,
-        name: &'static str,
-    ) -> Result<Vec<u32>, ContextError> {
-        if !plan.reads(name) {
-            return Ok(Vec::new());
-        }
-        Ok(Texts::new(rows, name)?.map(|text| {
-            let next = self.by_position.len() as u32;
-            let address = Address::parse(text);
-            *self.addresses.entry(address).or_insert_with(|| {
-                self.by_position.push(address);
-                next
-            })
-        }))
-    }
-
     /// All rows of the window were added.
     pub(super) fn close(self, plan: &Plan) -> Window {
-        let entities = plan.groups.iter().map(|group| Entities::new(group, &self)).collect();
-        Window {
-            entities,
-            sums: self.sums,
-            addresses: self.by_position,
-            cells: self.cells,
-            counted: self.counted,
-        }
+        let entities = plan.groups.iter().map(|group| Entities::new(group, &self.finder)).collect();
+        Window { entities, sums: self.sums, finder: self.finder, counted: self.counted }
     }
-}
-
-/// For each row its port code; nothing where ports do not matter.
-fn ports(plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
-    if !plan.reads("dst_port") {
-        return Ok(Vec::new());
-    }
-    let protocols = numbers(rows, "protocol")?;
-    let ports = numbers(rows, "dst_port")?;
-    let types = optional_numbers(rows, "icmp_type")?;
-    let rows = protocols.iter().zip(ports.iter()).zip(&types);
-    Ok(rows.map(|((protocol, number), icmp_type)| port(*protocol, *number, icmp_type)).collect())
 }
 
 /// What each row adds to a sum; `None` where each adds 1.
-fn weights(statistic: Statistic, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextError> {
+fn weights(sum: Sum, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextError> {
     let values = |name| -> Result<Option<Vec<u64>>, ContextError> { Ok(Some(numbers(rows, name)?.to_vec())) };
+    let statistic = match sum {
+        Sum::Of(statistic) => statistic,
+        Sum::New(identity) => {
+            let firsts = numbers(rows, recall::FIRSTS)?;
+            return Ok(Some(firsts.iter().map(|firsts| firsts >> identity & 1).collect()));
+        }
+    };
     match statistic {
         Statistic::Flows => {
             let index = numbers(rows, "row_index")?;
@@ -154,9 +92,8 @@ fn weights(statistic: Statistic, rows: &RecordBatch) -> Result<Option<Vec<u64>>,
 /// A complete window of one worker.
 pub(super) struct Window {
     entities: Vec<Entities>,
-    sums: Vec<Statistic>,
-    addresses: Vec<Address>,
-    cells: Vec<Cell>,
+    sums: Vec<Sum>,
+    finder: Finder,
     counted: Vec<u64>,
 }
 
@@ -172,19 +109,18 @@ struct Entities {
 }
 
 impl Entities {
-    fn new(group: &Group, cells: &Cells) -> Entities {
+    fn new(group: &Group, finder: &Finder) -> Entities {
         let entity = &group.entity;
         let mut index: HashMap<u128, u32, RandomState> = HashMap::default();
         let mut keys = Vec::new();
         let mut starts = vec![0];
-        let mut of_cell = Vec::with_capacity(cells.cells.len());
-        for [src, dst, port] in &cells.cells {
+        let mut of_cell = Vec::with_capacity(finder.cells().len());
+        for [src, dst, port] in finder.cells() {
             let service = service(*port);
             let own = |part: bool, value: u32| if part { value } else { 0 };
             let cell = [own(entity.src, *src), own(entity.dst, *dst), own(entity.service, service)];
             let number = *index.entry(packed(cell)).or_insert_with(|| {
-                let address = |at: u32| cells.by_position.get(at as usize).copied().unwrap_or_default();
-                keys.push(Key::new(entity, &address(*src), &address(*dst), service));
+                keys.push(Key::new(entity, &finder.address(*src), &finder.address(*dst), service));
                 starts.push(0);
                 keys.len() as u32 - 1
             });
@@ -276,8 +212,8 @@ impl Window {
         let cells = &entities.order[from..to];
         ask.numbers.push(number as u32);
         ask.keys.push(entities.keys[number]);
-        for statistic in &wanted.sums {
-            let offset = self.sums.binary_search(statistic).expect("cells count what any group needs");
+        for sum in &wanted.sums {
+            let offset = self.sums.binary_search(sum).expect("cells count what any group needs");
             let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.sums.len() + offset]);
             ask.sums.push(counted.fold(0, u64::wrapping_add));
         }
@@ -293,13 +229,12 @@ impl Window {
 
     /// The element that a cell is in a set of an entity.
     fn element(&self, entity: &Entity, statistic: Statistic, cell: u32) -> u64 {
-        let [src, dst, port] = self.cells[cell as usize];
-        let (src, dst) = (src as usize, dst as usize);
+        let [src, dst, port] = self.finder.cells()[cell as usize];
         match statistic {
-            Statistic::Peers if entity.dst => self.addresses[src].element(0),
-            Statistic::Peers => self.addresses[dst].element(0),
+            Statistic::Peers if entity.dst => self.finder.address(src).element(0),
+            Statistic::Peers => self.finder.address(dst).element(0),
             Statistic::Services => mix(u64::from(service(port))),
-            Statistic::Ends => self.addresses[dst].element(port),
+            Statistic::Ends => self.finder.address(dst).element(port),
             _ => mix(u64::from(port)),
         }
     }

@@ -27,6 +27,8 @@ pub enum Kind {
     F64,
     /// A list of 16 bits signed.
     I16List,
+    /// True or false.
+    Bool,
 }
 
 impl Kind {
@@ -45,6 +47,7 @@ impl Kind {
             Kind::F32 => DataType::Float32,
             Kind::F64 => DataType::Float64,
             Kind::I16List => DataType::List(Field::new_list_field(DataType::Int16, true).into()),
+            Kind::Bool => DataType::Boolean,
         }
     }
 }
@@ -63,6 +66,7 @@ impl std::fmt::Display for Kind {
             Kind::F32 => "Float32",
             Kind::F64 => "Float64",
             Kind::I16List => "List(Int16)",
+            Kind::Bool => "Boolean",
         })
     }
 }
@@ -249,6 +253,15 @@ pub const PACKET_COLUMNS: &[Column] = &[
     must("flow_id", U64, "", "the flow that the packet belongs to, as in flow rows"),
 ];
 
+/// How names of context columns begin: columns that are made from other rows too, and made anew whenever rows
+/// are read again.
+pub const CONTEXT: [&str; 5] = ["ctx_", "age_", "first_pairsvc", "reg_", "lead_"];
+
+/// Whether a column is one of context, whoever wrote it.
+pub fn is_context(name: &str) -> bool {
+    CONTEXT.iter().any(|start| name.starts_with(start))
+}
+
 /// The column of that name.
 pub fn find(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.name == name)
@@ -264,5 +277,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), COLUMNS.len());
+    }
+
+    #[test]
+    fn no_column_of_a_row_itself_passes_for_context() {
+        assert!(COLUMNS.iter().chain(PACKET_COLUMNS).all(|column| !is_context(column.name)));
     }
 }

@@ -16,7 +16,8 @@ use arrow::datatypes::Schema;
 use self::opening::{Opened, Reader, joined, open};
 use self::ticker::Ticker;
 use self::workers::Work;
-use crate::context::{ContextError, Plan};
+use crate::context::operator::Remembering;
+use crate::context::{ContextError, Memory, Plan};
 use crate::detect::{DetectError, Detector, Learning, Lesson, scored_schema};
 use crate::graph::Rooms;
 use crate::model::{Model, ModelError, Pipeline, Training};
@@ -78,6 +79,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The model that was fitted.
     pub model: Option<Model>,
+    /// What context remembers at the end of training, where the pipeline has columns that look that far.
+    pub memory: Option<Memory>,
     /// From start to end.
     pub elapsed: Duration,
 }
@@ -199,7 +202,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         scored_ends = sink::score_ends(folder, schema, &judge, controls.alerts.take())?;
     }
 
+    // What the model remembers of training; none does yet.
+    let before: Option<Arc<Memory>> = None;
+    let after = (spec.ends.fit.is_some() && plan.remembers()).then(Arc::default);
+    let remembering = Remembering { before, after: after.clone() };
     let rooms = Rooms {
+        remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
         scorer,
         joined: joined(spec, &opened),
@@ -234,6 +242,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     if spec.ends.model.is_some() {
         summary = summary.scored(shared.tally.anomalies.load(Relaxed));
     }
+    let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(path), Some(lesson)) = (&spec.ends.fit, lesson) {
         let model = learn(spec, &opened, &rows, learned, &lesson)?;
@@ -244,7 +253,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     for path in files.iter().flatten() {
         summary.write(path)?;
     }
-    Ok(Outcome { summary, model: fitted, elapsed: started.elapsed() })
+    Ok(Outcome { summary, model: fitted, memory, elapsed: started.elapsed() })
 }
 
 /// The only places that ask for the time, for progress and for how long it took; no row depends on it.

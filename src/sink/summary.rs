@@ -37,6 +37,9 @@ pub struct Summary {
     pub rows: u64,
     /// Flows ended for lack of room.
     pub shed: u64,
+    /// What context forgot for lack of room: hosts, pairs, services and ports that it had seen, and flows.
+    #[serde(default)]
+    pub forgotten: u64,
     /// Rows above the threshold, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anomalies: Option<u64>,
@@ -73,6 +76,7 @@ impl Summary {
             flows: get(&tally.flows),
             rows: get(&tally.rows),
             shed: get(&tally.shed),
+            forgotten: get(&tally.forgotten),
             ..Summary::default()
         }
     }
@@ -135,6 +139,11 @@ impl Summary {
             (self.late, "frame was late", "frames were late"),
             (self.truncated_files, "file ends inside a record", "files end inside a record"),
             (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
+            (
+                self.forgotten,
+                "identity was forgotten for lack of room",
+                "identities were forgotten for lack of room",
+            ),
             (
                 self.dropped.unwrap_or(0),
                 "frame was dropped by the kernel",
@@ -208,7 +217,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
         let expected =
-            "frames packets bytes rejects not_ip_by_ethertype late truncated_files flows rows shed";
+            "frames packets bytes rejects not_ip_by_ethertype late truncated_files flows rows shed forgotten";
         assert_eq!(keys.join(" "), expected);
         assert_eq!(value["not_ip_by_ethertype"]["0x0806"], 2);
         let live = serde_json::to_value(

@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::statistics::Statistics;
 
 use crate::row::RowSettings;
+use crate::row::columns::is_context;
 
 /// Rows that are read at a time.
 const BATCH: usize = 8192;
@@ -117,7 +118,7 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, RowsError>
 
 /// Whether a column is read.
 fn wanted(field: &Field) -> bool {
-    !field.name().starts_with("ctx_") && !ADDED.contains(&field.name().as_str())
+    !is_context(field.name()) && !ADDED.contains(&field.name().as_str())
 }
 
 impl RowsFeed {

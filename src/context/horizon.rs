@@ -1,4 +1,4 @@
-//! What the owner of entities remembers of them: the windows of the longest horizon asked for, no more.
+//! What the owner of entities keeps of them: the windows of the longest horizon asked for, no more.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -34,15 +34,15 @@ pub(super) struct Taken {
 }
 
 /// All entities that a worker owns.
-pub(super) struct Memory {
+pub(super) struct Horizons {
     plan: Arc<Plan>,
     kinds: Vec<Kind>,
 }
 
-impl Memory {
-    pub(super) fn new(plan: Arc<Plan>) -> Memory {
+impl Horizons {
+    pub(super) fn new(plan: Arc<Plan>) -> Horizons {
         let kinds = plan.groups.iter().map(|_| Kind::default()).collect();
-        Memory { plan, kinds }
+        Horizons { plan, kinds }
     }
 
     /// Begins a window, later than all before: forgets the entities whose last row is older than any horizon.

@@ -1,0 +1,61 @@
+//! What a run knows at its end, for another to begin with.
+
+use super::super::entity::Key;
+use super::shard::{Known, SHARDS, order, shard};
+
+/// What was seen, first and last, and the last starts of flows: what context remembers beyond its horizons.
+/// Bounded by `[context] remember`; the same for any number of workers.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    shards: Vec<Vec<Known>>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory { shards: vec![Vec::new(); SHARDS] }
+    }
+}
+
+/// Two memories are alike if the same is known, in whatever order.
+impl PartialEq for Memory {
+    fn eq(&self, other: &Memory) -> bool {
+        self.sorted() == other.sorted()
+    }
+}
+
+impl Memory {
+    /// How many identities (hosts, pairs, services and ports of theirs) are remembered.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(Vec::len).sum()
+    }
+
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.shards.iter().all(Vec::is_empty)
+    }
+
+    /// What is remembered of a share.
+    pub(super) fn shard(&self, shard: usize) -> Vec<Known> {
+        self.shards.get(shard).cloned().unwrap_or_default()
+    }
+
+    /// Adds what is known of identities that are not in it yet.
+    pub(super) fn extend(&mut self, known: Vec<Known>) {
+        for one in known {
+            self.shards[shard(&one.key)].push(one);
+        }
+    }
+
+    /// All of it, in the order in which it is written.
+    pub(super) fn sorted(&self) -> Vec<&Known> {
+        let mut all: Vec<&Known> = self.shards.iter().flatten().collect();
+        all.sort_by_cached_key(|known| order(&known.key));
+        all
+    }
+
+    /// A key that is in it twice.
+    pub(super) fn twice(&self) -> Option<Key> {
+        let all = self.sorted();
+        all.windows(2).find(|pair| pair[0].key == pair[1].key).map(|pair| pair[0].key)
+    }
+}

@@ -1,0 +1,218 @@
+//! A share of what is remembered: identities by their key, when each was first and last seen, and the last
+//! starts of their flows.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::super::entity::{Address, Key};
+use super::starts::{Regularity, Start, Starts};
+
+/// Shares of the space of keys. A share is remembered by one worker as a whole, so what it has room for does
+/// not depend on how many workers there are.
+pub(super) const SHARDS: usize = 256;
+
+/// The share of a key.
+pub(super) fn shard(key: &Key) -> usize {
+    (key.hash() >> 56) as usize
+}
+
+/// The worker, of `peers`, that remembers a share.
+pub(super) fn owner(shard: usize, peers: usize) -> usize {
+    shard * peers / SHARDS
+}
+
+/// One identity. Windows are known by their start in nanoseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) key: Key,
+    /// The window of the first row.
+    pub(super) first: u64,
+    /// The window of the last row.
+    pub(super) last: u64,
+    /// Boxed: most identities have none.
+    pub(super) starts: Option<Box<Starts>>,
+}
+
+/// Orders keys by kind and addresses, as they are written and forgotten.
+pub(super) fn order(key: &Key) -> (u32, [Address; 2], u32) {
+    (key.code() >> 24, key.ends(), key.code())
+}
+
+/// What came about an identity in the open window.
+struct Turn {
+    slot: u32,
+    lead: u64,
+    starts: Vec<Start>,
+    regularities: Vec<Regularity>,
+}
+
+/// No turn yet.
+const NONE: u32 = u32::MAX;
+
+/// A share.
+#[derive(Default)]
+pub(super) struct Shard {
+    /// Positions by key. The hash is seeded anew in each process: crafted keys must not collide at will.
+    index: HashTable<u32>,
+    seed: RandomState,
+    known: Vec<Known>,
+    /// For each of them its turn in the open window.
+    turn_of: Vec<u32>,
+    turns: Vec<Turn>,
+}
+
+impl Shard {
+    /// With what was remembered before.
+    pub(super) fn new(known: Vec<Known>) -> Shard {
+        let mut shard = Shard { turn_of: vec![NONE; known.len()], known, ..Shard::default() };
+        shard.rebuild();
+        shard
+    }
+
+    /// Takes in that rows of the window are of an identity: the smallest flow id of theirs, and which flows
+    /// started. In which order does not matter. Returns its turn.
+    pub(super) fn see(&mut self, key: &Key, window: u64, lead: u64, starts: &[Start]) -> u32 {
+        let slot = self.slot(key, window);
+        let turn = &mut self.turn_of[slot as usize];
+        if *turn == NONE {
+            *turn = self.turns.len() as u32;
+            let known = &mut self.known[slot as usize];
+            known.last = known.last.max(window);
+            self.turns.push(Turn { slot, lead, starts: starts.to_vec(), regularities: Vec::new() });
+            return *turn;
+        }
+        let own = &mut self.turns[*turn as usize];
+        own.lead = own.lead.min(lead);
+        own.starts.extend_from_slice(starts);
+        *turn
+    }
+
+    /// All of the window was taken in.
+    pub(super) fn settle(&mut self, window: u64) {
+        for turn in self.turns.iter_mut().filter(|turn| !turn.starts.is_empty()) {
+            turn.starts.sort_unstable();
+            turn.starts.dedup();
+            let kept = self.known[turn.slot as usize].starts.get_or_insert_default();
+            turn.regularities = kept.add(window, &turn.starts);
+        }
+    }
+
+    /// The first window, and the smallest flow id of the open one, of the identity of a turn.
+    pub(super) fn answer(&self, turn: u32) -> (u64, u64) {
+        let turn = &self.turns[turn as usize];
+        (self.known[turn.slot as usize].first, turn.lead)
+    }
+
+    /// The regularity at a start of a turn.
+    pub(super) fn regularity(&self, turn: u32, start: &Start) -> Regularity {
+        let turn = &self.turns[turn as usize];
+        match turn.starts.binary_search(start) {
+            Ok(at) => turn.regularities.get(at).copied().unwrap_or(Regularity::NONE),
+            Err(_) => Regularity::NONE,
+        }
+    }
+
+    /// Ends the window, and forgets those last seen longest ago, of one window the last by [`order`], until no
+    /// more than `most` are left. Returns how many were forgotten.
+    pub(super) fn close(&mut self, most: usize) -> u64 {
+        for turn in self.turns.drain(..) {
+            self.turn_of[turn.slot as usize] = NONE;
+        }
+        let excess = self.known.len().saturating_sub(most);
+        if excess > 0 {
+            let age = |known: &Known| (known.last, std::cmp::Reverse(order(&known.key)));
+            self.known.select_nth_unstable_by(excess - 1, |a, b| age(a).cmp(&age(b)));
+            self.known.drain(..excess);
+            if self.known.capacity() > 4 * most.max(self.known.len()) {
+                // What a flood needed is given back.
+                self.known.shrink_to_fit();
+            }
+            self.turn_of = vec![NONE; self.known.len()];
+            self.rebuild();
+        }
+        excess as u64
+    }
+
+    /// What is remembered, in no order.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &[Known] {
+        &self.known
+    }
+
+    /// Hands over what is remembered, in no order.
+    pub(super) fn into_known(self) -> Vec<Known> {
+        self.known
+    }
+
+    fn slot(&mut self, key: &Key, window: u64) -> u32 {
+        let hash = self.seed.hash_one(key);
+        let known = &mut self.known;
+        if let Some(slot) = self.index.find(hash, |slot| known[*slot as usize].key == *key) {
+            return *slot;
+        }
+        let slot = known.len() as u32;
+        known.push(Known { key: *key, first: window, last: window, starts: None });
+        self.turn_of.push(NONE);
+        let (seed, known) = (&self.seed, &self.known);
+        self.index.insert_unique(hash, slot, |slot| seed.hash_one(known[*slot as usize].key));
+        slot
+    }
+
+    fn rebuild(&mut self) {
+        let (seed, known) = (&self.seed, &self.known);
+        self.index = HashTable::with_capacity(known.len());
+        for (slot, one) in known.iter().enumerate() {
+            let hash = |slot: &u32| seed.hash_one(known[*slot as usize].key);
+            self.index.insert_unique(seed.hash_one(one.key), slot as u32, hash);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(host: u32) -> Key {
+        Key::of(Some(&Address::parse(Some(&std::net::Ipv4Addr::from(host).to_string()))), None, 0)
+    }
+
+    #[test]
+    fn the_least_recently_seen_leave_first_whatever_came_first() {
+        let kept = |order: &[u32]| {
+            let mut shard = Shard::default();
+            for window in [1, 2] {
+                order.iter().filter(|host| window == 1 || **host % 2 == 0).for_each(|host| {
+                    shard.see(&key(*host), window, 0, &[]);
+                });
+                shard.settle(window);
+                assert_eq!(shard.close(100), 0);
+            }
+            assert_eq!(shard.close(6), 4);
+            let mut kept: Vec<_> = shard.known().iter().map(|known| (known.key, known.first)).collect();
+            kept.sort_by_key(|(key, _)| super::order(key));
+            // Those that stay are still found, the others begin anew.
+            let first = shard.see(&key(2), 3, 0, &[]);
+            let gone = shard.see(&key(9), 3, 0, &[]);
+            assert_eq!((shard.answer(first).0, shard.answer(gone).0), (1, 3));
+            kept
+        };
+        let there = kept(&(0..10).collect::<Vec<_>>());
+        assert_eq!(there, kept(&(0..10).rev().collect::<Vec<_>>()));
+        let expected: Vec<_> = [0, 1, 2, 4, 6, 8].map(|host| (key(host), 1)).into();
+        assert_eq!(there, expected);
+    }
+
+    #[test]
+    fn what_several_workers_say_of_a_window_is_one() {
+        let mut shard = Shard::default();
+        let start = |time| Start { time, flow: time };
+        let first = shard.see(&key(1), 5, 9, &[start(8), start(6)]);
+        assert_eq!(first, shard.see(&key(1), 5, 3, &[start(7)]));
+        shard.settle(5);
+        assert_eq!(shard.answer(first), (5, 3));
+        shard.close(10);
+        assert_eq!(shard.known()[0].starts.as_ref().unwrap().times(), [6, 7, 8]);
+    }
+}

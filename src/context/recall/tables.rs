@@ -1,0 +1,332 @@
+//! A memory as two tables: `seen`, one row for each identity, and `starts`, the last starts of flows.
+//!
+//! Columns are of plain types, so that every column store keeps them: addresses are text (one that is no address
+//! is `#` and 128 bits of its hash), times nanoseconds since the Unix epoch. What is read is not trusted.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, UInt32Type, UInt64Type};
+use arrow::record_batch::RecordBatch;
+
+use super::super::entity::{Address, Key, service};
+use super::memory::Memory;
+use super::shard::Known;
+use super::starts::{REMEMBERED, Starts};
+use super::columns::Identity;
+use super::{IDENTITIES, Part};
+
+const SEEN: &str = "seen";
+const STARTS: &str = "starts";
+
+/// What is wrong with the tables of a memory.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MemoryError {
+    /// A table is not there.
+    #[error("memory: table `{0}` is missing")]
+    Missing(&'static str),
+    /// A column is not there, or is not as it was written.
+    #[error("memory: table `{table}`: column `{column}` is {found}, {expected} was expected")]
+    Column {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// Its type, or that it is missing or has nulls.
+        found: String,
+        /// What it should be.
+        expected: DataType,
+    },
+    /// A value that nothing could have written.
+    #[error("memory: table `{table}`: row {row}: {what}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// Number of the row, from 1.
+        row: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl Memory {
+    /// The memory as tables with their names, in an order that depends on nothing but what is remembered.
+    ///
+    /// `seen`: `kind` (`src`, `pairport`, ...), `src` and `dst` (null where the kind has none), `port`
+    /// (protocol << 16 | port or ICMP type, services pooled), `first` and `last` (start of the windows of the
+    /// first and last row). `starts`: `seen` (number of the row there, from 0) and `start`.
+    pub fn tables(&self) -> Vec<(String, RecordBatch)> {
+        let all = self.sorted();
+        let identities: Vec<&Identity> = all.iter().map(|known| identity(&known.key)).collect();
+        let end = |end: usize, has: fn(&Identity) -> bool| -> ArrayRef {
+            let rows = all.iter().zip(&identities);
+            let text = rows.map(|(known, of)| if has(of) { known.key.ends()[end].text() } else { None });
+            Arc::new(text.collect::<StringArray>())
+        };
+        let kinds = StringArray::from_iter_values(identities.iter().map(|identity| identity.name));
+        let ports = UInt32Array::from_iter_values(all.iter().map(|known| known.key.code() & PORT));
+        let seen = RecordBatch::try_from_iter_with_nullable([
+            ("kind", Arc::new(kinds) as ArrayRef, false),
+            ("src", end(0, |identity| identity.src), true),
+            ("dst", end(1, |identity| identity.dst), true),
+            ("port", Arc::new(ports), false),
+            ("first", Arc::new(UInt64Array::from_iter_values(all.iter().map(|known| known.first))), false),
+            ("last", Arc::new(UInt64Array::from_iter_values(all.iter().map(|known| known.last))), false),
+        ]);
+        let starts = || {
+            let with = all.iter().enumerate().filter_map(|(row, known)| Some((row, known.starts.as_ref()?)));
+            with.flat_map(|(row, starts)| starts.times().iter().map(move |time| (row as u64, *time)))
+        };
+        let starts = RecordBatch::try_from_iter_with_nullable([
+            ("seen", Arc::new(UInt64Array::from_iter_values(starts().map(|of| of.0))) as ArrayRef, false),
+            ("start", Arc::new(UInt64Array::from_iter_values(starts().map(|of| of.1))), false),
+        ]);
+        let same_length = "columns are made from the same rows";
+        vec![
+            (SEEN.to_owned(), seen.expect(same_length)),
+            (STARTS.to_owned(), starts.expect(same_length)),
+        ]
+    }
+
+    /// The memory that [`Memory::tables`] wrote; tables of other names are passed over.
+    ///
+    /// # Errors
+    /// [`MemoryError`] for anything that it could not have written.
+    pub fn from_tables(tables: &[(String, RecordBatch)]) -> Result<Memory, MemoryError> {
+        let table = |name: &'static str| {
+            let found = tables.iter().find(|(other, _)| other == name).map(|(_, table)| table);
+            found.ok_or(MemoryError::Missing(name))
+        };
+        let (seen, starts) = (table(SEEN)?, table(STARTS)?);
+        let mut all = read_seen(seen)?;
+        read_starts(starts, &mut all)?;
+        let mut memory = Memory::default();
+        memory.extend(all);
+        match memory.twice() {
+            None => Ok(memory),
+            Some(key) => {
+                let again = |known: &Known| known.key == key;
+                let row = read_seen(seen)?.iter().rposition(again).map_or(0, |row| row + 1);
+                Err(MemoryError::Row { table: SEEN, row, what: "is there twice" })
+            }
+        }
+    }
+}
+
+/// The lower bits of a key's code.
+const PORT: u32 = (1 << 24) - 1;
+
+fn identity(key: &Key) -> &'static Identity {
+    &IDENTITIES[(key.code() >> 24) as usize]
+}
+
+fn read_seen(table: &RecordBatch) -> Result<Vec<Known>, MemoryError> {
+    let kinds = texts(table, "kind", false)?;
+    let (src, dst) = (texts(table, "src", true)?, texts(table, "dst", true)?);
+    let ports = numbers::<UInt32Type>(table, SEEN, "port")?;
+    let firsts = numbers::<UInt64Type>(table, SEEN, "first")?;
+    let lasts = numbers::<UInt64Type>(table, SEEN, "last")?;
+    let mut all = Vec::with_capacity(table.num_rows());
+    for row in 0..table.num_rows() {
+        let wrong = |what| MemoryError::Row { table: SEEN, row: row + 1, what };
+        let kind = IDENTITIES.iter().position(|identity| identity.name == kinds.value(row));
+        let kind = kind.ok_or_else(|| wrong("kind is none that is known"))?;
+        let identity = &IDENTITIES[kind];
+        let end = |texts: &StringArray, has: bool| match (texts.is_valid(row), has) {
+            (false, has) => Ok(has.then(Address::default)),
+            (true, false) => Err(wrong("has an address that its kind does not have")),
+            (true, true) => match Address::from_text(texts.value(row)) {
+                Some(address) => Ok(Some(address)),
+                None => Err(wrong("src or dst is no address in its plain form")),
+            },
+        };
+        let (src, dst) = (end(src, identity.src)?, end(dst, identity.dst)?);
+        let port = ports.value(row);
+        let fits = match identity.part {
+            Part::Nothing => port == 0,
+            Part::Service => port <= PORT && service(port) == port,
+            Part::Port => port <= PORT,
+        };
+        if !fits {
+            return Err(wrong("port is none that its kind could have"));
+        }
+        let (first, last) = (firsts.value(row), lasts.value(row));
+        if last < first {
+            return Err(wrong("last is before first"));
+        }
+        let key = Key::of(src.as_ref(), dst.as_ref(), (kind as u32) << 24 | port);
+        all.push(Known { key, first, last, starts: None });
+    }
+    Ok(all)
+}
+
+fn read_starts(table: &RecordBatch, all: &mut [Known]) -> Result<(), MemoryError> {
+    let rows = numbers::<UInt64Type>(table, STARTS, "seen")?;
+    let times = numbers::<UInt64Type>(table, STARTS, "start")?;
+    let mut at = 0;
+    let mut before = None;
+    while at < table.num_rows() {
+        let wrong = |row: usize, what| MemoryError::Row { table: STARTS, row: row + 1, what };
+        let seen = rows.value(at);
+        if before.is_some_and(|before| before >= seen) {
+            return Err(wrong(at, "seen goes back"));
+        }
+        before = Some(seen);
+        let length = rows.values()[at..].iter().take_while(|row| **row == seen).count();
+        let own = &times.values()[at..at + length];
+        if length > REMEMBERED {
+            return Err(wrong(at + REMEMBERED, "is one more start than is ever remembered"));
+        }
+        if let Some(back) = own.windows(2).position(|pair| pair[0] > pair[1]) {
+            return Err(wrong(at + back + 1, "start goes back"));
+        }
+        let known = usize::try_from(seen).ok().and_then(|seen| all.get_mut(seen));
+        let known = known.ok_or_else(|| wrong(at, "seen is no row of the other table"))?;
+        known.starts = Some(Box::new(Starts::new(own.to_vec())));
+        at += length;
+    }
+    Ok(())
+}
+
+fn found(table: &RecordBatch, name: &str) -> String {
+    match table.column_by_name(name) {
+        None => "missing".to_owned(),
+        Some(column) if column.null_count() > 0 => format!("{} with nulls", column.data_type()),
+        Some(column) => column.data_type().to_string(),
+    }
+}
+
+fn numbers<'a, T: ArrowPrimitiveType>(
+    table: &'a RecordBatch,
+    name: &'static str,
+    column: &'static str,
+) -> Result<&'a PrimitiveArray<T>, MemoryError> {
+    let numbers = table.column_by_name(column).and_then(|column| column.as_primitive_opt::<T>());
+    numbers.filter(|numbers| numbers.null_count() == 0).ok_or_else(|| MemoryError::Column {
+        table: name,
+        column,
+        found: found(table, column),
+        expected: T::DATA_TYPE,
+    })
+}
+
+fn texts<'a>(
+    table: &'a RecordBatch,
+    column: &'static str,
+    nullable: bool,
+) -> Result<&'a StringArray, MemoryError> {
+    let texts = table.column_by_name(column).and_then(|column| column.as_string_opt::<i32>());
+    texts.filter(|texts| nullable || texts.null_count() == 0).ok_or_else(|| MemoryError::Column {
+        table: SEEN,
+        column,
+        found: found(table, column),
+        expected: DataType::Utf8,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A memory of some identities of every kind.
+    fn memory(hosts: &[u8]) -> Memory {
+        let mut all = Vec::new();
+        for (kind, identity) in IDENTITIES.iter().enumerate() {
+            for host in hosts {
+                let name = ["10.0.0.", "fd00::", "printer-"][usize::from(host % 3)];
+                let address = Address::parse(Some(&format!("{name}{}", host % 200)));
+                let nobody = Address::default();
+                let (src, dst) = (identity.src.then_some(&address), identity.dst.then_some(&nobody));
+                let port = if identity.part == Part::Nothing { 0 } else { 6 << 16 | u32::from(*host) };
+                let times = (0..u64::from(host % 18)).map(|n| 1_000 + n).collect();
+                let starts = (host % 18 > 0).then(|| Box::new(Starts::new(times)));
+                let key = Key::of(src, dst, (kind as u32) << 24 | port);
+                all.push(Known { key, first: 10, last: 10 + u64::from(*host), starts });
+            }
+        }
+        let mut memory = Memory::default();
+        memory.extend(all);
+        memory
+    }
+
+    #[test]
+    fn a_memory_is_its_tables() {
+        let hosts: Vec<u8> = (0..70).collect();
+        let there = memory(&hosts);
+        assert_eq!(there.len(), 9 * 70);
+        let tables = there.tables();
+        assert_eq!(Memory::from_tables(&tables).unwrap(), there);
+        let back: Vec<u8> = hosts.into_iter().rev().collect();
+        assert_eq!(memory(&back).tables(), tables);
+        assert_eq!(Memory::from_tables(&Memory::default().tables()).unwrap(), Memory::default());
+    }
+
+    #[test]
+    fn what_could_not_have_been_written_is_named() {
+        let tables = memory(&[1, 2, 17]).tables();
+        let with = |table: usize, column: &str, value: ArrayRef| {
+            let mut tables = tables.clone();
+            let columns = tables[table].1.schema().fields().iter().map(|field| field.name().clone());
+            let columns: Vec<(String, ArrayRef)> = columns
+                .zip(tables[table].1.columns())
+                .map(|(name, old)| (name.clone(), if name == column { value.clone() } else { old.clone() }))
+                .collect();
+            tables[table].1 = RecordBatch::try_from_iter(columns).unwrap();
+            Memory::from_tables(&tables).unwrap_err().to_string()
+        };
+        let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; 27])) };
+        let number = |value: u64, count: usize| -> ArrayRef { Arc::new(UInt64Array::from(vec![value; count])) };
+        let rows = tables[1].1.num_rows();
+        let errors = [
+            (with(0, "kind", text("nobody")), "memory: table `seen`: row 1: kind is none that is known"),
+            (with(0, "kind", text("src")), "has an address that its kind does not have"),
+            (with(0, "src", text("10.0.0.01")), "row 1: src or dst is no address in its plain form"),
+            (with(0, "port", Arc::new(UInt32Array::from(vec![7; 27]))), "row 1: port is none"),
+            (with(0, "first", number(99, 27)), "last is before first"),
+            (with(0, "last", text("x")), "column `last` is Utf8, UInt64 was expected"),
+            (with(1, "seen", number(27, rows)), "row 18: is one more start than is ever remembered"),
+            (with(1, "start", Arc::new(UInt64Array::from_iter_values((0..rows as u64).rev()))), "goes back"),
+        ];
+        for (error, expected) in errors {
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(Memory::from_tables(&tables[..1]).unwrap_err().to_string().contains("`starts` is missing"));
+        let mut twice = tables.clone();
+        let schema = twice[0].1.schema();
+        twice[0].1 = arrow::compute::concat_batches(&schema, [&tables[0].1, &tables[0].1.slice(3, 1)]).unwrap();
+        let error = Memory::from_tables(&twice).unwrap_err().to_string();
+        assert_eq!(error, "memory: table `seen`: row 28: is there twice");
+    }
+
+    proptest! {
+        #[test]
+        fn any_tables_are_a_memory_or_an_error(
+            kinds in prop::collection::vec("[a-z]{0,4}|src|dst|pair|pairsvc|srcsvcport", 0..6),
+            address in prop::option::of("[0-9a-f:.#]{0,9}|10.0.0.[1-9]|fd00::[1-9]"),
+            port in prop_oneof![Just(0u32), any::<u32>(), Just(6 << 16 | 80)],
+            starts in prop::collection::vec((0..7u64, 0..9u64), 0..40),
+        ) {
+            let count = kinds.len();
+            let end: ArrayRef = Arc::new(StringArray::from(vec![address; count]));
+            let seen = RecordBatch::try_from_iter([
+                ("kind", Arc::new(StringArray::from(kinds)) as ArrayRef),
+                ("src", end.clone()),
+                ("dst", end),
+                ("port", Arc::new(UInt32Array::from(vec![port; count]))),
+                ("first", Arc::new(UInt64Array::from(vec![1; count]))),
+                ("last", Arc::new(UInt64Array::from(vec![2; count]))),
+            ]).unwrap();
+            let rows = |of: fn(&(u64, u64)) -> u64| -> ArrayRef {
+                Arc::new(UInt64Array::from_iter_values(starts.iter().map(of)))
+            };
+            let starts = RecordBatch::try_from_iter([("seen", rows(|s| s.0)), ("start", rows(|s| s.1))]).unwrap();
+            let tables = [(SEEN.to_owned(), seen), (STARTS.to_owned(), starts)];
+            match Memory::from_tables(&tables) {
+                Ok(memory) => prop_assert_eq!(Memory::from_tables(&memory.tables()), Ok(memory)),
+                Err(error) => prop_assert!(!error.to_string().contains('\n')),
+            }
+        }
+    }
+}
