@@ -7,8 +7,8 @@ use timely::dataflow::operators::{Concatenate, Probe};
 use timely::dataflow::{ProbeHandle, Scope};
 use timely::scheduling::Activator;
 
-use crate::context::operator::{self as context, Remembering};
 use crate::context::Plan;
+use crate::context::operator::{self as context, Remembering};
 use crate::detect::operator as detect;
 use crate::detect::{Learning, Scorer};
 use crate::flow::operator::{self as flow, Assembly};

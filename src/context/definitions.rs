@@ -30,8 +30,8 @@ pub struct Entity {
 }
 
 use Statistic::{
-    Active, BwdBytes, Ends, Failed, Flows, FwdBytes, NewEnds, NewPeers, NewPorts, NewServices, Packets, Peers,
-    Ports, Rows, Services,
+    Active, BwdBytes, Ends, Failed, Flows, FwdBytes, NewEnds, NewPeers, NewPorts, NewServices, Packets,
+    Peers, Ports, Rows, Services,
 };
 
 /// Every entity, in the order of columns.

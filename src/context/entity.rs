@@ -51,7 +51,10 @@ impl Address {
     /// The address as text that [`Address::from_text`] reads; `None` for a null.
     pub(super) fn text(&self) -> Option<String> {
         match self.version {
-            4 => Some(Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]).to_string()),
+            4 => Some(
+                Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]])
+                    .to_string(),
+            ),
             6 => Some(Ipv6Addr::from_octets(self.bytes).to_string()),
             _ if *self == Address::default() => None,
             _ => Some(format!("#{:032x}", u128::from_be_bytes(self.bytes))),
@@ -240,7 +243,8 @@ pub(super) fn numbers(rows: &RecordBatch, name: &'static str) -> Result<ScalarBu
 /// A column of times as nanoseconds since the Unix epoch, 0 for what is null or negative.
 pub(super) fn times(rows: &RecordBatch, name: &'static str) -> Result<Vec<u64>, ContextError> {
     let column = column(rows, name)?;
-    let unreadable = || ContextError::Type { column: name, found: column.data_type().clone(), expected: TIME };
+    let unreadable =
+        || ContextError::Type { column: name, found: column.data_type().clone(), expected: TIME };
     let cast = cast(column, &DataType::Int64).map_err(|_| unreadable())?;
     let times = cast.as_primitive_opt::<Int64Type>().ok_or_else(unreadable)?;
     Ok(times.iter().map(|time| u64::try_from(time.unwrap_or(0)).unwrap_or(0)).collect())

@@ -97,6 +97,7 @@ fn array(name: &str, kind: Kind, exists: &[bool], values: &[u64]) -> ArrayRef {
         Kind::U64 => Arc::new(each.collect::<UInt64Array>()),
         Kind::F32 => Arc::new(each.map(|v| v.map(|v| v as f32 / 1e6)).collect::<Float32Array>()),
         Kind::F64 => Arc::new(each.map(|v| v.map(|v| v as f64 / 1e9)).collect::<Float64Array>()),
+        Kind::Bool => Arc::new(each.map(|v| v.map(|v| v % 2 == 0)).collect::<BooleanArray>()),
         Kind::I16List => Arc::new(ListArray::from_iter_primitive::<Int16Type, _, _>(
             each.map(|v| v.map(|v| (0..v % 9).map(|item| Some((v >> item) as i16)).collect::<Vec<_>>())),
         )),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, TimestampNanosecondArray, UInt8Array, UInt16Array,
-};
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, TimestampNanosecondArray, UInt8Array, UInt16Array};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
@@ -40,7 +38,8 @@ impl Answers {
             let number = *number as usize;
             self.firsts[number] = *first;
             self.leads[number] = *lead == questions.leads[number].0;
-            for (own, value) in self.regularities[questions.starts_of(number)].iter_mut().zip(&mut regularities)
+            for (own, value) in
+                self.regularities[questions.starts_of(number)].iter_mut().zip(&mut regularities)
             {
                 *own = *value;
             }

@@ -38,10 +38,9 @@ pub use columns::OLDEST;
 pub use memory::Memory;
 pub use tables::MemoryError;
 
-pub(super) use columns::{IDENTITIES, Part, Recalled, with_element};
+pub(super) use columns::{IDENTITIES, Measure, Part, Recalled, with_element};
 
 use crate::row::columns::is_context;
-use columns::Measure;
 
 /// A column between this and counting: for each row the identities whose first row ever is in the window and
 /// which the row stands for, a bit for each position in [`IDENTITIES`].

@@ -10,10 +10,10 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
 use super::super::entity::{Address, Key, service};
+use super::columns::Identity;
 use super::memory::Memory;
 use super::shard::Known;
 use super::starts::{REMEMBERED, Starts};
-use super::columns::Identity;
 use super::{IDENTITIES, Part};
 
 const SEEN: &str = "seen";
@@ -82,10 +82,7 @@ impl Memory {
             ("start", Arc::new(UInt64Array::from_iter_values(starts().map(|of| of.1))), false),
         ]);
         let same_length = "columns are made from the same rows";
-        vec![
-            (SEEN.to_owned(), seen.expect(same_length)),
-            (STARTS.to_owned(), starts.expect(same_length)),
-        ]
+        vec![(SEEN.to_owned(), seen.expect(same_length)), (STARTS.to_owned(), starts.expect(same_length))]
     }
 
     /// The memory that [`Memory::tables`] wrote; tables of other names are passed over.
@@ -237,8 +234,8 @@ mod tests {
             for host in hosts {
                 let name = ["10.0.0.", "fd00::", "printer-"][usize::from(host % 3)];
                 let address = Address::parse(Some(&format!("{name}{}", host % 200)));
-                let nobody = Address::default();
-                let (src, dst) = (identity.src.then_some(&address), identity.dst.then_some(&nobody));
+                let other = if identity.src { Address::default() } else { address };
+                let (src, dst) = (identity.src.then_some(&address), identity.dst.then_some(&other));
                 let port = if identity.part == Part::Nothing { 0 } else { 6 << 16 | u32::from(*host) };
                 let times = (0..u64::from(host % 18)).map(|n| 1_000 + n).collect();
                 let starts = (host % 18 > 0).then(|| Box::new(Starts::new(times)));
@@ -268,7 +265,8 @@ mod tests {
         let tables = memory(&[1, 2, 17]).tables();
         let with = |table: usize, column: &str, value: ArrayRef| {
             let mut tables = tables.clone();
-            let columns = tables[table].1.schema().fields().iter().map(|field| field.name().clone());
+            let schema = tables[table].1.schema();
+            let columns = schema.fields().iter().map(|field| field.name().clone());
             let columns: Vec<(String, ArrayRef)> = columns
                 .zip(tables[table].1.columns())
                 .map(|(name, old)| (name.clone(), if name == column { value.clone() } else { old.clone() }))
@@ -277,11 +275,12 @@ mod tests {
             Memory::from_tables(&tables).unwrap_err().to_string()
         };
         let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; 27])) };
-        let number = |value: u64, count: usize| -> ArrayRef { Arc::new(UInt64Array::from(vec![value; count])) };
+        let number =
+            |value: u64, count: usize| -> ArrayRef { Arc::new(UInt64Array::from(vec![value; count])) };
         let rows = tables[1].1.num_rows();
         let errors = [
             (with(0, "kind", text("nobody")), "memory: table `seen`: row 1: kind is none that is known"),
-            (with(0, "kind", text("src")), "has an address that its kind does not have"),
+            (with(0, "kind", text("dst")), "row 1: has an address that its kind does not have"),
             (with(0, "src", text("10.0.0.01")), "row 1: src or dst is no address in its plain form"),
             (with(0, "port", Arc::new(UInt32Array::from(vec![7; 27]))), "row 1: port is none"),
             (with(0, "first", number(99, 27)), "last is before first"),
@@ -295,7 +294,8 @@ mod tests {
         assert!(Memory::from_tables(&tables[..1]).unwrap_err().to_string().contains("`starts` is missing"));
         let mut twice = tables.clone();
         let schema = twice[0].1.schema();
-        twice[0].1 = arrow::compute::concat_batches(&schema, [&tables[0].1, &tables[0].1.slice(3, 1)]).unwrap();
+        twice[0].1 =
+            arrow::compute::concat_batches(&schema, [&tables[0].1, &tables[0].1.slice(3, 1)]).unwrap();
         let error = Memory::from_tables(&twice).unwrap_err().to_string();
         assert_eq!(error, "memory: table `seen`: row 28: is there twice");
     }
