@@ -217,7 +217,14 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
         false if window < manner.slice => Joined::ByShardLate,
         false => Joined::ByShard,
     };
-    let rooms = Rooms { context: None, scorer: None, joined, tally: tally.clone(), fault: fault.clone() };
+    let rooms = Rooms {
+        context: None,
+        remembering: Default::default(),
+        scorer: None,
+        joined,
+        tally: tally.clone(),
+        fault: fault.clone(),
+    };
     let kept = Arc::new(Mutex::new(Vec::new()));
     let to = kept.clone();
     let guards = timely::execute(timely::Config::process(manner.workers), move |worker| {
