@@ -79,7 +79,9 @@ impl Flows {
             if excess > 0 {
                 let mut all: Vec<(u64, u64)> = shard.iter().map(|(id, flow)| (flow.last, *id)).collect();
                 all.select_nth_unstable(excess - 1);
-                all[..excess].iter().for_each(|(_, id)| drop(shard.remove(id)));
+                for (_, id) in &all[..excess] {
+                    shard.remove(id);
+                }
                 forgotten += excess as u64;
             }
         }
