@@ -10,7 +10,7 @@ use timely::scheduling::Activator;
 use crate::context::Plan;
 use crate::context::operator::{self as context, Remembering};
 use crate::detect::operator as detect;
-use crate::detect::{Learning, Scorer};
+use crate::detect::{Detector, Learning};
 use crate::flow::operator::{self as flow, Assembly};
 use crate::packet::operator::{self as packet, Reading};
 use crate::sink::operator::{self as sink, End, Joined};
@@ -34,7 +34,7 @@ pub struct Rooms {
     /// What context remembers from before, and where it leaves what it remembers.
     pub remembering: Remembering,
     /// The model that scores, and the schema of scored rows.
-    pub scorer: Option<(Arc<Scorer>, SchemaRef)>,
+    pub detector: Option<(Arc<dyn Detector>, SchemaRef)>,
     /// How rows of several workers make one order.
     pub joined: Joined,
     /// Counters.
@@ -79,8 +79,8 @@ pub fn build(
     if let Some((learning, learned)) = ends.learning {
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
-    if let Some((scorer, schema)) = rooms.scorer {
-        let scored = detect::score(rows.clone(), scorer, schema, rooms.tally, fault.clone());
+    if let Some((detector, schema)) = rooms.detector {
+        let scored = detect::score(rows.clone(), detector, schema, rooms.tally, fault.clone());
         ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));
     }
     if let Some(ends) = ends.rows {

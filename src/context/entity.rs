@@ -24,7 +24,7 @@ const ICMP6: u32 = 58;
 
 /// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub(super) struct Address {
+pub(crate) struct Address {
     version: u8,
     bytes: [u8; 16],
 }
@@ -32,7 +32,7 @@ pub(super) struct Address {
 impl Address {
     /// Reads canonical or any other text of an address. Text that is none (rows of other writers may have
     /// names instead) is one of its own by 128 bits of SHA-256; so is a null.
-    pub(super) fn parse(text: Option<&str>) -> Address {
+    pub(crate) fn parse(text: Option<&str>) -> Address {
         let Some(text) = text else { return Address::default() };
         let mut bytes = [0; 16];
         match text.parse() {
@@ -73,6 +73,20 @@ impl Address {
         (address.text().as_deref() == Some(text)).then_some(address)
     }
 
+    /// Version and bytes: 4 and the first four, 6 and all, 0 and what stands for another text.
+    pub(crate) fn parts(&self) -> (u8, [u8; 16]) {
+        (self.version, self.bytes)
+    }
+
+    /// From [`Address::parts`]; `None` for what no address has.
+    pub(crate) fn from_parts(version: u8, bytes: [u8; 16]) -> Option<Address> {
+        match version {
+            0 | 6 => Some(Address { version, bytes }),
+            4 if bytes[4..] == [0; 12] => Some(Address { version, bytes }),
+            _ => None,
+        }
+    }
+
     fn words(&self) -> [u64; 2] {
         let value = u128::from_be_bytes(self.bytes);
         [(value >> 64) as u64, value as u64]
@@ -94,7 +108,7 @@ impl Address {
 
 /// Protocol and responder port of a row, or protocol and type: `protocol << 16 | port`, 24 bits.
 #[inline]
-pub(super) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
+pub(crate) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
     let protocol = (protocol & 255) as u32;
     let port = match protocol {
         ICMP | ICMP6 => icmp_type.map_or(NO_TYPE, |number| (number & 255) as u32),
@@ -105,7 +119,7 @@ pub(super) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
 
 /// The service of a port.
 #[inline]
-pub(super) fn service(port: u32) -> u32 {
+pub(crate) fn service(port: u32) -> u32 {
     match port & 65_535 >= POOLED {
         true => port & !65_535 | POOLED,
         false => port,
@@ -121,7 +135,7 @@ pub(super) fn asks(protocol: u64) -> bool {
 /// Mixes 64 bits, one to one (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014,
 /// with the constants of Stafford's variant 13). The constant added keeps 0 from staying 0.
 #[inline]
-pub(super) fn mix(value: u64) -> u64 {
+pub(crate) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ value >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ value >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -132,7 +146,7 @@ pub(super) fn mix(value: u64) -> u64 {
 /// of it is zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Key {
+pub(crate) struct Key {
     src: [u64; 2],
     dst: [u64; 2],
     /// A service or port of 24 bits, above it the kind where one table holds several.
@@ -154,7 +168,8 @@ impl Key {
         Key::of(entity.src.then_some(src), entity.dst.then_some(dst), service)
     }
 
-    pub(super) fn of(src: Option<&Address>, dst: Option<&Address>, code: u32) -> Key {
+    /// The key of what has these parts; `None` and 0 for a part that is none of it.
+    pub(crate) fn of(src: Option<&Address>, dst: Option<&Address>, code: u32) -> Key {
         let end = |address: Option<&Address>| {
             address.map_or(([0; 2], 0), |address| (address.words(), address.version.into()))
         };
@@ -163,7 +178,7 @@ impl Key {
     }
 
     /// Source and destination; [`Address::default`] for one that is no part of it.
-    pub(super) fn ends(&self) -> [Address; 2] {
+    pub(crate) fn ends(&self) -> [Address; 2] {
         [(self.src, self.src_version), (self.dst, self.dst_version)].map(|(words, version)| {
             let value = u128::from(words[0]) << 64 | u128::from(words[1]);
             Address { version: version as u8, bytes: value.to_be_bytes() }
@@ -171,12 +186,12 @@ impl Key {
     }
 
     /// The service or port with what is above it.
-    pub(super) fn code(&self) -> u32 {
+    pub(crate) fn code(&self) -> u32 {
         self.code
     }
 
     /// A fixed hash, the same in every process.
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         let words: [u64; 5] = bytemuck::cast(*self);
         words.iter().fold(0, |hash, word| mix(hash ^ word))
     }
@@ -223,7 +238,7 @@ fn column<'a>(rows: &'a RecordBatch, name: &'static str) -> Result<&'a ArrayRef,
 }
 
 /// A column as integers; what is negative becomes null.
-pub(super) fn optional_numbers(rows: &RecordBatch, name: &'static str) -> Result<UInt64Array, ContextError> {
+pub(crate) fn optional_numbers(rows: &RecordBatch, name: &'static str) -> Result<UInt64Array, ContextError> {
     let column = column(rows, name)?;
     let unreadable =
         || ContextError::Type { column: name, found: column.data_type().clone(), expected: NUMBER };
@@ -232,7 +247,7 @@ pub(super) fn optional_numbers(rows: &RecordBatch, name: &'static str) -> Result
 }
 
 /// A column as integers, 0 for what is null or negative. Columns of ours are neither.
-pub(super) fn numbers(rows: &RecordBatch, name: &'static str) -> Result<ScalarBuffer<u64>, ContextError> {
+pub(crate) fn numbers(rows: &RecordBatch, name: &'static str) -> Result<ScalarBuffer<u64>, ContextError> {
     let column = optional_numbers(rows, name)?;
     Ok(match column.null_count() {
         0 => column.values().clone(),
@@ -251,12 +266,12 @@ pub(super) fn times(rows: &RecordBatch, name: &'static str) -> Result<Vec<u64>, 
 }
 
 /// A text column as distinct values and the position of each row's value; `None` for null.
-pub(super) struct Texts {
+pub(crate) struct Texts {
     column: DictionaryArray<Int32Type>,
 }
 
 impl Texts {
-    pub(super) fn new(rows: &RecordBatch, name: &'static str) -> Result<Texts, ContextError> {
+    pub(crate) fn new(rows: &RecordBatch, name: &'static str) -> Result<Texts, ContextError> {
         let column = column(rows, name)?;
         let unreadable =
             || ContextError::Type { column: name, found: column.data_type().clone(), expected: TEXT };
@@ -274,7 +289,7 @@ impl Texts {
 
     /// For each row what `of` makes of its value; it is asked at most once for each distinct value. A batch
     /// may be a small part of one that its dictionary was made for: values that no row has are passed over.
-    pub(super) fn map<R: Copy>(&self, mut of: impl FnMut(Option<&str>) -> R) -> Vec<R> {
+    pub(crate) fn map<R: Copy>(&self, mut of: impl FnMut(Option<&str>) -> R) -> Vec<R> {
         let values = self.column.values().as_string::<i32>();
         let mut known: Vec<Option<R>> = vec![None; values.len()];
         let mut null = None;

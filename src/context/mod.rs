@@ -14,7 +14,7 @@ mod attach;
 mod cells;
 mod definitions;
 mod distinct;
-mod entity;
+pub(crate) mod entity;
 mod horizon;
 pub mod operator;
 mod recall;

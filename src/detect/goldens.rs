@@ -12,7 +12,7 @@ use ndarray::Array2;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rayon::prelude::*;
 
-use super::{DetectSpec, Detector, EncodeError, PartitionedForest, Partitions, Reservoir};
+use super::{DetectSpec, EncodeError, PartitionedForest, Partitions, Reservoir};
 
 fn folder() -> Option<PathBuf> {
     let shared = std::env::var_os("NETWEIR_SHARED")

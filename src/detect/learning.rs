@@ -1,26 +1,31 @@
-//! What one pass over rows learns: how columns become numbers, and a sample to grow trees from.
+//! What one pass over rows learns, for the detector that the pipeline names.
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::{Schema, TimestampNanosecondType, UInt64Type};
 
-use super::{
-    DetectError, DetectSettings, Identity, PartitionBy, PartitionedForest, Reservoir, Scorer, partitions,
-};
-use crate::encode::{EncodeSpec, Fit};
+use super::isolation::IsolationLearning;
+use super::themes::ThemesLearning;
+use super::{DetectSettings, Detector, Identity, Kind};
+use crate::encode::EncodeSpec;
 use crate::row::RowBatch;
+
+use std::sync::Arc;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is learned in one pass over rows: encoders, and a sample of rows.
+/// What is learned in one pass over rows.
 pub struct Learning {
-    fit: Fit,
-    reservoir: Reservoir,
-    by: PartitionBy,
-    columns: Vec<usize>,
+    learner: Learner,
     /// Start of the first and the last window; none for tables.
     windows: Option<(u64, u64)>,
     /// Packets in the rows; none for tables.
     packets: Option<u64>,
+}
+
+/// What each detector learns.
+enum Learner {
+    Forest(Box<IsolationLearning>),
+    Themes(Box<ThemesLearning>),
 }
 
 /// How to learn.
@@ -38,19 +43,14 @@ impl Learning {
     /// Nothing learned yet, of rows with `schema`.
     ///
     /// # Errors
-    /// If the columns that the pipeline names are not there.
+    /// If the columns that the pipeline names, or that the detector needs, are not there.
     pub fn new(lesson: &Lesson, schema: &Schema) -> Result<Learning, AnyError> {
-        let fit = Fit::new(&lesson.encode, schema)?;
-        let by = lesson.detect.partition_by().clone();
-        if let Some(column) = by.column()
-            && schema.field_with_name(column).is_err()
-        {
-            return Err(DetectError::NoColumn { column: column.to_owned() }.into());
-        }
-        // Only what the encoders read is kept of a row.
-        let columns = fit.columns().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
-        let reservoir = Reservoir::new(lesson.detect.reservoir(), lesson.seed);
-        Ok(Learning { fit, reservoir, by, columns, windows: None, packets: None })
+        let Lesson { encode, detect, seed } = lesson;
+        let learner = match detect.kind() {
+            Kind::Forest => Learner::Forest(Box::new(IsolationLearning::new(encode, detect, *seed, schema)?)),
+            Kind::Themes => Learner::Themes(Box::new(ThemesLearning::new(detect, *seed, schema)?)),
+        };
+        Ok(Learning { learner, windows: None, packets: None })
     }
 
     /// Learns from rows.
@@ -58,10 +58,10 @@ impl Learning {
     /// # Errors
     /// If they are not of the schema that this was made for.
     pub fn observe(&mut self, batch: &RowBatch) -> Result<(), AnyError> {
-        self.fit.observe(&batch.rows)?;
-        let partitions = partitions(&batch.rows, &self.by)?;
-        let kept = batch.rows.project(&self.columns)?;
-        self.reservoir.observe(&kept, &partitions, &identities(batch))?;
+        match &mut self.learner {
+            Learner::Forest(learner) => learner.observe(&batch.rows, &identities(batch))?,
+            Learner::Themes(learner) => learner.observe(&batch.rows, &identities(batch))?,
+        }
         if batch.rows.column_by_name("window_start").is_some() {
             self.span(batch.place.window, batch.place.window);
         }
@@ -88,7 +88,10 @@ impl Learning {
 
     /// Rows learned from so far.
     pub fn rows(&self) -> u64 {
-        self.fit.rows()
+        match &self.learner {
+            Learner::Forest(learner) => learner.rows(),
+            Learner::Themes(learner) => learner.rows(),
+        }
     }
 
     /// Starts of the first and the last window learned from, in nanoseconds since the Unix epoch; none for
@@ -102,8 +105,11 @@ impl Learning {
     /// # Errors
     /// If the two were made for other columns.
     pub fn merge(&mut self, other: Learning) -> Result<(), AnyError> {
-        self.fit.merge(other.fit)?;
-        self.reservoir.merge(other.reservoir)?;
+        match (&mut self.learner, other.learner) {
+            (Learner::Forest(ours), Learner::Forest(theirs)) => ours.merge(*theirs)?,
+            (Learner::Themes(ours), Learner::Themes(theirs)) => ours.merge(*theirs)?,
+            _ => return Err(super::DetectError::Merge { what: "the detector" }.into()),
+        }
         if let Some((first, last)) = other.windows {
             self.span(first, last);
         }
@@ -113,16 +119,15 @@ impl Learning {
         Ok(())
     }
 
-    /// Encoders and forest.
+    /// The detector.
     ///
     /// # Errors
     /// If no row was seen.
-    pub fn finish(self, lesson: &Lesson) -> Result<Scorer, AnyError> {
-        let encoders = self.fit.finish()?;
-        let samples = self.reservoir.finish()?;
-        let encode = |rows: &RecordBatch| encoders.encode(rows).map_err(AnyError::from);
-        let forest = PartitionedForest::fit(&samples, &encode, &lesson.detect, lesson.seed)?;
-        Ok(Scorer { encoders, forest })
+    pub fn finish(self, lesson: &Lesson) -> Result<Arc<dyn Detector>, AnyError> {
+        Ok(match self.learner {
+            Learner::Forest(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
+            Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
+        })
     }
 }
 

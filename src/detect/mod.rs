@@ -1,66 +1,184 @@
-//! Encoded rows to scores: detectors that learn what is usual and say how odd a row is.
+//! Rows to scores: detectors that learn what is usual and say how odd a row is.
 //!
-//! A row enters as numbers (one line of an `Array2<f32>`) with the name of its partition, and leaves with
-//! one score; higher is odder, in the detector's own unit. Learning takes a bounded sample of raw rows
-//! ([`sample`]) chosen by hash, so that neither the order of rows nor the number of workers shows.
+//! A [`Detector`] scores rows; higher is odder, in its own unit, with the conformal p-value beside it: the share of
+//! calibration rows that are as odd. Learning ([`Learning`]) is one pass over rows on any number of workers, and
+//! neither their number nor the order of rows shows.
 //!
-//! - [`partition`]: the partition of each row, such as its protocol class.
-//! - [`sample`]: the rows that are kept for learning, for each partition.
-//! - [`forest`]: one Isolation Forest; [`layout`] holds its trees the way scoring is fast.
-//! - [`learning`]: the one pass over rows that fits encoders and keeps the sample; [`scorer`]: what comes of it.
-//! - [`partitioned`]: a forest for each partition, a fallback, and the threshold; `tables` is its form in
-//!   the model file.
+//! - [`isolation`]: the detector `forest`. [`partition`] names the partition of each row, such as its protocol
+//!   class; [`sample`] keeps rows for learning; [`forest`] is one Isolation Forest, [`layout`] holds its trees the
+//!   way scoring is fast; [`partitioned`] is a forest for each partition, a fallback, and the threshold; `tables`
+//!   is its form in the model file.
+//! - [`themes`]: the detector `themes`, calibrated sums of surprises.
+//! - [`calibration`]: values to tail probabilities; [`learning`]: the pass over rows; [`scorer`]: scores beside
+//!   their rows; [`outline`]: what a detector is, for people.
 //!
-//! Another detector is one more file here that implements [`Detector`].
+//! Another detector is one more file here that implements [`Detector`], and a [`Kind`].
 
+mod calibration;
 mod forest;
+mod isolation;
 mod layout;
 mod learning;
 pub mod operator;
+pub(crate) mod outline;
 mod partition;
 mod partitioned;
 mod random;
 mod sample;
 mod scorer;
 mod tables;
+mod themes;
 mod tree;
 
 #[cfg(test)]
 mod goldens;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
-use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::context::ContextError;
+use crate::encode::EncodeError as ColumnError;
 
 pub use forest::Forest;
+pub use isolation::Isolation;
 pub use learning::{Learning, Lesson};
+pub use outline::Line;
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
 pub use sample::{Identity, Reservoir, Sample, Samples};
-pub use scorer::{ADDED, Scorer, scored_schema};
+pub use scorer::{ADDED, scored, scored_schema};
+pub use themes::{Reason, Themes};
 pub use tree::{Tree, mean_path_length};
 
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a detector says about rows, each in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Higher is odder; never NaN.
+    pub scores: Vec<f64>,
+    /// The share of calibration rows that are as odd, above 0 and up to 1.
+    pub p_values: Vec<f64>,
+    /// The partition of each row; all one where the detector knows none.
+    pub partitions: Partitions,
+}
+
 /// Something that was fitted on rows and scores rows.
-pub trait Detector: Send + Sync {
-    /// Scores every row; higher is odder. `rows` is `[n_rows, n_features]`, encoded as when the detector
-    /// was fitted; the result has one score for each row, in their order, never NaN.
+pub trait Detector: Send + Sync + fmt::Debug {
+    /// Scores every row.
     ///
     /// # Errors
-    /// [`DetectError::FeatureCount`] and [`DetectError::RowCount`] for matrices of another shape.
-    fn score(&self, rows: ArrayView2<'_, f32>, partitions: &Partitions) -> Result<Vec<f64>, DetectError>;
+    /// For rows that lack a column, or have it in another type than the rows it was fitted on.
+    fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError>;
 
     /// A row is an anomaly when its score is greater.
     fn threshold(&self) -> f64;
 
-    /// What it was made with, for the manifest of the model file and for people.
-    fn settings(&self) -> serde_json::Value;
+    /// The threshold that so many of rows like the calibration rows exceed: p-values beyond it are at most that.
+    ///
+    /// # Errors
+    /// [`DetectError::FewRows`] where there are too few calibration rows to say.
+    fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError>;
+
+    /// Whether rows of this schema can be scored.
+    ///
+    /// # Errors
+    /// The first column that is missing or of another type.
+    fn check(&self, schema: &Schema) -> Result<(), ColumnError>;
+
+    /// The columns that rows must have, with their types. Text is `Utf8`, in whatever form rows hold it.
+    fn columns(&self) -> &[Field];
+
+    /// Numbers that a row is scored by.
+    fn features(&self) -> usize;
+
+    /// Rows that were learned from; `None` if they are more than can be counted.
+    fn rows(&self) -> Option<u64>;
+
+    /// What it was made with, and the seed.
+    fn settings(&self) -> (&DetectSpec, u64);
 
     /// What it learned, as named tables for the model file. The same fit gives the same tables.
     ///
     /// # Errors
     /// [`DetectError::Arrow`], which a fitted detector does not cause.
     fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError>;
+
+    /// Why rows score as they do, for those in `which`; nothing where a detector has no reasons.
+    ///
+    /// # Errors
+    /// As [`Detector::score`].
+    fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
+        let _ = (rows, which);
+        Ok(Vec::new())
+    }
+
+    /// What it is, for people.
+    fn outline(&self) -> Vec<Line>;
+
+    /// What it is, for programs.
+    fn describe_json(&self) -> Map<String, Value>;
+}
+
+/// The detectors there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Isolation forests by partition.
+    Forest,
+    /// Calibrated sums of surprises.
+    Themes,
+}
+
+impl Kind {
+    /// All, by the name that `[detect] detector` gives.
+    pub const ALL: [(&str, Kind); 2] = [("forest", Kind::Forest), ("themes", Kind::Themes)];
+
+    /// The tables that it has in a model file.
+    pub fn tables(self) -> &'static [&'static str] {
+        match self {
+            Kind::Forest => &isolation::TABLES,
+            Kind::Themes => &themes::TABLES,
+        }
+    }
+}
+
+impl DetectSpec {
+    /// The detector that it names.
+    pub fn kind(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|(name, _)| *name == self.detector).map(|(_, kind)| kind)
+    }
+
+    /// The context columns that the detector cannot do without, by name.
+    pub fn context_columns(&self) -> Vec<String> {
+        match self.kind() {
+            Some(Kind::Themes) => themes::context_columns(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Reads a detector from the tables of a model file.
+///
+/// # Errors
+/// [`DetectError::Damaged`] for everything that no fit can have written; it names the table, or `settings`.
+pub fn read(
+    spec: &DetectSpec,
+    seed: u64,
+    features: usize,
+    columns: &[Field],
+    tables: &BTreeMap<String, RecordBatch>,
+) -> Result<Arc<dyn Detector>, DetectError> {
+    match spec.kind() {
+        Some(Kind::Themes) => Ok(Arc::new(Themes::read(spec, seed, columns, tables)?)),
+        _ => Ok(Arc::new(Isolation::read(spec, seed, features, columns, tables)?)),
+    }
 }
 
 /// What the pipeline file says about detection (`[detect]`), as written; [`DetectSpec::check`] makes
@@ -68,7 +186,7 @@ pub trait Detector: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectSpec {
-    /// Which detector: `forest`.
+    /// Which detector: `forest` or `themes`.
     pub detector: String,
     /// What separates rows into partitions: `protocol_class`, `none`, or the name of a column.
     pub partition_by: String,
@@ -76,20 +194,29 @@ pub struct DetectSpec {
     pub trees: usize,
     /// Rows that each tree is grown from, 2 to 65 536.
     pub sample: usize,
-    /// Share of training rows that may lie above the threshold, above 0 and up to 0.5; 0.01 when
-    /// neither this nor `percentile` is given.
+    /// Share of training rows that may lie above the threshold, above 0 and up to 0.5. At most one of this,
+    /// `percentile` and `false_alarm_rate` may be given; without them it is 0.01 for `forest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contamination: Option<f64>,
     /// The threshold as a percentile of the training scores, above 0 and up to 100. `contamination = c`
     /// says the same as `percentile = 100 (1 - c)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
-    /// Rows kept of each partition for trees and threshold, from `sample` to 16 777 216.
+    /// The threshold as a p-value: the share of rows like the calibration rows that may lie above it, above 0 and up
+    /// to 0.5; for `themes` 0.001 when no threshold is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_alarm_rate: Option<f64>,
+    /// Rows kept of each partition (of all rows for `themes`) for trees, calibration and threshold, from `sample` to
+    /// 16 777 216.
     pub reservoir: usize,
     /// Rows a partition needs for a forest of its own, at least 1; 2 x `sample` when not given. Smaller and
     /// unseen partitions are scored by the fallback, which knows the rows of all partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_partition: Option<u64>,
+    /// For `themes`: entities of a kind (sources, destinations, their services, ...) that keep a past of their own,
+    /// the most frequent, 1 to 1 000 000; 20 000 when not given. The others share that of their service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entities: Option<usize>,
 }
 
 impl Default for DetectSpec {
@@ -101,8 +228,10 @@ impl Default for DetectSpec {
             sample: 256,
             contamination: None,
             percentile: None,
+            false_alarm_rate: None,
             reservoir: 65_536,
             min_partition: None,
+            entities: None,
         }
     }
 }
@@ -113,6 +242,8 @@ const MAX_TREES: usize = 10_000;
 const MAX_SAMPLE: usize = 65_536;
 /// Rows of a reservoir at most: positions in it fit 32 bits with room.
 const MAX_RESERVOIR: usize = 1 << 24;
+/// Entities of a kind at most.
+const MAX_ENTITIES: usize = 1_000_000;
 
 impl DetectSpec {
     /// Checks every key.
@@ -123,9 +254,9 @@ impl DetectSpec {
         let wrong = |key, found: &dyn std::fmt::Display, allowed| {
             Err(DetectError::Spec { key, found: found.to_string(), allowed })
         };
-        if self.detector != "forest" {
-            return wrong("detector", &format_args!("{:?}", self.detector), "\"forest\"");
-        }
+        let Some(kind) = self.kind() else {
+            return wrong("detector", &format_args!("{:?}", self.detector), "\"forest\" or \"themes\"");
+        };
         if self.partition_by.is_empty() {
             return wrong(
                 "partition_by",
@@ -146,6 +277,18 @@ impl DetectSpec {
                 "left out when contamination is given: both say the threshold",
             );
         }
+        if let Some(rate) = self.false_alarm_rate {
+            if self.contamination.is_some() || self.percentile.is_some() {
+                return wrong(
+                    "false_alarm_rate",
+                    &rate,
+                    "left out when contamination or percentile is given: all say the threshold",
+                );
+            }
+            if !(rate > 0.0 && rate <= 0.5) {
+                return wrong("false_alarm_rate", &rate, "above 0 and up to 0.5");
+            }
+        }
         if let Some(contamination) = self.contamination
             && !(contamination > 0.0 && contamination <= 0.5)
         {
@@ -162,7 +305,12 @@ impl DetectSpec {
         if self.min_partition == Some(0) {
             return wrong("min_partition", &0, "at least 1");
         }
-        Ok(DetectSettings { spec: self.clone(), partition_by: PartitionBy::parse(&self.partition_by) })
+        if let Some(entities) = self.entities
+            && !(1..=MAX_ENTITIES).contains(&entities)
+        {
+            return wrong("entities", &entities, "1 to 1000000");
+        }
+        Ok(DetectSettings { spec: self.clone(), kind, partition_by: PartitionBy::parse(&self.partition_by) })
     }
 }
 
@@ -170,6 +318,7 @@ impl DetectSpec {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DetectSettings {
     spec: DetectSpec,
+    kind: Kind,
     partition_by: PartitionBy,
 }
 
@@ -177,6 +326,16 @@ impl DetectSettings {
     /// The spec as it was written.
     pub fn spec(&self) -> &DetectSpec {
         &self.spec
+    }
+
+    /// The detector.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Entities of a kind that keep a past of their own.
+    pub fn entities(&self) -> usize {
+        self.spec.entities.unwrap_or(20_000)
     }
 
     /// What separates rows into partitions.
@@ -208,8 +367,18 @@ impl DetectSettings {
     pub fn share_below(&self) -> f64 {
         match self.spec.percentile {
             Some(percentile) => percentile / 100.0,
-            None => 1.0 - self.spec.contamination.unwrap_or(0.01),
+            None => 1.0 - self.spec.contamination.unwrap_or(self.spec.false_alarm_rate.unwrap_or(0.01)),
         }
+    }
+
+    /// Share of rows that may lie above the threshold.
+    pub fn share_above(&self) -> f64 {
+        let asked = self.spec.contamination.or(self.spec.false_alarm_rate);
+        let asked = asked.or(self.spec.percentile.map(|percentile| 1.0 - percentile / 100.0));
+        asked.unwrap_or(match self.kind {
+            Kind::Forest => 0.01,
+            Kind::Themes => 0.001,
+        })
     }
 }
 
@@ -294,11 +463,41 @@ pub enum DetectError {
     /// The encoders refused the sample.
     #[error("{0}")]
     Encode(#[source] EncodeError),
+    /// A column that the detector needs is not there, or cannot be read.
+    #[error(
+        "[detect] detector: column `{column}` {what}; give captures, or rows that `netweir extract` wrote"
+    )]
+    Column {
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Who rows are about cannot be read.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// Rows that do not say how long their windows are.
+    #[error(
+        "[detect] detector = \"themes\" needs flow rows with windows; for tables of other making use \"forest\""
+    )]
+    NoWindows,
+    /// Too few calibration rows for a threshold.
+    #[error(
+        "[detect] false_alarm_rate = {rate} needs {needed} calibration rows, there are {found}; train on more, or raise it"
+    )]
+    FewRows {
+        /// What was asked for.
+        rate: f64,
+        /// Rows needed.
+        needed: u64,
+        /// Rows there are.
+        found: u64,
+    },
     /// A table or setting of the model file that no fit has written.
     #[error("model table `{table}` is damaged: {what}")]
     Damaged {
         /// The table.
-        table: &'static str,
+        table: String,
         /// What is wrong.
         what: String,
     },

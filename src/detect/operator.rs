@@ -10,7 +10,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
-use super::{Learning, Scorer};
+use super::{Detector, Learning, scored};
 use crate::row::RowBatch;
 use crate::tally::{Fault, Tally};
 
@@ -52,7 +52,7 @@ pub fn learn<'s>(
 /// Scores rows on the worker that has them.
 pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
-    scorer: Arc<Scorer>,
+    detector: Arc<dyn Detector>,
     schema: SchemaRef,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
@@ -63,7 +63,7 @@ pub fn score<'s>(
                 if fault.met() {
                     return;
                 }
-                match scorer.score(&batch.rows, &schema) {
+                match scored(detector.as_ref(), &batch.rows, &schema) {
                     Ok(rows) => {
                         let odd = rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
                         let odd = odd.map_or(0, |odd| odd.true_count());

@@ -8,11 +8,10 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::calibration::Steps;
 use super::random::tree_seed;
 use super::tree::MAX_FEATURES;
-use super::{
-    DetectError, DetectSettings, DetectSpec, Detector, Forest, PartitionBy, Partitions, Samples, tables,
-};
+use super::{DetectError, DetectSettings, DetectSpec, Forest, PartitionBy, Partitions, Samples, tables};
 
 /// Why encoders refused rows.
 pub type EncodeError = Box<dyn std::error::Error + Send + Sync>;
@@ -41,9 +40,11 @@ pub struct PartitionedForest {
     forests: BTreeMap<Arc<str>, Forest>,
     fallback: Forest,
     threshold: f64,
+    /// Of the scores of the kept rows.
+    tail: Steps,
 }
 
-/// What [`Detector::settings`] gives.
+/// What [`PartitionedForest::settings`] gives.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -119,12 +120,17 @@ impl PartitionedForest {
             let weight = (u128::from(partition.rows) << 32) / u128::from(partition.kept.max(1));
             Ok(scores.into_iter().map(|score| (score, weight)).collect::<Vec<_>>())
         });
-        let scores = scores.collect::<Result<Vec<_>, DetectError>>()?.concat();
-        let threshold = weighted_quantile(scores, settings.share_below());
-        Ok(PartitionedForest { settings: settings.clone(), seed, partitions, forests, fallback, threshold })
+        let mut scores = scores.collect::<Result<Vec<_>, DetectError>>()?.concat();
+        let tail = Steps::weighted(&mut scores);
+        let threshold = match settings.spec().false_alarm_rate {
+            Some(rate) => threshold_at(&tail, rate)?,
+            None => weighted_quantile(scores, settings.share_below()),
+        };
+        let settings = settings.clone();
+        Ok(PartitionedForest { settings, seed, partitions, forests, fallback, threshold, tail })
     }
 
-    /// Reads what [`Detector::settings`] and [`Detector::tables`] gave.
+    /// Reads what [`PartitionedForest::settings`] and [`PartitionedForest::tables`] gave.
     ///
     /// # Errors
     /// [`DetectError::Damaged`] for everything that no fit can have written.
@@ -132,7 +138,7 @@ impl PartitionedForest {
         settings: &serde_json::Value,
         tables: &[(String, RecordBatch)],
     ) -> Result<PartitionedForest, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: "settings", what };
+        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
         let Settings { detect, seed, features } =
             Settings::deserialize(settings).map_err(|error| damaged(error.to_string()))?;
         let settings = detect.check().map_err(|error| damaged(error.to_string()))?;
@@ -147,6 +153,7 @@ impl PartitionedForest {
             forests: read.forests,
             fallback: read.fallback,
             threshold: read.threshold,
+            tail: read.tail,
         })
     }
 
@@ -174,10 +181,13 @@ impl PartitionedForest {
     pub fn features(&self) -> usize {
         self.fallback.features()
     }
-}
 
-impl Detector for PartitionedForest {
-    fn score(&self, rows: ArrayView2<'_, f32>, partitions: &Partitions) -> Result<Vec<f64>, DetectError> {
+    /// Scores every row; higher is odder. `rows` is `[n_rows, n_features]`, encoded as when the forests were
+    /// fitted; the result has one score for each row, in their order, never NaN.
+    ///
+    /// # Errors
+    /// [`DetectError::FeatureCount`] and [`DetectError::RowCount`] for matrices of another shape.
+    pub fn score(&self, rows: ArrayView2<'_, f32>, partitions: &Partitions) -> Result<Vec<f64>, DetectError> {
         let (expected, found) = (rows.nrows(), partitions.len());
         if expected != found {
             return Err(DetectError::RowCount { what: "partitions", expected, found });
@@ -195,19 +205,48 @@ impl Detector for PartitionedForest {
         Ok(scores)
     }
 
-    fn threshold(&self) -> f64 {
+    /// Scores above it are anomalies.
+    pub fn threshold(&self) -> f64 {
         self.threshold
     }
 
-    fn settings(&self) -> serde_json::Value {
+    /// The share of kept rows, by the rows that they stand for, that score as high.
+    pub fn p_value(&self, score: f64) -> f64 {
+        self.tail.p_value(score)
+    }
+
+    /// The threshold beyond which p-values are at most `false_alarm_rate`.
+    ///
+    /// # Errors
+    /// [`DetectError::FewRows`].
+    pub fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError> {
+        threshold_at(&self.tail, false_alarm_rate)
+    }
+
+    /// What every tree's seed descends from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What it was made with, for the manifest of the model file.
+    pub fn settings(&self) -> serde_json::Value {
         let detect = self.settings.spec().clone();
         let settings = Settings { detect, seed: self.seed, features: self.features() };
         serde_json::to_value(settings).expect("numbers and texts are JSON")
     }
 
-    fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
-        tables::write(&self.partitions, &self.forests, &self.fallback, self.threshold)
+    /// What it learned, as named tables for the model file. The same fit gives the same tables.
+    ///
+    /// # Errors
+    /// [`DetectError::Arrow`], which a fitted forest does not cause.
+    pub fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
+        tables::write(&self.partitions, &self.forests, &self.fallback, self.threshold, &self.tail)
     }
+}
+
+fn threshold_at(tail: &Steps, rate: f64) -> Result<f64, DetectError> {
+    let needed = (1.0 / rate).ceil() as u64 - 1;
+    tail.beyond(rate).ok_or(DetectError::FewRows { rate, needed, found: tail.all() as u64 })
 }
 
 /// The smallest score such that scores up to it have at least `share` of the weight.
@@ -361,10 +400,10 @@ mod tests {
     #[test]
     fn tables_bring_back_the_same_forests() {
         let forest = fitted();
-        let (settings, tables) = (Detector::settings(&forest), forest.tables().unwrap());
+        let (settings, tables) = (forest.settings(), forest.tables().unwrap());
         let again = PartitionedForest::from_tables(&settings, &tables).unwrap();
         assert_eq!(again.tables().unwrap(), tables);
-        assert_eq!(Detector::settings(&again), settings);
+        assert_eq!(again.settings(), settings);
         assert_eq!(again.threshold(), forest.threshold());
         assert_eq!(again.partitions(), forest.partitions());
         let rows = Array2::from_shape_fn((100, 2), |(i, j)| (i * 3 % 101 + j) as f32);
@@ -378,7 +417,7 @@ mod tests {
     #[test]
     fn damaged_tables_are_errors() {
         let forest = fitted();
-        let (settings, tables) = (Detector::settings(&forest), forest.tables().unwrap());
+        let (settings, tables) = (forest.settings(), forest.tables().unwrap());
         let error = |tables: &[(String, RecordBatch)]| match PartitionedForest::from_tables(&settings, tables)
         {
             Err(DetectError::Damaged { table, what }) => format!("{table}: {what}"),

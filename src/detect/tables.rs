@@ -20,6 +20,13 @@
 //! | `sample` | u32 | rows of each tree of its forest; null if it has none of its own |
 //! | `threshold` | f64 | scores above it are anomalies |
 //!
+//! `tail`, a row for each step of the share of calibration rows that score as high:
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `score` | f64 | in growing order |
+//! | `reached` | f64 | calibration rows of that score or a higher one; of partitions by the rows that they stand for |
+//!
 //! What is read is not trusted: a table that no fit can have written is an error, whatever it holds.
 
 use std::collections::BTreeMap;
@@ -33,17 +40,20 @@ use arrow::array::{DictionaryArray, StringDictionaryBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
 
+use super::calibration::Steps;
 use super::tree::{Node, Tree};
 use super::{DetectError, Forest, PartitionSummary};
 
 const FOREST: &str = "forest";
 const CALIBRATION: &str = "calibration";
+const TAIL: &str = "tail";
 
 pub(super) struct Read {
     pub(super) partitions: Vec<PartitionSummary>,
     pub(super) forests: BTreeMap<Arc<str>, Forest>,
     pub(super) fallback: Forest,
     pub(super) threshold: f64,
+    pub(super) tail: Steps,
 }
 
 pub(super) fn write(
@@ -51,6 +61,7 @@ pub(super) fn write(
     forests: &BTreeMap<Arc<str>, Forest>,
     fallback: &Forest,
     threshold: f64,
+    tail: &Steps,
 ) -> Result<Vec<(String, RecordBatch)>, DetectError> {
     let named = forests.iter().map(|(name, forest)| (Some(name.as_ref()), forest));
     let forests: Vec<(Option<&str>, &Forest)> = std::iter::once((None, fallback)).chain(named).collect();
@@ -111,9 +122,14 @@ pub(super) fn write(
         ("sample", Arc::new(UInt32Array::from_iter(lines.iter().map(|line| line.3))), true),
         ("threshold", Arc::new(Float64Array::from(vec![threshold; lines.len()])), false),
     ];
+    let steps: Vec<(&str, ArrayRef, bool)> = vec![
+        ("score", Arc::new(Float64Array::from(tail.values.clone())), false),
+        ("reached", Arc::new(Float64Array::from(tail.reached.clone())), false),
+    ];
     Ok(vec![
         (FOREST.to_owned(), RecordBatch::try_from_iter_with_nullable(forest)?),
         (CALIBRATION.to_owned(), RecordBatch::try_from_iter_with_nullable(calibration)?),
+        (TAIL.to_owned(), RecordBatch::try_from_iter_with_nullable(steps)?),
     ])
 }
 
@@ -157,7 +173,13 @@ pub(super) fn read(
     if nodes.at != nodes.tree.len() {
         return Err(nodes.table.damaged("there are nodes that belong to no forest"));
     }
-    Ok(Read { partitions, forests, fallback, threshold })
+    let tail = Table::find(tables, TAIL)?;
+    let (scores, reached) = (tail.numbers::<Float64Type>("score")?, tail.numbers::<Float64Type>("reached")?);
+    let steps = Steps::from_parts(scores.values().to_vec(), reached.values().to_vec());
+    if let Some(what) = steps.damage() {
+        return Err(tail.damaged(what));
+    }
+    Ok(Read { partitions, forests, fallback, threshold, tail: steps })
 }
 
 /// A table whose columns are asked for by name and type.
@@ -170,12 +192,13 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn find(tables: &'a [(String, RecordBatch)], name: &'static str) -> Result<Table<'a>, DetectError> {
         let table = tables.iter().find(|(table, _)| table == name);
-        let missing = || DetectError::Damaged { table: name, what: "the table is missing".to_owned() };
+        let missing =
+            || DetectError::Damaged { table: name.to_owned(), what: "the table is missing".to_owned() };
         Ok(Table { name, rows: &table.ok_or_else(missing)?.1 })
     }
 
     fn damaged(&self, what: impl Into<String>) -> DetectError {
-        DetectError::Damaged { table: self.name, what: what.into() }
+        DetectError::Damaged { table: self.name.to_owned(), what: what.into() }
     }
 
     fn column(&self, column: &str) -> Result<&'a ArrayRef, DetectError> {

@@ -3,11 +3,23 @@
 //! [`EncodeSpec`] says which column takes which encoder; [`Fit`] counts rows, on any number of workers and
 //! in any order, exactly; [`Encoders`] is what was learned: it encodes batches and refuses rows of another
 //! make. Arithmetic is `f64`, rounded once to `f32`.
+//!
+//! Beside them, columns to surprise: [`Histograms`] counts, in one pass, what values are like for each entity
+//! ([`Subject`]), [`Past`] says how unlikely a value is there (DETECTION.md 3).
 
+mod blocks;
+pub mod bucket;
 mod choose;
 mod encoders;
 mod exact;
 mod fit;
+mod histograms;
+mod learned;
+mod past;
+mod past_table;
+pub(crate) mod subject;
+#[cfg(test)]
+mod surprise_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,12 +32,19 @@ use arrow::datatypes::DataType;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use blocks::{Blocks, SHORTEST};
 pub use encoders::Encoders;
 pub use exact::{ExactSum, Moments};
 pub use fit::Fit;
+pub use histograms::{Histograms, Judgement, Limits, Side, Since};
+pub use learned::Learned;
+pub use past::Past;
+pub use subject::Subject;
 
 pub(crate) use choose::type_named;
-pub(crate) use values::input_type;
+pub(crate) use histograms::Observed;
+pub(crate) use past::Found;
+pub(crate) use values::{input_type, numbers};
 
 /// Most values one column may show in fitting to be encoded by category.
 pub const MOST_CATEGORIES: usize = 65_536;

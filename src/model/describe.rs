@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{FORMAT_VERSION, Make, Model};
-use crate::detect::{Detector, PartitionBy, PartitionSummary};
-use crate::encode::Encoder;
+use crate::detect::Line;
+use crate::detect::outline::grouped;
 
 /// Columns of text at most.
 const WIDTH: usize = 92;
@@ -18,9 +18,6 @@ const INDENT: usize = 17;
 /// Lines that a list of names may take before it is summed up.
 const LINES: usize = 3;
 
-/// Partitions that are listed, the largest; the others are summed up.
-const PARTITIONS: usize = 16;
-
 impl Model {
     /// The model in words, in lines of at most 92 characters where names allow it.
     pub fn describe(&self) -> String {
@@ -28,8 +25,7 @@ impl Model {
         self.heading(&mut text);
         self.training_section(&mut text);
         self.rows_section(&mut text);
-        self.columns_section(&mut text);
-        self.detector_section(&mut text);
+        self.detector_sections(&mut text);
         text.lines
     }
 
@@ -85,95 +81,31 @@ impl Model {
         }
     }
 
-    fn columns_section(&self, text: &mut Text) {
-        let features = self.scorer.encoders.features().len();
-        text.title(&format!("Columns: {} read, {features} features", self.columns().count()));
-        let columns = self.scorer.encoders.describe_json();
-        let columns = columns.as_array().map(Vec::as_slice).unwrap_or_default();
-        for encoder in Encoder::ALL {
-            let names: Vec<String> = columns
-                .iter()
-                .filter(|column| column["encoder"] == encoder.name())
-                .map(|column| {
-                    let name = plain(column["column"].as_str().unwrap_or_default());
-                    match column["values"].as_array() {
-                        Some(values) => format!("{name} ({} values and other)", values.len()),
-                        None => name,
-                    }
-                })
-                .collect();
-            if !names.is_empty() {
-                text.names(&format!("{encoder} {}", names.len()), &names);
+    fn detector_sections(&self, text: &mut Text) {
+        for line in self.detector.outline() {
+            match line {
+                Line::Title(title) => text.title(&plain(&title)),
+                Line::Field(label, value) => text.field(&plain(&label), &plain(&value)),
+                Line::Names(label, names) => {
+                    text.names(&plain(&label), &names.iter().map(|name| plain(name)).collect::<Vec<_>>());
+                }
+                Line::Text(line) => text.line(&plain(&line)),
             }
         }
-        if let Some(column) = &self.partition_column {
-            text.field("not encoded", &format!("{} (names partitions)", plain(column.name())));
+        if let Some(memory) = &self.memory {
+            let count = grouped(memory.len() as u64);
+            text.field("remembered", &format!("{count} hosts, pairs, services and ports of theirs"));
         }
     }
 
-    fn detector_section(&self, text: &mut Text) {
-        let (forest, settings) = (&self.scorer.forest, self.scorer.forest.detect_settings());
-        text.title(&format!("Detector: {}", plain(&settings.spec().detector)));
-        let (trees, sample) = (grouped(settings.trees() as u64), grouped(settings.sample() as u64));
-        text.field("forest", &format!("{trees} trees, each of {sample} rows at most"));
-        let by = match settings.partition_by() {
-            PartitionBy::None => "nothing: one forest for all rows".to_owned(),
-            PartitionBy::ProtocolClass => "protocol class: tcp, udp, icmp or other".to_owned(),
-            PartitionBy::Column(column) => format!("values of column {}", plain(column)),
-        };
-        text.field("partitioned by", &by);
-        let above = percent(1.0 - settings.share_below());
-        let threshold = forest.threshold();
-        text.field("anomaly", &format!("score above {threshold:.6}; of the training rows {above} % at most"));
-        if *settings.partition_by() == PartitionBy::None {
-            return;
-        }
-        text.line("");
-        let row = |name: &str, rows: &str, share: &str, kept: &str, forest: &str| {
-            format!("  {name:<20} {rows:>15} {share:>7} {kept:>11}  {forest}").trim_end().to_owned()
-        };
-        text.line(&row("partition", "rows", "share", "rows kept", "scored by"));
-        let mut partitions: Vec<&PartitionSummary> = forest.partitions().iter().collect();
-        partitions.sort_by(|a, b| b.rows.cmp(&a.rows).then_with(|| a.partition.cmp(&b.partition)));
-        let share = |rows: u64| format!("{:.1} %", 100.0 * rows as f64 / self.rows().max(1) as f64);
-        for partition in partitions.iter().take(PARTITIONS) {
-            let scored = match partition.sample {
-                Some(_) => "its own forest".to_owned(),
-                None => format!("the fallback (under {} rows)", grouped(settings.min_partition())),
-            };
-            let (rows, kept) = (grouped(partition.rows), grouped(partition.kept));
-            text.line(&row(&plain(&partition.partition), &rows, &share(partition.rows), &kept, &scored));
-        }
-        let rest = &partitions[partitions.len().min(PARTITIONS)..];
-        if !rest.is_empty() {
-            let rows: u64 = rest.iter().map(|partition| partition.rows).sum();
-            let kept: u64 = rest.iter().map(|partition| partition.kept).sum();
-            let own = rest.iter().filter(|partition| partition.sample.is_some()).count();
-            let name = format!("{} smaller ones", rest.len());
-            let scored = format!("{own} own, {} fallback", rest.len() - own);
-            text.line(&row(&name, &grouped(rows), &share(rows), &grouped(kept), &scored));
-        }
-        text.line(&row("(any other)", "", "", "", "the fallback, grown from all partitions"));
-    }
-
-    /// The model as JSON: what the manifest says, what encoders learned, partitions, and the threshold.
+    /// The model as JSON: what the manifest says, and what the detector says of itself.
     pub fn describe_json(&self) -> Value {
-        let forest = &self.scorer.forest;
         let rows = match &self.make {
             Make::Flows(settings) => json!({ "kind": "flows", "settings": settings.settings }),
             Make::Table => json!({ "kind": "table" }),
         };
-        let partition = |partition: &PartitionSummary| {
-            json!({
-                "partition": &*partition.partition,
-                "rows": partition.rows,
-                "kept": partition.kept,
-                "forest": if partition.sample.is_some() { "own" } else { "fallback" },
-                "sample": partition.sample,
-            })
-        };
         let column = |column: &arrow::datatypes::Field| json!({ "name": column.name(), "type": column.data_type().to_string() });
-        json!({
+        let mut all = json!({
             "format_version": FORMAT_VERSION,
             "netweir_version": self.netweir_version,
             "feature_version": self.feature_version,
@@ -187,12 +119,14 @@ impl Model {
                 "first_window_start_ns": self.training.windows_ns.map(|(first, _)| first),
                 "last_window_start_ns": self.training.windows_ns.map(|(_, last)| last),
             },
-            "encoders": self.scorer.encoders.describe_json(),
-            "features": self.scorer.encoders.features(),
-            "threshold": forest.threshold(),
-            "fallback_sample": forest.fallback().sample(),
-            "partitions": forest.partitions().iter().map(partition).collect::<Value>(),
-        })
+        });
+        if let Some(memory) = &self.memory {
+            all["remembered"] = memory.len().into();
+        }
+        for (key, value) in self.detector.describe_json() {
+            all[key] = value;
+        }
+        all
     }
 }
 
@@ -247,25 +181,6 @@ impl Text {
 /// Foreign text that does nothing to a terminal.
 fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// A count with its thousands apart.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A share in percent, without the digits that binary fractions add.
-fn percent(share: f64) -> String {
-    let text = format!("{:.6}", 100.0 * share);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Nanoseconds since the Unix epoch as people read them.

@@ -6,15 +6,16 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::container::{Member, pack, too_large, unpack};
 use super::manifest::{self, Entry, Manifest, hex};
-use super::{MEMBERS, Model, ModelError, limits, table};
-use crate::detect::{Detector, PartitionedForest, Scorer};
+use super::{Model, ModelError, limits, table};
+use crate::context::{Memory, MemoryError};
+use crate::detect::{DetectError, DetectSpec, Kind};
 use crate::draft::Draft;
-use crate::encode::Encoders;
 
 /// Ends the name of a table's member.
 const PARQUET: &str = ".parquet";
@@ -31,22 +32,22 @@ impl Model {
     fn bytes(&self, file: &str) -> Result<Vec<u8>, ModelError> {
         let large = |what: String| ModelError::TooLarge { file: file.to_owned(), what };
         let parts = |error: &dyn std::fmt::Display| ModelError::Parts(error.to_string());
-        let trees = count_trees(&self.scorer.forest);
+        let mut tables = self.detector.tables().map_err(|error| parts(&error))?;
+        let trees = count_trees(&self.pipeline.detect, tables.iter().find(|(name, _)| name == "calibration"));
         if trees > limits::TREES {
             return Err(large(format!(
                 "{trees} trees, at most {} are read; set fewer trees, or partition by a column of fewer values",
                 limits::TREES
             )));
         }
-        let mut tables = self.scorer.forest.tables().map_err(|error| parts(&error))?;
-        tables.push(("encoders".to_owned(), self.scorer.encoders.to_table()));
+        tables.extend(self.memory.iter().flat_map(|memory| memory.tables()));
+        tables.sort_by(|a, b| a.0.cmp(&b.0));
         let (mut entries, mut packed) = (BTreeMap::new(), Vec::new());
-        for member in MEMBERS {
-            let rows = tables.iter().find(|(name, _)| Some(name.as_str()) == member.strip_suffix(PARQUET));
-            let (_, rows) = rows.ok_or_else(|| parts(&format_args!("there is no table for {member}")))?;
+        for (name, rows) in &tables {
+            let member = format!("{name}{PARQUET}");
             let bytes = table::encode(rows)
                 .map_err(|what| large(format!("{member}: {what}; set fewer trees, or a smaller sample")))?;
-            entries.insert(member.to_owned(), entry(&bytes, rows.num_rows()));
+            entries.insert(member.clone(), entry(&bytes, rows.num_rows()));
             packed.push((member, bytes));
         }
         drop(tables);
@@ -55,7 +56,7 @@ impl Model {
             return Err(too_large(file, manifest::NAME, manifest.len() as u64, limits::MANIFEST));
         }
         let mut members = vec![(manifest::NAME, manifest.as_slice())];
-        members.extend(packed.iter().map(|(name, bytes)| (*name, bytes.as_ref())));
+        members.extend(packed.iter().map(|(name, bytes)| (name.as_str(), bytes.as_ref())));
         let size = members.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>() + limits::DIRECTORY;
         if size > limits::FILE {
             return Err(too_large(file, "the file", size, limits::FILE));
@@ -110,10 +111,24 @@ fn entry(bytes: &Bytes, rows: usize) -> Entry {
     Entry { bytes: bytes.len() as u64, rows: rows as u64, sha256: hex(&Sha256::digest(bytes)) }
 }
 
-fn count_trees(forest: &PartitionedForest) -> u64 {
-    let own = forest.partitions().iter().filter(|partition| partition.sample.is_some()).count();
-    (own as u64 + 1) * forest.detect_settings().trees() as u64
+/// Trees of a forest's partitions, as far as its table of calibration tells: the row of all partitions has the
+/// sample of the fallback.
+fn count_trees(spec: &DetectSpec, calibration: Option<&(String, RecordBatch)>) -> u64 {
+    if spec.kind() != Some(Kind::Forest) {
+        return 0;
+    }
+    let sample = calibration.and_then(|(_, table)| table.column_by_name("sample"));
+    let forests = sample.map_or(0, |sample| sample.len() - sample.null_count());
+    (forests as u64).saturating_mul(spec.trees as u64)
 }
+
+/// The tables of the detector that this table of a pipeline names.
+fn tables_of(spec: &DetectSpec) -> &'static [&'static str] {
+    spec.kind().map_or(&[], Kind::tables)
+}
+
+/// Tables of what context remembers; both or none are there.
+const MEMORY: [&str; 2] = ["seen", "starts"];
 
 /// Reads a model: archive, manifest, members, then the parts together.
 fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
@@ -134,73 +149,84 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
             return Err(ModelError::Newer { file: file.to_owned(), found, writer });
         }
     };
+    let is_member = |name: &str| name == manifest::NAME || manifest.members.contains_key(name);
     if let Some(other) = members.iter().find(|member| !is_member(&member.name)) {
         return Err(damaged(&other.name, &"it is no member of a model"));
     }
-    if !manifest.members.keys().map(String::as_str).eq(MEMBERS) {
-        return Err(of_manifest(&format_args!("its members are not {}", MEMBERS.join(", "))));
+    let spec = &manifest.pipeline.detect;
+    let own = tables_of(spec);
+    if own.is_empty() {
+        let name: String = spec.detector.chars().take(40).flat_map(char::escape_debug).collect();
+        return Err(of_manifest(&format_args!("no detector is named `{name}`")));
     }
-    let table = |name: &str| {
-        let expected = &manifest.members[name];
-        let bytes = find(&members, name).ok_or_else(|| damaged(name, &"the member is missing"))?;
+    let names: Vec<&str> =
+        manifest.members.keys().map(|name| name.strip_suffix(PARQUET).unwrap_or("")).collect();
+    let remembers = MEMORY.iter().filter(|name| names.contains(name)).count();
+    let strange = names.iter().any(|name| !own.contains(name) && !MEMORY.contains(name));
+    if strange || ![0, MEMORY.len()].contains(&remembers) || own.iter().any(|name| !names.contains(name)) {
+        return Err(of_manifest(&format_args!("its members are not {}", own.join(", "))));
+    }
+    let mut tables = BTreeMap::new();
+    for name in names {
+        let member = format!("{name}{PARQUET}");
+        let expected = &manifest.members[&member];
+        let bytes = find(&members, &member).ok_or_else(|| damaged(&member, &"the member is missing"))?;
         if bytes.len() as u64 != expected.bytes || hex(&Sha256::digest(bytes)) != expected.sha256 {
-            return Err(damaged(name, &"it is not what was written: its hash differs from the manifest's"));
+            return Err(damaged(
+                &member,
+                &"it is not what was written: its hash differs from the manifest's",
+            ));
         }
-        table::decode(bytes, expected.rows).map_err(|what| damaged(name, &what))
-    };
-
-    let encoders = Encoders::from_table(&table("encoders.parquet")?)
-        .map_err(|error| damaged("encoders.parquet", &error))?;
-    let calibration = table("calibration.parquet")?;
-    // The row of all partitions has the sample of the fallback.
-    let forests = calibration.column_by_name("sample").map_or(0, |sample| sample.len() - sample.null_count());
-    if (forests as u64).saturating_mul(manifest.pipeline.detect.trees as u64) > limits::TREES {
-        return Err(damaged("calibration.parquet", &format_args!("more than {} trees", limits::TREES)));
+        let rows = table::decode(bytes, expected.rows).map_err(|what| damaged(&member, &what))?;
+        let table = (name.to_owned(), rows);
+        if name == "calibration" && count_trees(spec, Some(&table)) > limits::TREES {
+            return Err(damaged(&member, &format_args!("more than {} trees", limits::TREES)));
+        }
+        tables.insert(table.0, table.1);
     }
-    let tables = [("calibration".to_owned(), calibration), ("forest".to_owned(), table("forest.parquet")?)];
-    let forest = PartitionedForest::from_tables(&manifest.forest_settings(), &tables).map_err(|error| {
-        let member = match &error {
-            crate::detect::DetectError::Damaged { table: "forest", .. } => "forest.parquet",
-            crate::detect::DetectError::Damaged { table: "calibration", .. } => "calibration.parquet",
-            _ => manifest::NAME,
-        };
-        damaged(member, &error)
+    let fields: Option<Vec<_>> = manifest.columns.iter().map(manifest::Column::field).collect();
+    let fields = fields.ok_or_else(|| of_manifest(&"a column has a type that no column has"))?;
+    let seed = manifest.pipeline.seed;
+    let read = crate::detect::read(spec, seed, manifest.features, &fields, &tables);
+    let detector = read.map_err(|error| match &error {
+        DetectError::Damaged { table, .. } if own.contains(&table.as_str()) => {
+            damaged(&format!("{table}{PARQUET}"), &error)
+        }
+        _ => of_manifest(&error),
+    })?;
+    let tables: Vec<_> = tables.into_iter().filter(|(name, _)| MEMORY.contains(&name.as_str())).collect();
+    let memory = (remembers > 0).then(|| Memory::from_tables(&tables)).transpose().map_err(|error| {
+        let (MemoryError::Missing(table)
+        | MemoryError::Column { table, .. }
+        | MemoryError::Row { table, .. }) = &error;
+        damaged(&format!("{table}{PARQUET}"), &error)
     })?;
     drop(tables);
 
     let make = manifest.make().ok_or_else(|| of_manifest(&"flow rows have settings, tables have none"))?;
     let columns = &manifest.columns;
-    let partition_column = columns.get(encoders.columns().len()).map(|column| column.field());
-    let partition_column = match partition_column {
-        Some(None) => return Err(of_manifest(&"a column has a type that no column has")),
-        column => column.flatten(),
-    };
     let model = Model {
         netweir_version: manifest.netweir_version.clone(),
         feature_version: manifest.feature_version,
         make,
         pipeline: manifest.pipeline.clone(),
         training: manifest.training.training(),
-        partition_column,
-        scorer: Arc::new(Scorer { encoders, forest }),
+        detector,
+        memory: memory.map(Arc::new),
     };
     if model.columns().map(manifest::Column::of).collect::<Vec<_>>() != *columns {
-        return Err(of_manifest(&"its columns are not those of the encoders"));
+        return Err(of_manifest(&"its columns are not those of the detector"));
     }
     if model.fingerprint() != manifest.fingerprint {
         return Err(of_manifest(&"its fingerprint is another"));
     }
     model.check().map_err(|what| of_manifest(&what))?;
     if model.rows() != manifest.training.rows {
-        return Err(of_manifest(&"its training rows are not those of the partitions"));
+        return Err(of_manifest(&"its training rows are not those of the detector"));
     }
     Ok(model)
 }
 
 fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Bytes> {
     members.iter().find(|member| member.name == name).map(|member| &member.bytes)
-}
-
-fn is_member(name: &str) -> bool {
-    name == manifest::NAME || MEMBERS.contains(&name)
 }

@@ -7,7 +7,7 @@ pub const FILE: u64 = 1 << 30;
 /// Bytes of `manifest.json`.
 pub const MANIFEST: u64 = 16 << 20;
 
-/// Members that are looked at in an archive; a model has four.
+/// Members that are looked at in an archive; a model has five to ten.
 pub const MEMBERS: u64 = 16;
 
 /// Bytes of the archive's directory.

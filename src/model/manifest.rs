@@ -1,8 +1,9 @@
 //! `manifest.json`: what a model is, in a form that people and other programs can read.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -28,7 +29,7 @@ pub(super) struct Manifest {
     pub(super) fingerprint: String,
     rows: Rows,
     pub(super) columns: Vec<Column>,
-    features: usize,
+    pub(super) features: usize,
     pub(super) pipeline: Pipeline,
     pub(super) training: Counters,
     pub(super) members: BTreeMap<String, Entry>,
@@ -87,7 +88,10 @@ impl Column {
     }
 
     pub(super) fn field(&self) -> Option<Field> {
-        type_named(&self.r#type).map(|kind| Field::new(&self.name, kind, true))
+        // Times are read by detectors that know windows; encoders take none.
+        let time =
+            || DataType::from_str(&self.r#type).ok().filter(|kind| matches!(kind, DataType::Timestamp(..)));
+        type_named(&self.r#type).or_else(time).map(|kind| Field::new(&self.name, kind, true))
     }
 }
 
@@ -137,7 +141,7 @@ impl Manifest {
             fingerprint: model.fingerprint(),
             rows,
             columns: model.columns().map(Column::of).collect(),
-            features: model.scorer.encoders.features().len(),
+            features: model.detector.features(),
             pipeline: model.pipeline.clone(),
             training: Counters::of(model),
             members,
@@ -178,11 +182,6 @@ impl Manifest {
             (Kind::Table, None) => Some(Make::Table),
             _ => None,
         }
-    }
-
-    /// What the forest was fitted with, in the form that it gives it.
-    pub(super) fn forest_settings(&self) -> serde_json::Value {
-        json!({ "detect": self.pipeline.detect, "seed": self.pipeline.seed, "features": self.features })
     }
 }
 

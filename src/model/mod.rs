@@ -1,7 +1,8 @@
 //! The model file: what was learned, what rows must be, and how they are made.
 //!
 //! A model is a ZIP of stored members: `manifest.json` says what the model is, Parquet tables hold what it
-//! learned ([`MEMBERS`]). Any reader of ZIP and Parquet can look inside. The same rows and seed give the same
+//! learned: those of its detector ([`crate::detect::Kind::tables`]), and those of what context remembers
+//! ([`Memory::tables`]). Any reader of ZIP and Parquet can look inside. The same rows and seed give the same
 //! bytes: nothing of time, host, workers or paths is in it.
 //!
 //! - `container` packs and unpacks the ZIP, `table` the Parquet tables, within [`limits`]; `pages` and
@@ -28,12 +29,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::context::ContextSpec;
-use crate::detect::{DetectSpec, Detector, Scorer};
-use crate::encode::{EncodeError, EncodeSpec, input_type};
+use crate::context::{ContextSpec, Memory};
+use crate::detect::{DetectSpec, Detector};
+use crate::encode::{EncodeError, EncodeSpec};
 use crate::flow::{FlowSpec, row_settings};
 use crate::packet::PacketSpec;
 use crate::row::{FEATURE_VERSION, RowSettings};
@@ -42,9 +43,6 @@ pub use rows::Make;
 
 /// Version of the file's form: raised when an older netweir can no longer read it.
 pub const FORMAT_VERSION: u32 = 1;
-
-/// Members of the file beside the manifest, in their order.
-pub const MEMBERS: [&str; 3] = ["calibration.parquet", "encoders.parquet", "forest.parquet"];
 
 /// The pipeline that a model was trained in, less its ends: what detection repeats, so that nothing can differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,9 +81,9 @@ pub struct Model {
     make: Make,
     pipeline: Pipeline,
     training: Training,
-    /// The column that partitions are named by, where no encoder reads it.
-    partition_column: Option<Field>,
-    scorer: Arc<Scorer>,
+    detector: Arc<dyn Detector>,
+    /// What context remembers of training.
+    memory: Option<Arc<Memory>>,
 }
 
 impl fmt::Debug for Model {
@@ -109,34 +107,34 @@ impl Model {
         mut pipeline: Pipeline,
         rows: &Schema,
         training: Training,
-        scorer: Arc<Scorer>,
+        detector: Arc<dyn Detector>,
     ) -> Result<Model, ModelError> {
         let make = Make::of(rows)?.for_version(FEATURE_VERSION)?;
         if let Make::Flows(settings) = &make {
             rows::align(&mut pipeline, settings).map_err(ModelError::Parts)?;
         }
-        scorer.encoders.check(rows).map_err(ModelError::Column)?;
-        let by = scorer.forest.detect_settings().partition_by().column();
-        let unread = by.filter(|by| scorer.encoders.columns().iter().all(|column| column.name() != by));
-        let partition_column = match unread {
-            None => None,
-            Some(by) => {
-                let kind = rows.field_with_name(by).ok().and_then(|field| input_type(field.data_type()));
-                let kind = kind.ok_or_else(|| ModelError::Parts(format!("no column `{by}` in the rows")))?;
-                Some(Field::new(by, kind, true))
-            }
-        };
+        detector.check(rows).map_err(ModelError::Column)?;
         let model = Model {
             netweir_version: env!("CARGO_PKG_VERSION").to_owned(),
             feature_version: FEATURE_VERSION,
             make,
             pipeline,
             training,
-            partition_column,
-            scorer,
+            detector,
+            memory: None,
         };
         model.check().map_err(ModelError::Parts)?;
         Ok(model)
+    }
+
+    /// The same with what context remembers of training, for scoring to go on from.
+    pub fn with_memory(self, memory: Arc<Memory>) -> Model {
+        Model { memory: Some(memory), ..self }
+    }
+
+    /// What context remembers of training, where its columns look that far.
+    pub fn memory(&self) -> Option<&Arc<Memory>> {
+        self.memory.as_ref()
     }
 
     /// Checks that the parts are of one training.
@@ -151,16 +149,10 @@ impl Model {
         {
             return Err("the pipeline makes rows of other settings".to_owned());
         }
-        let settings = self.scorer.forest.settings();
-        let (expected, found) = (self.scorer.encoders.features().len(), self.scorer.forest.features());
-        if settings["detect"] != serde_json::json!(detect) || settings["seed"] != serde_json::json!(seed) {
-            return Err("the forest was grown with other settings than the pipeline's".to_owned());
+        if self.detector.settings() != (detect, *seed) {
+            return Err("the detector was fitted with other settings than the pipeline's".to_owned());
         }
-        if expected != found {
-            return Err(format!("encoders give {expected} features, the forest was grown on {found}"));
-        }
-        let mut rows = self.scorer.forest.partitions().iter().map(|partition| partition.rows);
-        if rows.try_fold(0u64, u64::checked_add).is_none() {
+        if self.detector.rows().is_none() {
             return Err("there are more rows than can be counted".to_owned());
         }
         match self.training.windows_ns {
@@ -171,7 +163,7 @@ impl Model {
 
     /// Rows that were learned from.
     pub fn rows(&self) -> u64 {
-        self.scorer.forest.partitions().iter().map(|partition| partition.rows).sum()
+        self.detector.rows().unwrap_or(u64::MAX)
     }
 
     /// Version of the netweir that trained it.
@@ -208,14 +200,13 @@ impl Model {
     }
 
     /// What scores rows.
-    pub fn scorer(&self) -> &Arc<Scorer> {
-        &self.scorer
+    pub fn detector(&self) -> &Arc<dyn Detector> {
+        &self.detector
     }
 
-    /// The columns that rows must have, with their types: those of the encoders, then the one that partitions are
-    /// named by where no encoder reads it. Text is `Utf8`, in whatever form rows hold it.
+    /// The columns that rows must have, with their types. Text is `Utf8`, in whatever form rows hold it.
     pub fn columns(&self) -> impl Iterator<Item = &Field> {
-        self.scorer.encoders.columns().iter().chain(&self.partition_column)
+        self.detector.columns().iter()
     }
 
     /// Of all that rows must be: 16 hexadecimal digits.
@@ -230,26 +221,7 @@ impl Model {
     /// both sides of it, and what to do.
     pub fn check_rows(&self, schema: &Schema) -> Result<(), ModelError> {
         self.make.check(self.feature_version, schema)?;
-        self.scorer.encoders.check(schema).map_err(ModelError::Column)?;
-        let Some(expected) = &self.partition_column else { return Ok(()) };
-        let found = schema.field_with_name(expected.name()).ok().map(Field::data_type);
-        if found.and_then(input_type).as_ref() == Some(expected.data_type()) {
-            return Ok(());
-        }
-        Err(ModelError::Column(differs(expected, found, schema)))
-    }
-}
-
-fn differs(expected: &Field, found: Option<&DataType>, schema: &Schema) -> EncodeError {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
-    EncodeError::Differs {
-        column: expected.name().clone(),
-        expected: expected.data_type().clone(),
-        found: found.cloned(),
-        nearest: match found {
-            Some(_) => None,
-            None => crate::encode::nearest_name(expected.name(), names),
-        },
+        self.detector.check(schema).map_err(ModelError::Column)
     }
 }
 

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::context::ContextSpec;
-use crate::detect::{Learning, Lesson, scored_schema};
+use crate::detect::{Learning, Lesson, scored, scored_schema};
 use crate::encode::NullPolicy;
 use crate::row::schema::{FEATURES, SETTINGS};
 use crate::row::{Place, RowBatch};
@@ -26,6 +26,9 @@ fn mixed(a: u64, b: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+/// Members of a forest's model.
+const MEMBERS: [&str; 4] = ["calibration.parquet", "encoders.parquet", "forest.parquet", "tail.parquet"];
 
 const BYTES: [&str; 2] = ["fwd_bytes", "bwd_bytes"];
 
@@ -109,10 +112,10 @@ fn trained(metadata: &BTreeMap<String, String>, batches: &[u64], backwards: bool
     let mut learned = learned.into_iter();
     let mut all = learned.next().unwrap();
     learned.for_each(|other| all.merge(other).unwrap());
-    let scorer = Arc::new(all.finish(&lesson).unwrap());
+    let detector = all.finish(&lesson).unwrap();
     let hour = 3_600_000_000_000;
     let training = Training { packets: Some(12_345), windows_ns: Some((490_000 * hour, 490_001 * hour)) };
-    Model::new(pipeline, &schema, training, scorer).unwrap()
+    Model::new(pipeline, &schema, training, detector).unwrap()
 }
 
 fn flow_model() -> &'static Model {
@@ -170,7 +173,7 @@ fn member(name: &str) -> Bytes {
 
 /// A member written without compression.
 fn uncompressed(name: &'static str) -> &'static [u8] {
-    static MEMBERS: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
+    static PLAIN: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
         let write = |name: &'static str| {
             let manifest: serde_json::Value = serde_json::from_slice(&member(manifest::NAME)).unwrap();
             let rows = manifest["members"][name]["rows"].as_u64().unwrap();
@@ -181,9 +184,9 @@ fn uncompressed(name: &'static str) -> &'static [u8] {
             writer.write(&table).unwrap();
             (name, writer.into_inner().unwrap())
         };
-        super::MEMBERS.into_iter().map(write).collect()
+        MEMBERS.into_iter().map(write).collect()
     });
-    &MEMBERS[name]
+    &PLAIN[name]
 }
 
 #[test]
@@ -197,8 +200,8 @@ fn a_model_that_is_read_scores_as_the_one_that_was_written() {
     assert_eq!((again.training(), again.rows()), (flow_model().training(), 300));
     let rows = rows(1000, 1500, flow_metadata()).rows;
     let schema: SchemaRef = scored_schema(rows.schema_ref());
-    let scored = again.scorer().score(&rows, &schema).unwrap();
-    assert_eq!(scored, flow_model().scorer().score(&rows, &schema).unwrap());
+    let score = |model: &Model| scored(model.detector().as_ref(), &rows, &schema).unwrap();
+    assert_eq!(score(&again), score(flow_model()));
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn a_file_is_replaced_as_a_whole_and_nothing_is_left_behind() {
 fn members_stand_in_order_with_fixed_dates_and_say_nothing_of_where_they_were_made() {
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(file())).unwrap();
     let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
-    assert_eq!(names, ["manifest.json", "calibration.parquet", "encoders.parquet", "forest.parquet"]);
+    assert_eq!(names, [manifest::NAME, MEMBERS[0], MEMBERS[1], MEMBERS[2], MEMBERS[3]]);
     for index in 0..zip.len() {
         let member = zip.by_index(index).unwrap();
         assert_eq!(member.last_modified(), Some(zip::DateTime::DEFAULT));
@@ -305,7 +308,8 @@ fn damage_is_an_error_that_names_the_member() {
         "forest.parquet",
         "18446744073709551615 rows in 0 bytes",
     );
-    let rows = flow_model().scorer().encoders.to_table().num_rows() as u64;
+    let tables = flow_model().detector().tables().unwrap();
+    let rows = tables.iter().find(|(name, _)| name == "encoders").unwrap().1.num_rows() as u64;
     let other = with_member("forest.parquet", member("encoders.parquet").to_vec(), Some(rows));
     says(&other, "forest.parquet", "model table `forest` is damaged: column `partition` is missing");
     let manifest = |change: fn(&mut serde_json::Value)| repacked(|_, manifest| change(manifest));
@@ -498,7 +502,7 @@ proptest! {
     /// reaches the decoders.
     #[test]
     fn a_crafted_member_is_an_error_or_a_model(
-        which in 0usize..3,
+        which in 0usize..MEMBERS.len(),
         compressed in any::<bool>(),
         flips in proptest::collection::vec((any::<u64>(), 1u8..=255, any::<bool>()), 1..4),
     ) {

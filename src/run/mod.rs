@@ -17,8 +17,8 @@ use self::opening::{Opened, Reader, joined, open};
 use self::ticker::Ticker;
 use self::workers::Work;
 use crate::context::operator::Remembering;
-use crate::context::{ContextError, Memory, Plan};
-use crate::detect::{DetectError, Detector, Learning, Lesson, scored_schema};
+use crate::context::{ContextError, Plan};
+use crate::detect::{DetectError, Learning, Lesson, scored_schema};
 use crate::graph::Rooms;
 use crate::model::{Model, ModelError, Pipeline, Training};
 use crate::sink::{self, Judge, SinkError, Style, Summary};
@@ -79,8 +79,6 @@ pub struct Outcome {
     pub summary: Summary,
     /// The model that was fitted.
     pub model: Option<Model>,
-    /// What context remembers at the end of training, where the pipeline has columns that look that far.
-    pub memory: Option<Memory>,
     /// From start to end.
     pub elapsed: Duration,
 }
@@ -158,7 +156,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let judged_by = model.as_ref().map(|model| model.pipeline().name.clone()).unwrap_or_default();
     let spec = &match &model {
         Some(model) => as_trained(spec, model),
-        None => spec.clone(),
+        None => with_context(spec),
     };
     check_ends(spec)?;
     let shared = Shared::default();
@@ -172,13 +170,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         true => plan.schema(&opened.schema),
         false => opened.schema.clone(),
     };
-    let scorer = match model {
-        None => None,
-        Some(model) => {
-            model.check_rows(&rows)?;
-            Some((model.scorer().clone(), scored_schema(&rows)))
-        }
-    };
+    let (mut detector, mut before) = (None, None);
+    if let Some(model) = model {
+        model.check_rows(&rows)?;
+        detector = Some((model.detector().clone(), scored_schema(&rows)));
+        before = model.memory().cloned();
+    }
     let lesson = match &spec.ends.fit {
         None => None,
         Some(_) => {
@@ -196,20 +193,18 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         Some(path) => Some(vec![sink::rows_end(path, &rows)?]),
     };
     let mut scored_ends = Vec::new();
-    if let Some((scorer, schema)) = &scorer {
+    if let Some((detector, schema)) = &detector {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
-        let judge = Judge { model: judged_by, threshold: scorer.forest.threshold() };
+        let judge = Judge { model: judged_by, threshold: detector.threshold() };
         scored_ends = sink::score_ends(folder, schema, &judge, controls.alerts.take())?;
     }
 
-    // What the model remembers of training; none does yet.
-    let before: Option<Arc<Memory>> = None;
     let after = (spec.ends.fit.is_some() && plan.remembers()).then(Arc::default);
     let remembering = Remembering { before, after: after.clone() };
     let rooms = Rooms {
         remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
-        scorer,
+        detector,
         joined: joined(spec, &opened),
         tally: shared.tally.clone(),
         fault: shared.fault.clone(),
@@ -245,7 +240,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(path), Some(lesson)) = (&spec.ends.fit, lesson) {
-        let model = learn(spec, &opened, &rows, learned, &lesson)?;
+        let mut model = learn(spec, &opened, &rows, learned, &lesson)?;
+        if let Some(memory) = memory {
+            model = model.with_memory(Arc::new(memory));
+        }
         model.write(path)?;
         fitted = Some(model);
     }
@@ -253,7 +251,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     for path in files.iter().flatten() {
         summary.write(path)?;
     }
-    Ok(Outcome { summary, model: fitted, memory, elapsed: started.elapsed() })
+    Ok(Outcome { summary, model: fitted, elapsed: started.elapsed() })
 }
 
 /// The only places that ask for the time, for progress and for how long it took; no row depends on it.
@@ -266,6 +264,15 @@ fn now() -> Instant {
 fn as_trained(spec: &Spec, model: &Model) -> Spec {
     let Pipeline { packet, flow, context, encode, detect, .. } = model.pipeline().clone();
     Spec { packet, flow, context, encode, detect, ..spec.clone() }
+}
+
+/// The pipeline with the context columns that its detector learns from.
+fn with_context(spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    if spec.ends.fit.is_some() {
+        spec.context.columns.extend(spec.detect.context_columns());
+    }
+    spec
 }
 
 fn check_ends(spec: &Spec) -> Result<(), RunError> {
@@ -308,8 +315,8 @@ fn learn(
         )));
     };
     let training = Training { packets: learned.packets(), windows_ns: learned.windows() };
-    let scorer = Arc::new(learned.finish(lesson).map_err(RunError::Met)?);
+    let detector = learned.finish(lesson).map_err(RunError::Met)?;
     let Spec { name, seed, packet, flow, context, encode, detect, .. } = spec.clone();
     let pipeline = Pipeline { name, seed, packet, flow, context, encode, detect };
-    Ok(Model::new(pipeline, rows, training, scorer)?)
+    Ok(Model::new(pipeline, rows, training, detector)?)
 }

@@ -1,0 +1,217 @@
+//! Values to tail probabilities among the calibration rows.
+
+/// Ranks up to here are kept one by one, further ones at distances of one part in so many.
+const EXACT: f64 = 1024.0;
+
+/// How many calibration values are as large as some value, or larger. Equal values are one step; beyond the
+/// [`EXACT`] largest, steps are left out so that a rank is right to one part in [`EXACT`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Steps {
+    /// In growing order.
+    pub(super) values: Vec<f64>,
+    /// Calibration values that are as large as the one at the same place, or larger.
+    pub(super) reached: Vec<f64>,
+    /// -ln of the tail at the place of each value, and beyond the last.
+    nats: Vec<f64>,
+    /// [`Steps::rank`] of 0, the most frequent value of many columns.
+    at_zero: f64,
+}
+
+impl Steps {
+    /// Of the values of the calibration rows, which it sorts.
+    pub(super) fn of(values: &mut [f64]) -> Steps {
+        values.sort_unstable_by(f64::total_cmp);
+        let mut at = values.len();
+        let downwards = std::iter::from_fn(|| {
+            // The first place of the next smaller value.
+            let value = *values[..at].last()?;
+            at = values[..at].partition_point(|other| *other < value);
+            Some((value, (values.len() - at) as f64))
+        });
+        Steps::downwards(downwards)
+    }
+
+    /// Of values that stand for different numbers of rows; together they count as many as they are.
+    pub(super) fn weighted(values: &mut [(f64, u128)]) -> Steps {
+        values.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let total: u128 = values.iter().map(|(_, weight)| weight).sum();
+        let (count, mut sum) = (values.len() as u128, 0u128);
+        let downwards = values.chunk_by(|a, b| a.0 == b.0).map(|same| {
+            sum += same.iter().map(|(_, weight)| weight).sum::<u128>();
+            // Whole where it is a whole number: equal weights count as one each.
+            let (whole, rest) = (sum * count / total, sum * count % total);
+            (same[0].0, whole as f64 + rest as f64 / total as f64)
+        });
+        Steps::downwards(downwards)
+    }
+
+    fn downwards(steps: impl Iterator<Item = (f64, f64)>) -> Steps {
+        let (mut kept, mut reached) = (Vec::new(), Vec::new());
+        let (mut last, mut least) = (0.0, None);
+        for (value, count) in steps {
+            least = (count - last < 1.0 + last / EXACT).then_some((value, count));
+            if count <= EXACT || least.is_none() {
+                (last, least) = (count, None);
+                kept.push(value);
+                reached.push(count);
+            }
+        }
+        if let Some((value, count)) = least {
+            kept.push(value);
+            reached.push(count);
+        }
+        kept.reverse();
+        reached.reverse();
+        Steps::from_parts(kept, reached)
+    }
+
+    pub(super) fn from_parts(values: Vec<f64>, reached: Vec<f64>) -> Steps {
+        let all = reached.first().copied().unwrap_or(0.0);
+        let nats = reached.iter().copied().chain([0.0]).map(|count| tail(count, all)).collect();
+        let mut steps = Steps { values, reached, nats, at_zero: 0.0 };
+        steps.at_zero = steps.rank(0.0);
+        steps
+    }
+
+    /// Calibration values.
+    pub(super) fn all(&self) -> f64 {
+        self.reached.first().copied().unwrap_or(0.0)
+    }
+
+    /// -ln((calibration values >= x + 1) / (calibration values + 1)).
+    #[inline]
+    pub(super) fn nats(&self, x: f64) -> f64 {
+        self.nats[self.values.partition_point(|value| *value < x)]
+    }
+
+    /// The same, and what lies beyond the largest calibration value.
+    #[inline]
+    pub(super) fn rank(&self, x: f64) -> f64 {
+        let largest = self.values.last().copied().unwrap_or(0.0);
+        self.nats(x) + (x - largest).max(0.0)
+    }
+
+    /// [`Steps::rank`] of 0.
+    #[inline]
+    pub(super) fn at_zero(&self) -> f64 {
+        self.at_zero
+    }
+
+    /// The conformal p-value.
+    pub(super) fn p_value(&self, x: f64) -> f64 {
+        let place = self.values.partition_point(|value| *value < x);
+        (self.reached.get(place).copied().unwrap_or(0.0) + 1.0) / (self.all() + 1.0)
+    }
+
+    /// The value beyond which p-values are at most `rate`; `None` where there are too few calibration values for any
+    /// to be as small.
+    pub(super) fn beyond(&self, rate: f64) -> Option<f64> {
+        let few = |count: f64| (count + 1.0) / (self.all() + 1.0) <= rate;
+        if !few(0.0) {
+            return None;
+        }
+        let place = self.reached.partition_point(|count| !few(*count));
+        Some(if place == 0 { f64::MIN } else { self.values[place - 1] })
+    }
+
+    /// Whether no fit can have made it.
+    pub(super) fn damage(&self) -> Option<&'static str> {
+        let grows = self.values.windows(2).all(|pair| pair[0] < pair[1]);
+        let shrinks = self.reached.windows(2).all(|pair| pair[0] > pair[1]);
+        let counts = self.reached.iter().all(|count| *count > 0.0 && count.is_finite());
+        let finite = !self.values.is_empty() && self.values.iter().all(|value| value.is_finite());
+        match grows && shrinks && counts && finite {
+            true => None,
+            false => Some("steps are out of order"),
+        }
+    }
+}
+
+fn tail(count: f64, all: f64) -> f64 {
+    -libm::log((count + 1.0) / (all + 1.0))
+}
+
+/// Share of calibration values below the exponential continuation.
+const BODY: f64 = 0.98;
+
+/// The tail of a value among calibration values, continued as an exponential beyond their 0.98 quantile.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tail {
+    pub(super) steps: Steps,
+    /// Where the continuation begins.
+    pub(super) from: f64,
+    /// Mean excess over it.
+    pub(super) mean: f64,
+    /// -ln of the share of calibration values beyond it.
+    pub(super) base: f64,
+}
+
+impl Tail {
+    /// Of the values of the calibration rows, which it sorts.
+    pub(super) fn of(values: &mut [f64]) -> Tail {
+        let steps = Steps::of(values);
+        let place = (values.len().saturating_sub(1)) as f64 * BODY;
+        let (low, part) = (place.floor() as usize, place - place.floor());
+        let value = |at: usize| values.get(at).or(values.last()).copied().unwrap_or(0.0);
+        let from = value(low) + (value(low + 1) - value(low)) * part;
+        let beyond = &values[values.partition_point(|value| *value <= from)..];
+        let sum: f64 = beyond.iter().map(|value| value - from).sum();
+        let mean = (sum / beyond.len().max(1) as f64).max(1e-9);
+        let base = -libm::log(beyond.len().max(1) as f64 / values.len().max(1) as f64);
+        Tail { steps, from, mean, base }
+    }
+
+    /// -ln of the tail probability.
+    #[inline]
+    pub(super) fn nats(&self, x: f64) -> f64 {
+        if x > self.from { self.base + (x - self.from) / self.mean } else { self.steps.nats(x) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn few_values_are_ranked_as_the_formula_says(
+            mut values in proptest::collection::vec((0u8..40).prop_map(|v| f64::from(v) / 4.0), 1..200),
+            x in -1.0..12.0f64,
+        ) {
+            let reached = values.iter().filter(|value| **value >= x).count() as f64;
+            let expected = -libm::log((reached + 1.0) / (values.len() as f64 + 1.0));
+            let steps = Steps::of(&mut values);
+            prop_assert_eq!(steps.nats(x), expected);
+            prop_assert_eq!(steps.damage(), None);
+            let mut weighted: Vec<(f64, u128)> = values.iter().map(|value| (*value, 7)).collect();
+            prop_assert_eq!(&Steps::weighted(&mut weighted), &steps);
+            for rate in [0.5, 0.1, 0.02] {
+                let Some(threshold) = steps.beyond(rate) else {
+                    prop_assert!(1.0 / (values.len() as f64 + 1.0) > rate);
+                    continue;
+                };
+                prop_assert_eq!(x > threshold, steps.p_value(x) <= rate);
+            }
+        }
+
+        #[test]
+        fn many_values_are_ranked_to_a_part_in_a_thousand(x in -0.1..1.1f64) {
+            let mut values: Vec<f64> = (0..50_000u32).map(|n| f64::from(n * 7 % 50_000) / 50_000.0).collect();
+            let reached = values.iter().filter(|value| **value >= x).count() as f64;
+            let steps = Steps::of(&mut values);
+            prop_assert!(steps.values.len() < 6_000);
+            prop_assert!((steps.nats(x) + ((reached + 1.0) / 50_001.0).ln()).abs() < 2e-3);
+        }
+    }
+
+    #[test]
+    fn beyond_the_body_the_tail_is_an_exponential_that_begins_where_the_steps_end() {
+        let mut values: Vec<f64> = (1..=1000).map(|n| -f64::from(n).ln()).collect();
+        let tail = Tail::of(&mut values);
+        let at = tail.nats(tail.from);
+        assert!((at + (0.02f64).ln()).abs() < 0.06, "{at}");
+        assert!((tail.nats(tail.from + 1e-9) - at).abs() < 0.06);
+        assert!((tail.nats(tail.from + tail.mean) - tail.base - 1.0).abs() < 1e-12);
+    }
+}

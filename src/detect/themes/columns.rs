@@ -1,0 +1,386 @@
+//! What `themes` judges: the 149 columns of DETECTION.md's lean set, whose past each is held against, how much of
+//! it is the row's own doing, and the group that it is evidence for.
+
+use std::sync::LazyLock;
+
+use crate::encode::{Judgement, Side, Since, Subject};
+
+/// Horizons in windows.
+const HORIZONS: [u32; 3] = [1, 6, 30];
+
+/// Kinds of evidence, by what they are about; each group is scored by itself.
+pub(super) const GROUPS: [&str; 19] = [
+    "act_pairsvc",
+    "age",
+    "fail_dst",
+    "fail_pairsvc",
+    "fail_src",
+    "fail_srcsvc",
+    "fan_dst",
+    "fan_src",
+    "fan_srcsvc",
+    "new_dst",
+    "new_src",
+    "new_srcsvc",
+    "reg",
+    "shape_srcsvc",
+    "vol_dst",
+    "vol_pairsvc",
+    "vol_src",
+    "vol_srcsvc",
+    "young",
+];
+
+/// Themes, and the beginnings of the names of their groups.
+pub(super) const THEMES: [(&str, &[&str]); 5] = [
+    ("persistence", &["reg", "act_pairsvc", "age", "young"]),
+    ("volume", &["vol_"]),
+    ("fan-out", &["fan_", "new_", "fail_"]),
+    ("shape", &["shape_"]),
+    ("novelty", &["age", "new_"]),
+];
+
+/// Whether a group is evidence for a theme.
+pub(super) fn belongs(group: &str, theme: usize) -> bool {
+    THEMES[theme].1.iter().any(|start| group.starts_with(start))
+}
+
+/// What a group weighs in a theme: evidence about a host is less about a row.
+pub(super) fn weight(group: &str) -> f64 {
+    if group.ends_with("_src") || group.ends_with("_dst") { 0.5 } else { 1.0 }
+}
+
+/// Where a value comes from.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Reading {
+    /// A column, times a factor.
+    Number(String, f64),
+    /// `64 (fwd_bytes + 20) / (bwd_bytes + 20)`.
+    Ratio,
+    /// `conn_state` as a number.
+    State,
+}
+
+/// How much of an entity's value a row accounts for, 0 to 1.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Weight {
+    /// It is the row's own.
+    Whole,
+    /// All where the named age is less than the horizon, else nothing.
+    New {
+        /// The age of what is new about this row.
+        age: String,
+        /// The horizon in windows.
+        horizon: u32,
+    },
+    /// `min(1, horizon * own / value)`, with the largest of some columns as `own`.
+    Share {
+        /// What the row's finer entities have of it in this window.
+        own: Vec<String>,
+        /// The horizon in windows.
+        horizon: u32,
+        /// Nothing where neither this row nor those of its source, destination and service failed.
+        failed: bool,
+    },
+}
+
+/// One judged column.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) reading: Reading,
+    pub(super) judged: Judgement,
+    pub(super) weight: Weight,
+    /// Its place in [`GROUPS`].
+    pub(super) group: usize,
+}
+
+/// Column of failed rows between this source, destination and service.
+pub(super) const FAILED: &str = "ctx_pairsvc_w1_failed";
+/// Column of the window of the first row ever of this source, destination and service.
+pub(super) const FIRST: &str = "first_pairsvc";
+/// Column of the state of a TCP connection.
+pub(super) const STATE: &str = "conn_state";
+
+/// States in the order of their numbers.
+pub(super) const STATES: [&str; 13] =
+    ["OTH", "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR"];
+
+/// Statistics of the context of an entity.
+fn statistics(subject: Subject) -> &'static [&'static str] {
+    match subject {
+        Subject::Source => &[
+            "flows",
+            "failed",
+            "fwd_bytes",
+            "bwd_bytes",
+            "peers",
+            "ports",
+            "services",
+            "ends",
+            "new_peers",
+            "new_services",
+            "new_ends",
+        ],
+        Subject::Destination => &[
+            "flows",
+            "failed",
+            "fwd_bytes",
+            "bwd_bytes",
+            "peers",
+            "ports",
+            "services",
+            "new_peers",
+            "new_services",
+            "new_ports",
+        ],
+        Subject::SourceService => {
+            &["flows", "failed", "fwd_bytes", "bwd_bytes", "peers", "ports", "new_peers", "new_ports"]
+        }
+        Subject::PairService => &["flows", "failed", "fwd_bytes", "bwd_bytes", "active"],
+        Subject::DestinationService | Subject::Service => &[],
+    }
+}
+
+const MICROSECONDS: f64 = 1e6;
+const MILLISECONDS: f64 = 1e3;
+
+/// Columns of a row's shape, with their factors.
+const SHAPE: [(&str, f64); 28] = [
+    ("fwd_packets", 1.0),
+    ("bwd_packets", 1.0),
+    ("fwd_bytes", 1.0),
+    ("bwd_bytes", 1.0),
+    ("fwd_len_mean", 1.0),
+    ("bwd_len_mean", 1.0),
+    ("fwd_len_max", 1.0),
+    ("bwd_len_max", 1.0),
+    ("fwd_len_std", 1.0),
+    ("bwd_len_std", 1.0),
+    ("duration_s", MICROSECONDS),
+    ("flow_duration_s", MILLISECONDS),
+    ("bidir_gap_mean_s", MICROSECONDS),
+    ("bidir_gap_std_s", MICROSECONDS),
+    ("bidir_gap_max_s", MICROSECONDS),
+    ("fwd_gap_mean_s", MICROSECONDS),
+    ("bwd_gap_mean_s", MICROSECONDS),
+    ("handshake_rtt_s", MICROSECONDS),
+    ("fwd_retransmits", 1.0),
+    ("fwd_ttl_min", 1.0),
+    ("bwd_ttl_min", 1.0),
+    ("fwd_rst", 1.0),
+    ("bwd_rst", 1.0),
+    ("fwd_syn", 1.0),
+    ("fwd_psh", 1.0),
+    ("fwd_fin", 1.0),
+    ("fwd_window_first", 1.0),
+    ("bwd_window_first", 1.0),
+];
+
+/// Ages: of what, judged against whom.
+const AGES: [(&str, Subject); 11] = [
+    ("pair", Subject::Source),
+    ("pair", Subject::Destination),
+    ("pair", Subject::Service),
+    ("srcsvc", Subject::Source),
+    ("srcsvc", Subject::Service),
+    ("dstsvc", Subject::Destination),
+    ("dstsvc", Subject::Service),
+    ("pairsvc", Subject::SourceService),
+    ("pairsvc", Subject::Source),
+    ("dst", Subject::SourceService),
+    ("src", Subject::DestinationService),
+];
+
+/// The judged columns, in order.
+pub(super) fn columns() -> &'static [Column] {
+    static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(make);
+    &COLUMNS
+}
+
+fn make() -> Vec<Column> {
+    let mut columns = Vec::new();
+    for subject in Subject::ALL {
+        for horizon in HORIZONS {
+            columns.extend(statistics(subject).iter().filter_map(|name| context(subject, horizon, name)));
+        }
+    }
+    let row = |name: &str, reading, subject: Subject, side, group: &str| Column {
+        name: format!("{name}|{}", subject.name()),
+        reading,
+        judged: Judgement { subject, side, once: false, every_window: false, since: Since::Start },
+        weight: Weight::Whole,
+        group: place(group),
+    };
+    let owner = Subject::SourceService;
+    for (name, factor) in SHAPE {
+        let side = match name {
+            "fwd_retransmits" | "fwd_rst" | "bwd_rst" => Side::Upper,
+            _ => Side::Both,
+        };
+        columns.push(row(name, Reading::Number(name.to_owned(), factor), owner, side, "shape_srcsvc"));
+    }
+    columns.push(row("fwd_bwd_ratio", Reading::Ratio, owner, Side::Both, "shape_srcsvc"));
+    columns.push(row(STATE, Reading::State, owner, Side::Both, "shape_srcsvc"));
+    for (what, subject) in AGES {
+        let name = format!("age_{what}");
+        let mut age = row(&name, Reading::Number(name.clone(), 1.0), subject, Side::Lower, "age");
+        age.judged.since = Since::Half;
+        columns.push(age);
+    }
+    for (name, subject, factor, side) in [
+        ("reg_pairsvc_cv8", Subject::PairService, 1e3, Side::Lower),
+        ("reg_pairsvc_gap8", Subject::PairService, MILLISECONDS, Side::Both),
+        ("reg_pairsvc_cv16", Subject::PairService, 1e3, Side::Lower),
+        ("reg_srcsvc_cv16", Subject::SourceService, 1e3, Side::Lower),
+    ] {
+        columns.push(row(name, Reading::Number(name.to_owned(), factor), subject, side, "reg"));
+    }
+    let act = format!("ctx_pairsvc_w{}_active", HORIZONS[2]);
+    for (name, of) in [
+        ("young_pairsvc_cv8", "reg_pairsvc_cv8|pairsvc"),
+        ("young_pairsvc_cv16", "reg_pairsvc_cv16|pairsvc"),
+        ("young_pairsvc_active", act.as_str()),
+    ] {
+        let from = columns.iter().position(|column: &Column| column.name == of);
+        let from = from.expect("what young columns are made of stands before them");
+        let mut young = columns[from].clone();
+        young.name = name.to_owned();
+        young.group = place("young");
+        young.judged.since = Since::Young(from as u8);
+        columns.push(young);
+    }
+    columns
+}
+
+/// A context column of an entity; `None` where it would say nothing.
+fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
+    let entity = subject.name();
+    let name = format!("ctx_{entity}_w{horizon}_{statistic}");
+    let new = statistic.strip_prefix("new_");
+    let family = match statistic {
+        "peers" | "ports" | "services" | "ends" => "fan",
+        "failed" => "fail",
+        "active" if horizon == 1 => return None,
+        "active" => "act",
+        _ if new.is_some() => "new",
+        _ => "vol",
+    };
+    let now = |entity: &str, statistic: &str| format!("ctx_{entity}_w1_{statistic}");
+    let weight = match (subject, new) {
+        _ if statistic == "active" => Weight::Whole,
+        (_, Some(new)) => Weight::New { age: format!("age_{}", newcomer(subject, new)), horizon },
+        (Subject::Source | Subject::Destination, None) => {
+            let finer = if subject == Subject::Source { "srcsvc" } else { "dstsvc" };
+            let own = match statistic {
+                "peers" => vec![now(finer, "peers")],
+                "ports" if finer == "srcsvc" => vec![now(finer, "ports"), now("pair", "ports")],
+                "ports" => vec![now("pair", "ports")],
+                "services" => vec![now("pair", "services")],
+                "ends" => vec![now(finer, "peers"), now("pair", "ports")],
+                sum => vec![now(finer, sum), now("pair", sum)],
+            };
+            Weight::Share { own, horizon, failed: statistic == "failed" }
+        }
+        _ => Weight::Share { own: vec![now(entity, statistic)], horizon, failed: statistic == "failed" },
+    };
+    Some(Column {
+        reading: Reading::Number(name.clone(), 1.0),
+        name,
+        judged: Judgement {
+            subject,
+            side: Side::Upper,
+            once: true,
+            every_window: horizon == 1,
+            since: if new.is_some() { Since::Half } else { Since::Start },
+        },
+        weight,
+        group: place(&format!("{family}_{entity}")),
+    })
+}
+
+/// Whose age says that a row is one of the new of an entity.
+fn newcomer(subject: Subject, new: &str) -> &'static str {
+    match (subject, new) {
+        (Subject::Source, "services") => "srcsvc",
+        (Subject::Source, "ends") => "pairport",
+        (Subject::Destination, "services") => "dstsvc",
+        (Subject::Destination, "ports") => "dstport",
+        (Subject::SourceService, "peers") => "pairsvc",
+        (Subject::SourceService, "ports") => "srcsvcport",
+        _ => "pair",
+    }
+}
+
+fn place(group: &str) -> usize {
+    GROUPS.iter().position(|known| *known == group).expect("every column has a group")
+}
+
+/// Names of the columns that context must count for `themes`, each once.
+pub(in crate::detect) fn context_columns() -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut want = |name: &str| {
+        if ["ctx_", "age_", "reg_"].iter().any(|start| name.starts_with(start)) {
+            names.push(name.to_owned());
+        }
+    };
+    for column in columns() {
+        if let Reading::Number(name, _) = &column.reading {
+            want(name);
+        }
+        match &column.weight {
+            Weight::Whole => {}
+            Weight::New { age, .. } => want(age),
+            Weight::Share { own, .. } => own.iter().for_each(|name| want(name)),
+        }
+    }
+    names.push(FAILED.to_owned());
+    names.push(FIRST.to_owned());
+    names.extend(leads());
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// For each kind of entity with context columns the name of the column that is true in one of its rows a window.
+pub(super) fn lead(subject: Subject) -> Option<String> {
+    (!statistics(subject).is_empty()).then(|| format!("lead_{}", subject.name()))
+}
+
+fn leads() -> impl Iterator<Item = String> {
+    Subject::ALL.into_iter().filter_map(lead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lean_set_has_149_columns_in_19_groups_of_five_themes() {
+        assert_eq!(columns().len(), 149);
+        let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), 149);
+        for (group, name) in GROUPS.iter().enumerate() {
+            assert!(columns().iter().any(|column| column.group == group), "{name}");
+            assert!((0..THEMES.len()).any(|theme| belongs(name, theme)), "{name}");
+        }
+        let count = |since: fn(&Since) -> bool| columns().iter().filter(|c| since(&c.judged.since)).count();
+        assert_eq!(count(|since| *since == Since::Half), 11 + 3 * (3 + 3 + 2));
+        assert_eq!(count(|since| matches!(since, Since::Young(_))), 3);
+    }
+
+    #[test]
+    fn context_columns_are_those_that_are_read_and_those_that_weigh() {
+        let names = context_columns();
+        for name in
+            ["ctx_src_w30_new_ends", "ctx_pair_w1_ports", "age_srcsvcport", "lead_srcsvc", "first_pairsvc"]
+        {
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+        assert!(
+            !names.iter().any(|name| name.contains("packets") || name == "lead_svc" || name == "lead_pair")
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! Rows to what is judged of them: buckets, weights, and who they are about.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch, TimestampNanosecondArray};
+use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
+
+use super::columns::{FAILED, FIRST, Reading, STATE, STATES, Weight, columns, lead};
+use crate::context::entity::Texts;
+use crate::detect::DetectError;
+use crate::encode::bucket::{ABSENT, bucket};
+use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
+use crate::encode::{Subject, numbers};
+
+/// Rows as they are judged.
+pub(super) struct Resolved {
+    /// Of each row.
+    pub(super) parties: Vec<Party>,
+    /// Number of each row's window since the epoch.
+    pub(super) windows: Vec<u64>,
+    /// The window of the first row of its source, destination and service.
+    pub(super) firsts: Vec<u64>,
+    /// By row, of each judged column.
+    pub(super) buckets: Vec<u8>,
+    /// By row, of each judged column.
+    pub(super) weights: Vec<f32>,
+    /// Of each kind of entity: for each row whether it stands for its entity.
+    leads: [Option<Vec<bool>>; 6],
+}
+
+impl Resolved {
+    /// Rows that were kept for calibration; they lead nothing.
+    pub(super) fn of_sample(
+        parties: Vec<Party>,
+        windows: Vec<u64>,
+        firsts: Vec<u64>,
+        buckets: Vec<u8>,
+        weights: Vec<f32>,
+    ) -> Resolved {
+        Resolved { parties, windows, firsts, buckets, weights, leads: Default::default() }
+    }
+
+    /// The buckets of a row.
+    pub(super) fn buckets(&self, row: usize) -> &[u8] {
+        &self.buckets[row * columns().len()..][..columns().len()]
+    }
+
+    /// The weights of a row.
+    pub(super) fn weights(&self, row: usize) -> &[f32] {
+        &self.weights[row * columns().len()..][..columns().len()]
+    }
+
+    /// For each kind of entity whether the row stands for it.
+    pub(super) fn leads(&self, row: usize) -> [bool; 6] {
+        std::array::from_fn(|kind| self.leads[kind].as_ref().is_some_and(|leads| leads[row]))
+    }
+}
+
+/// Names of all columns of rows that are read, each once.
+fn wanted() -> Vec<String> {
+    let mut names: Vec<String> = PARTY_COLUMNS.iter().map(|name| (*name).to_owned()).collect();
+    names.push("window_start".to_owned());
+    for column in columns() {
+        match &column.reading {
+            Reading::Number(name, _) => names.push(name.clone()),
+            Reading::Ratio => {}
+            Reading::State => names.push(STATE.to_owned()),
+        }
+    }
+    names.extend(super::columns::context_columns());
+    let mut known = std::collections::BTreeSet::new();
+    names.retain(|name| known.insert(name.clone()));
+    names
+}
+
+/// A column's type as a model remembers it: text is `Utf8`, in whatever form rows hold it.
+pub(super) fn remembered(found: &DataType) -> DataType {
+    match found {
+        DataType::Dictionary(_, values) => remembered(values),
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        other => other.clone(),
+    }
+}
+
+/// The columns that are read from rows of this schema, with the types that they have there.
+///
+/// # Errors
+/// [`DetectError::Column`] for the first that is missing or of a type that cannot be read.
+pub(super) fn fields(schema: &Schema) -> Result<Vec<Field>, DetectError> {
+    wanted()
+        .iter()
+        .map(|name| {
+            let found = schema.field_with_name(name).map_err(|_| missing(name))?;
+            let kind = remembered(found.data_type());
+            let fits = match name.as_str() {
+                "src_ip" | "dst_ip" | STATE => kind == DataType::Utf8,
+                "window_start" | FIRST => matches!(kind, DataType::Timestamp(..)),
+                name if name.starts_with("lead_") => kind == DataType::Boolean,
+                _ => kind.is_numeric(),
+            };
+            match fits {
+                true => Ok(Field::new(name, kind, true)),
+                false => Err(DetectError::Column { column: name.clone(), what: format!("is {kind}") }),
+            }
+        })
+        .collect()
+}
+
+/// Where columns of rows lie: looked up once for each schema, since rows have hundreds of them.
+#[derive(Clone, Debug)]
+pub(super) struct Resolver {
+    schema: Schema,
+    /// The columns that are read as numbers, each once.
+    places: Vec<usize>,
+    /// For each judged column what it is made of, as positions among the numbers.
+    recipes: Vec<Recipe>,
+    failed: usize,
+}
+
+/// How a judged column and its weight are made.
+#[derive(Clone, Debug)]
+struct Recipe {
+    value: Value,
+    weight: Part,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value {
+    Number(usize, f64),
+    Ratio(usize, usize),
+    State,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Whole,
+    New(usize, f64),
+    Share(Vec<usize>, f64, bool),
+}
+
+fn missing(column: &str) -> DetectError {
+    DetectError::Column { column: column.to_owned(), what: "is missing in the rows".to_owned() }
+}
+
+impl Resolver {
+    /// For rows of this schema.
+    ///
+    /// # Errors
+    /// [`DetectError::Column`] for the first column that is missing.
+    pub(super) fn new(schema: &Schema) -> Result<Resolver, DetectError> {
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut places = Vec::new();
+        let mut number = |name: &str| -> Result<usize, DetectError> {
+            if let Some(known) = names.get(name) {
+                return Ok(*known);
+            }
+            places.push(schema.index_of(name).map_err(|_| missing(name))?);
+            names.insert(name.to_owned(), places.len() - 1);
+            Ok(places.len() - 1)
+        };
+        let mut recipes = Vec::with_capacity(columns().len());
+        for column in columns() {
+            let value = match &column.reading {
+                Reading::Number(name, factor) => Value::Number(number(name)?, *factor),
+                Reading::Ratio => Value::Ratio(number("fwd_bytes")?, number("bwd_bytes")?),
+                Reading::State => Value::State,
+            };
+            let weight = match &column.weight {
+                Weight::Whole => Part::Whole,
+                Weight::New { age, horizon } => Part::New(number(age)?, f64::from(*horizon)),
+                Weight::Share { own, horizon, failed } => {
+                    let own = own.iter().map(|name| number(name)).collect::<Result<_, _>>()?;
+                    Part::Share(own, f64::from(*horizon), *failed)
+                }
+            };
+            recipes.push(Recipe { value, weight });
+        }
+        let failed = number(FAILED)?;
+        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed })
+    }
+
+    /// Whether it is for rows of this schema.
+    pub(super) fn fits(&self, schema: &Schema) -> bool {
+        self.schema.fields() == schema.fields()
+    }
+
+    /// What is judged of rows, whose windows are so many nanoseconds long.
+    ///
+    /// # Errors
+    /// [`DetectError::Column`] for rows that lack a column, [`DetectError::Context`].
+    pub(super) fn resolve(&self, rows: &RecordBatch, window: u64) -> Result<Resolved, DetectError> {
+        let count = rows.num_rows();
+        let width = columns().len();
+        let mut buckets = vec![ABSENT; count * width];
+        let mut weights = vec![1.0f32; count * width];
+        let read = |place: &usize| {
+            let mut values = Vec::with_capacity(count);
+            numbers(rows.column(*place).as_ref(), &mut values);
+            values
+        };
+        let all: Vec<Vec<f64>> = self.places.iter().map(read).collect();
+        let failed = &all[self.failed];
+        let mut values: Vec<f64> = Vec::with_capacity(count);
+        for (at, recipe) in self.recipes.iter().enumerate() {
+            values.clear();
+            match recipe.value {
+                Value::Number(number, 1.0) => values.extend(&all[number]),
+                Value::Number(number, factor) => values.extend(all[number].iter().map(|v| v * factor)),
+                Value::Ratio(forward, backward) => {
+                    let both = all[forward].iter().zip(&all[backward]);
+                    values
+                        .extend(both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0) * 64.0));
+                }
+                Value::State => values = states(rows)?,
+            }
+            for (row, value) in values.iter().enumerate() {
+                buckets[row * width + at] = bucket(*value);
+            }
+            match &recipe.weight {
+                Part::Whole => {}
+                Part::New(age, horizon) => {
+                    for row in 0..count {
+                        let new = values[row] > 0.0 && all[*age][row] < *horizon;
+                        weights[row * width + at] = f32::from(u8::from(new));
+                    }
+                }
+                Part::Share(own, horizon, only_failed) => {
+                    for row in 0..count {
+                        let own = own.iter().map(|number| all[*number][row]).fold(0.0, f64::max);
+                        let counts = values[row] > 0.0 && (!only_failed || failed[row] > 0.0);
+                        let share = (horizon * own / values[row]).min(1.0);
+                        weights[row * width + at] = if counts { share as f32 } else { 0.0 };
+                    }
+                }
+            }
+        }
+        let window_of = |nanoseconds: i64| nanoseconds.max(0) as u64 / window.max(1);
+        let starts = times(rows, "window_start")?;
+        let windows: Vec<u64> = starts.values().iter().map(|start| window_of(*start)).collect();
+        let firsts = times(rows, FIRST)?;
+        let firsts = (0..count)
+            .map(|row| if firsts.is_valid(row) { window_of(firsts.value(row)) } else { windows[row] })
+            .collect();
+        let mut leads: [Option<Vec<bool>>; 6] = Default::default();
+        for subject in Subject::ALL {
+            if let Some(name) = lead(subject) {
+                leads[subject as usize] = Some(booleans(rows, &name)?);
+            }
+        }
+        Ok(Resolved { parties: parties(rows)?, windows, firsts, buckets, weights, leads })
+    }
+}
+
+/// States of TCP connections as numbers, NaN for other protocols.
+fn states(rows: &RecordBatch) -> Result<Vec<f64>, DetectError> {
+    let state = |text: Option<&str>| {
+        let number = text.and_then(|text| STATES.iter().position(|state| *state == text));
+        number.map_or(f64::NAN, |number| number as f64)
+    };
+    Ok(Texts::new(rows, STATE)?.map(state))
+}
+
+fn times(rows: &RecordBatch, name: &str) -> Result<TimestampNanosecondArray, DetectError> {
+    let column = rows.column_by_name(name).ok_or_else(|| missing(name))?;
+    let wrong = || DetectError::Column {
+        column: name.to_owned(),
+        what: format!("is {}, not a time in nanoseconds", column.data_type()),
+    };
+    column.as_primitive_opt::<TimestampNanosecondType>().cloned().ok_or_else(wrong)
+}
+
+fn booleans(rows: &RecordBatch, name: &str) -> Result<Vec<bool>, DetectError> {
+    let column = rows.column_by_name(name).ok_or_else(|| missing(name))?;
+    let wrong = || DetectError::Column {
+        column: name.to_owned(),
+        what: format!("is {}, not true or false", column.data_type()),
+    };
+    let column = column.as_boolean_opt().ok_or_else(wrong)?;
+    Ok(column.iter().map(|value| value == Some(true)).collect())
+}

@@ -1,0 +1,241 @@
+//! `themes` as tables of the model file, and back.
+//!
+//! Beside `baselines` and `entities`, which are the past's own:
+//!
+//! `blocks`, a row for each block of training: `first_window` and `windows` (u64); 0 or 1 (u16) for whether it is of
+//! the `second_half` and whether its rows were `judged_apart`, by the other blocks; `window_ns` (u64), the length of
+//! windows.
+//!
+//! `calibration`, steps of how many calibration rows reach a value, in growing order: `part` (`column`, `group`,
+//! `theme` or `sum`) and `name` (text), `value` and `reached` (f64).
+//!
+//! `tails`, a row for each group, theme, and the sum: `part`, `name`, and the exponential beyond its 0.98 quantile:
+//! `from`, `mean`, `base` (f64).
+//!
+//! What is read is not trusted: a table that no fit can have written is an error.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, StringDictionaryBuilder, UInt16Array,
+    UInt64Array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int16Type, UInt16Type, UInt64Type};
+
+use super::columns::{GROUPS, THEMES, columns};
+use super::scale::Scale;
+use crate::detect::DetectError;
+use crate::detect::calibration::{Steps, Tail};
+use crate::encode::{Blocks, Judgement, Past};
+
+/// The tables, in the order of members.
+pub(in crate::detect) const TABLES: [&str; 5] = [BASELINES, BLOCKS, CALIBRATION, ENTITIES, TAILS];
+
+const BASELINES: &str = "baselines";
+const BLOCKS: &str = "blocks";
+const CALIBRATION: &str = "calibration";
+const ENTITIES: &str = "entities";
+const TAILS: &str = "tails";
+
+/// Part and name of everything that has steps; of what has a tail too, without columns.
+fn parts() -> (Vec<(&'static str, &'static str)>, usize) {
+    let columns = columns().iter().map(|column| ("column", column.name.as_str()));
+    let groups = GROUPS.iter().map(|group| ("group", *group));
+    let themes = THEMES.iter().map(|(theme, _)| ("theme", *theme));
+    let all: Vec<_> = columns.chain(groups).chain(themes).chain([("sum", "score")]).collect();
+    (all, super::columns().len())
+}
+
+fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
+    let mut texts = StringDictionaryBuilder::<Int16Type>::new();
+    values.for_each(|value| texts.append_value(value));
+    Arc::new(texts.finish())
+}
+
+fn flags(values: impl Iterator<Item = bool>) -> ArrayRef {
+    Arc::new(UInt16Array::from_iter_values(values.map(u16::from)))
+}
+
+fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
+    Arc::new(Float64Array::from_iter_values(values))
+}
+
+pub(super) fn write(
+    window: u64,
+    blocks: &Blocks,
+    past: &Past,
+    scale: &Scale,
+) -> Result<Vec<(String, RecordBatch)>, DetectError> {
+    let [entities, baselines] = past.tables()?;
+    let count = blocks.starts.len();
+    let of_blocks: Vec<(&str, ArrayRef, bool)> = vec![
+        ("first_window", Arc::new(UInt64Array::from(blocks.starts.clone())), false),
+        ("windows", Arc::new(UInt64Array::from(blocks.windows.clone())), false),
+        ("second_half", flags((0..count).map(|at| at >= blocks.half)), false),
+        ("judged_apart", flags((0..count).map(|_| blocks.apart)), false),
+        ("window_ns", Arc::new(UInt64Array::from(vec![window; count])), false),
+    ];
+    let (parts, ranked) = parts();
+    let tails: Vec<&Tail> = scale.groups.iter().chain(&scale.themes).chain([&scale.sum]).collect();
+    let steps: Vec<&Steps> = scale.ranks.iter().chain(tails.iter().map(|tail| &tail.steps)).collect();
+    let each = || parts.iter().zip(&steps);
+    let part = each().flat_map(|((part, _), steps)| std::iter::repeat_n(*part, steps.values.len()));
+    let name = each().flat_map(|((_, name), steps)| std::iter::repeat_n(*name, steps.values.len()));
+    let calibration: Vec<(&str, ArrayRef, bool)> = vec![
+        ("part", texts(part), false),
+        ("name", texts(name), false),
+        ("value", floats(steps.iter().flat_map(|steps| steps.values.iter().copied())), false),
+        ("reached", floats(steps.iter().flat_map(|steps| steps.reached.iter().copied())), false),
+    ];
+    let of_tails: Vec<(&str, ArrayRef, bool)> = vec![
+        ("part", texts(parts[ranked..].iter().map(|(part, _)| *part)), false),
+        ("name", texts(parts[ranked..].iter().map(|(_, name)| *name)), false),
+        ("from", floats(tails.iter().map(|tail| tail.from)), false),
+        ("mean", floats(tails.iter().map(|tail| tail.mean)), false),
+        ("base", floats(tails.iter().map(|tail| tail.base)), false),
+    ];
+    Ok(vec![
+        (BASELINES.to_owned(), baselines),
+        (BLOCKS.to_owned(), RecordBatch::try_from_iter_with_nullable(of_blocks)?),
+        (CALIBRATION.to_owned(), RecordBatch::try_from_iter_with_nullable(calibration)?),
+        (ENTITIES.to_owned(), entities),
+        (TAILS.to_owned(), RecordBatch::try_from_iter_with_nullable(of_tails)?),
+    ])
+}
+
+/// A table whose columns are asked for by name and type.
+struct Table<'a> {
+    name: &'static str,
+    rows: &'a RecordBatch,
+}
+
+impl<'a> Table<'a> {
+    fn find(tables: &'a BTreeMap<String, RecordBatch>, name: &'static str) -> Result<Table<'a>, DetectError> {
+        let missing =
+            || DetectError::Damaged { table: name.to_owned(), what: "the table is missing".to_owned() };
+        Ok(Table { name, rows: tables.get(name).ok_or_else(missing)? })
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> DetectError {
+        DetectError::Damaged { table: self.name.to_owned(), what: what.into() }
+    }
+
+    fn column(&self, column: &str) -> Result<&'a ArrayRef, DetectError> {
+        let found = self.rows.column_by_name(column);
+        let found = found.ok_or_else(|| self.damaged(format!("column `{column}` is missing")))?;
+        match found.null_count() {
+            0 => Ok(found),
+            _ => Err(self.damaged(format!("column `{column}` has nulls"))),
+        }
+    }
+
+    fn wholes(&self, column: &str) -> Result<&'a [u64], DetectError> {
+        let values = self.column(column)?.as_primitive_opt::<UInt64Type>();
+        Ok(values.ok_or_else(|| self.damaged(format!("column `{column}` is not UInt64")))?.values())
+    }
+
+    fn floats(&self, column: &str) -> Result<&'a [f64], DetectError> {
+        let values = self.column(column)?.as_primitive_opt::<Float64Type>();
+        let values =
+            values.ok_or_else(|| self.damaged(format!("column `{column}` is not Float64")))?.values();
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(values),
+            false => Err(self.damaged(format!("column `{column}` is not finite"))),
+        }
+    }
+
+    fn flags(&self, column: &str) -> Result<Vec<bool>, DetectError> {
+        let values = self.column(column)?.as_primitive_opt::<UInt16Type>();
+        let values = values.ok_or_else(|| self.damaged(format!("column `{column}` is not UInt16")))?.values();
+        match values.iter().all(|value| *value < 2) {
+            true => Ok(values.iter().map(|value| *value == 1).collect()),
+            false => Err(self.damaged(format!("column `{column}` is not 0 or 1"))),
+        }
+    }
+
+    fn texts(&self, column: &str) -> Result<StringArray, DetectError> {
+        let values = self.column(column)?;
+        let text = match values.data_type() {
+            DataType::Dictionary(_, value) => value.is_string(),
+            other => other.is_string(),
+        };
+        if !text {
+            return Err(self.damaged(format!("column `{column}` is not text")));
+        }
+        let values = cast(values, &DataType::Utf8)?.as_string::<i32>().clone();
+        match values.null_count() {
+            0 => Ok(values),
+            _ => Err(self.damaged(format!("column `{column}` has nulls"))),
+        }
+    }
+}
+
+pub(super) fn read(
+    tables: &BTreeMap<String, RecordBatch>,
+) -> Result<(u64, Blocks, Past, Scale), DetectError> {
+    let (window, blocks) = read_blocks(&Table::find(tables, BLOCKS)?)?;
+    let judgements: Arc<[Judgement]> = columns().iter().map(|column| column.judged).collect();
+    let (entities, baselines) = (Table::find(tables, ENTITIES)?.rows, Table::find(tables, BASELINES)?.rows);
+    let past = Past::from_tables(judgements, blocks.total(), entities, baselines)
+        .map_err(|(table, what)| DetectError::Damaged { table: table.to_owned(), what })?;
+    let scale = read_scale(&Table::find(tables, CALIBRATION)?, &Table::find(tables, TAILS)?)?;
+    Ok((window, blocks, past, scale))
+}
+
+fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
+    let (starts, windows) = (table.wholes("first_window")?.to_vec(), table.wholes("windows")?.to_vec());
+    let (second, apart) = (table.flags("second_half")?, table.flags("judged_apart")?);
+    let lengths = table.wholes("window_ns")?;
+    let Some((window, apart)) = lengths.first().zip(apart.first()) else {
+        return Err(table.damaged("there is no block"));
+    };
+    let half = second.iter().filter(|second| !**second).count();
+    let one = second.iter().enumerate().all(|(at, second)| *second == (at >= half)) && half < second.len();
+    let grow = starts.windows(2).all(|pair| pair[0] < pair[1]);
+    let counted = windows.iter().try_fold(0u64, |sum, windows| sum.checked_add(*windows)).is_some();
+    if *window == 0 || !one || !grow || !counted || lengths.iter().any(|length| length != window) {
+        return Err(table.damaged("its rows are not those of one training"));
+    }
+    Ok((*window, Blocks { starts, windows, half, apart: *apart }))
+}
+
+fn read_scale(calibration: &Table<'_>, tails: &Table<'_>) -> Result<Scale, DetectError> {
+    let (parts, ranked) = parts();
+    let (of, name) = (calibration.texts("part")?, calibration.texts("name")?);
+    let (values, reached) = (calibration.floats("value")?, calibration.floats("reached")?);
+    let mut steps = Vec::with_capacity(parts.len());
+    let mut at = 0;
+    for (part, part_name) in &parts {
+        let begin = at;
+        while at < values.len() && of.value(at) == *part && name.value(at) == *part_name {
+            at += 1;
+        }
+        let read = Steps::from_parts(values[begin..at].to_vec(), reached[begin..at].to_vec());
+        if let Some(what) = read.damage() {
+            return Err(calibration.damaged(format!("{part} {part_name}: {what}")));
+        }
+        steps.push(read);
+    }
+    if at != values.len() {
+        return Err(calibration.damaged(format!("row {at} is out of place")));
+    }
+    let (of, name) = (tails.texts("part")?, tails.texts("name")?);
+    let (from, mean, base) = (tails.floats("from")?, tails.floats("mean")?, tails.floats("base")?);
+    let expected = &parts[ranked..];
+    let same = of.iter().zip(&name).eq(expected.iter().map(|(part, name)| (Some(*part), Some(*name))));
+    if !same || mean.iter().any(|mean| *mean <= 0.0) {
+        return Err(tails.damaged("its rows are not those of one training"));
+    }
+    let mut continued = steps.split_off(ranked).into_iter().enumerate().map(|(at, steps)| Tail {
+        steps,
+        from: from[at],
+        mean: mean[at],
+        base: base[at],
+    });
+    let groups = continued.by_ref().take(GROUPS.len()).collect();
+    let themes = continued.by_ref().take(THEMES.len()).collect();
+    let sum = continued.next().expect("the parts end with the sum");
+    Ok(Scale { ranks: steps, groups, themes, sum })
+}

@@ -1,0 +1,280 @@
+//! Laws of `themes`: any split of rows learns the same, a model read back scores bit for bit, reasons add up, damage
+//! is named.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, RecordBatch, StringArray,
+    TimestampNanosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+
+use super::columns::{FIRST, STATE, context_columns};
+use super::*;
+use crate::detect::{Learning, Lesson};
+use crate::flow::{FlowSpec, row_settings};
+use crate::row::{Place, RowBatch};
+
+const WINDOW: u64 = 10_000_000_000;
+
+/// A number that depends on two others, the same everywhere.
+fn mixed(a: u64, b: u64) -> u64 {
+    crate::context::entity::mix(crate::context::entity::mix(a) ^ b)
+}
+
+/// Names of all columns that are read.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> =
+        ["window_start", "flow_id", "src_ip", "dst_ip", "protocol", "dst_port", "icmp_type", STATE]
+            .map(str::to_owned)
+            .to_vec();
+    for column in columns() {
+        if let super::columns::Reading::Number(name, _) = &column.reading {
+            names.push(name.clone());
+        }
+    }
+    names.extend(context_columns());
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+/// Ten rows in each of some windows; odd ones scan.
+fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
+    let all: Vec<(u64, u64)> =
+        windows.flat_map(|window| (0..10).map(move |row| (1000 + window, row))).collect();
+    let value = |name: &str, (window, row): (u64, u64)| -> u64 {
+        let base =
+            mixed(window * 10 + row, name.len() as u64 * 31 + u64::from(name.as_bytes()[name.len() - 1]));
+        if odd && name.starts_with("ctx_src") { 5_000 } else { base % 40 }
+    };
+    let numbers = |name: &str| all.iter().map(|at| value(name, *at)).collect::<Vec<u64>>();
+    let texts = |prefix: &str, many: u64| -> ArrayRef {
+        let texts: Vec<String> =
+            all.iter().map(|(window, row)| format!("{prefix}{}", mixed(*window, *row) % many)).collect();
+        Arc::new(texts.iter().map(|text| Some(text.as_str())).collect::<DictionaryArray<Int32Type>>())
+    };
+    let time = |windows: Vec<u64>| -> ArrayRef {
+        let times = windows.iter().map(|window| (window * WINDOW) as i64);
+        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
+    };
+    let columns: Vec<(String, ArrayRef)> = names()
+        .into_iter()
+        .map(|name| {
+            let column: ArrayRef = match name.as_str() {
+                "window_start" => time(all.iter().map(|(window, _)| *window).collect()),
+                FIRST => {
+                    time(all.iter().map(|(window, row)| if row % 3 == 0 { *window } else { 1000 }).collect())
+                }
+                "flow_id" => Arc::new(UInt64Array::from_iter_values(all.iter().map(|at| mixed(at.0, at.1)))),
+                "src_ip" => texts("10.0.0.", 7),
+                "dst_ip" => texts("10.0.1.", 5),
+                STATE => Arc::new(StringArray::from_iter(
+                    all.iter().map(|at| [Some("SF"), Some("S0"), None][value("state", *at) as usize % 3]),
+                )),
+                "protocol" => Arc::new(UInt8Array::from_iter_values(
+                    numbers("protocol").iter().map(|v| [6, 17][*v as usize % 2]),
+                )),
+                "dst_port" => Arc::new(UInt16Array::from_iter_values(
+                    numbers("port").iter().map(|v| [53, 443][*v as usize % 2]),
+                )),
+                "icmp_type" => Arc::new(UInt8Array::from(vec![None; all.len()])),
+                lead if lead.starts_with("lead_") => {
+                    Arc::new(BooleanArray::from_iter(all.iter().map(|(_, row)| Some(row % 2 == 0))))
+                }
+                reg if reg.starts_with("reg_") || reg.ends_with("_s") => Arc::new(Float32Array::from_iter(
+                    numbers(reg).iter().map(|v| (v % 4 > 0).then_some(*v as f32 / 8.0)),
+                )),
+                new if new.contains("_new_") => {
+                    Arc::new(UInt32Array::from_iter_values(numbers(new).iter().map(|v| *v as u32 % 2)))
+                }
+                other => Arc::new(UInt64Array::from(numbers(other))),
+            };
+            (name, column)
+        })
+        .collect();
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
+    let metadata = row_settings(&FlowSpec::default(), false).metadata();
+    let schema: SchemaRef = Arc::new(Schema::new(fields).with_metadata(metadata));
+    RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect()).unwrap()
+}
+
+fn lesson() -> Lesson {
+    let spec = DetectSpec { detector: "themes".into(), reservoir: 700, ..DetectSpec::default() };
+    Lesson { encode: Default::default(), detect: spec.check().unwrap(), seed: 3 }
+}
+
+/// Learned by workers from batches of so many rows, merged forwards or backwards.
+fn learned(rows: &RecordBatch, workers: usize, batch: usize, backwards: bool) -> Arc<dyn Detector> {
+    let lesson = lesson();
+    let mut all: Vec<Learning> =
+        (0..workers).map(|_| Learning::new(&lesson, rows.schema_ref()).unwrap()).collect();
+    let mut starts: Vec<usize> = (0..rows.num_rows()).step_by(batch).collect();
+    if backwards {
+        starts.reverse();
+    }
+    for (number, start) in starts.into_iter().enumerate() {
+        let rows = rows.slice(start, batch.min(rows.num_rows() - start));
+        all[number % workers].observe(&RowBatch { rows, place: Place::default(), target: 0 }).unwrap();
+    }
+    if backwards {
+        all.reverse();
+    }
+    let mut all = all.into_iter();
+    let mut merged = all.next().unwrap();
+    all.for_each(|other| merged.merge(other).unwrap());
+    merged.finish(&lesson).unwrap()
+}
+
+fn tables(detector: &dyn Detector) -> BTreeMap<String, RecordBatch> {
+    detector.tables().unwrap().into_iter().collect()
+}
+
+fn read(
+    detector: &dyn Detector,
+    tables: &BTreeMap<String, RecordBatch>,
+) -> Result<Arc<dyn Detector>, DetectError> {
+    let (spec, seed) = detector.settings();
+    crate::detect::read(spec, seed, detector.features(), detector.columns(), tables)
+}
+
+#[test]
+fn any_workers_batches_and_order_learn_the_same() {
+    let rows = rows(0..140, false);
+    let one = learned(&rows, 1, 10, false);
+    for (workers, batch, backwards) in [(1, 10_000, false), (2, 10, false), (4, 7, true), (3, 100, true)] {
+        let many = learned(&rows, workers, batch, backwards);
+        assert!(many.tables().unwrap() == one.tables().unwrap(), "{workers} workers, {batch} rows a batch");
+    }
+}
+
+#[test]
+fn what_is_read_back_scores_bit_for_bit() {
+    let detector = learned(&rows(0..140, false), 1, 100, false);
+    let again = read(detector.as_ref(), &tables(detector.as_ref())).unwrap();
+    assert!(again.tables().unwrap() == detector.tables().unwrap());
+    assert_eq!(again.outline(), detector.outline());
+    for probe in [rows(300..310, false), rows(300..302, true)] {
+        let (scores, others) = (detector.score(&probe).unwrap(), again.score(&probe).unwrap());
+        assert_eq!(scores, others);
+    }
+    assert_eq!(detector.rows(), Some(1400));
+}
+
+#[test]
+fn odd_rows_score_high_and_usual_ones_as_often_as_promised() {
+    let detector = learned(&rows(0..400, false), 1, 100, false);
+    let usual = detector.score(&rows(1000..1200, false)).unwrap();
+    for rate in [0.1, 0.02] {
+        let threshold = detector.threshold_at(rate).unwrap();
+        let above = usual.scores.iter().filter(|score| **score > threshold).count() as f64;
+        let below = usual.p_values.iter().filter(|p| **p < rate).count() as f64;
+        assert!(above / 2000.0 < 2.0 * rate + 0.01, "{above} of 2000 at {rate}");
+        assert_eq!(above, below);
+    }
+    let odd = detector.score(&rows(1000..1003, true)).unwrap();
+    let threshold = detector.threshold();
+    assert!((threshold - 1000f64.ln()).abs() < 1e-12);
+    assert!(odd.scores.iter().filter(|score| **score > threshold).count() > 20, "{:?}", odd.scores);
+}
+
+#[test]
+fn reasons_add_up_and_name_who_and_what() {
+    let detector = learned(&rows(0..140, false), 1, 100, false);
+    let probe = rows(300..302, true);
+    let scores = detector.score(&probe).unwrap().scores;
+    let reasons = detector.reasons(&probe, &[3, 11]).unwrap();
+    assert_eq!(reasons.len(), 2);
+    for (row, reason) in [3, 11].into_iter().zip(&reasons) {
+        assert_eq!(reason.score, scores[row]);
+        let sum: f64 = reason.themes.iter().map(|theme| theme.nats).sum();
+        assert!((sum - reason.sum).abs() < 1e-9);
+        assert_eq!(reason.themes.len(), THEMES.len());
+        let text = reason.to_string();
+        assert!(text.contains("10.0.") && text.contains("usual "), "{text}");
+    }
+}
+
+#[test]
+fn too_short_a_training_says_so_and_still_learns() {
+    let text = |windows: u64| {
+        let detector = learned(&rows(0..windows, false), 1, 100, false);
+        assert_eq!(detector.score(&rows(500..501, false)).unwrap().scores.len(), 10);
+        format!("{:?}", detector.outline())
+    };
+    assert!(text(59).contains("59 windows are fewer than 60, two blocks"));
+    assert!(text(1).contains("1 windows are fewer than 60"));
+    assert!(text(60).contains("2 blocks of 30, 30 windows"));
+}
+
+#[test]
+fn rows_that_cannot_be_judged_are_refused_by_the_first_column() {
+    let all = rows(0..1, false);
+    let without = |name: &str| {
+        let places: Vec<usize> =
+            (0..all.num_columns()).filter(|at| all.schema().field(*at).name() != name).collect();
+        all.schema().project(&places).unwrap()
+    };
+    let new = |schema: &Schema| Learning::new(&lesson(), schema).map(drop).unwrap_err().to_string();
+    assert!(new(&without("age_pair")).contains("column `age_pair` is missing in the rows"));
+    let plain = Schema::new(all.schema().fields().clone());
+    assert!(new(&plain).contains("needs flow rows with windows"));
+    let detector = learned(&rows(0..61, false), 1, 100, false);
+    detector.check(all.schema_ref()).unwrap();
+    let error = detector.check(&without("lead_src")).unwrap_err().to_string();
+    assert!(error.contains("`lead_src`"), "{error}");
+}
+
+#[test]
+fn damaged_tables_are_named() {
+    let detector = learned(&rows(0..61, false), 1, 100, false);
+    let tables = tables(detector.as_ref());
+    assert_eq!(tables.keys().map(String::as_str).collect::<Vec<_>>(), TABLES);
+    for name in TABLES {
+        let damage = |change: &dyn Fn(&RecordBatch) -> RecordBatch| {
+            let mut damaged = tables.clone();
+            let table = change(&damaged[name]);
+            damaged.insert(name.to_owned(), table);
+            read(detector.as_ref(), &damaged).map(drop)
+        };
+        assert!(damage(&|table| table.clone()).is_ok());
+        let named = |result: Result<(), DetectError>| match result {
+            // Counts of entities that are not there are seen in the counts.
+            Err(DetectError::Damaged { table, .. }) => {
+                assert!(table == name || (name == "entities" && table == "baselines"), "{name}: {table}");
+            }
+            other => panic!("{name}: {other:?}"),
+        };
+        named(
+            damage(&|table| table.slice(0, 0))
+                .map(|()| assert_eq!(name, "baselines"))
+                .and_then(|()| Err(DetectError::Damaged { table: "baselines".into(), what: String::new() })),
+        );
+        for column in 0..tables[name].num_columns() {
+            named(damage(&|table| {
+                let mut columns = table.columns().to_vec();
+                columns[column] = Arc::new(StringArray::from(vec!["x"; table.num_rows()]));
+                let fields = table.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+                RecordBatch::try_from_iter(fields.into_iter().zip(columns)).unwrap()
+            }));
+            named(damage(&|table| {
+                let keep: Vec<usize> = (0..table.num_columns()).filter(|at| *at != column).collect();
+                table.project(&keep).unwrap()
+            }));
+        }
+    }
+    let mut missing = tables.clone();
+    missing.remove("tails");
+    assert!(read(detector.as_ref(), &missing).unwrap_err().to_string().contains("`tails`"));
+}
+
+#[test]
+fn times_in_another_zone_are_another_type() {
+    let field = Field::new("window_start", DataType::Timestamp(TimeUnit::Nanosecond, None), true);
+    let detector = learned(&rows(0..61, false), 1, 100, false);
+    let mut fields: Vec<Arc<Field>> = rows(0..1, false).schema().fields().iter().cloned().collect();
+    fields[0] = Arc::new(field);
+    assert!(detector.check(&Schema::new(fields)).is_err());
+}

@@ -1,0 +1,102 @@
+//! Training cut into contiguous blocks, so that its rows can be judged by other minutes than their own.
+
+/// Blocks at most.
+pub(super) const MOST: usize = 4;
+
+/// Windows of a block at least: the longest horizon, or neighbouring blocks would tell of one another.
+pub const SHORTEST: usize = 30;
+
+/// How training was cut. Borders are windows, counted since the epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Blocks {
+    /// Where each block begins: the first window that is its own.
+    pub starts: Vec<u64>,
+    /// Windows with rows of each block.
+    pub windows: Vec<u64>,
+    /// The first block of the second half.
+    pub half: usize,
+    /// Whether a block's rows are judged by the others; else training was too short, and all are judged by all.
+    pub apart: bool,
+}
+
+impl Blocks {
+    /// Cuts windows, in order, where their number shifted right by `level` changes: into four blocks as equal as
+    /// possible, into fewer where they would be shorter than [`SHORTEST`].
+    pub(super) fn cut(windows: &[u64], level: u32) -> Blocks {
+        // Where a block may begin: the place of the first window of each cell of time.
+        let places: Vec<usize> = (0..windows.len())
+            .filter(|at| *at == 0 || windows[*at] >> level != windows[at - 1] >> level)
+            .collect();
+        let nearest = |wanted: usize, of: usize| {
+            let target = wanted * windows.len();
+            places.iter().copied().min_by_key(|place| (place * of).abs_diff(target)).unwrap_or(0)
+        };
+        let blocks = |starts: Vec<usize>, apart| {
+            let ends = starts.iter().skip(1).copied().chain([windows.len()]);
+            Blocks {
+                windows: starts.iter().zip(ends).map(|(start, end)| (end - start) as u64).collect(),
+                half: starts.len() / 2,
+                // Where the cell of time begins, not its first window with rows: all of a cell is in one block.
+                starts: starts
+                    .iter()
+                    .map(|start| windows.get(*start).map_or(0, |window| window >> level << level))
+                    .collect(),
+                apart,
+            }
+        };
+        for count in (2..=MOST).rev() {
+            let cut = blocks((0..count).map(|at| nearest(at, count)).collect(), true);
+            if cut.windows.iter().all(|windows| *windows >= SHORTEST as u64) {
+                return cut;
+            }
+        }
+        let mut starts = vec![0, nearest(1, 2)];
+        starts.dedup();
+        blocks(starts, false)
+    }
+
+    /// The block of a window.
+    pub fn of(&self, window: u64) -> usize {
+        self.starts.partition_point(|start| *start <= window).saturating_sub(1)
+    }
+
+    /// The first window of the second half.
+    pub fn half_starts(&self) -> u64 {
+        self.starts.get(self.half).copied().unwrap_or(0)
+    }
+
+    /// Windows with rows.
+    pub fn total(&self) -> u64 {
+        self.windows.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_as_equal_as_cells_of_time_allow_and_none_is_too_short() {
+        let cut = |windows: std::ops::Range<u64>, level| Blocks::cut(&windows.collect::<Vec<_>>(), level);
+        assert_eq!(cut(7..127, 0).windows, [30, 30, 30, 30]);
+        assert_eq!((cut(7..127, 0).half, cut(7..127, 0).half_starts()), (2, 67));
+        assert_eq!(cut(0..119, 0).windows, [40, 39, 40]);
+        assert_eq!((cut(0..119, 0).half, cut(0..119, 0).half_starts()), (1, 40));
+        assert_eq!(cut(3..1003, 5).windows, [253, 256, 256, 235]);
+        assert_eq!(
+            cut(0..60, 0),
+            Blocks { starts: vec![0, 30], windows: vec![30, 30], half: 1, apart: true }
+        );
+        assert_eq!(
+            cut(0..59, 0),
+            Blocks { starts: vec![0, 29], windows: vec![29, 30], half: 1, apart: false }
+        );
+        assert_eq!(cut(9..10, 0), Blocks { starts: vec![9], windows: vec![1], half: 0, apart: false });
+        let gaps: Vec<u64> = (0..200).chain(9000..9200).collect();
+        let cut = Blocks::cut(&gaps, 3);
+        assert_eq!(
+            (cut.windows.clone(), cut.of(0), cut.of(8999), cut.of(9000)),
+            (vec![96, 104, 96, 104], 0, 1, 2)
+        );
+    }
+}

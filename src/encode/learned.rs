@@ -1,0 +1,136 @@
+//! From counts to pasts: the whole of training, and all of it but one block.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::blocks::{Blocks, MOST};
+use super::histograms::{Histograms, Judgement, Name, Since, unpack};
+use super::past::{Count, Index, Past};
+use super::subject::Subject;
+
+/// What was counted in each block.
+type ByBlock = [u64; MOST];
+
+/// Training rows counted to the end: blocks are cut, and the most frequent entities chosen.
+#[derive(Debug)]
+pub struct Learned {
+    judgements: Arc<[Judgement]>,
+    blocks: Blocks,
+    index: Arc<Index>,
+    /// By entity, column and bucket.
+    counts: Vec<((u32, u8, u8), ByBlock)>,
+    /// Observations of each column.
+    totals: Vec<ByBlock>,
+}
+
+impl Histograms {
+    /// Ends counting.
+    pub fn finish(self) -> Learned {
+        let windows: Vec<u64> = self.windows().collect();
+        let blocks = Blocks::cut(&windows, self.level());
+        let half = blocks.half_starts();
+
+        // The number that each entity of each kind will have.
+        let mut entities: Vec<(Subject, Name, u64)> = Vec::new();
+        let mut numbers: Vec<Vec<u32>> = Vec::new();
+        for subject in Subject::ALL {
+            let kind = &self.entities[subject as usize];
+            let mut by_rows: Vec<usize> =
+                (0..kind.names.len()).filter(|at| matches!(kind.names[*at], Name::Own(_))).collect();
+            by_rows.sort_unstable_by_key(|at| (std::cmp::Reverse(kind.rows[*at]), kind.names[*at].order()));
+            by_rows.truncate(self.limits.entities_kept);
+            let mut kept = vec![false; kind.names.len()];
+            by_rows.iter().for_each(|at| kept[*at] = true);
+            let name = |at: usize| match kind.names[at] {
+                Name::Own(key) if !kept[at] => {
+                    Name::Others(if subject.has_service() { key.code() } else { 0 })
+                }
+                name => name,
+            };
+            let mut rows: HashMap<Name, u64, foldhash::fast::RandomState> = HashMap::default();
+            for at in 0..kind.names.len() {
+                *rows.entry(name(at)).or_default() += kind.rows[at];
+            }
+            let mut named: Vec<(Name, u64)> = rows.into_iter().collect();
+            named.sort_unstable_by_key(|(name, _)| name.order());
+            let first = entities.len() as u32;
+            let of_name: HashMap<Name, u32, foldhash::fast::RandomState> =
+                (first..).zip(&named).map(|(number, (name, _))| (*name, number)).collect();
+            numbers.push((0..kind.names.len()).map(|at| of_name[&name(at)]).collect());
+            entities.extend(named.into_iter().map(|(name, rows)| (subject, name, rows)));
+        }
+
+        let young: Vec<(u8, u8)> = (0u8..)
+            .zip(self.judgements.iter())
+            .filter_map(|(column, judged)| match judged.since {
+                Since::Young(from) => Some((from, column)),
+                _ => None,
+            })
+            .collect();
+        let of_cell: Vec<usize> = self.cells.iter().map(|cell| blocks.of(cell << self.level())).collect();
+        let mut sums: HashMap<(u32, u8, u8), ByBlock, foldhash::fast::RandomState> = HashMap::default();
+        for (packed, count) in &self.counts {
+            let (entity, column, cell, bucket) = unpack(*packed);
+            let judged = &self.judgements[usize::from(column)];
+            let (kind, block) = (judged.subject as usize, of_cell[cell]);
+            let number = numbers[kind][entity as usize];
+            if judged.since == Since::Start || block >= blocks.half {
+                sums.entry((number, column, bucket)).or_default()[block] += count;
+            }
+            let first = self.entities[kind].first[entity as usize];
+            if first >= half && first != u64::MAX {
+                for (_, column) in young.iter().filter(|(from, _)| *from == column) {
+                    sums.entry((number, *column, bucket)).or_default()[block] += count;
+                }
+            }
+        }
+        let mut counts: Vec<_> = sums.into_iter().collect();
+        counts.sort_unstable_by_key(|(key, _)| *key);
+        let mut totals = vec![[0; MOST]; self.judgements.len()];
+        for ((_, column, _), blocks) in &counts {
+            for (total, count) in totals[usize::from(*column)].iter_mut().zip(blocks) {
+                *total += count;
+            }
+        }
+        Learned { judgements: self.judgements, blocks, index: Arc::new(Index::new(entities)), counts, totals }
+    }
+}
+
+impl Learned {
+    /// How training was cut.
+    pub fn blocks(&self) -> &Blocks {
+        &self.blocks
+    }
+
+    /// The past that rows outside training are judged by.
+    pub fn all(&self) -> Past {
+        self.past(None)
+    }
+
+    /// The past that rows of a block are judged by: all but the block's own. A column of which only this block
+    /// knows keeps it, since nothing else can judge it.
+    pub fn without(&self, block: usize) -> Past {
+        self.past(self.blocks.apart.then_some(block))
+    }
+
+    fn past(&self, without: Option<usize>) -> Past {
+        let others = |counts: &ByBlock| match without {
+            None => counts.iter().sum(),
+            Some(block) => counts.iter().sum::<u64>() - counts[block],
+        };
+        let alone: Vec<bool> = self.totals.iter().map(|total| others(total) == 0).collect();
+        let counts: Vec<Count> = self
+            .counts
+            .iter()
+            .map(|((entity, column, bucket), blocks)| {
+                let count = if alone[usize::from(*column)] { blocks.iter().sum() } else { others(blocks) };
+                Count { entity: *entity, column: *column, bucket: *bucket, count }
+            })
+            .filter(|count| count.count > 0)
+            .collect();
+        let own = without.map_or(0, |block| self.blocks.windows[block]);
+        let windows = self.blocks.total() - own;
+        Past::new(self.judgements.clone(), self.index.clone(), windows, &counts)
+    }
+}

@@ -1,0 +1,298 @@
+//! Laws of surprise: the formulas, written out, on random rows; any order and split; a block does not judge itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::bucket::{ABSENT, bucket};
+use super::subject::{Party, parties_of_test};
+use super::*;
+
+const COLUMNS: usize = 8;
+
+/// One column of each manner.
+fn judgements() -> Arc<[Judgement]> {
+    let base = Judgement {
+        subject: Subject::SourceService,
+        side: Side::Upper,
+        once: false,
+        every_window: false,
+        since: Since::Start,
+    };
+    [
+        base,
+        Judgement { side: Side::Both, subject: Subject::Source, ..base },
+        Judgement { side: Side::Lower, since: Since::Half, ..base },
+        Judgement { once: true, every_window: true, subject: Subject::Destination, ..base },
+        Judgement { once: true, every_window: true, since: Since::Half, ..base },
+        Judgement { subject: Subject::PairService, side: Side::Lower, ..base },
+        Judgement { subject: Subject::PairService, side: Side::Lower, since: Since::Young(5), ..base },
+        Judgement { subject: Subject::Service, side: Side::Both, ..base },
+    ]
+    .into()
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    party: Party,
+    window: u64,
+    first: u64,
+    buckets: Vec<u8>,
+    leads: [bool; 6],
+}
+
+/// Rows whose leads and first windows are as context would have them.
+fn rows(windows: u64) -> impl Strategy<Value = Vec<Row>> {
+    let row = (0u8..4, 0u8..3, 0u8..3, 0..windows, proptest::collection::vec(0u8..12, COLUMNS));
+    proptest::collection::vec(row, 1..200).prop_map(|rows| {
+        let mut rows: Vec<Row> = rows
+            .into_iter()
+            .map(|(src, dst, service, window, buckets)| Row {
+                party: parties_of_test(src, dst, service),
+                window: 1000 + window,
+                first: 0,
+                buckets: buckets.iter().map(|b| if *b == 11 { ABSENT } else { *b }).collect(),
+                leads: [false; 6],
+            })
+            .collect();
+        rows.sort_by_key(|row| row.window);
+        let mut led = BTreeSet::new();
+        let mut first = BTreeMap::new();
+        for row in &mut rows {
+            for subject in Subject::ALL {
+                let key = format!("{:?}", row.party.key(subject));
+                row.leads[subject as usize] = led.insert((subject, key.clone(), row.window));
+                if subject == Subject::PairService {
+                    row.first = *first.entry(key).or_insert(row.window);
+                }
+            }
+        }
+        rows
+    })
+}
+
+const LIMITS: Limits = Limits { entities_seen: 1000, entities_kept: 1000 };
+
+fn observed(histograms: &mut Histograms, row: &Row) {
+    histograms.observe(&Observed {
+        party: &row.party,
+        window: row.window,
+        first: row.first,
+        buckets: &row.buckets,
+        leads: row.leads,
+    });
+}
+
+fn learned(rows: &[Row], limits: Limits) -> Learned {
+    let mut histograms = Histograms::new(judgements(), limits);
+    rows.iter().for_each(|row| observed(&mut histograms, row));
+    histograms.finish()
+}
+
+/// Section 3 of the specification, word by word, over the rows themselves.
+fn direct(training: &[&Row], windows: usize, half: u64, row: &Row, column: usize) -> f64 {
+    let judged = judgements()[column];
+    let b = row.buckets[column];
+    if b == ABSENT {
+        return 0.0;
+    }
+    let from = if let Since::Young(from) = judged.since { usize::from(from) } else { column };
+    let observations: Vec<(&Row, u8)> = training
+        .iter()
+        .filter(|other| !judged.once || other.leads[judged.subject as usize])
+        .filter(|other| match judged.since {
+            Since::Start => true,
+            Since::Half => other.window >= half,
+            Since::Young(_) => other.first >= half,
+        })
+        .map(|other| (*other, other.buckets[from]))
+        .filter(|(_, bucket)| *bucket != ABSENT)
+        .collect();
+    if observations.is_empty() {
+        return 0.0;
+    }
+    let subject = judged.subject;
+    let all = |_: &Row| true;
+    let service = |other: &Row| !subject.has_service() || other.party.service == row.party.service;
+    let own = |other: &Row| other.party.key(subject) == row.party.key(subject);
+    let tail = |upper: bool| {
+        let count = |of: &dyn Fn(&Row) -> bool| {
+            let of: Vec<u8> = observations.iter().filter(|(row, _)| of(row)).map(|(_, b)| *b).collect();
+            let reached = of.iter().filter(|other| if upper { **other >= b } else { **other <= b }).count();
+            (reached as f64, of.len() as f64)
+        };
+        let buckets = observations.iter().map(|(_, b)| *b);
+        let (least, most) = (buckets.clone().min().unwrap(), buckets.max().unwrap());
+        let beyond = match (upper, judged.side) {
+            (true, _) => b.saturating_sub(most),
+            (false, Side::Both) => least.saturating_sub(b),
+            (false, _) => 0,
+        };
+        let (k, n) = count(&all);
+        let p_all = (k + 0.5) / (n + 1.0) * 0.5f64.powf(f64::from(beyond) / 4.0);
+        let (k, n) = count(&service);
+        let p_service = (k + 10.0 * p_all) / (n + 10.0);
+        let (k, n) = count(&own);
+        let n = if judged.every_window { n.max(windows as f64) } else { n };
+        (k + 10.0 * p_service) / (n + 10.0)
+    };
+    -match judged.side {
+        Side::Upper => tail(true),
+        Side::Lower => tail(false),
+        Side::Both => (2.0 * tail(true).min(tail(false))).min(1.0),
+    }
+    .ln()
+}
+
+fn distinct_windows<'a>(rows: impl Iterator<Item = &'a Row>) -> usize {
+    rows.map(|row| row.window).collect::<BTreeSet<_>>().len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn surprise_is_what_the_formulas_say(training in rows(200), other in rows(3)) {
+        let learned = learned(&training, LIMITS);
+        let (past, half) = (learned.all(), learned.blocks().half_starts());
+        let all: Vec<&Row> = training.iter().collect();
+        let windows = distinct_windows(training.iter());
+        for row in training.iter().take(20).chain(other.iter().take(20)) {
+            let found = past.find(&row.party);
+            for column in 0..COLUMNS {
+                let expected = direct(&all, windows, half, row, column);
+                let surprise = past.surprise(column, &found, row.buckets[column]);
+                prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
+            }
+        }
+    }
+
+    /// Also: what is judged apart is judged by the same formulas over the other blocks.
+    #[test]
+    fn a_block_does_not_judge_itself(training in rows(200)) {
+        let learned = learned(&training, LIMITS);
+        let blocks = learned.blocks();
+        if !blocks.apart {
+            return Ok(());
+        }
+        let half = blocks.half_starts();
+        for block in blocks.half..blocks.starts.len() {
+            let past = learned.without(block);
+            let outside = |row: &&Row| blocks.of(row.window) != block;
+            let others: Vec<&Row> = training.iter().filter(outside).collect();
+            let windows = distinct_windows(others.iter().copied());
+            for row in training.iter().filter(|row| !outside(row)).take(20) {
+                let found = past.find(&row.party);
+                for column in 0..COLUMNS {
+                    let expected = direct(&others, windows, half, row, column);
+                    // A column of which only this block knows is judged by it.
+                    if expected == 0.0 {
+                        continue;
+                    }
+                    let surprise = past.surprise(column, &found, row.buckets[column]);
+                    prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_split_and_order_learns_the_same(
+        training in rows(700),
+        split in proptest::collection::vec(0usize..4, 200),
+        seen in 1usize..6,
+    ) {
+        let limits = Limits { entities_seen: seen, entities_kept: 4 };
+        let whole = learned(&training, limits).all();
+        let mut workers = vec![Histograms::new(judgements(), limits); 4];
+        for (row, worker) in training.iter().rev().zip(&split) {
+            observed(&mut workers[*worker], row);
+        }
+        let mut merged = Histograms::new(judgements(), limits);
+        workers.into_iter().rev().for_each(|worker| merged.merge(worker));
+        let merged = merged.finish().all();
+        prop_assert_eq!(whole.tables().unwrap(), merged.tables().unwrap());
+        prop_assert_eq!(whole.windows(), merged.windows());
+    }
+
+    #[test]
+    fn tables_bring_back_the_same_past(training in rows(50), probe in rows(3)) {
+        let past = learned(&training, Limits { entities_seen: 1000, entities_kept: 3 }).all();
+        let [entities, baselines] = past.tables().unwrap();
+        let again = Past::from_tables(judgements(), past.windows(), &entities, &baselines).unwrap();
+        prop_assert_eq!(again.tables().unwrap(), [entities, baselines]);
+        for row in &probe {
+            let (found, other) = (past.find(&row.party), again.find(&row.party));
+            for column in 0..COLUMNS {
+                let surprise = past.surprise(column, &found, row.buckets[column]);
+                prop_assert_eq!(again.surprise(column, &other, row.buckets[column]).to_bits(), surprise.to_bits());
+            }
+        }
+    }
+}
+
+/// Rows of one host in so many windows.
+fn steady(windows: u64) -> Vec<Row> {
+    let row = |window| Row {
+        party: parties_of_test(1, 1, 1),
+        window,
+        first: 0,
+        buckets: vec![(window % 9) as u8; COLUMNS],
+        leads: [true; 6],
+    };
+    (0..windows).map(row).collect()
+}
+
+#[test]
+fn cells_of_time_double_and_what_is_in_them_adds_up() {
+    for windows in [100u64, 129, 1000, 5000] {
+        let rows = steady(windows);
+        let mut histograms = Histograms::new(judgements(), LIMITS);
+        rows.iter().for_each(|row| observed(&mut histograms, row));
+        assert!(histograms.cells.len() <= 128 && (windows < 128 || histograms.cells.len() > 63));
+        let learned = histograms.finish();
+        let blocks = learned.blocks();
+        assert_eq!(
+            (blocks.total(), blocks.windows.len(), blocks.apart),
+            (windows, 4 - usize::from(windows < 120), true)
+        );
+        // Half of the windows are of the second half: warm columns count just those.
+        let half = rows.iter().filter(|row| row.window >= blocks.half_starts()).count();
+        let past = learned.all();
+        let found = past.find(&rows[0].party);
+        let warm = past.usual(2, &found).unwrap().observations;
+        assert_eq!((past.usual(0, &found).unwrap().observations, warm), (windows, half as u64));
+    }
+}
+
+#[test]
+fn what_is_usual_is_the_median_and_the_99th_of_a_hundred() {
+    let mut rows = steady(200);
+    for (at, row) in rows.iter_mut().enumerate() {
+        let value = if at < 3 { 1000.0 } else { (at % 3) as f64 };
+        row.buckets = vec![bucket(value); COLUMNS];
+    }
+    let past = learned(&rows, LIMITS).all();
+    let usual = past.usual(0, &past.find(&rows[0].party)).unwrap();
+    assert_eq!((usual.median, usual.most, usual.observations), (bucket(1.0), bucket(1000.0), 200));
+    rows.iter_mut().take(3).for_each(|row| row.buckets = vec![bucket(2.0); COLUMNS]);
+    let past = learned(&rows, LIMITS).all();
+    assert_eq!(past.usual(0, &past.find(&rows[0].party)).unwrap().most, bucket(2.0));
+}
+
+#[test]
+fn damaged_tables_are_named() {
+    let past = learned(&steady(50), LIMITS).all();
+    let [entities, baselines] = past.tables().unwrap();
+    let read = |entities: &arrow::array::RecordBatch, baselines: &arrow::array::RecordBatch| {
+        Past::from_tables(judgements(), 50, entities, baselines).map(drop)
+    };
+    assert_eq!(read(&entities, &baselines), Ok(()));
+    let twice = arrow::compute::concat_batches(&baselines.schema(), [&baselines, &baselines]).unwrap();
+    assert_eq!(read(&entities, &twice).unwrap_err().0, "baselines");
+    assert_eq!(read(&entities.slice(0, 2), &baselines).unwrap_err().0, "baselines");
+    assert_eq!(read(&entities.slice(1, 2), &baselines).unwrap_err().0, "baselines");
+    assert_eq!(read(&baselines, &baselines).unwrap_err().0, "entities");
+    assert_eq!(read(&entities, &entities).unwrap_err().0, "baselines");
+}
