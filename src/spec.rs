@@ -82,7 +82,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("detect", include_str!("../pipelines/detect.toml")),
     ("watch", include_str!("../pipelines/watch.toml")),
     ("table", include_str!("../pipelines/table.toml")),
-    ("themes", include_str!("../pipelines/themes.toml")),
+    ("forest", include_str!("../pipelines/forest.toml")),
 ];
 
 /// What is wrong with a pipeline file: where, what, and what may stand there.

@@ -628,7 +628,7 @@ fn a_plan_that_looks_back_forgets_no_more_than_it_must() {
 
 #[test]
 fn the_shipped_forest_learns_from_what_is_counted_over_horizons() {
-    let spec = crate::spec::Spec::built_in("train");
+    let spec = crate::spec::Spec::built_in("forest");
     let counted = definitions().into_iter().filter(|definition| {
         matches!(definition.0, Column::Counted(counting) if counting.statistic.method() != Method::New)
     });

@@ -261,7 +261,7 @@ fn values<T: ArrowPrimitiveType>(
     kind: Kind,
     value: impl FnMut(&Finished) -> T::Native + Send + 'static,
 ) -> Box<dyn Column> {
-    Values::<T, _>::boxed(kind.data_type(), value)
+    Values::<T, _>::column(kind.data_type(), value)
 }
 
 fn time(value: impl Fn(&Finished) -> u64 + Send + 'static) -> Box<dyn Column> {

@@ -68,7 +68,7 @@ pub(super) struct Values<T: ArrowPrimitiveType, F> {
 
 impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send + 'static> Values<T, F> {
     /// A column of the type `kind`, which `T` is stored as, with what `value` says of each row.
-    pub(super) fn boxed(kind: DataType, value: F) -> Box<dyn Column> {
+    pub(super) fn column(kind: DataType, value: F) -> Box<dyn Column> {
         Box::new(Values::<T, F> { kind, value, values: Vec::new() })
     }
 }

@@ -5,7 +5,7 @@
 pub enum Severity {
     /// Not above the threshold.
     Info,
-    /// In the first quarter of the way from the threshold to the highest score.
+    /// In the first quarter of the way from the threshold to the end (see [`Severity::of`]).
     Low,
     /// In the second quarter.
     Medium,
@@ -14,18 +14,23 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// The severity of a score of (0, 1], given the threshold.
+    /// The severity of a score, given the threshold.
+    ///
+    /// A forest's scores end at 1. Scores in nats (-ln p), whose thresholds lie above 1, have no end: there the
+    /// way goes to twice the threshold, where p is squared, and what lies beyond is `High`.
     ///
     /// It ranks scores of one model, no more: it knows nothing of what a flow carried or whom it hurt.
-    /// Scores of another range, and thresholds that leave no way to go, make every anomaly `Low`.
+    /// Scores of another range, and a threshold that leaves no way to go, make every anomaly `Low`.
     pub fn of(score: f64, threshold: f64) -> Severity {
         if score.partial_cmp(&threshold) != Some(std::cmp::Ordering::Greater) {
             return Severity::Info;
         }
-        let way = (score - threshold) / (1.0 - threshold);
-        match way {
+        let nats = threshold > 1.0;
+        let end = if nats { 2.0 * threshold } else { 1.0 };
+        match (score - threshold) / (end - threshold) {
             0.25..0.5 => Severity::Medium,
             0.5..=1.0 => Severity::High,
+            1.0.. if nats => Severity::High,
             _ => Severity::Low,
         }
     }
@@ -64,8 +69,17 @@ mod tests {
     }
 
     #[test]
+    fn nats_are_graded_up_to_twice_the_threshold_and_beyond() {
+        let of = |score: f64| Severity::of(score, 6.9).name();
+        assert_eq!(
+            [6.9, 7.0, 9.0, 11.0, 13.8, 40.0].map(of),
+            ["info", "low", "medium", "high", "high", "high"]
+        );
+    }
+
+    #[test]
     fn scores_of_another_range_are_not_graded() {
-        for (score, threshold) in [(17.0, 12.0), (7.0, 0.5), (f64::INFINITY, 0.5), (2.0, 1.0)] {
+        for (score, threshold) in [(7.0, 0.5), (f64::INFINITY, 0.5), (2.0, 1.0)] {
             assert_eq!(Severity::of(score, threshold), Severity::Low, "{score} {threshold}");
         }
         assert_eq!(Severity::of(f64::NAN, 0.5), Severity::Info);

@@ -220,7 +220,7 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
     let rooms = Rooms {
         context: None,
         remembering: Default::default(),
-        scorer: None,
+        detector: None,
         joined,
         tally: tally.clone(),
         fault: fault.clone(),
