@@ -97,8 +97,16 @@ fn some_frames() -> Vec<Vec<u8>> {
 fn small_model(place: &Place) -> PathBuf {
     let capture = place.write("train.pcap", pcap(1, 65535, &some_frames()));
     let model = place.at("small.netweir");
-    let arguments: [&OsStr; 5] =
-        ["train".as_ref(), "-q".as_ref(), capture.as_ref(), "-m".as_ref(), model.as_ref()];
+    let forest = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/forest.toml");
+    let arguments: [&OsStr; 7] = [
+        "train".as_ref(),
+        "-q".as_ref(),
+        capture.as_ref(),
+        "-p".as_ref(),
+        forest.as_ref(),
+        "-m".as_ref(),
+        model.as_ref(),
+    ];
     succeed(&arguments);
     model
 }

@@ -458,7 +458,7 @@ fn a_stranger_can_read_what_a_model_is() {
         assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
     }
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
-    assert!(text.contains("; of the training rows 30 % at most"), "{text}");
+    assert!(text.contains(", as 30 % of the training rows may"), "{text}");
     let json = flow_model().describe_json();
     assert_eq!(json["pipeline"]["seed"], u64::MAX - 1);
     assert_eq!(json["training"]["rows"], 300);

@@ -66,6 +66,7 @@ pub(super) fn scored(rows: usize, seed: u64) -> RecordBatch {
     columns[schema.index_of("ip_version").unwrap()] = Arc::new(UInt8Array::from(vec![4; rows]));
     let scores: Vec<f64> = (0..rows).map(|_| numbers.below(1000) as f64 / 1000.0).collect();
     columns.push(Arc::new(Float64Array::from(scores.clone())));
+    columns.push(Arc::new(scores.iter().map(|score| Some(1.0 - score)).collect::<Float64Array>()));
     columns.push(Arc::new(scores.iter().map(|score| Some(*score > 0.9)).collect::<BooleanArray>()));
     let partitions = (0..rows).map(|row| Some(["tcp", "udp"][row % 2]));
     columns.push(Arc::new(partitions.collect::<DictionaryArray<Int16Type>>()));
