@@ -131,8 +131,8 @@ fn counters_balance_and_say_what_was_refused() {
     let summary: serde_json::Value = serde_json::from_slice(&bytes(&summary)).unwrap();
     let number = |value: &serde_json::Value| value.as_u64().unwrap();
     let refused: u64 = summary["rejects"].as_object().unwrap().values().map(number).sum();
-    assert_eq!(number(&summary["frames"]), 240_355);
-    assert_eq!(number(&summary["packets"]), 236_682);
+    assert_eq!(number(&summary["frames"]), 347_183);
+    assert_eq!(number(&summary["packets"]), 341_988);
     assert_eq!(number(&summary["frames"]), number(&summary["packets"]) + refused);
     let table = support::table::Table::from_parquet(&rows);
     assert_eq!(table.sum("bidir_packets"), number(&summary["packets"]));

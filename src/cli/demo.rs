@@ -11,7 +11,7 @@ use crate::spec::Spec;
 /// Train on and score the labelled captures that ship, print what was found
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Everything is left in ./netweir-demo:
-  model.netweir       what fourteen benign minutes taught; netweir inspect prints it
+  model.netweir       what twenty benign minutes taught; netweir inspect prints it
   scores.parquet      every row with its score
   alerts.eve.jsonl    alerts for machines
   report.html         scores held against the truth, to look at; metrics.json for machines
