@@ -13,14 +13,17 @@ const ICMP6: u8 = 58;
 /// comes from the responder; without a SYN, the initiator of the key's `previous` flow (given if it
 /// ended recently enough) began this one too; else of two ports on either side of 1024, else of 32768,
 /// the higher is the initiator's.
+///
+/// What came before says nothing about ICMP and ICMPv6: their messages have no connection to go on, each end may
+/// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered.
 pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
     let sender_is_b = first.bits & BACKWARD != 0;
     let key = &first.key;
     if key.protocol == TCP && first.flags & SYN != 0 {
         return sender_is_b ^ (first.flags & ACK != 0);
     }
-    if is_reply(key.protocol, first.icmp_type) {
-        return !sender_is_b;
+    if matches!(key.protocol, ICMP | ICMP6) {
+        return sender_is_b ^ is_reply(key.protocol, first.icmp_type);
     }
     if let Some(previous) = previous {
         return previous;
@@ -66,6 +69,17 @@ mod tests {
         assert!(initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 0), None));
         assert!(!initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 8), None));
         assert!(!initiator_is_b(&packet(ICMP6, (0, 0), BACKWARD, 0, 129), None));
+    }
+
+    #[test]
+    fn whoever_asks_by_icmp_begins_whoever_asked_before() {
+        const NEIGHBOR_SOLICITATION: u8 = 135;
+        for previous in [None, Some(false), Some(true)] {
+            let solicits = |bits| packet(ICMP6, (0, 0), bits, 0, NEIGHBOR_SOLICITATION);
+            assert!(!initiator_is_b(&solicits(0), previous));
+            assert!(initiator_is_b(&solicits(BACKWARD), previous));
+            assert!(!initiator_is_b(&packet(ICMP, (0, 0), BACKWARD, 0, 0), previous), "a reply");
+        }
     }
 
     #[test]

@@ -128,7 +128,9 @@ fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> (IpAddr, u16) {
     if reply(datagram) {
         return dst;
     }
-    if matches!(datagram.body, Body::Tcp { flags, .. } if flags & SYN != 0) {
+    if matches!(datagram.body, Body::Icmp { .. })
+        || matches!(datagram.body, Body::Tcp { flags, .. } if flags & SYN != 0)
+    {
         return src;
     }
     if let Some(previous) = previous
