@@ -33,8 +33,8 @@ pub struct Rooms {
     pub context: Option<(Arc<Plan>, u64)>,
     /// What context remembers from before, and where it leaves what it remembers.
     pub remembering: Remembering,
-    /// The model that scores, and the schema of scored rows.
-    pub detector: Option<(Arc<dyn Detector>, SchemaRef)>,
+    /// The model that scores, above which score a row is an anomaly, and the schema of scored rows.
+    pub detector: Option<(Arc<dyn Detector>, f64, SchemaRef)>,
     /// How rows of several workers make one order.
     pub joined: Joined,
     /// Counters.
@@ -79,8 +79,8 @@ pub fn build(
     if let Some((learning, learned)) = ends.learning {
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
-    if let Some((detector, schema)) = rooms.detector {
-        let scored = detect::score(rows.clone(), detector, schema, rooms.tally, fault.clone());
+    if let Some((detector, threshold, schema)) = rooms.detector {
+        let scored = detect::score(rows.clone(), detector, threshold, schema, rooms.tally, fault.clone());
         ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));
     }
     if let Some(ends) = ends.rows {

@@ -83,6 +83,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("watch", include_str!("../pipelines/watch.toml")),
     ("table", include_str!("../pipelines/table.toml")),
     ("forest", include_str!("../pipelines/forest.toml")),
+    ("forest-surprise", include_str!("../pipelines/forest-surprise.toml")),
+    ("sum", include_str!("../pipelines/sum.toml")),
+    ("ensemble", include_str!("../pipelines/ensemble.toml")),
 ];
 
 /// What is wrong with a pipeline file: where, what, and what may stand there.

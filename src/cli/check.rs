@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use crate::context::Plan;
+use crate::detect::{DetectSettings, Inputs, Kind};
 use crate::encode::{EncodeSpec, Fit};
 use crate::flow::{Cut, row_settings};
 use crate::row::schema::flow_schema;
@@ -95,22 +96,27 @@ fn row_rooms(spec: &Spec, rooms: &mut Vec<(&'static str, String)>) -> Result<(),
         let fit = Fit::new(&spec.encode, &with_context).map_err(|error| RunError::Met(error.into()))?;
         rooms.push(("encode", format!("{} columns fitted as numbers", fit.columns().count())));
     }
-    if named {
-        let detect = spec.detect.check()?;
-        let spec = detect.spec();
-        rooms.push((
-            "detect",
-            format!(
-                "{}: {} trees of {} rows each, partitions by {}; {} of training rows above the threshold",
-                spec.detector,
-                spec.trees,
-                spec.sample,
-                spec.partition_by,
-                1.0 - detect.share_below(),
-            ),
-        ));
+    let detect = spec.detect.check()?;
+    if named || spec.detect.keeps_baselines() {
+        rooms.push(("detect", detector(&detect)));
     }
     Ok(())
+}
+
+/// What a detector is made of, in one line.
+fn detector(detect: &DetectSettings) -> String {
+    let spec = detect.spec();
+    let members: Vec<&str> = spec.members().iter().map(|member| member.name()).collect();
+    let mut text = spec.detector.clone();
+    if spec.kind() == Some(Kind::Ensemble) {
+        let of = if spec.inputs() == Some(Inputs::Groups) { "groups of surprises" } else { "surprises" };
+        text = format!("{} over {of}", members.join(" + "));
+    }
+    if spec.kind() == Some(Kind::Forest) || members.contains(&"forest") {
+        let (trees, sample) = (spec.trees, spec.sample);
+        text.push_str(&format!(": {trees} trees of {sample} rows each, partitions by {}", spec.partition_by));
+    }
+    format!("{text}; threshold by {}", detect.threshold())
 }
 
 fn lists(encode: &EncodeSpec) -> impl Iterator<Item = &String> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::threshold::Alarms;
 use super::{Common, Failure, Inputs};
 
 /// Score captures or rows with a model: scores, alerts, summary
@@ -9,11 +10,13 @@ use super::{Common, Failure, Inputs};
 #[command(after_long_help = "Examples:
   netweir detect today.pcap.zst -m office.netweir -o out
   netweir detect rows.parquet -m office.netweir -o out     the same scores, bit for bit
+  netweir detect today.pcap.zst -m office.netweir -o out --false-alarm-rate 0.0001
+                                                           the same scores, fewer of them alarms
 
 What is left in OUTDIR:
   scores.parquet      all columns of the rows, and score, is_anomaly, partition
   alerts.eve.jsonl    one alert a line, as Suricata writes them (EVE JSON)
-  summary.json        what was read, refused, scored
+  summary.json        what was read, refused, scored; the threshold
 One readable line an alert goes to standard output.")]
 pub(super) struct Detect {
     #[command(flatten)]
@@ -25,12 +28,15 @@ pub(super) struct Detect {
     #[arg(short, long, value_name = "OUTDIR")]
     output: PathBuf,
     #[command(flatten)]
+    alarms: Alarms,
+    #[command(flatten)]
     common: Common,
 }
 
 impl Detect {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut spec = self.common.spec("detect")?;
+        self.alarms.over(&mut spec);
         spec.source.inputs = self.inputs.inputs;
         spec.source.interface = None;
         spec.ends.model = Some(self.model);

@@ -10,6 +10,7 @@ mod inspect;
 mod progress;
 mod run;
 mod shell;
+mod threshold;
 mod train;
 mod watch;
 
@@ -171,6 +172,9 @@ fn say(outcome: &Outcome) {
     if summary.packets > 0 && seconds > 0.0 {
         let rate = summary.packets as f64 / seconds;
         text.push_str(&format!("\n{seconds:.2} s, {}", progress::rate(rate, "packets/s")));
+    }
+    for note in outcome.model.iter().flat_map(|model| model.detector().notes()) {
+        text.push_str(&format!("\nnote: {note}"));
     }
     // Nobody may be listening any more; the results are in their files.
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::threshold::Alarms;
 use super::{Common, Failure};
 
 /// Score a live interface with a model, until ctrl-c
@@ -27,12 +28,15 @@ pub(super) struct Watch {
     #[arg(long, value_name = "FILE")]
     write_pcap: Option<PathBuf>,
     #[command(flatten)]
+    alarms: Alarms,
+    #[command(flatten)]
     common: Common,
 }
 
 impl Watch {
     pub(super) fn run(self) -> Result<(), Failure> {
         let mut spec = self.common.spec("watch")?;
+        self.alarms.over(&mut spec);
         spec.source.inputs = Vec::new();
         spec.source.interface = Some(self.interface);
         spec.ends.model = Some(self.model);

@@ -1,5 +1,7 @@
 //! Values to tail probabilities among the calibration rows.
 
+use super::DetectError;
+
 /// Ranks up to here are kept one by one, further ones at distances of one part in so many.
 const EXACT: f64 = 1024.0;
 
@@ -114,6 +116,18 @@ impl Steps {
         Some(if place == 0 { f64::MIN } else { self.values[place - 1] })
     }
 
+    /// The smallest calibration value such that values up to it are at least this share of them all. Equal values are
+    /// on one side, below.
+    ///
+    /// The share is taken less one part in 2^40, so that 0.99 of a thousand rows is 990 of them, although no binary
+    /// fraction is 0.99.
+    pub(super) fn quantile(&self, share: f64) -> f64 {
+        let wanted = share * (1.0 - 2f64.powi(-40)) * self.all();
+        let above = self.reached.iter().skip(1).copied().chain([0.0]);
+        let place = above.take_while(|above| self.all() - above < wanted).count();
+        self.values.get(place).or(self.values.last()).copied().unwrap_or(1.0)
+    }
+
     /// Whether no fit can have made it.
     pub(super) fn damage(&self) -> Option<&'static str> {
         let grows = self.values.windows(2).all(|pair| pair[0] < pair[1]);
@@ -133,6 +147,9 @@ fn tail(count: f64, all: f64) -> f64 {
 
 /// Share of calibration values below the exponential continuation.
 const BODY: f64 = 0.98;
+
+/// How much of one calibration row a share may be that the continuation is trusted with.
+const BEYOND: f64 = 0.01;
 
 /// The tail of a value among calibration values, continued as an exponential beyond their 0.98 quantile.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +176,22 @@ impl Tail {
         let mean = (sum / beyond.len().max(1) as f64).max(1e-9);
         let base = -libm::log(beyond.len().max(1) as f64 / values.len().max(1) as f64);
         Tail { steps, from, mean, base }
+    }
+
+    /// The score, in nats, above which a value is as rare as this share of calibration rows. The exponential says it
+    /// for less than one of them, down to a hundredth of one; for a share of 0 it is the score of their largest value.
+    ///
+    /// # Errors
+    /// [`DetectError::FewRows`] beyond that.
+    pub(super) fn threshold_at(&self, share: f64) -> Result<f64, DetectError> {
+        if share <= 0.0 {
+            return Ok(self.nats(self.steps.values.last().copied().unwrap_or(0.0)));
+        }
+        let (needed, found) = ((BEYOND / share).ceil() as u64, self.steps.all() as u64);
+        match needed <= found {
+            true => Ok(-libm::log(share)),
+            false => Err(DetectError::FewRows { rate: share, needed, found }),
+        }
     }
 
     /// -ln of the tail probability.
@@ -206,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn quantile_counts_weights_and_keeps_ties_below() {
+        let quantile = |mut values: Vec<(f64, u128)>, share| Steps::weighted(&mut values).quantile(share);
+        let thousand: Vec<_> = (1..=1000).map(|n| (f64::from(n), 1 << 32)).collect();
+        assert_eq!(quantile(thousand.clone(), 0.99), 990.0);
+        assert_eq!(quantile(thousand.clone(), 99.9 / 100.0), 999.0);
+        assert_eq!(quantile(thousand, 1.0), 1000.0);
+        assert_eq!(quantile(vec![(1.0, 90), (2.0, 5), (3.0, 5)], 0.9), 1.0);
+        assert_eq!(quantile(vec![(3.0, 5), (1.0, 90), (2.0, 5)], 0.91), 2.0);
+        assert_eq!(quantile(vec![(2.0, 1), (2.0, 1), (2.0, 1)], 0.5), 2.0);
+    }
+
+    #[test]
     fn beyond_the_body_the_tail_is_an_exponential_that_begins_where_the_steps_end() {
         let mut values: Vec<f64> = (1..=1000).map(|n| -f64::from(n).ln()).collect();
         let tail = Tail::of(&mut values);
@@ -213,5 +258,11 @@ mod tests {
         assert!((at + (0.02f64).ln()).abs() < 0.06, "{at}");
         assert!((tail.nats(tail.from + 1e-9) - at).abs() < 0.06);
         assert!((tail.nats(tail.from + tail.mean) - tail.base - 1.0).abs() < 1e-12);
+        assert_eq!(tail.threshold_at(1e-3).unwrap(), 1000f64.ln());
+        assert!(tail.threshold_at(1e-5).is_ok());
+        let error = tail.threshold_at(9e-6).unwrap_err().to_string();
+        assert!(error.contains("needs 1112 calibration rows, the model has 1000"), "{error}");
+        let largest = tail.threshold_at(0.0).unwrap();
+        assert!(largest > 6.0 && values.iter().all(|value| tail.nats(*value) <= largest));
     }
 }

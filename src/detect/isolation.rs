@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::outline::{Line, grouped, percent};
 use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionSummary,
-    PartitionedForest, Reservoir, Scores, partitions,
+    PartitionedForest, Reservoir, Scores, Threshold, partitions,
 };
-use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, Fit, input_type, nearest_name};
+use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, Fit, SHORTEST, input_type, nearest_name};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -158,6 +158,10 @@ impl Detector for Isolation {
         self.forest.threshold_at(false_alarm_rate)
     }
 
+    fn threshold_for(&self, asked: Threshold) -> Result<f64, DetectError> {
+        self.forest.threshold_for(asked)
+    }
+
     fn check(&self, schema: &Schema) -> Result<(), EncodeError> {
         self.encoders.check(schema)?;
         let Some(expected) = self.columns.last().filter(|_| self.unread) else { return Ok(()) };
@@ -189,6 +193,15 @@ impl Detector for Isolation {
         let mut tables = self.forest.tables()?;
         tables.push(("encoders".to_owned(), self.encoders.to_table()));
         Ok(tables)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let note = format!(
+            "training has fewer than {} windows, two blocks: p-values are by rows that the forest was grown from, and \
+             false alarms are more than promised; train on more",
+            2 * SHORTEST
+        );
+        if self.forest.held_out() { Vec::new() } else { vec![note] }
     }
 
     fn outline(&self) -> Vec<Line> {
@@ -271,7 +284,7 @@ impl Isolation {
             PartitionBy::ProtocolClass => "protocol class: tcp, udp, icmp or other".to_owned(),
             PartitionBy::Column(column) => format!("values of column {column}"),
         };
-        let above = percent(settings.share_above());
+        let above = percent(settings.threshold().share_above());
         let mut lines = vec![
             Line::Title(format!("Detector: {}", settings.spec().detector)),
             field("forest", format!("{trees} trees, each of {sample} rows at most")),
@@ -281,6 +294,8 @@ impl Isolation {
                 format!("score above {:.6}, as {above} % of the training rows may", forest.threshold()),
             ),
         ];
+        let held_out = "by rows held out: each scored by forests grown from other times";
+        lines.push(field("p-values", self.notes().pop().unwrap_or_else(|| held_out.to_owned())));
         if *settings.partition_by() == PartitionBy::None {
             return lines;
         }

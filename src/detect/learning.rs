@@ -3,6 +3,7 @@
 use arrow::array::AsArray;
 use arrow::datatypes::{Schema, TimestampNanosecondType, UInt64Type};
 
+use super::ensemble::EnsembleLearning;
 use super::isolation::IsolationLearning;
 use super::themes::ThemesLearning;
 use super::{DetectSettings, Detector, Identity, Kind};
@@ -26,6 +27,7 @@ pub struct Learning {
 enum Learner {
     Forest(Box<IsolationLearning>),
     Themes(Box<ThemesLearning>),
+    Ensemble(Box<EnsembleLearning>),
 }
 
 /// How to learn.
@@ -49,6 +51,7 @@ impl Learning {
         let learner = match detect.kind() {
             Kind::Forest => Learner::Forest(Box::new(IsolationLearning::new(encode, detect, *seed, schema)?)),
             Kind::Themes => Learner::Themes(Box::new(ThemesLearning::new(detect, *seed, schema)?)),
+            Kind::Ensemble => Learner::Ensemble(Box::new(EnsembleLearning::new(detect, *seed, schema)?)),
         };
         Ok(Learning { learner, windows: None, packets: None })
     }
@@ -61,6 +64,7 @@ impl Learning {
         match &mut self.learner {
             Learner::Forest(learner) => learner.observe(&batch.rows, &identities(batch))?,
             Learner::Themes(learner) => learner.observe(&batch.rows, &identities(batch))?,
+            Learner::Ensemble(learner) => learner.observe(&batch.rows, &identities(batch))?,
         }
         if batch.rows.column_by_name("window_start").is_some() {
             self.span(batch.place.window, batch.place.window);
@@ -91,6 +95,7 @@ impl Learning {
         match &self.learner {
             Learner::Forest(learner) => learner.rows(),
             Learner::Themes(learner) => learner.rows(),
+            Learner::Ensemble(learner) => learner.rows(),
         }
     }
 
@@ -108,6 +113,7 @@ impl Learning {
         match (&mut self.learner, other.learner) {
             (Learner::Forest(ours), Learner::Forest(theirs)) => ours.merge(*theirs)?,
             (Learner::Themes(ours), Learner::Themes(theirs)) => ours.merge(*theirs)?,
+            (Learner::Ensemble(ours), Learner::Ensemble(theirs)) => ours.merge(*theirs)?,
             _ => return Err(super::DetectError::Merge { what: "the detector" }.into()),
         }
         if let Some((first, last)) = other.windows {
@@ -127,6 +133,7 @@ impl Learning {
         Ok(match self.learner {
             Learner::Forest(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
             Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
+            Learner::Ensemble(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
         })
     }
 }

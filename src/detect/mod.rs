@@ -8,17 +8,22 @@
 //!   class; [`sample`] keeps rows for learning; [`forest`] is one Isolation Forest, [`layout`] holds its trees the
 //!   way scoring is fast; [`partitioned`] is a forest for each partition, a fallback, and the threshold; `tables`
 //!   is its form in the model file.
-//! - [`themes`]: the detector `themes`, calibrated sums of surprises.
+//! - [`themes`]: the detector `themes`, calibrated sums of surprises. [`ensemble`]: others over the same surprises:
+//!   `sum`, `forest` with `inputs = "surprise"`, and `ensemble`, several together. [`member`]: which there are.
+//! - [`threshold`]: where alarms begin, also another one than a model's own.
 //! - [`calibration`]: values to tail probabilities; [`learning`]: the pass over rows; [`scorer`]: scores beside
 //!   their rows; [`outline`]: what a detector is, for people.
 //!
-//! Another detector is one more file here that implements [`Detector`], and a [`Kind`].
+//! Another detector is one more file here that implements [`Detector`], and a [`Kind`]; one over surprises a
+//! [`Member`].
 
 mod calibration;
+mod ensemble;
 mod forest;
 mod isolation;
 mod layout;
 mod learning;
+mod member;
 pub mod operator;
 pub(crate) mod outline;
 mod partition;
@@ -28,6 +33,7 @@ mod sample;
 mod scorer;
 mod tables;
 mod themes;
+mod threshold;
 mod tree;
 
 #[cfg(test)]
@@ -46,15 +52,18 @@ use serde_json::{Map, Value};
 use crate::context::ContextError;
 use crate::encode::EncodeError as ColumnError;
 
+pub use ensemble::Ensemble;
 pub use forest::Forest;
 pub use isolation::Isolation;
 pub use learning::{Learning, Lesson};
+pub use member::{Inputs, Kind, Member};
 pub use outline::Line;
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
 pub use sample::{Identity, Reservoir, Sample, Samples};
 pub use scorer::{ADDED, scored, scored_schema};
 pub use themes::{Reason, Themes};
+pub use threshold::Threshold;
 pub use tree::{Tree, mean_path_length};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -86,6 +95,15 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`DetectError::FewRows`] where there are too few calibration rows to say.
     fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError>;
+
+    /// The threshold that is asked for, without learning anew; for what the detector was fitted with it is
+    /// [`Detector::threshold`].
+    ///
+    /// # Errors
+    /// As [`Detector::threshold_at`].
+    fn threshold_for(&self, asked: Threshold) -> Result<f64, DetectError> {
+        self.threshold_at(asked.share_above())
+    }
 
     /// Whether rows of this schema can be scored.
     ///
@@ -120,48 +138,16 @@ pub trait Detector: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// What training was too short for, and what that costs: a line each. Nothing where all is as it should be.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What it is, for people.
     fn outline(&self) -> Vec<Line>;
 
     /// What it is, for programs.
     fn describe_json(&self) -> Map<String, Value>;
-}
-
-/// The detectors there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Isolation forests by partition.
-    Forest,
-    /// Calibrated sums of surprises.
-    Themes,
-}
-
-impl Kind {
-    /// All, by the name that `[detect] detector` gives.
-    pub const ALL: [(&str, Kind); 2] = [("forest", Kind::Forest), ("themes", Kind::Themes)];
-
-    /// The tables that it has in a model file.
-    pub fn tables(self) -> &'static [&'static str] {
-        match self {
-            Kind::Forest => &isolation::TABLES,
-            Kind::Themes => &themes::TABLES,
-        }
-    }
-}
-
-impl DetectSpec {
-    /// The detector that it names.
-    pub fn kind(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|(name, _)| *name == self.detector).map(|(_, kind)| kind)
-    }
-
-    /// The context columns that the detector cannot do without, by name.
-    pub fn context_columns(&self) -> Vec<String> {
-        match self.kind() {
-            Some(Kind::Themes) => themes::context_columns(),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// Reads a detector from the tables of a model file.
@@ -177,6 +163,7 @@ pub fn read(
 ) -> Result<Arc<dyn Detector>, DetectError> {
     match spec.kind() {
         Some(Kind::Themes) => Ok(Arc::new(Themes::read(spec, seed, columns, tables)?)),
+        Some(Kind::Ensemble) => Ok(Arc::new(Ensemble::read(spec, seed, columns, tables)?)),
         _ => Ok(Arc::new(Isolation::read(spec, seed, features, columns, tables)?)),
     }
 }
@@ -186,16 +173,26 @@ pub fn read(
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectSpec {
-    /// Which detector: `forest` or `themes`.
+    /// Which detector: `forest`, `themes`, `sum` or `ensemble`.
     pub detector: String,
-    /// What separates rows into partitions: `protocol_class`, `none`, or the name of a column.
+    /// What `forest` and `sum` are given of a row: `columns` (as `[encode]` makes numbers of them; of `forest` alone,
+    /// its default), `surprise` (of each of the columns that `themes` judges; default of the others) or `groups` (the
+    /// tails of groups of them).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
+    /// For `ensemble`: whose tails are summed, two or three of `themes`, `forest` and `sum`; `themes` and `forest` when
+    /// not given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+    /// What separates rows into partitions of forests: `protocol_class`, `none`, or the name of a column (not for
+    /// forests over surprises).
     pub partition_by: String,
     /// Trees of a forest, 1 to 10 000.
     pub trees: usize,
     /// Rows that each tree is grown from, 2 to 65 536.
     pub sample: usize,
     /// Share of training rows that may lie above the threshold, above 0 and up to 0.5. At most one of this,
-    /// `percentile` and `false_alarm_rate` may be given; without them it is 0.01 for `forest`.
+    /// `percentile` and `false_alarm_rate` may be given; without them it is 0.01 for `forest` over columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contamination: Option<f64>,
     /// The threshold as a percentile of the training scores, above 0 and up to 100. `contamination = c`
@@ -203,17 +200,17 @@ pub struct DetectSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
     /// The threshold as a p-value: the share of rows like the calibration rows that may lie above it, above 0 and up
-    /// to 0.5; for `themes` 0.001 when no threshold is given.
+    /// to 0.5; 0.001 when no threshold is given, but for `forest` over columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub false_alarm_rate: Option<f64>,
-    /// Rows kept of each partition (of all rows for `themes`) for trees, calibration and threshold, from `sample` to
+    /// Rows kept of each partition (of all rows where there is no forest) for trees, calibration and threshold, from `sample` to
     /// 16 777 216.
     pub reservoir: usize,
     /// Rows a partition needs for a forest of its own, at least 1; 2 x `sample` when not given. Smaller and
     /// unseen partitions are scored by the fallback, which knows the rows of all partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_partition: Option<u64>,
-    /// For `themes`: entities of a kind (sources, destinations, their services, ...) that keep a past of their own,
+    /// For all over surprises: entities of a kind (sources, destinations, their services, ...) that keep a past of their own,
     /// the most frequent, 1 to 1 000 000; 20 000 when not given. The others share that of their service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entities: Option<usize>,
@@ -223,6 +220,8 @@ impl Default for DetectSpec {
     fn default() -> Self {
         DetectSpec {
             detector: "forest".to_owned(),
+            inputs: None,
+            members: Vec::new(),
             partition_by: "protocol_class".to_owned(),
             trees: 100,
             sample: 256,
@@ -254,14 +253,21 @@ impl DetectSpec {
         let wrong = |key, found: &dyn std::fmt::Display, allowed| {
             Err(DetectError::Spec { key, found: found.to_string(), allowed })
         };
-        let Some(kind) = self.kind() else {
-            return wrong("detector", &format_args!("{:?}", self.detector), "\"forest\" or \"themes\"");
-        };
+        let kind = self.check_members()?;
         if self.partition_by.is_empty() {
             return wrong(
                 "partition_by",
                 &format_args!("{:?}", self.partition_by),
                 "\"protocol_class\", \"none\" or the name of a column",
+            );
+        }
+        if kind != Kind::Forest
+            && PartitionBy::parse(&self.partition_by).column().is_some_and(|c| c != "protocol")
+        {
+            return wrong(
+                "partition_by",
+                &format_args!("{:?}", self.partition_by),
+                "\"protocol_class\" or \"none\" for forests over surprises",
             );
         }
         if !(1..=MAX_TREES).contains(&self.trees) {
@@ -363,21 +369,11 @@ impl DetectSettings {
         self.spec.min_partition.unwrap_or(2 * self.spec.sample as u64)
     }
 
-    /// Share of training rows that lie at or below the threshold, above 0 and up to 1.
-    pub fn share_below(&self) -> f64 {
-        match self.spec.percentile {
-            Some(percentile) => percentile / 100.0,
-            None => 1.0 - self.spec.contamination.unwrap_or(self.spec.false_alarm_rate.unwrap_or(0.01)),
-        }
-    }
-
-    /// Share of rows that may lie above the threshold.
-    pub fn share_above(&self) -> f64 {
-        let asked = self.spec.contamination.or(self.spec.false_alarm_rate);
-        let asked = asked.or(self.spec.percentile.map(|percentile| 1.0 - percentile / 100.0));
-        asked.unwrap_or(match self.kind {
-            Kind::Forest => 0.01,
-            Kind::Themes => 0.001,
+    /// Where alarms begin.
+    pub fn threshold(&self) -> Threshold {
+        self.spec.threshold().unwrap_or(match self.kind {
+            Kind::Forest => Threshold::Contamination(0.01),
+            Kind::Themes | Kind::Ensemble => Threshold::FalseAlarmRate(0.001),
         })
     }
 }
@@ -478,15 +474,27 @@ pub enum DetectError {
     Context(#[from] ContextError),
     /// Rows that do not say how long their windows are.
     #[error(
-        "[detect] detector = \"themes\" needs flow rows with windows; for tables of other making use \"forest\""
+        "[detect] surprises need flow rows with windows; for tables of other making use detector = \"forest\" over columns"
     )]
     NoWindows,
+    /// Another detector is asked for than the one that the model was trained with.
+    #[error("[detect] {key} = {found}: the model was trained with {was}; {advice}")]
+    Trained {
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// Its value in training.
+        was: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// Too few calibration rows for a threshold.
     #[error(
-        "[detect] false_alarm_rate = {rate} needs {needed} calibration rows, there are {found}; train on more, or raise it"
+        "{rate} of rows as false alarms needs {needed} calibration rows, the model has {found}; train on more, or ask for a larger share"
     )]
     FewRows {
-        /// What was asked for.
+        /// The share that was asked for.
         rate: f64,
         /// Rows needed.
         needed: u64,
@@ -520,7 +528,7 @@ mod tests {
     #[test]
     fn default_spec_passes_and_means_what_it_says() {
         let settings = DetectSpec::default().check().unwrap();
-        assert_eq!(settings.share_below(), 0.99);
+        assert_eq!(settings.threshold(), Threshold::Contamination(0.01));
         assert_eq!(settings.min_partition(), 512);
         assert_eq!(*settings.partition_by(), PartitionBy::ProtocolClass);
     }
@@ -548,7 +556,7 @@ mod tests {
     fn spec_reads_its_table_and_refuses_unknown_keys() {
         let spec: DetectSpec = toml::from_str("trees = 5\npercentile = 99.9").unwrap();
         assert_eq!((spec.trees, spec.percentile, spec.sample), (5, Some(99.9), 256));
-        assert_eq!(spec.check().unwrap().share_below(), 0.999_000_000_000_000_1);
+        assert_eq!(spec.check().unwrap().threshold(), Threshold::Percentile(99.9));
         assert!(toml::from_str::<DetectSpec>("tree = 5").is_err());
     }
 
@@ -556,6 +564,7 @@ mod tests {
     fn contamination_and_percentile_say_the_same() {
         let contamination = DetectSpec { contamination: Some(0.01), ..DetectSpec::default() };
         let percentile = DetectSpec { percentile: Some(99.0), ..DetectSpec::default() };
-        assert_eq!(contamination.check().unwrap().share_below(), percentile.check().unwrap().share_below());
+        let share = |spec: DetectSpec| spec.check().unwrap().threshold().share_below();
+        assert_eq!(share(contamination), share(percentile));
     }
 }

@@ -49,10 +49,11 @@ pub fn learn<'s>(
     })
 }
 
-/// Scores rows on the worker that has them.
+/// Scores rows on the worker that has them; scores above the threshold are anomalies.
 pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     detector: Arc<dyn Detector>,
+    threshold: f64,
     schema: SchemaRef,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
@@ -63,7 +64,7 @@ pub fn score<'s>(
                 if fault.met() {
                     return;
                 }
-                match scored(detector.as_ref(), &batch.rows, &schema) {
+                match scored(detector.as_ref(), threshold, &batch.rows, &schema) {
                     Ok(rows) => {
                         let odd = rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
                         let odd = odd.map_or(0, |odd| odd.true_count());

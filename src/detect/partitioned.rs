@@ -1,17 +1,21 @@
 //! A forest for each partition, a fallback for small and unseen ones, and the threshold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::calibration::Steps;
 use super::random::tree_seed;
 use super::tree::MAX_FEATURES;
-use super::{DetectError, DetectSettings, DetectSpec, Forest, PartitionBy, Partitions, Samples, tables};
+use super::{
+    DetectError, DetectSettings, DetectSpec, Forest, PartitionBy, Partitions, Sample, Samples, Threshold,
+    tables,
+};
+use crate::encode::{Blocks, SHORTEST};
 
 /// Why encoders refused rows.
 pub type EncodeError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,8 +44,103 @@ pub struct PartitionedForest {
     forests: BTreeMap<Arc<str>, Forest>,
     fallback: Forest,
     threshold: f64,
-    /// Of the scores of the kept rows.
-    tail: Steps,
+    /// Of the scores of the kept rows, by the forest that was grown from them.
+    trained: Steps,
+    /// The same by forests that were grown from the rows of other times; none where training was too short.
+    tail: Option<Steps>,
+}
+
+/// Forests of one training, or of a part of it.
+struct Grown {
+    fallback: Forest,
+    forests: BTreeMap<Arc<str>, Forest>,
+}
+
+/// What forests are grown from.
+struct Growing<'a> {
+    samples: &'a Samples,
+    encoded: &'a [Array2<f32>],
+    settings: &'a DetectSettings,
+    seed: u64,
+}
+
+impl Growing<'_> {
+    /// Grows forests from the rows of these times.
+    fn grow(&self, takes: impl Fn(u64) -> bool) -> Result<Grown, DetectError> {
+        let Growing { samples, encoded, settings, seed } = self;
+        let features = encoded.first().ok_or(DetectError::Empty)?.ncols();
+        let fit = |rows: ArrayView2<'_, f32>, name: Option<&str>| {
+            Forest::fit(rows, settings.trees(), settings.sample(), |tree| tree_seed(*seed, name, tree))
+        };
+        let time = |partition: usize, row: usize| samples.partitions[partition].identities[row].1;
+        let places = || samples.all.iter().map(|(p, row)| (*p as usize, *row as usize));
+        let mut all: Vec<(usize, usize)> = places().filter(|(p, row)| takes(time(*p, *row))).collect();
+        if all.is_empty() {
+            // A sample over all rows that holds none of these times: one block had nearly all rows.
+            all = places().collect();
+        }
+        let mut matrix = Array2::zeros((all.len(), features));
+        for (mut to, (partition, row)) in matrix.rows_mut().into_iter().zip(&all) {
+            to.assign(&encoded[*partition].row(*row));
+        }
+        let fallback = fit(matrix.view(), None)?;
+        drop(matrix);
+        let mut forests = BTreeMap::new();
+        for (partition, (sample, rows)) in samples.partitions.iter().zip(*encoded).enumerate() {
+            let separate = *settings.partition_by() != PartitionBy::None;
+            if !separate || sample.seen < settings.min_partition() {
+                continue;
+            }
+            let which: Vec<usize> = (0..rows.nrows()).filter(|row| takes(time(partition, *row))).collect();
+            let name = Some(sample.partition.as_ref());
+            let forest = match which.len() {
+                0 => continue,
+                all if all == rows.nrows() => fit(rows.view(), name)?,
+                _ => fit(rows.select(Axis(0), &which).view(), name)?,
+            };
+            forests.insert(sample.partition.clone(), forest);
+        }
+        Ok(Grown { fallback, forests })
+    }
+
+    /// Scores of all kept rows.
+    fn scores(&self, by: &Grown) -> Result<Vec<Vec<f64>>, DetectError> {
+        let rows = self.samples.partitions.par_iter().zip(self.encoded);
+        rows.map(|(sample, rows)| by.of(&sample.partition).score(rows.view())).collect()
+    }
+
+    /// Scores of all kept rows, each by forests that were grown from the other blocks of time.
+    fn held_out(&self, shortest: usize) -> Result<Option<Vec<Vec<f64>>>, DetectError> {
+        let of_rows = |sample: &Sample| sample.identities.iter().map(|(_, time)| *time).collect::<Vec<_>>();
+        let times: Vec<Vec<u64>> = self.samples.partitions.iter().map(of_rows).collect();
+        let distinct: BTreeSet<u64> = times.iter().flatten().copied().collect();
+        let blocks = Blocks::cut_into(&distinct.into_iter().collect::<Vec<_>>(), 0, shortest);
+        if !blocks.apart {
+            return Ok(None);
+        }
+        let mut scores: Vec<Vec<f64>> = times.iter().map(|rows| vec![0.0; rows.len()]).collect();
+        for block in 0..blocks.starts.len() {
+            let others = self.grow(|time| blocks.of(time) != block)?;
+            let partitions = self.samples.partitions.par_iter().zip(self.encoded).zip(&times);
+            let judged = partitions.zip(&mut scores).map(|(((sample, rows), times), scores)| {
+                let which: Vec<u32> = (0u32..)
+                    .zip(times)
+                    .filter(|(_, time)| blocks.of(**time) == block)
+                    .map(|(row, _)| row)
+                    .collect();
+                others.of(&sample.partition).score_some(rows.view(), &which, scores)
+            });
+            judged.collect::<Result<(), _>>()?;
+        }
+        Ok(Some(scores))
+    }
+}
+
+impl Grown {
+    /// The forest that scores a partition.
+    fn of(&self, partition: &str) -> &Forest {
+        self.forests.get(partition).unwrap_or(&self.fallback)
+    }
 }
 
 /// What [`PartitionedForest::settings`] gives.
@@ -60,10 +159,16 @@ impl PartitionedForest {
     /// the sample over all rows, and is the only forest when nothing separates partitions. A tree's seed
     /// is made of `seed`, the partition's name and the tree's number.
     ///
-    /// The threshold is the smallest score of a kept row such that the kept rows that score no higher stand
-    /// for at least the share of training rows that the settings ask for; a kept row stands for
-    /// (rows / kept rows) of its partition. Equal scores are therefore on one side, below, and at most the
-    /// rest of the rows lies above.
+    /// P-values come from rows that did not grow the trees that score them: training is cut into blocks of time (up to
+    /// four, of at least [`SHORTEST`] distinct times), and a block's kept rows are scored by forests that were grown,
+    /// in the same way, from the kept rows of the others. Where training is too short for two blocks, the forest's
+    /// own scores of the rows that it was grown from stand in ([`PartitionedForest::held_out`]).
+    ///
+    /// The threshold for a false alarm rate is the score beyond which p-values are at most that. For a contamination
+    /// or a percentile, which are about the training rows as the forest itself scores them (so has scikit-learn), it
+    /// is the smallest score of a kept row such that the kept rows that score no higher stand for at least the share
+    /// of training rows that is asked for. Equal scores are therefore on one side, below, and at most the rest of the
+    /// rows lies above. A kept row stands for (rows / kept rows) of its partition.
     ///
     /// # Errors
     /// [`DetectError::Empty`] without rows, [`DetectError::Encode`], [`DetectError::RowCount`] or
@@ -87,47 +192,48 @@ impl PartitionedForest {
             }
             encoded.push(rows);
         }
-        let features = encoded.first().ok_or(DetectError::Empty)?.ncols();
-        let fit = |rows: ArrayView2<'_, f32>, name: Option<&str>| {
-            Forest::fit(rows, settings.trees(), settings.sample(), |tree| tree_seed(seed, name, tree))
-        };
+        Ok(PartitionedForest::grow(samples, &encoded, settings, seed, SHORTEST)?.0)
+    }
 
-        let mut all = Array2::zeros((samples.all.len(), features));
-        for (mut to, (partition, row)) in all.rows_mut().into_iter().zip(&samples.all) {
-            to.assign(&encoded[*partition as usize].row(*row as usize));
-        }
-        let fallback = fit(all.view(), None)?;
-        drop(all);
-        let mut forests = BTreeMap::new();
-        let mut partitions = Vec::new();
-        for (sample, rows) in samples.partitions.iter().zip(&encoded) {
-            let separate = *settings.partition_by() != PartitionBy::None;
-            let own = separate && sample.seen >= settings.min_partition();
-            if own {
-                forests.insert(sample.partition.clone(), fit(rows.view(), Some(&sample.partition))?);
-            }
-            partitions.push(PartitionSummary {
-                partition: sample.partition.clone(),
-                rows: sample.seen,
-                kept: rows.nrows() as u64,
-                sample: forests.get(&sample.partition).map(Forest::sample),
-            });
-        }
-
-        let scores = partitions.par_iter().zip(&encoded).map(|(partition, rows)| {
-            let forest = forests.get(&partition.partition).unwrap_or(&fallback);
-            let scores = forest.score(rows.view())?;
-            let weight = (u128::from(partition.rows) << 32) / u128::from(partition.kept.max(1));
-            Ok(scores.into_iter().map(|score| (score, weight)).collect::<Vec<_>>())
+    /// The same of rows that are encoded already, with blocks of at least so many distinct times; also gives the scores
+    /// that p-values come from, of each partition's rows in their order.
+    pub(super) fn grow(
+        samples: &Samples,
+        encoded: &[Array2<f32>],
+        settings: &DetectSettings,
+        seed: u64,
+        shortest: usize,
+    ) -> Result<(PartitionedForest, Vec<Vec<f64>>), DetectError> {
+        let growing = Growing { samples, encoded, settings, seed };
+        let grown = growing.grow(|_| true)?;
+        let own = growing.scores(&grown)?;
+        let held_out = growing.held_out(shortest)?;
+        let partitions = samples.partitions.iter().map(|sample| PartitionSummary {
+            partition: sample.partition.clone(),
+            rows: sample.seen,
+            kept: sample.rows.num_rows() as u64,
+            sample: grown.forests.get(&sample.partition).map(Forest::sample),
         });
-        let mut scores = scores.collect::<Result<Vec<_>, DetectError>>()?.concat();
-        let tail = Steps::weighted(&mut scores);
-        let threshold = match settings.spec().false_alarm_rate {
-            Some(rate) => threshold_at(&tail, rate)?,
-            None => weighted_quantile(scores, settings.share_below()),
+        let partitions: Vec<PartitionSummary> = partitions.collect();
+        let steps = |scores: &[Vec<f64>]| {
+            let weighted = partitions.iter().zip(scores).flat_map(|(partition, scores)| {
+                let weight = (u128::from(partition.rows) << 32) / u128::from(partition.kept.max(1));
+                scores.iter().map(move |score| (*score, weight))
+            });
+            Steps::weighted(&mut weighted.collect::<Vec<_>>())
         };
-        let settings = settings.clone();
-        Ok(PartitionedForest { settings, seed, partitions, forests, fallback, threshold, tail })
+        let mut forest = PartitionedForest {
+            settings: settings.clone(),
+            seed,
+            trained: steps(&own),
+            tail: held_out.as_deref().map(steps),
+            forests: grown.forests,
+            fallback: grown.fallback,
+            threshold: 0.0,
+            partitions,
+        };
+        forest.threshold = forest.threshold_for(settings.threshold())?;
+        Ok((forest, held_out.unwrap_or(own)))
     }
 
     /// Reads what [`PartitionedForest::settings`] and [`PartitionedForest::tables`] gave.
@@ -153,6 +259,7 @@ impl PartitionedForest {
             forests: read.forests,
             fallback: read.fallback,
             threshold: read.threshold,
+            trained: read.trained,
             tail: read.tail,
         })
     }
@@ -210,9 +317,20 @@ impl PartitionedForest {
         self.threshold
     }
 
-    /// The share of kept rows, by the rows that they stand for, that score as high.
+    /// What p-values are made of: scores of kept rows by forests that were grown from other times, or the forest's own
+    /// where training was too short for that.
+    fn calibration(&self) -> &Steps {
+        self.tail.as_ref().unwrap_or(&self.trained)
+    }
+
+    /// Whether p-values come from rows that did not grow the trees that scored them.
+    pub fn held_out(&self) -> bool {
+        self.tail.is_some()
+    }
+
+    /// The share of kept rows, by the rows that they stand for, that score as high where they are held out.
     pub fn p_value(&self, score: f64) -> f64 {
-        self.tail.p_value(score)
+        self.calibration().p_value(score)
     }
 
     /// The threshold beyond which p-values are at most `false_alarm_rate`.
@@ -220,7 +338,22 @@ impl PartitionedForest {
     /// # Errors
     /// [`DetectError::FewRows`].
     pub fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError> {
-        threshold_at(&self.tail, false_alarm_rate)
+        let (steps, rate) = (self.calibration(), false_alarm_rate);
+        let needed = (1.0 / rate).ceil() as u64 - 1;
+        steps.beyond(rate).ok_or(DetectError::FewRows { rate, needed, found: steps.all() as u64 })
+    }
+
+    /// The threshold that is asked for.
+    ///
+    /// # Errors
+    /// [`DetectError::FewRows`].
+    pub fn threshold_for(&self, asked: Threshold) -> Result<f64, DetectError> {
+        match asked {
+            Threshold::FalseAlarmRate(rate) => self.threshold_at(rate),
+            Threshold::Contamination(_) | Threshold::Percentile(_) => {
+                Ok(self.trained.quantile(asked.share_below()))
+            }
+        }
     }
 
     /// What every tree's seed descends from.
@@ -240,31 +373,9 @@ impl PartitionedForest {
     /// # Errors
     /// [`DetectError::Arrow`], which a fitted forest does not cause.
     pub fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
-        tables::write(&self.partitions, &self.forests, &self.fallback, self.threshold, &self.tail)
+        let tails = (&self.trained, self.tail.as_ref());
+        tables::write(&self.partitions, &self.forests, &self.fallback, self.threshold, tails)
     }
-}
-
-fn threshold_at(tail: &Steps, rate: f64) -> Result<f64, DetectError> {
-    let needed = (1.0 / rate).ceil() as u64 - 1;
-    tail.beyond(rate).ok_or(DetectError::FewRows { rate, needed, found: tail.all() as u64 })
-}
-
-/// The smallest score such that scores up to it have at least `share` of the weight.
-///
-/// The share is taken less one part in 2^40, so that 0.99 of a thousand rows is 990 of them, although no binary
-/// fraction is 0.99. Weights are whole numbers: their sum has no order.
-fn weighted_quantile(mut scores: Vec<(f64, u128)>, share: f64) -> f64 {
-    scores.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let total: u128 = scores.iter().map(|(_, weight)| weight).sum();
-    let wanted = (share * (1.0 - 2f64.powi(-40)) * total as f64).ceil() as u128;
-    let mut below = 0;
-    for (score, weight) in &scores {
-        below += weight;
-        if below >= wanted {
-            return *score;
-        }
-    }
-    scores.last().map_or(1.0, |(score, _)| *score)
 }
 
 #[cfg(test)]
@@ -367,17 +478,6 @@ mod tests {
             let wanted = contamination * 2000.0;
             assert!(above as f64 <= wanted && above as f64 > wanted - 10.0, "{above} of {wanted}");
         }
-    }
-
-    #[test]
-    fn quantile_counts_weights_and_keeps_ties_below() {
-        let thousand: Vec<_> = (1..=1000).map(|n| (f64::from(n), 1 << 32)).collect();
-        assert_eq!(weighted_quantile(thousand.clone(), 0.99), 990.0);
-        assert_eq!(weighted_quantile(thousand.clone(), 99.9 / 100.0), 999.0);
-        assert_eq!(weighted_quantile(thousand, 1.0), 1000.0);
-        assert_eq!(weighted_quantile(vec![(1.0, 90), (2.0, 5), (3.0, 5)], 0.9), 1.0);
-        assert_eq!(weighted_quantile(vec![(3.0, 5), (1.0, 90), (2.0, 5)], 0.91), 2.0);
-        assert_eq!(weighted_quantile(vec![(2.0, 1), (2.0, 1), (2.0, 1)], 0.5), 2.0);
     }
 
     #[test]

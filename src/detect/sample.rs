@@ -411,6 +411,31 @@ pub struct Samples {
     pub all: Vec<(u32, u32)>,
 }
 
+impl Samples {
+    /// Keeps these rows of each partition, in growing order, and leaves out partitions of which none stays.
+    pub(super) fn keep(&mut self, which: &[Vec<usize>]) -> Result<(), ArrowError> {
+        // Where each row will be: its partition, and its place there.
+        let mut places: Vec<BTreeMap<u32, (u32, u32)>> = Vec::with_capacity(which.len());
+        let mut kept = Vec::new();
+        for (sample, which) in std::mem::take(&mut self.partitions).into_iter().zip(which) {
+            let rows: Vec<u32> = which.iter().map(|row| *row as u32).collect();
+            let partition = kept.len() as u32;
+            places.push((0..).zip(&rows).map(|(place, row)| (*row, (partition, place))).collect());
+            if !rows.is_empty() {
+                kept.push(Sample {
+                    identities: which.iter().map(|row| sample.identities[*row]).collect(),
+                    rows: take_record_batch(&sample.rows, &UInt32Array::from(rows))?,
+                    ..sample
+                });
+            }
+        }
+        self.partitions = kept;
+        let place = |(partition, row): &(u32, u32)| places.get(*partition as usize)?.get(row).copied();
+        self.all = self.all.iter().filter_map(place).collect();
+        Ok(())
+    }
+}
+
 /// The schema with dictionaries resolved: dictionaries of many batches do not add up well, and keys of 8 bits
 /// would overflow.
 fn plain(schema: &SchemaRef) -> SchemaRef {
@@ -573,6 +598,43 @@ mod tests {
         assert_eq!(rows.num_rows(), 300);
         let kind = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
         assert_eq!(*rows.column(0).data_type(), kind);
+    }
+
+    #[test]
+    fn rows_that_stay_are_found_under_their_new_places() {
+        let mut samples = Reservoir::new(50, 3);
+        let column: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..40));
+        let rows = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        for (name, from) in [("a", 0), ("b", 100), ("c", 200)] {
+            let identities: Vec<Identity> = (from..from + 40).map(|row| (0, row)).collect();
+            samples.observe(&rows, &Partitions::one(name, 40), &identities).unwrap();
+        }
+        let mut samples = samples.finish().unwrap();
+        let named = |samples: &Samples, (partition, row): (u32, u32)| {
+            samples.partitions[partition as usize].identities[row as usize].1
+        };
+        let before: Vec<u64> = samples.all.iter().map(|at| named(&samples, *at)).collect();
+        let even = |of: &Sample| (0..40).filter(|row| of.identities[*row].1 % 2 == 0).collect();
+        let which: Vec<Vec<usize>> = samples
+            .partitions
+            .iter()
+            .map(|of| if &*of.partition == "b" { vec![] } else { even(of) })
+            .collect();
+        samples.keep(&which).unwrap();
+        let names: Vec<&str> = samples.partitions.iter().map(|sample| &*sample.partition).collect();
+        assert_eq!(names, ["a", "c"]);
+        let after: Vec<u64> = samples.all.iter().map(|at| named(&samples, *at)).collect();
+        let stays = |row: &&u64| **row % 2 == 0 && !(100..200).contains(*row);
+        assert_eq!(after, before.iter().filter(stays).copied().collect::<Vec<_>>());
+        for sample in &samples.partitions {
+            let values = sample.rows.column(0).as_primitive::<UInt64Type>().values();
+            assert!(
+                values
+                    .iter()
+                    .zip(&sample.identities)
+                    .all(|(value, (_, row))| value % 2 == 0 && row % 100 == *value)
+            );
+        }
     }
 
     #[test]

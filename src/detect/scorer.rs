@@ -23,17 +23,18 @@ pub fn scored_schema(rows: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.chain(added).collect::<Vec<_>>()).with_metadata(rows.metadata().clone()))
 }
 
-/// The rows with their scores, in the columns of [`ADDED`]; `schema` is that of [`scored_schema`].
+/// The rows with their scores, in the columns of [`ADDED`]; scores above the threshold are anomalies, `schema` is that
+/// of [`scored_schema`].
 ///
 /// # Errors
 /// If the rows are not of the make that the detector was fitted on.
 pub fn scored(
     detector: &dyn Detector,
+    threshold: f64,
     rows: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
     let found = detector.score(rows)?;
-    let threshold = detector.threshold();
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {

@@ -20,12 +20,13 @@
 //! | `sample` | u32 | rows of each tree of its forest; null if it has none of its own |
 //! | `threshold` | f64 | scores above it are anomalies |
 //!
-//! `tail`, a row for each step of the share of calibration rows that score as high:
+//! `tail`, a row for each step of the share of kept rows that score as high:
 //!
 //! | column | type | meaning |
 //! |---|---|---|
+//! | `by` | text | `own`: the forest that was grown from them; then, `others`: forests grown from other times |
 //! | `score` | f64 | in growing order |
-//! | `reached` | f64 | calibration rows of that score or a higher one; of partitions by the rows that they stand for |
+//! | `reached` | f64 | kept rows of that score or a higher one; of partitions by the rows that they stand for |
 //!
 //! What is read is not trusted: a table that no fit can have written is an error, whatever it holds.
 
@@ -47,13 +48,17 @@ use super::{DetectError, Forest, PartitionSummary};
 const FOREST: &str = "forest";
 const CALIBRATION: &str = "calibration";
 const TAIL: &str = "tail";
+/// By whom kept rows are scored.
+const OWN: &str = "own";
+const OTHERS: &str = "others";
 
 pub(super) struct Read {
     pub(super) partitions: Vec<PartitionSummary>,
     pub(super) forests: BTreeMap<Arc<str>, Forest>,
     pub(super) fallback: Forest,
     pub(super) threshold: f64,
-    pub(super) tail: Steps,
+    pub(super) trained: Steps,
+    pub(super) tail: Option<Steps>,
 }
 
 pub(super) fn write(
@@ -61,7 +66,7 @@ pub(super) fn write(
     forests: &BTreeMap<Arc<str>, Forest>,
     fallback: &Forest,
     threshold: f64,
-    tail: &Steps,
+    (trained, tail): (&Steps, Option<&Steps>),
 ) -> Result<Vec<(String, RecordBatch)>, DetectError> {
     let named = forests.iter().map(|(name, forest)| (Some(name.as_ref()), forest));
     let forests: Vec<(Option<&str>, &Forest)> = std::iter::once((None, fallback)).chain(named).collect();
@@ -122,9 +127,17 @@ pub(super) fn write(
         ("sample", Arc::new(UInt32Array::from_iter(lines.iter().map(|line| line.3))), true),
         ("threshold", Arc::new(Float64Array::from(vec![threshold; lines.len()])), false),
     ];
+    let each: Vec<(&str, &Steps)> =
+        [(OWN, trained)].into_iter().chain(tail.map(|tail| (OTHERS, tail))).collect();
+    let mut by = StringDictionaryBuilder::<Int32Type>::new();
+    each.iter().for_each(|(name, steps)| steps.values.iter().for_each(|_| by.append_value(name)));
+    let floats = |of: fn(&Steps) -> &[f64]| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values(each.iter().flat_map(|(_, steps)| of(steps).iter().copied())))
+    };
     let steps: Vec<(&str, ArrayRef, bool)> = vec![
-        ("score", Arc::new(Float64Array::from(tail.values.clone())), false),
-        ("reached", Arc::new(Float64Array::from(tail.reached.clone())), false),
+        ("by", Arc::new(by.finish()), false),
+        ("score", floats(|steps| &steps.values), false),
+        ("reached", floats(|steps| &steps.reached), false),
     ];
     Ok(vec![
         (FOREST.to_owned(), RecordBatch::try_from_iter_with_nullable(forest)?),
@@ -173,13 +186,25 @@ pub(super) fn read(
     if nodes.at != nodes.tree.len() {
         return Err(nodes.table.damaged("there are nodes that belong to no forest"));
     }
-    let tail = Table::find(tables, TAIL)?;
-    let (scores, reached) = (tail.numbers::<Float64Type>("score")?, tail.numbers::<Float64Type>("reached")?);
-    let steps = Steps::from_parts(scores.values().to_vec(), reached.values().to_vec());
-    if let Some(what) = steps.damage() {
-        return Err(tail.damaged(what));
+    let (trained, tail) = read_tail(Table::find(tables, TAIL)?)?;
+    Ok(Read { partitions, forests, fallback, threshold, trained, tail })
+}
+
+fn read_tail(table: Table<'_>) -> Result<(Steps, Option<Steps>), DetectError> {
+    let by = table.texts("by")?;
+    let (scores, reached) =
+        (table.numbers::<Float64Type>("score")?, table.numbers::<Float64Type>("reached")?);
+    let (scores, reached) = (scores.values(), reached.values());
+    let own = by.iter().take_while(|name| *name == Some(OWN)).count();
+    if by.iter().skip(own).any(|name| name != Some(OTHERS)) {
+        return Err(table.damaged("its rows are out of order"));
     }
-    Ok(Read { partitions, forests, fallback, threshold, tail: steps })
+    let read = |range: std::ops::Range<usize>| {
+        let steps = Steps::from_parts(scores[range.clone()].to_vec(), reached[range].to_vec());
+        steps.damage().map_or(Ok(steps), |what| Err(table.damaged(what)))
+    };
+    let others = (own < by.len()).then(|| read(own..by.len())).transpose()?;
+    Ok((read(0..own)?, others))
 }
 
 /// A table whose columns are asked for by name and type.

@@ -23,6 +23,11 @@ impl Blocks {
     /// Cuts windows, in order, where their number shifted right by `level` changes: into four blocks as equal as
     /// possible, into fewer where they would be shorter than [`SHORTEST`].
     pub(super) fn cut(windows: &[u64], level: u32) -> Blocks {
+        Blocks::cut_into(windows, level, SHORTEST)
+    }
+
+    /// The same with blocks of at least so many windows.
+    pub(crate) fn cut_into(windows: &[u64], level: u32, shortest: usize) -> Blocks {
         // Where a block may begin: the place of the first window of each cell of time.
         let places: Vec<usize> = (0..windows.len())
             .filter(|at| *at == 0 || windows[*at] >> level != windows[at - 1] >> level)
@@ -46,7 +51,7 @@ impl Blocks {
         };
         for count in (2..=MOST).rev() {
             let cut = blocks((0..count).map(|at| nearest(at, count)).collect(), true);
-            if cut.windows.iter().all(|windows| *windows >= SHORTEST as u64) {
+            if cut.windows.iter().all(|windows| *windows >= shortest as u64) {
                 return cut;
             }
         }

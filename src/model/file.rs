@@ -14,7 +14,7 @@ use super::container::{Member, pack, too_large, unpack};
 use super::manifest::{self, Entry, Manifest, hex};
 use super::{Model, ModelError, limits, table};
 use crate::context::{Memory, MemoryError};
-use crate::detect::{DetectError, DetectSpec, Kind};
+use crate::detect::{DetectError, DetectSpec};
 use crate::draft::Draft;
 
 /// Ends the name of a table's member.
@@ -33,7 +33,9 @@ impl Model {
         let large = |what: String| ModelError::TooLarge { file: file.to_owned(), what };
         let parts = |error: &dyn std::fmt::Display| ModelError::Parts(error.to_string());
         let mut tables = self.detector.tables().map_err(|error| parts(&error))?;
-        let trees = count_trees(&self.pipeline.detect, tables.iter().find(|(name, _)| name == "calibration"));
+        let spec = &self.pipeline.detect;
+        let forests = tables.iter().find(|(name, _)| Some(name.as_str()) == spec.table_of_forests());
+        let trees = count_trees(spec, forests);
         if trees > limits::TREES {
             return Err(large(format!(
                 "{trees} trees, at most {} are read; set fewer trees, or partition by a column of fewer values",
@@ -113,18 +115,10 @@ fn entry(bytes: &Bytes, rows: usize) -> Entry {
 
 /// Trees of a forest's partitions, as far as its table of calibration tells: the row of all partitions has the
 /// sample of the fallback.
-fn count_trees(spec: &DetectSpec, calibration: Option<&(String, RecordBatch)>) -> u64 {
-    if spec.kind() != Some(Kind::Forest) {
-        return 0;
-    }
-    let sample = calibration.and_then(|(_, table)| table.column_by_name("sample"));
+fn count_trees(spec: &DetectSpec, forests: Option<&(String, RecordBatch)>) -> u64 {
+    let sample = forests.and_then(|(_, table)| table.column_by_name("sample"));
     let forests = sample.map_or(0, |sample| sample.len() - sample.null_count());
     (forests as u64).saturating_mul(spec.trees as u64)
-}
-
-/// The tables of the detector that this table of a pipeline names.
-fn tables_of(spec: &DetectSpec) -> &'static [&'static str] {
-    spec.kind().map_or(&[], Kind::tables)
 }
 
 /// Tables of what context remembers; both or none are there.
@@ -154,7 +148,7 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
         return Err(damaged(&other.name, &"it is no member of a model"));
     }
     let spec = &manifest.pipeline.detect;
-    let own = tables_of(spec);
+    let own = spec.tables();
     if own.is_empty() {
         let name: String = spec.detector.chars().take(40).flat_map(char::escape_debug).collect();
         return Err(of_manifest(&format_args!("no detector is named `{name}`")));
@@ -179,7 +173,7 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
         }
         let rows = table::decode(bytes, expected.rows).map_err(|what| damaged(&member, &what))?;
         let table = (name.to_owned(), rows);
-        if name == "calibration" && count_trees(spec, Some(&table)) > limits::TREES {
+        if Some(name) == spec.table_of_forests() && count_trees(spec, Some(&table)) > limits::TREES {
             return Err(damaged(&member, &format_args!("more than {} trees", limits::TREES)));
         }
         tables.insert(table.0, table.1);

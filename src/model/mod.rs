@@ -1,7 +1,7 @@
 //! The model file: what was learned, what rows must be, and how they are made.
 //!
 //! A model is a ZIP of stored members: `manifest.json` says what the model is, Parquet tables hold what it
-//! learned: those of its detector ([`crate::detect::Kind::tables`]), and those of what context remembers
+//! learned: those of its detector ([`DetectSpec::tables`]), and those of what context remembers
 //! ([`Memory::tables`]). Any reader of ZIP and Parquet can look inside. The same rows and seed give the same
 //! bytes: nothing of time, host, workers or paths is in it.
 //!

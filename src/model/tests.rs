@@ -200,7 +200,9 @@ fn a_model_that_is_read_scores_as_the_one_that_was_written() {
     assert_eq!((again.training(), again.rows()), (flow_model().training(), 300));
     let rows = rows(1000, 1500, flow_metadata()).rows;
     let schema: SchemaRef = scored_schema(rows.schema_ref());
-    let score = |model: &Model| scored(model.detector().as_ref(), &rows, &schema).unwrap();
+    let score = |model: &Model| {
+        scored(model.detector().as_ref(), model.detector().threshold(), &rows, &schema).unwrap()
+    };
     assert_eq!(score(&again), score(flow_model()));
 }
 

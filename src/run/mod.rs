@@ -154,6 +154,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
     let judged_by = model.as_ref().map(|model| model.pipeline().name.clone()).unwrap_or_default();
+    let asked = model.as_ref().map(|model| spec.detect.over(&model.pipeline().detect)).transpose()?.flatten();
     let spec = &match &model {
         Some(model) => as_trained(spec, model),
         None => with_context(spec),
@@ -173,7 +174,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let (mut detector, mut before) = (None, None);
     if let Some(model) = model {
         model.check_rows(&rows)?;
-        detector = Some((model.detector().clone(), scored_schema(&rows)));
+        let judge = model.detector();
+        let threshold = asked.map_or_else(|| Ok(judge.threshold()), |asked| judge.threshold_for(asked))?;
+        detector = Some((judge.clone(), threshold, scored_schema(&rows)));
         before = model.memory().cloned();
     }
     let lesson = match &spec.ends.fit {
@@ -193,9 +196,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         Some(path) => Some(vec![sink::rows_end(path, &rows)?]),
     };
     let mut scored_ends = Vec::new();
-    if let Some((detector, schema)) = &detector {
+    let threshold = detector.as_ref().map(|(_, threshold, _)| *threshold);
+    if let Some((_, threshold, schema)) = &detector {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
-        let judge = Judge { model: judged_by, threshold: detector.threshold() };
+        let judge = Judge { model: judged_by, threshold: *threshold };
         scored_ends = sink::score_ends(folder, schema, &judge, controls.alerts.take())?;
     }
 
@@ -234,8 +238,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     if live {
         summary = summary.live(&counts);
     }
-    if spec.ends.model.is_some() {
-        summary = summary.scored(shared.tally.anomalies.load(Relaxed));
+    if let Some(threshold) = threshold {
+        let by = asked.map_or_else(|| "the model".to_owned(), |asked| asked.to_string());
+        summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;

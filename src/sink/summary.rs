@@ -15,7 +15,7 @@ use crate::source::FeedCounts;
 use crate::tally::Tally;
 
 /// Counters of a run. Always `frames` = `packets` + the sum of `rejects`.
-#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Frames read.
     pub frames: u64,
@@ -43,6 +43,12 @@ pub struct Summary {
     /// Rows above the threshold, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anomalies: Option<u64>,
+    /// The threshold in use, where rows were scored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold: Option<f64>,
+    /// What says the threshold: `the model`, or the key that was given for this run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub threshold_by: Option<String>,
     /// Frames that the interface received, for live runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub received: Option<u64>,
@@ -89,6 +95,11 @@ impl Summary {
     /// The same with the number of anomalous rows.
     pub fn scored(self, anomalies: u64) -> Summary {
         Summary { anomalies: Some(anomalies), ..self }
+    }
+
+    /// The same with the threshold that made them anomalous, and what says it.
+    pub fn judged(self, threshold: f64, by: String) -> Summary {
+        Summary { threshold: Some(threshold), threshold_by: Some(by), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -157,7 +168,11 @@ impl Summary {
         line(&notes);
         if let Some(anomalies) = self.anomalies {
             let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
-            line(&[format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"))]);
+            let mut text = format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"));
+            if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
+                write!(text, ", scores above {threshold:.4} by {by}").expect("a string takes all");
+            }
+            line(&[text]);
         }
         lines
     }
@@ -238,6 +253,12 @@ mod tests {
              frames that are no packets: 3 not ip, 1 truncated\n\
              2 frames were late\n\
              1 anomaly (0.02 % of rows)\n"
+        );
+        let judged = summary().scored(2).judged(6.907_755, "false_alarm_rate = 0.001".to_owned());
+        assert!(
+            judged.lines().ends_with("rows), scores above 6.9078 by false_alarm_rate = 0.001\n"),
+            "{}",
+            judged.lines()
         );
         assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");
         assert_eq!(Summary::default().lines(), "0 frames, 0 packets (0 B), 0 flows, 0 rows\n");

@@ -5,11 +5,14 @@ use std::sync::LazyLock;
 
 use crate::encode::{Judgement, Side, Since, Subject};
 
+/// Judged columns.
+pub(in crate::detect) const WIDTH: usize = 149;
+
 /// Horizons in windows.
 const HORIZONS: [u32; 3] = [1, 6, 30];
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
-pub(super) const GROUPS: [&str; 19] = [
+pub(in crate::detect) const GROUPS: [&str; 19] = [
     "act_pairsvc",
     "age",
     "fail_dst",
@@ -357,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_lean_set_has_149_columns_in_19_groups_of_five_themes() {
-        assert_eq!(columns().len(), 149);
+        assert_eq!(columns().len(), WIDTH);
         let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();

@@ -4,13 +4,14 @@ use std::sync::{Arc, RwLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use rayon::prelude::*;
+use ndarray::Array2;
 
+use super::Themes;
 use super::columns::columns;
 use super::resolve::{self, Resolved, Resolver};
 use super::scale::Scale;
-use super::{Themes, surprises};
-use crate::detect::{DetectError, DetectSettings, Identity, Partitions, Reservoir};
+use super::surprises::{Surprises, matrix};
+use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
 use crate::encode::{Histograms, Judgement, Limits, Observed};
 use crate::flow::window_of;
@@ -20,30 +21,41 @@ use crate::row::RowSettings;
 const MORE_ENTITIES: usize = 8;
 
 /// What is learned of rows.
-pub(in crate::detect) struct ThemesLearning {
+pub(in crate::detect) struct SurprisesLearning {
     window: u64,
     fields: Vec<Field>,
     resolver: Resolver,
     histograms: Histograms,
     reservoir: Reservoir,
+    by: PartitionBy,
 }
 
-impl ThemesLearning {
+/// The rows of the second half of training that were kept, and their surprises by other minutes.
+pub(in crate::detect) struct Judged {
+    /// By partition; those without such a row are left out.
+    pub(in crate::detect) samples: Samples,
+    /// The surprises of each partition's rows, a line each.
+    pub(in crate::detect) surprises: Vec<Array2<f32>>,
+}
+
+impl SurprisesLearning {
     pub(in crate::detect) fn new(
         detect: &DetectSettings,
+        by: PartitionBy,
         seed: u64,
         schema: &Schema,
-    ) -> Result<ThemesLearning, DetectError> {
+    ) -> Result<SurprisesLearning, DetectError> {
         let window = RowSettings::of(schema).as_ref().and_then(window_of).ok_or(DetectError::NoWindows)?;
         let judgements: Arc<[Judgement]> = columns().iter().map(|column| column.judged).collect();
         let kept = detect.entities();
         let limits = Limits { entities_seen: MORE_ENTITIES * kept, entities_kept: kept };
-        Ok(ThemesLearning {
+        Ok(SurprisesLearning {
             window,
             fields: resolve::fields(schema)?,
             resolver: Resolver::new(schema)?,
             histograms: Histograms::new(judgements, limits),
             reservoir: Reservoir::new(detect.reservoir(), seed),
+            by,
         })
     }
 
@@ -66,51 +78,106 @@ impl ThemesLearning {
             });
         }
         let kept = pack(&resolved)?;
-        self.reservoir.observe(&kept, &Partitions::one("all", rows.num_rows()), identities)
+        self.reservoir.observe(&kept, &partitions(rows, &self.by)?, identities)
     }
 
     pub(in crate::detect) fn rows(&self) -> u64 {
         self.histograms.rows()
     }
 
-    pub(in crate::detect) fn merge(&mut self, other: ThemesLearning) -> Result<(), DetectError> {
+    pub(in crate::detect) fn merge(&mut self, other: SurprisesLearning) -> Result<(), DetectError> {
         self.histograms.merge(other.histograms);
         self.reservoir.merge(other.reservoir)
     }
 
-    pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
+    /// What is usual, and rows that were not judged by it but by other minutes of training.
+    ///
+    /// # Errors
+    /// [`DetectError::Empty`] without rows.
+    pub(in crate::detect) fn finish(self) -> Result<(Surprises, Judged), DetectError> {
         let learned = self.histograms.finish();
         let blocks = learned.blocks().clone();
         let half = blocks.half_starts();
-        let samples = self.reservoir.finish()?;
-        let sample = samples.partitions.first().ok_or(DetectError::Empty)?;
-        let rows = unpack(&sample.rows).ok_or(DetectError::Empty)?;
-        // Rows of each block of the second half are judged by all but their block.
+        let mut samples = self.reservoir.finish()?;
+        // Of each partition the numbers of the rows of the second half; their order stays.
+        let mut second: Vec<Vec<usize>> = Vec::new();
+        let mut rows: Vec<Resolved> = Vec::new();
+        for sample in &samples.partitions {
+            let resolved = unpack(&sample.rows).ok_or(DetectError::Empty)?;
+            second.push((0..resolved.windows.len()).filter(|row| resolved.windows[*row] >= half).collect());
+            rows.push(resolved);
+        }
         let width = columns().len();
-        let mut all: Vec<f32> = Vec::new();
+        let mut surprises: Vec<Array2<f32>> =
+            second.iter().map(|which| Array2::zeros((which.len(), width))).collect();
+        // Rows of each block of the second half are judged by all but their block.
         for block in blocks.half..blocks.starts.len() {
             let past = learned.without(block);
-            let which: Vec<usize> =
-                (0..rows.windows.len()).filter(|row| blocks.of(rows.windows[*row]) == block).collect();
-            let from = all.len();
-            all.resize(from + which.len() * width, 0.0);
-            all[from..].par_chunks_exact_mut(width).zip(which).for_each(|(into, row)| {
-                surprises(&past, half, &rows, row, into);
-            });
+            for ((rows, second), into) in rows.iter().zip(&second).zip(&mut surprises) {
+                let of_block = |(_, row): &(usize, usize)| blocks.of(rows.windows[*row]) == block;
+                let places = second.iter().copied().enumerate().filter(of_block);
+                let (places, which): (Vec<usize>, Vec<usize>) = places.unzip();
+                let judged = matrix(&past, half, rows, &which);
+                for (line, place) in judged.rows().into_iter().zip(places) {
+                    into.row_mut(place).assign(&line);
+                }
+            }
         }
-        if all.is_empty() {
+        if surprises.iter().all(Array2::is_empty) {
             return Err(DetectError::Empty);
         }
-        Ok(Themes {
-            settings: detect.clone(),
-            seed,
+        samples.keep(&second)?;
+        surprises.retain(|surprises| !surprises.is_empty());
+        let surprises_of_all = Surprises {
             window: self.window,
             fields: self.fields,
-            scale: Scale::of(&all),
             past: learned.all(),
             blocks,
             resolver: RwLock::default(),
-        })
+        };
+        Ok((surprises_of_all, Judged { samples, surprises }))
+    }
+}
+
+/// What is learned of rows for `themes`.
+pub(in crate::detect) struct ThemesLearning(SurprisesLearning);
+
+impl ThemesLearning {
+    pub(in crate::detect) fn new(
+        detect: &DetectSettings,
+        seed: u64,
+        schema: &Schema,
+    ) -> Result<ThemesLearning, DetectError> {
+        SurprisesLearning::new(detect, PartitionBy::None, seed, schema).map(ThemesLearning)
+    }
+
+    pub(in crate::detect) fn observe(
+        &mut self,
+        rows: &RecordBatch,
+        identities: &[Identity],
+    ) -> Result<(), DetectError> {
+        self.0.observe(rows, identities)
+    }
+
+    pub(in crate::detect) fn rows(&self) -> u64 {
+        self.0.rows()
+    }
+
+    pub(in crate::detect) fn merge(&mut self, other: ThemesLearning) -> Result<(), DetectError> {
+        self.0.merge(other.0)
+    }
+
+    pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
+        let (surprises, judged) = self.0.finish()?;
+        Ok(Themes { settings: detect.clone(), seed, scale: judged.scale(), surprises })
+    }
+}
+
+impl Judged {
+    /// How rare what is judged is among these rows.
+    pub(in crate::detect) fn scale(&self) -> Scale {
+        let all: Vec<f32> = self.surprises.iter().flatten().copied().collect();
+        Scale::of(&all)
     }
 }
 

@@ -6,7 +6,8 @@
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
 //! a share `a` of them. DETECTION.md says why and what it finds.
 //!
-//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights.
+//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights; [`surprises`]: to surprises, which other
+//!   detectors begin with too.
 //! - [`learning`]: one pass over rows; [`scale`]: what is learned from the calibration rows.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
 
@@ -15,28 +16,31 @@ mod learning;
 mod reasons;
 mod resolve;
 mod scale;
+mod surprises;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
 pub(in crate::detect) use self::columns::context_columns;
-use self::columns::{GROUPS, THEMES, columns};
-pub(super) use self::learning::ThemesLearning;
+pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
+use self::columns::{THEMES, columns};
+pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
 pub use self::reasons::Reason;
-use self::resolve::{Resolved, Resolver};
-use self::scale::{Levels, Scale};
-pub(super) use self::tables::TABLES;
-use super::isolation::differs;
+pub(in crate::detect) use self::resolve::Resolved;
+pub(in crate::detect) use self::scale::{Levels, Scale};
+pub(in crate::detect) use self::surprises::Surprises;
+pub(in crate::detect) use self::tables::{
+    Parts, SCALE, TABLES, read_parts, read_scale, write_parts, write_scale,
+};
 use super::outline::{Line, grouped, percent};
 use super::{DetectError, DetectSettings, DetectSpec, Detector, Partitions, Scores};
-use crate::encode::{Blocks, EncodeError, Found, Past, SHORTEST, Since, Subject};
+use crate::encode::{Blocks, EncodeError, Found, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -45,30 +49,8 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Themes {
     settings: DetectSettings,
     seed: u64,
-    /// Length of windows in nanoseconds.
-    window: u64,
-    /// Columns that rows must have.
-    fields: Vec<Field>,
-    blocks: Blocks,
-    past: Past,
+    surprises: Surprises,
     scale: Scale,
-    /// Where the columns of the last rows lay.
-    resolver: RwLock<Option<Arc<Resolver>>>,
-}
-
-/// The surprises of one row: -ln p of each column, times the row's part in it.
-fn surprises(past: &Past, half: u64, rows: &Resolved, row: usize, into: &mut [f32]) -> Found {
-    let found = past.find(&rows.parties[row]);
-    let young = rows.firsts[row] >= half;
-    let (buckets, weights) = (rows.buckets(row), rows.weights(row));
-    for (at, column) in columns().iter().enumerate() {
-        let judged = young || !matches!(column.judged.since, Since::Young(_));
-        into[at] = match judged && weights[at] > 0.0 {
-            true => (past.surprise(at, &found, buckets[at]) * f64::from(weights[at])) as f32,
-            false => 0.0,
-        };
-    }
-    found
 }
 
 impl Themes {
@@ -84,51 +66,30 @@ impl Themes {
     ) -> Result<Themes, DetectError> {
         let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
         let settings = spec.check().map_err(|error| damaged(error.to_string()))?;
-        // What is read from rows is asked for by name; types that cannot be read are refused here.
-        let again =
-            resolve::fields(&Schema::new(fields.to_vec())).map_err(|error| damaged(error.to_string()))?;
-        if again != fields {
-            return Err(damaged("its columns are not those that are judged".to_owned()));
-        }
-        let (window, blocks, past, scale) = tables::read(tables)?;
-        let resolver = RwLock::default();
-        Ok(Themes { settings, seed, window, fields: fields.to_vec(), blocks, past, scale, resolver })
+        let surprises = Surprises::read(fields, tables)?;
+        Ok(Themes { settings, seed, surprises, scale: read_scale(tables)? })
     }
 
     /// How training was cut.
     pub fn blocks(&self) -> &Blocks {
-        &self.blocks
+        &self.surprises.blocks
     }
 
     /// What is usual.
     pub fn past(&self) -> &Past {
-        &self.past
-    }
-
-    /// What is judged of rows.
-    fn resolve(&self, rows: &RecordBatch) -> Result<Resolved, AnyError> {
-        let known = self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let resolver = match known.filter(|resolver| resolver.fits(rows.schema_ref())) {
-            Some(resolver) => resolver,
-            None => {
-                let new = Arc::new(Resolver::new(rows.schema_ref())?);
-                *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
-                new
-            }
-        };
-        Ok(resolver.resolve(rows, self.window)?)
+        &self.surprises.past
     }
 
     /// Scores, and what they consist of.
     fn levels(&self, rows: &Resolved, row: usize, surprises: &mut [f32]) -> (Found, Levels) {
-        let found = self::surprises(&self.past, self.blocks.half_starts(), rows, row, surprises);
+        let found = self.surprises.of(rows, row, surprises);
         (found, self.scale.levels(surprises))
     }
 }
 
 impl Detector for Themes {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        let resolved = self.resolve(rows)?;
+        let resolved = self.surprises.resolve(rows)?;
         let mut surprises = vec![0.0; columns().len()];
         let scores: Vec<f64> =
             (0..rows.num_rows()).map(|row| self.levels(&resolved, row, &mut surprises).1.score).collect();
@@ -137,25 +98,20 @@ impl Detector for Themes {
     }
 
     fn threshold(&self) -> f64 {
-        -libm::log(self.settings.share_above())
+        let share = self.settings.threshold().share_above();
+        self.threshold_at(share).unwrap_or_else(|_| -libm::log(share))
     }
 
     fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError> {
-        Ok(-libm::log(false_alarm_rate))
+        self.scale.sum.threshold_at(false_alarm_rate)
     }
 
     fn check(&self, schema: &Schema) -> Result<(), EncodeError> {
-        for expected in &self.fields {
-            let found = schema.field_with_name(expected.name()).ok().map(Field::data_type);
-            if found.map(resolve::remembered).as_ref() != Some(expected.data_type()) {
-                return Err(differs(expected, found, schema));
-            }
-        }
-        Ok(())
+        self.surprises.check(schema)
     }
 
     fn columns(&self) -> &[Field] {
-        &self.fields
+        &self.surprises.fields
     }
 
     fn features(&self) -> usize {
@@ -163,7 +119,7 @@ impl Detector for Themes {
     }
 
     fn rows(&self) -> Option<u64> {
-        self.past.rows()
+        self.surprises.past.rows()
     }
 
     fn settings(&self) -> (&DetectSpec, u64) {
@@ -171,43 +127,24 @@ impl Detector for Themes {
     }
 
     fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
-        tables::write(self.window, &self.blocks, &self.past, &self.scale)
+        let mut tables = self.surprises.tables()?;
+        tables.extend(write_scale(&self.scale)?);
+        tables.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(tables)
     }
 
     fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
-        let resolved = self.resolve(rows)?;
+        let resolved = self.surprises.resolve(rows)?;
         let mut surprises = vec![0.0; columns().len()];
         Ok(which.iter().map(|row| reasons::reason(self, &resolved, *row, &mut surprises)).collect())
     }
 
     fn outline(&self) -> Vec<Line> {
         let field = |label: &str, text: String| Line::Field(label.to_owned(), text);
-        let names = self.fields.iter().map(|field| field.name().clone()).collect();
-        let windows = self.blocks.windows.iter().map(|windows| grouped(*windows)).collect::<Vec<_>>();
-        let apart = match self.blocks.apart {
-            true => format!(
-                "{} blocks of {} windows, each judged by the others",
-                windows.len(),
-                windows.join(", ")
-            ),
-            false => format!(
-                "{} windows are fewer than {}, two blocks: rows are judged by themselves too, and false \
-                 alarms are more than promised; train on more",
-                grouped(self.blocks.total()),
-                2 * SHORTEST
-            ),
-        };
-        let entities: Vec<String> = Subject::ALL
-            .iter()
-            .map(|subject| format!("{} {}", grouped(self.past.entities(*subject) as u64), subject.name()))
-            .collect();
-        vec![
-            Line::Title(format!("Columns: {} read, {} judged", self.fields.len(), columns().len())),
-            Line::Names("read".to_owned(), names),
-            Line::Title(format!("Detector: {}", self.settings.spec().detector)),
-            field("training", apart),
-            Line::Names("entities".to_owned(), entities),
-            field("baselines", format!("{} counts", grouped(self.past.counts() as u64))),
+        let mut lines = self.surprises.outline_columns();
+        lines.push(Line::Title(format!("Detector: {}", self.settings.spec().detector)));
+        lines.extend(self.surprises.outline_past());
+        lines.extend([
             field("calibration", format!("{} rows of the second half", grouped(self.scale.rows()))),
             field("themes", THEMES.map(|(name, _)| name).join(", ")),
             field(
@@ -215,27 +152,26 @@ impl Detector for Themes {
                 format!(
                     "score above {:.6} (-ln p), as {} % of rows like the training rows may",
                     self.threshold(),
-                    percent(self.settings.share_above())
+                    percent(self.settings.threshold().share_above())
                 ),
             ),
-        ]
+        ]);
+        lines
     }
 
     fn describe_json(&self) -> Map<String, Value> {
-        let entities: Map<String, Value> = Subject::ALL
-            .iter()
-            .map(|subject| (subject.name().to_owned(), json!(self.past.entities(*subject))))
-            .collect();
-        let all = json!({
-            "features": columns().iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+        let mut all = self.surprises.describe_json();
+        let more = json!({
             "threshold": self.threshold(),
-            "blocks": { "windows": self.blocks.windows, "apart": self.blocks.apart },
-            "entities": entities,
-            "counts": self.past.counts(),
             "calibration_rows": self.scale.rows(),
             "groups": GROUPS,
             "themes": THEMES.map(|(name, _)| name),
         });
-        all.as_object().cloned().unwrap_or_default()
+        all.extend(more.as_object().cloned().unwrap_or_default());
+        all
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.surprises.note().into_iter().collect()
     }
 }

@@ -102,13 +102,13 @@ fn evidence(
         _ => 1.0,
     };
     let value = |bucket: u8| whole(column, least(bucket)) / factor;
-    let usual = of.past.usual(at, found).map(|usual| (value(usual.median), value(usual.most)));
+    let usual = of.surprises.past.usual(at, found).map(|usual| (value(usual.median), value(usual.most)));
     Evidence {
         column: &column.name,
         entity: entity(&rows.parties[row], column.judged.subject),
         value: (value(bucket), value(bucket + 1)),
         usual,
-        p: of.past.probability(at, found, bucket),
+        p: of.surprises.past.probability(at, found, bucket),
         nats: f64::from(surprise),
     }
 }

@@ -13,7 +13,7 @@ use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
 use crate::encode::{Subject, numbers};
 
 /// Rows as they are judged.
-pub(super) struct Resolved {
+pub(in crate::detect) struct Resolved {
     /// Of each row.
     pub(super) parties: Vec<Party>,
     /// Number of each row's window since the epoch.
@@ -108,7 +108,7 @@ pub(super) fn fields(schema: &Schema) -> Result<Vec<Field>, DetectError> {
 
 /// Where columns of rows lie: looked up once for each schema, since rows have hundreds of them.
 #[derive(Clone, Debug)]
-pub(super) struct Resolver {
+pub(in crate::detect) struct Resolver {
     schema: Schema,
     /// The columns that are read as numbers, each once.
     places: Vec<usize>,

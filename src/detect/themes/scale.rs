@@ -10,7 +10,7 @@ const CAP: f64 = 12.0;
 
 /// How rare each value is among the calibration rows.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Scale {
+pub(in crate::detect) struct Scale {
     /// Of the surprise of each column.
     pub(super) ranks: Vec<Steps>,
     /// Of each group.
@@ -23,15 +23,15 @@ pub(super) struct Scale {
 
 /// A score and what it is made of, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Levels {
+pub(in crate::detect) struct Levels {
     /// The tail of each group, capped and weighed: what it counts in its themes.
-    pub(super) groups: [f64; GROUPS.len()],
+    pub(in crate::detect) groups: [f64; GROUPS.len()],
     /// The tail of each theme.
     pub(super) themes: [f64; THEMES.len()],
     /// Their sum.
     pub(super) sum: f64,
     /// The tail of the sum.
-    pub(super) score: f64,
+    pub(in crate::detect) score: f64,
 }
 
 /// Root mean squares of the ranks of each group's columns.
@@ -59,7 +59,7 @@ fn summed(groups: &[f64; GROUPS.len()]) -> [f64; THEMES.len()] {
 
 impl Scale {
     /// Learns it from the surprises of the calibration rows, row by row.
-    pub(super) fn of(surprises: &[f32]) -> Scale {
+    pub(in crate::detect) fn of(surprises: &[f32]) -> Scale {
         let width = columns().len();
         let column = |at: usize| -> Vec<f64> {
             surprises.iter().skip(at).step_by(width).map(|surprise| f64::from(*surprise)).collect()
@@ -81,7 +81,7 @@ impl Scale {
     }
 
     /// The score of a row with these surprises.
-    pub(super) fn levels(&self, surprises: &[f32]) -> Levels {
+    pub(in crate::detect) fn levels(&self, surprises: &[f32]) -> Levels {
         let groups = counted(&self.groups, &grouped(&self.ranks, surprises));
         let themes = nats(&self.themes, &summed(&groups));
         let sum = themes.iter().sum();
@@ -89,7 +89,7 @@ impl Scale {
     }
 
     /// Calibration rows.
-    pub(super) fn rows(&self) -> u64 {
+    pub(in crate::detect) fn rows(&self) -> u64 {
         self.sum.steps.all() as u64
     }
 }

@@ -1,10 +1,12 @@
 //! `themes` as tables of the model file, and back.
 //!
-//! Beside `baselines` and `entities`, which are the past's own:
+//! Of what every detector over surprises has, beside `baselines` and `entities`, which are the past's own:
 //!
 //! `blocks`, a row for each block of training: `first_window` and `windows` (u64); 0 or 1 (u16) for whether it is of
 //! the `second_half` and whether its rows were `judged_apart`, by the other blocks; `window_ns` (u64), the length of
 //! windows.
+//!
+//! Of the scale of `themes`:
 //!
 //! `calibration`, steps of how many calibration rows reach a value, in growing order: `part` (`column`, `group`,
 //! `theme` or `sum`) and `name` (text), `value` and `reached` (f64).
@@ -30,8 +32,11 @@ use crate::detect::DetectError;
 use crate::detect::calibration::{Steps, Tail};
 use crate::encode::{Blocks, Judgement, Past};
 
-/// The tables, in the order of members.
-pub(in crate::detect) const TABLES: [&str; 5] = [BASELINES, BLOCKS, CALIBRATION, ENTITIES, TAILS];
+/// The tables of what every detector over surprises has.
+pub(in crate::detect) const TABLES: [&str; 3] = [BASELINES, BLOCKS, ENTITIES];
+
+/// The tables of the scale of `themes`.
+pub(in crate::detect) const SCALE: [&str; 2] = [CALIBRATION, TAILS];
 
 const BASELINES: &str = "baselines";
 const BLOCKS: &str = "blocks";
@@ -39,8 +44,11 @@ const CALIBRATION: &str = "calibration";
 const ENTITIES: &str = "entities";
 const TAILS: &str = "tails";
 
-/// Part and name of everything that has steps; of what has a tail too, without columns.
-fn parts() -> (Vec<(&'static str, &'static str)>, usize) {
+/// What steps and tails are of, by part and name.
+pub(in crate::detect) type Parts = Vec<(&'static str, &'static str)>;
+
+/// Part and name of everything that has steps, and how many of them have no tail: the columns, which are first.
+fn parts() -> (Parts, usize) {
     let columns = columns().iter().map(|column| ("column", column.name.as_str()));
     let groups = GROUPS.iter().map(|group| ("group", *group));
     let themes = THEMES.iter().map(|(theme, _)| ("theme", *theme));
@@ -62,11 +70,10 @@ fn floats(values: impl Iterator<Item = f64>) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(values))
 }
 
-pub(super) fn write(
+pub(super) fn write_past(
     window: u64,
     blocks: &Blocks,
     past: &Past,
-    scale: &Scale,
 ) -> Result<Vec<(String, RecordBatch)>, DetectError> {
     let [entities, baselines] = past.tables()?;
     let count = blocks.starts.len();
@@ -77,9 +84,28 @@ pub(super) fn write(
         ("judged_apart", flags((0..count).map(|_| blocks.apart)), false),
         ("window_ns", Arc::new(UInt64Array::from(vec![window; count])), false),
     ];
-    let (parts, ranked) = parts();
+    Ok(vec![
+        (BASELINES.to_owned(), baselines),
+        (BLOCKS.to_owned(), RecordBatch::try_from_iter_with_nullable(of_blocks)?),
+        (ENTITIES.to_owned(), entities),
+    ])
+}
+
+pub(in crate::detect) fn write_scale(scale: &Scale) -> Result<Vec<(String, RecordBatch)>, DetectError> {
     let tails: Vec<&Tail> = scale.groups.iter().chain(&scale.themes).chain([&scale.sum]).collect();
-    let steps: Vec<&Steps> = scale.ranks.iter().chain(tails.iter().map(|tail| &tail.steps)).collect();
+    let ranks: Vec<&Steps> = scale.ranks.iter().collect();
+    let [calibration, of_tails] = write_parts(&parts().0, &ranks, &tails)?;
+    Ok(vec![(CALIBRATION.to_owned(), calibration), (TAILS.to_owned(), of_tails)])
+}
+
+/// Steps, and tails with their steps, as the two tables that hold them; `parts` names the steps first.
+pub(in crate::detect) fn write_parts(
+    parts: &Parts,
+    ranks: &[&Steps],
+    tails: &[&Tail],
+) -> Result<[RecordBatch; 2], DetectError> {
+    let ranked = ranks.len();
+    let steps: Vec<&Steps> = ranks.iter().copied().chain(tails.iter().map(|tail| &tail.steps)).collect();
     let each = || parts.iter().zip(&steps);
     let part = each().flat_map(|((part, _), steps)| std::iter::repeat_n(*part, steps.values.len()));
     let name = each().flat_map(|((_, name), steps)| std::iter::repeat_n(*name, steps.values.len()));
@@ -96,12 +122,9 @@ pub(super) fn write(
         ("mean", floats(tails.iter().map(|tail| tail.mean)), false),
         ("base", floats(tails.iter().map(|tail| tail.base)), false),
     ];
-    Ok(vec![
-        (BASELINES.to_owned(), baselines),
-        (BLOCKS.to_owned(), RecordBatch::try_from_iter_with_nullable(of_blocks)?),
-        (CALIBRATION.to_owned(), RecordBatch::try_from_iter_with_nullable(calibration)?),
-        (ENTITIES.to_owned(), entities),
-        (TAILS.to_owned(), RecordBatch::try_from_iter_with_nullable(of_tails)?),
+    Ok([
+        RecordBatch::try_from_iter_with_nullable(calibration)?,
+        RecordBatch::try_from_iter_with_nullable(of_tails)?,
     ])
 }
 
@@ -172,16 +195,13 @@ impl<'a> Table<'a> {
     }
 }
 
-pub(super) fn read(
-    tables: &BTreeMap<String, RecordBatch>,
-) -> Result<(u64, Blocks, Past, Scale), DetectError> {
+pub(super) fn read_past(tables: &BTreeMap<String, RecordBatch>) -> Result<(u64, Blocks, Past), DetectError> {
     let (window, blocks) = read_blocks(&Table::find(tables, BLOCKS)?)?;
     let judgements: Arc<[Judgement]> = columns().iter().map(|column| column.judged).collect();
     let (entities, baselines) = (Table::find(tables, ENTITIES)?.rows, Table::find(tables, BASELINES)?.rows);
     let past = Past::from_tables(judgements, blocks.total(), entities, baselines)
         .map_err(|(table, what)| DetectError::Damaged { table: table.to_owned(), what })?;
-    let scale = read_scale(&Table::find(tables, CALIBRATION)?, &Table::find(tables, TAILS)?)?;
-    Ok((window, blocks, past, scale))
+    Ok((window, blocks, past))
 }
 
 fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
@@ -201,13 +221,32 @@ fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
     Ok((*window, Blocks { starts, windows, half, apart: *apart }))
 }
 
-fn read_scale(calibration: &Table<'_>, tails: &Table<'_>) -> Result<Scale, DetectError> {
+pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> Result<Scale, DetectError> {
     let (parts, ranked) = parts();
+    let (ranks, tails) = read_parts(tables, [CALIBRATION, TAILS], &parts, ranked)?;
+    let mut tails = tails.into_iter();
+    let groups = tails.by_ref().take(GROUPS.len()).collect();
+    let themes = tails.by_ref().take(THEMES.len()).collect();
+    let sum = tails.next().expect("the parts end with the sum");
+    Ok(Scale { ranks, groups, themes, sum })
+}
+
+/// From the tables of these names, which [`write_parts`] made.
+///
+/// # Errors
+/// [`DetectError::Damaged`] for tables that are not of these parts.
+pub(in crate::detect) fn read_parts(
+    tables: &BTreeMap<String, RecordBatch>,
+    [calibration, tails]: [&'static str; 2],
+    parts: &Parts,
+    ranked: usize,
+) -> Result<(Vec<Steps>, Vec<Tail>), DetectError> {
+    let (calibration, tails) = (Table::find(tables, calibration)?, Table::find(tables, tails)?);
     let (of, name) = (calibration.texts("part")?, calibration.texts("name")?);
     let (values, reached) = (calibration.floats("value")?, calibration.floats("reached")?);
     let mut steps = Vec::with_capacity(parts.len());
     let mut at = 0;
-    for (part, part_name) in &parts {
+    for (part, part_name) in parts {
         let begin = at;
         while at < values.len() && of.value(at) == *part && name.value(at) == *part_name {
             at += 1;
@@ -228,14 +267,12 @@ fn read_scale(calibration: &Table<'_>, tails: &Table<'_>) -> Result<Scale, Detec
     if !same || mean.iter().any(|mean| *mean <= 0.0) {
         return Err(tails.damaged("its rows are not those of one training"));
     }
-    let mut continued = steps.split_off(ranked).into_iter().enumerate().map(|(at, steps)| Tail {
+    let continued = steps.split_off(ranked).into_iter().enumerate().map(|(at, steps)| Tail {
         steps,
         from: from[at],
         mean: mean[at],
         base: base[at],
     });
-    let groups = continued.by_ref().take(GROUPS.len()).collect();
-    let themes = continued.by_ref().take(THEMES.len()).collect();
-    let sum = continued.next().expect("the parts end with the sum");
-    Ok(Scale { ranks: steps, groups, themes, sum })
+    let tails = continued.collect();
+    Ok((steps, tails))
 }

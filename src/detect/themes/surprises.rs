@@ -1,0 +1,189 @@
+//! Rows to surprises: what `themes` and every other detector over surprises begins with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema};
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::columns::columns;
+use super::resolve::{self, Resolved, Resolver};
+use super::tables;
+use crate::detect::DetectError;
+use crate::detect::isolation::differs;
+use crate::detect::outline::{Line, grouped};
+use crate::encode::{Blocks, EncodeError, Found, Past, SHORTEST, Since, Subject};
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is usual, and what rows are that can be held against it.
+#[derive(Debug)]
+pub(in crate::detect) struct Surprises {
+    /// Length of windows in nanoseconds.
+    pub(super) window: u64,
+    /// Columns that rows must have.
+    pub(in crate::detect) fields: Vec<Field>,
+    pub(in crate::detect) blocks: Blocks,
+    pub(in crate::detect) past: Past,
+    /// Where the columns of the last rows lay.
+    pub(super) resolver: RwLock<Option<Arc<Resolver>>>,
+}
+
+/// The surprises of one row: -ln p of each column, times the row's part in it.
+pub(super) fn surprises(past: &Past, half: u64, rows: &Resolved, row: usize, into: &mut [f32]) -> Found {
+    let found = past.find(&rows.parties[row]);
+    let young = rows.firsts[row] >= half;
+    let (buckets, weights) = (rows.buckets(row), rows.weights(row));
+    for (at, column) in columns().iter().enumerate() {
+        let judged = young || !matches!(column.judged.since, Since::Young(_));
+        into[at] = match judged && weights[at] > 0.0 {
+            true => (past.surprise(at, &found, buckets[at]) * f64::from(weights[at])) as f32,
+            false => 0.0,
+        };
+    }
+    found
+}
+
+/// The surprises of some rows, a line each.
+pub(super) fn matrix(past: &Past, half: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
+    let width = columns().len();
+    let mut all = vec![0.0f32; which.len() * width];
+    all.par_chunks_exact_mut(width).zip(which).for_each(|(into, row)| {
+        surprises(past, half, rows, *row, into);
+    });
+    Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
+}
+
+impl Surprises {
+    /// Reads its tables.
+    ///
+    /// # Errors
+    /// [`DetectError::Damaged`] names the table, or `settings` for what the manifest says.
+    pub(in crate::detect) fn read(
+        fields: &[Field],
+        tables: &BTreeMap<String, RecordBatch>,
+    ) -> Result<Surprises, DetectError> {
+        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
+        // What is read from rows is asked for by name; types that cannot be read are refused here.
+        let again =
+            resolve::fields(&Schema::new(fields.to_vec())).map_err(|error| damaged(error.to_string()))?;
+        if again != fields {
+            return Err(damaged("its columns are not those that are judged".to_owned()));
+        }
+        let (window, blocks, past) = tables::read_past(tables)?;
+        Ok(Surprises { window, fields: fields.to_vec(), blocks, past, resolver: RwLock::default() })
+    }
+
+    /// Its tables.
+    ///
+    /// # Errors
+    /// None that a fitted past causes.
+    pub(in crate::detect) fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
+        tables::write_past(self.window, &self.blocks, &self.past)
+    }
+
+    /// What is judged of rows.
+    ///
+    /// # Errors
+    /// [`DetectError`] for rows that lack a column.
+    pub(in crate::detect) fn resolve(&self, rows: &RecordBatch) -> Result<Resolved, AnyError> {
+        let known = self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let resolver = match known.filter(|resolver| resolver.fits(rows.schema_ref())) {
+            Some(resolver) => resolver,
+            None => {
+                let new = Arc::new(Resolver::new(rows.schema_ref())?);
+                *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+                new
+            }
+        };
+        Ok(resolver.resolve(rows, self.window)?)
+    }
+
+    /// The surprises of a row.
+    pub(in crate::detect) fn of(&self, rows: &Resolved, row: usize, into: &mut [f32]) -> Found {
+        surprises(&self.past, self.blocks.half_starts(), rows, row, into)
+    }
+
+    /// The surprises of rows, a line each.
+    ///
+    /// # Errors
+    /// As [`Surprises::resolve`].
+    pub(in crate::detect) fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f32>, AnyError> {
+        let resolved = self.resolve(rows)?;
+        let mut all = Array2::zeros((rows.num_rows(), columns().len()));
+        for (row, mut line) in all.rows_mut().into_iter().enumerate() {
+            self.of(&resolved, row, line.as_slice_mut().expect("a line is of one piece"));
+        }
+        Ok(all)
+    }
+
+    /// Whether rows of this schema can be judged.
+    ///
+    /// # Errors
+    /// The first column that is missing or of another type.
+    pub(in crate::detect) fn check(&self, schema: &Schema) -> Result<(), EncodeError> {
+        for expected in &self.fields {
+            let found = schema.field_with_name(expected.name()).ok().map(Field::data_type);
+            if found.map(resolve::remembered).as_ref() != Some(expected.data_type()) {
+                return Err(differs(expected, found, schema));
+            }
+        }
+        Ok(())
+    }
+
+    /// What training was too short for, in one line.
+    pub(in crate::detect) fn note(&self) -> Option<String> {
+        (!self.blocks.apart).then(|| {
+            format!(
+                "{} windows are fewer than {}, two blocks: rows are judged by themselves too, and false alarms are \
+                 more than promised; train on more",
+                grouped(self.blocks.total()),
+                2 * SHORTEST
+            )
+        })
+    }
+
+    /// Which columns are read, for people.
+    pub(in crate::detect) fn outline_columns(&self) -> Vec<Line> {
+        let names = self.fields.iter().map(|field| field.name().clone()).collect();
+        vec![
+            Line::Title(format!("Columns: {} read, {} judged", self.fields.len(), columns().len())),
+            Line::Names("read".to_owned(), names),
+        ]
+    }
+
+    /// How training was cut and what is known of it, for people.
+    pub(in crate::detect) fn outline_past(&self) -> Vec<Line> {
+        let windows = self.blocks.windows.iter().map(|windows| grouped(*windows)).collect::<Vec<_>>();
+        let apart = self.note().unwrap_or_else(|| {
+            format!("{} blocks of {} windows, each judged by the others", windows.len(), windows.join(", "))
+        });
+        let entities: Vec<String> = Subject::ALL
+            .iter()
+            .map(|subject| format!("{} {}", grouped(self.past.entities(*subject) as u64), subject.name()))
+            .collect();
+        vec![
+            Line::Field("training".to_owned(), apart),
+            Line::Names("entities".to_owned(), entities),
+            Line::Field("baselines".to_owned(), format!("{} counts", grouped(self.past.counts() as u64))),
+        ]
+    }
+
+    /// The same for programs.
+    pub(in crate::detect) fn describe_json(&self) -> Map<String, Value> {
+        let entities: Map<String, Value> = Subject::ALL
+            .iter()
+            .map(|subject| (subject.name().to_owned(), json!(self.past.entities(*subject))))
+            .collect();
+        let all = json!({
+            "features": columns().iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+            "blocks": { "windows": self.blocks.windows, "apart": self.blocks.apart },
+            "entities": entities,
+            "counts": self.past.counts(),
+        });
+        all.as_object().cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,155 @@
+//! Where alarms begin, as people say it: by a model's own setting, or by another one for a run.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{DetectError, DetectSpec};
+
+/// Where alarms begin. All three say which share of rows may lie above the threshold; they differ in whose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Threshold {
+    /// This share of rows like the calibration rows: p-values up to it are alarms.
+    FalseAlarmRate(f64),
+    /// This share of the training rows, as a forest scores them that was grown from them; of rows like the
+    /// calibration rows for detectors whose scores are tails.
+    Contamination(f64),
+    /// The same as a percentile of their scores.
+    Percentile(f64),
+}
+
+impl Threshold {
+    /// Share of rows that may lie above it.
+    pub fn share_above(self) -> f64 {
+        match self {
+            Threshold::FalseAlarmRate(share) | Threshold::Contamination(share) => share,
+            Threshold::Percentile(percentile) => 1.0 - percentile / 100.0,
+        }
+    }
+
+    /// Share of rows that lie at or below it.
+    pub fn share_below(self) -> f64 {
+        match self {
+            Threshold::FalseAlarmRate(share) | Threshold::Contamination(share) => 1.0 - share,
+            Threshold::Percentile(percentile) => percentile / 100.0,
+        }
+    }
+}
+
+impl fmt::Display for Threshold {
+    /// As a pipeline file has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threshold::FalseAlarmRate(share) => write!(f, "false_alarm_rate = {share}"),
+            Threshold::Contamination(share) => write!(f, "contamination = {share}"),
+            Threshold::Percentile(percentile) => write!(f, "percentile = {percentile}"),
+        }
+    }
+}
+
+/// Keys of `[detect]` that say where alarms begin; all others say how a detector is made.
+const KEYS: [&str; 3] = ["contamination", "percentile", "false_alarm_rate"];
+
+impl DetectSpec {
+    /// Where alarms begin, if the spec says it; one of the keys at most passes [`DetectSpec::check`].
+    pub fn threshold(&self) -> Option<Threshold> {
+        let rate = self.false_alarm_rate.map(Threshold::FalseAlarmRate);
+        let percentile = self.percentile.map(Threshold::Percentile);
+        rate.or(percentile).or(self.contamination.map(Threshold::Contamination))
+    }
+
+    /// The same with another threshold.
+    #[must_use]
+    pub fn with_threshold(self, threshold: Threshold) -> DetectSpec {
+        let mut spec = DetectSpec { false_alarm_rate: None, contamination: None, percentile: None, ..self };
+        match threshold {
+            Threshold::FalseAlarmRate(share) => spec.false_alarm_rate = Some(share),
+            Threshold::Contamination(share) => spec.contamination = Some(share),
+            Threshold::Percentile(percentile) => spec.percentile = Some(percentile),
+        }
+        spec
+    }
+
+    /// What `[detect]` of a pipeline that scores changes about a model that was trained with `trained`: the
+    /// threshold and nothing else. What the file of the training says may stand there too.
+    ///
+    /// # Errors
+    /// [`DetectError::Spec`] for a value that cannot be, [`DetectError::Trained`] for the first other key that is
+    /// neither the default nor what the model was trained with.
+    pub fn over(&self, trained: &DetectSpec) -> Result<Option<Threshold>, DetectError> {
+        self.check()?;
+        let keys = |spec: &DetectSpec| -> Map<String, Value> {
+            let keys = serde_json::to_value(spec).expect("texts and numbers are JSON");
+            keys.as_object().cloned().unwrap_or_default()
+        };
+        let (ours, theirs, default) = (keys(self), keys(trained), keys(&DetectSpec::default()));
+        let made = ours.iter().filter(|(key, _)| !KEYS.contains(&key.as_str()));
+        for (key, value) in made {
+            if default.get(key) == Some(value) || theirs.get(key) == Some(value) {
+                continue;
+            }
+            let was = theirs.get(key).map_or_else(|| "left out".to_owned(), Value::to_string);
+            let advice = match self.keeps_baselines() && !trained.keeps_baselines() {
+                true => {
+                    "that model has no baselines; `netweir train` with pipelines/train.toml makes one that has"
+                }
+                false => {
+                    "a run with a model may change its threshold alone; train anew, or leave the key out"
+                }
+            };
+            return Err(DetectError::Trained { key: key.clone(), found: value.to_string(), was, advice });
+        }
+        Ok(self.threshold())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> DetectSpec {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_run_changes_the_threshold_and_nothing_else() {
+        let trained = spec("detector = \"forest\"\ntrees = 300\ncontamination = 0.001");
+        assert_eq!(spec("").over(&trained).unwrap(), None);
+        let asked = spec("false_alarm_rate = 0.01").over(&trained).unwrap();
+        assert_eq!(asked, Some(Threshold::FalseAlarmRate(0.01)));
+        let same = spec("trees = 300\npercentile = 99.5").over(&trained).unwrap();
+        assert_eq!(same, Some(Threshold::Percentile(99.5)));
+        let error = |text: &str| {
+            let error = spec(text).over(&trained).unwrap_err().to_string();
+            assert!(!error.contains('\n'), "{error}");
+            error
+        };
+        assert_eq!(
+            error("trees = 200"),
+            "[detect] trees = 200: the model was trained with 300; a run with a model may change its threshold \
+             alone; train anew, or leave the key out"
+        );
+        assert!(
+            error("entities = 5").starts_with("[detect] entities = 5: the model was trained with left out; ")
+        );
+        assert_eq!(
+            error("detector = \"themes\""),
+            "[detect] detector = \"themes\": the model was trained with \"forest\"; that model has no baselines; \
+             `netweir train` with pipelines/train.toml makes one that has"
+        );
+        assert!(error("false_alarm_rate = 2.0").starts_with("[detect] false_alarm_rate = 2: must be "));
+        assert!(error("false_alarm_rate = 0.1\ncontamination = 0.1").contains("left out when"));
+    }
+
+    #[test]
+    fn another_threshold_takes_the_place_of_the_one_before() {
+        for threshold in
+            [Threshold::FalseAlarmRate(0.1), Threshold::Contamination(0.2), Threshold::Percentile(70.0)]
+        {
+            let with = spec("contamination = 0.5").with_threshold(threshold);
+            assert_eq!(with.threshold(), Some(threshold));
+            assert!(with.check().is_ok());
+            assert!((threshold.share_above() + threshold.share_below() - 1.0).abs() < 1e-15);
+        }
+    }
+}
