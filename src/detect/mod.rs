@@ -37,7 +37,11 @@ mod threshold;
 mod tree;
 
 #[cfg(test)]
+mod ensemble_tests;
+#[cfg(test)]
 mod goldens;
+#[cfg(test)]
+pub(crate) use themes::tests::{learned_as, rows as judged_rows};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -481,6 +481,68 @@ mod tests {
     }
 
     #[test]
+    fn p_values_are_of_rows_that_did_not_grow_the_trees() {
+        // Few rows in many dimensions: a row that a tree was grown from is alone in its leaf, others are odd.
+        let samples = training(&[("a", 400)], 4000, 1);
+        let spec = DetectSpec { sample: 300, trees: 30, partition_by: "none".into(), ..spec() };
+        let settings = spec.check().unwrap();
+        let forest = PartitionedForest::fit(&samples, &encode, &settings, 5).unwrap();
+        assert!(forest.held_out());
+        let fresh = training(&[("a", 2000)], 4000, 77).partitions.remove(0);
+        let rows = encode(&fresh.rows).unwrap();
+        let scores = forest.score(rows.view(), &Partitions::one("a", rows.nrows())).unwrap();
+        for rate in [0.2, 0.05] {
+            let share = scores.iter().filter(|score| forest.p_value(**score) <= rate).count() as f64 / 2000.0;
+            assert!(share < 1.5 * rate, "{share} at {rate}");
+        }
+        // Every block's rows are scored by forests of the others, grown from the same seeds.
+        let encoded = [encode(&samples.partitions[0].rows).unwrap()];
+        let (_, held_out) = PartitionedForest::grow(&samples, &encoded, &settings, 5, 100).unwrap();
+        let times: Vec<u64> = samples.partitions[0].identities.iter().map(|(_, row)| *row).collect();
+        let others: Vec<usize> = (0..400).filter(|row| times[*row] >= 100).collect();
+        let others = encoded[0].select(Axis(0), &others);
+        let alone = Forest::fit(others.view(), 30, 300, |tree| tree_seed(5, None, tree)).unwrap();
+        let first = (0..400).find(|row| times[*row] < 100).unwrap();
+        let row = encoded[0].slice(ndarray::s![first..first + 1, ..]);
+        assert_eq!(held_out[0][first], alone.score(row).unwrap()[0]);
+    }
+
+    #[test]
+    fn what_is_too_short_for_two_blocks_is_calibrated_on_itself() {
+        let fit = |rows| {
+            let samples = training(&[("a", rows)], 4000, 1);
+            PartitionedForest::fit(&samples, &encode, &spec().check().unwrap(), 5).unwrap()
+        };
+        let (short, long) = (fit(59), fit(60));
+        assert_eq!((short.held_out(), long.held_out()), (false, true));
+        for forest in [short, long] {
+            let (settings, tables) = (forest.settings(), forest.tables().unwrap());
+            let again = PartitionedForest::from_tables(&settings, &tables).unwrap();
+            assert_eq!((again.held_out(), again.p_value(0.55)), (forest.held_out(), forest.p_value(0.55)));
+        }
+    }
+
+    #[test]
+    fn the_threshold_that_was_trained_is_the_one_asked_for_anew() {
+        let samples = training(&[("a", 1000), ("b", 1000)], 4000, 1);
+        for asked in
+            [Threshold::FalseAlarmRate(0.02), Threshold::Contamination(0.02), Threshold::Percentile(98.5)]
+        {
+            let fit = |spec: DetectSpec| {
+                PartitionedForest::fit(&samples, &encode, &spec.check().unwrap(), 5).unwrap()
+            };
+            let trained = fit(spec().with_threshold(asked));
+            assert_eq!(fit(spec()).threshold_for(asked).unwrap(), trained.threshold());
+        }
+        let error = fitted().threshold_at(1e-6).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "0.000001 of rows as false alarms needs 999999 calibration rows, the model has 1520; train on more, or \
+             ask for a larger share"
+        );
+    }
+
+    #[test]
     fn without_partitions_the_fallback_is_the_forest() {
         let spec = DetectSpec { partition_by: "none".into(), ..spec() };
         let forest =

@@ -15,6 +15,8 @@
 
 mod container;
 mod contents;
+#[cfg(test)]
+mod damage_tests;
 mod describe;
 mod file;
 pub mod limits;

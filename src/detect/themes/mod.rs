@@ -19,7 +19,7 @@ mod scale;
 mod surprises;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

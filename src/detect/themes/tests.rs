@@ -41,7 +41,7 @@ fn names() -> Vec<String> {
 }
 
 /// Ten rows in each of some windows; odd ones scan.
-fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
+pub(crate) fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
     let all: Vec<(u64, u64)> =
         windows.flat_map(|window| (0..10).map(move |row| (1000 + window, row))).collect();
     let value = |name: &str, (window, row): (u64, u64)| -> u64 {
@@ -102,13 +102,27 @@ fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
 }
 
 fn lesson() -> Lesson {
-    let spec = DetectSpec { detector: "themes".into(), reservoir: 700, ..DetectSpec::default() };
+    lesson_of(&DetectSpec { detector: "themes".into(), reservoir: 700, ..DetectSpec::default() })
+}
+
+fn lesson_of(spec: &DetectSpec) -> Lesson {
     Lesson { encode: Default::default(), detect: spec.check().unwrap(), seed: 3 }
 }
 
 /// Learned by workers from batches of so many rows, merged forwards or backwards.
 fn learned(rows: &RecordBatch, workers: usize, batch: usize, backwards: bool) -> Arc<dyn Detector> {
-    let lesson = lesson();
+    learned_as(lesson().detect.spec(), rows, workers, batch, backwards)
+}
+
+/// The same for a detector over surprises.
+pub(crate) fn learned_as(
+    spec: &DetectSpec,
+    rows: &RecordBatch,
+    workers: usize,
+    batch: usize,
+    backwards: bool,
+) -> Arc<dyn Detector> {
+    let lesson = lesson_of(spec);
     let mut all: Vec<Learning> =
         (0..workers).map(|_| Learning::new(&lesson, rows.schema_ref()).unwrap()).collect();
     let mut starts: Vec<usize> = (0..rows.num_rows()).step_by(batch).collect();
