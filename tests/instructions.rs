@@ -7,6 +7,7 @@
 // What is not there fails the test.
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "measures on some of the workloads")]
 #[path = "../benches/generate.rs"]
 mod generate;
 

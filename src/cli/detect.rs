@@ -14,7 +14,7 @@ use super::{Common, Failure, Inputs};
                                                            the same scores, fewer of them alarms
 
 What is left in OUTDIR:
-  scores.parquet      all columns of the rows, and score, is_anomaly, partition
+  scores.parquet      all columns of the rows, and score, p_value, is_anomaly, partition, reasons
   alerts.eve.jsonl    one alert a line, as Suricata writes them (EVE JSON)
   summary.json        what was read, refused, scored; the threshold
 One readable line an alert goes to standard output.")]

@@ -1,11 +1,14 @@
 //! One Isolation Forest: fitted on a matrix, scoring matrices.
 
-use ndarray::ArrayView2;
+use std::sync::OnceLock;
+
+use ndarray::{ArrayView1, ArrayView2};
 use rayon::prelude::*;
 
 use super::DetectError;
 use super::layout::Layout;
 use super::random::SplitMix64;
+use super::shares::{Means, Shares};
 use super::tree::{MAX_FEATURES, Tree, mean_path_length};
 
 /// An Isolation Forest (Liu, Ting, Zhou, ICDM 2008) with scikit-learn's arithmetic.
@@ -16,6 +19,8 @@ pub struct Forest {
     /// Rows each tree was grown from.
     sample: u32,
     layout: Layout,
+    /// Made when a row is first asked about.
+    means: OnceLock<Means>,
 }
 
 impl Forest {
@@ -56,7 +61,7 @@ impl Forest {
 
     /// Of trees that were all grown from `sample` rows of `features` columns.
     pub(super) fn of(trees: Vec<Tree>, features: usize, sample: u32) -> Forest {
-        Forest { layout: Layout::of(&trees), trees, features, sample }
+        Forest { layout: Layout::of(&trees), trees, features, sample, means: OnceLock::new() }
     }
 
     /// Its trees, in order.
@@ -84,6 +89,11 @@ impl Forest {
         let mut scores = vec![0.0; rows.nrows()];
         self.score_some(rows, &all, &mut scores)?;
         Ok(scores)
+    }
+
+    /// What each feature adds to the score of a row as wide as the forest.
+    pub(super) fn shares(&self, row: ArrayView1<'_, f32>) -> Shares {
+        self.means.get_or_init(|| Means::of(&self.trees)).shares(&self.trees, self.sample, row)
     }
 
     /// Scores the rows named by `which` into their places in `scores`.

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Map, Value, json};
 
 use super::outline::{Line, grouped, percent};
+use super::reason::facts::Lookup;
 use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionSummary,
-    PartitionedForest, Reservoir, Scores, Threshold, partitions,
+    PartitionedForest, Reason, Reservoir, Scores, Threshold, isolation_reasons, partitions,
 };
 use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, Fit, SHORTEST, input_type, nearest_name};
 
@@ -202,6 +204,30 @@ impl Detector for Isolation {
             2 * SHORTEST
         );
         if self.forest.held_out() { Vec::new() } else { vec![note] }
+    }
+
+    fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
+        if which.is_empty() {
+            return Ok(Vec::new());
+        }
+        let by = self.forest.detect_settings().partition_by();
+        let places = self.columns.iter().map(|column| rows.schema_ref().index_of(column.name()));
+        let read = rows.project(&places.collect::<Result<Vec<_>, _>>()?)?;
+        let read =
+            take_record_batch(&read, &UInt64Array::from_iter_values(which.iter().map(|row| *row as u64)))?;
+        let (encoded, partitions) = (self.encoders.encode(&read)?, partitions(&read, by)?);
+        let scores = self.forest.score(encoded.view(), &partitions)?;
+        let lookup = Lookup::new(rows);
+        let columns: Vec<&str> =
+            self.encoders.columns().iter().map(|column| column.name().as_str()).collect();
+        let origins = self.encoders.origins();
+        let reason = |(at, row): (usize, &usize)| {
+            let partition = partitions.name(at);
+            let shares = self.forest.forest(partition).shares(encoded.row(at));
+            let place = (rows, &lookup, *row);
+            isolation_reasons::reason(scores[at], &shares, &columns, &origins, partition, place)
+        };
+        Ok(which.iter().enumerate().map(reason).collect())
     }
 
     fn outline(&self) -> Vec<Line> {

@@ -11,6 +11,7 @@
 //! - [`themes`]: the detector `themes`, calibrated sums of surprises. [`ensemble`]: others over the same surprises:
 //!   `sum`, `forest` with `inputs = "surprise"`, and `ensemble`, several together. [`member`]: which there are.
 //! - [`threshold`]: where alarms begin, also another one than a model's own.
+//! - [`reason`]: why a row scores as it does, in words, and the technique that it looks like.
 //! - [`calibration`]: values to tail probabilities; [`learning`]: the pass over rows; [`scorer`]: scores beside
 //!   their rows; [`outline`]: what a detector is, for people.
 //!
@@ -21,6 +22,7 @@ mod calibration;
 mod ensemble;
 mod forest;
 mod isolation;
+mod isolation_reasons;
 mod layout;
 mod learning;
 mod member;
@@ -29,8 +31,10 @@ pub(crate) mod outline;
 mod partition;
 mod partitioned;
 mod random;
+pub mod reason;
 mod sample;
 mod scorer;
+mod shares;
 mod tables;
 mod themes;
 mod threshold;
@@ -64,9 +68,10 @@ pub use member::{Inputs, Kind, Member};
 pub use outline::Line;
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
+pub use reason::{Evidence, Group, Hint, Part, Reason};
 pub use sample::{Identity, Reservoir, Sample, Samples};
 pub use scorer::{ADDED, scored, scored_schema};
-pub use themes::{Reason, Themes};
+pub use themes::Themes;
 pub use threshold::Threshold;
 pub use tree::{Tree, mean_path_length};
 
@@ -145,6 +150,18 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// What training was too short for, and what that costs: a line each. Nothing where all is as it should be.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Scores every row, and says of those above the threshold, with their positions, why.
+    ///
+    /// # Errors
+    /// As [`Detector::score`].
+    fn judge(&self, rows: &RecordBatch, threshold: f64) -> Result<(Scores, Vec<(usize, Reason)>), AnyError> {
+        let scores = self.score(rows)?;
+        let which: Vec<usize> =
+            (0..scores.scores.len()).filter(|row| scores.scores[*row] > threshold).collect();
+        let reasons = self.reasons(rows, &which)?;
+        Ok((scores, which.into_iter().zip(reasons).collect()))
     }
 
     /// What it is, for people.

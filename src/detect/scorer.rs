@@ -3,23 +3,28 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int16Array, RecordBatch, StringArray,
+    ArrayBuilder, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int16Array, RecordBatch,
+    StringArray, StringBuilder,
 };
 use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
 
-use super::{Detector, Partitions};
+use super::reason::facts::Lookup;
+use super::reason::hints::hints;
+use super::reason::line::line;
+use super::{Detector, Partitions, Reason};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Names of the columns that scoring adds.
-pub const ADDED: [&str; 4] = ["score", "p_value", "is_anomaly", "partition"];
+pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", "reasons"];
 
 /// The schema of scored rows.
 pub fn scored_schema(rows: &Schema) -> SchemaRef {
     let text = DataType::Dictionary(Box::new(DataType::Int16), Box::new(DataType::Utf8));
-    let added = [DataType::Float64, DataType::Float64, DataType::Boolean, text];
+    let added = [DataType::Float64, DataType::Float64, DataType::Boolean, text, DataType::Utf8];
     let fields = rows.fields().iter().filter(|field| !ADDED.contains(&field.name().as_str())).cloned();
-    let added = ADDED.iter().zip(added).map(|(name, kind)| Arc::new(Field::new(*name, kind, false)));
+    let added =
+        ADDED.iter().zip(added).map(|(name, kind)| Arc::new(Field::new(*name, kind, *name == "reasons")));
     Arc::new(Schema::new(fields.chain(added).collect::<Vec<_>>()).with_metadata(rows.metadata().clone()))
 }
 
@@ -34,7 +39,7 @@ pub fn scored(
     rows: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
-    let found = detector.score(rows)?;
+    let (found, reasons) = detector.judge(rows, threshold)?;
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -46,6 +51,7 @@ pub fn scored(
     columns.push(Arc::new(Float64Array::from(found.p_values)));
     columns.push(Arc::new(anomalies));
     columns.push(Arc::new(names(&found.partitions)));
+    columns.push(Arc::new(told(rows, reasons).finish()));
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
@@ -53,4 +59,19 @@ fn names(partitions: &Partitions) -> DictionaryArray<Int16Type> {
     let keys: Int16Array = partitions.of_row().iter().map(|index| Some(*index as i16)).collect();
     let values: StringArray = partitions.names().iter().map(|name| Some(name.as_ref())).collect();
     DictionaryArray::new(keys, Arc::new(values))
+}
+
+/// Reasons as text ([`Reason::json`]) in the places of their rows, told with what the rows say; null for the others.
+fn told(rows: &RecordBatch, reasons: Vec<(usize, Reason)>) -> StringBuilder {
+    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() << 10);
+    let lookup = Lookup::new(rows);
+    for (row, mut reason) in reasons {
+        texts.append_nulls(row - texts.len());
+        let facts = lookup.row(row);
+        reason.hints = hints(&reason, &facts);
+        reason.line = line(&reason, &facts);
+        texts.append_value(reason.json(lookup.window));
+    }
+    texts.append_nulls(rows.num_rows() - texts.len());
+    texts
 }

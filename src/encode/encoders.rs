@@ -177,6 +177,12 @@ impl Encoders {
         &self.features
     }
 
+    /// For each feature the position of its input column.
+    pub(crate) fn origins(&self) -> Vec<usize> {
+        let columns = self.columns.iter().enumerate();
+        columns.flat_map(|(at, column)| std::iter::repeat_n(at, column.width())).collect()
+    }
+
     /// The input columns with their types; text is `Utf8`, in whatever form rows hold it.
     pub fn columns(&self) -> &[Field] {
         &self.fields

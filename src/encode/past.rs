@@ -283,20 +283,32 @@ impl Past {
         }
     }
 
-    /// What is usual for the entity itself: the buckets of the median and of the 99th in a hundred, and the number
-    /// of observations; `None` if it was never seen with a value.
+    /// What is usual for the entity itself or, if it was never seen with a value, for all who share its service;
+    /// `None` if those were not seen either.
     pub(crate) fn usual(&self, column: usize, found: &Found) -> Option<Usual> {
         let judged = &self.judgements[column];
-        let kind = judged.subject as usize;
-        let (buckets, beyond) = self.own[kind].of(found.entity[kind], self.network[column].place);
+        let (kind, place) = (judged.subject as usize, self.network[column].place);
+        let (mut buckets, mut beyond) = self.own[kind].of(found.entity[kind], place);
+        let own = !beyond.is_empty();
+        if !own {
+            (buckets, beyond) = self.services[kind].of(found.service[kind], place);
+        }
         let seen = *beyond.first()?;
-        let all = if judged.every_window { seen.max(self.windows) } else { seen };
+        let all = if own && judged.every_window { seen.max(self.windows) } else { seen };
         // The greatest bucket that more than this many observations reach; windows without a row are 0.
         let at = |above: u64| {
             let reached = beyond.iter().rposition(|count| *count > above);
             reached.map_or(0, |place| buckets[place])
         };
-        Some(Usual { median: at(all / 2), most: at(all / 100), observations: seen })
+        // The least bucket that more than one in a hundred observations do not exceed.
+        let below = |place: usize| all - beyond.get(place + 1).copied().unwrap_or(0);
+        let least = match all - seen > all / 100 {
+            true => 0,
+            false => {
+                (0..buckets.len()).find(|place| below(*place) > all / 100).map_or(0, |place| buckets[place])
+            }
+        };
+        Some(Usual { median: at(all / 2), most: at(all / 100), least, observations: seen, own })
     }
 
     /// Windows with rows that it was learned from.
@@ -353,6 +365,10 @@ pub(crate) struct Usual {
     pub(crate) median: u8,
     /// One in a hundred reaches further.
     pub(crate) most: u8,
-    /// Observations of the entity.
+    /// One in a hundred does not reach it.
+    pub(crate) least: u8,
+    /// Observations.
     pub(crate) observations: u64,
+    /// Whether it is the entity's own past.
+    pub(crate) own: bool,
 }

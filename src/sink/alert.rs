@@ -22,6 +22,8 @@ pub(super) struct Alerts {
     pub(super) numbers: Vec<u64>,
     pub(super) scores: Float64Array,
     pub(super) partitions: StringArray,
+    /// Why, as the detector wrote it; `None` for rows of a writer that had no reasons.
+    pub(super) reasons: Option<StringArray>,
     /// `None` for tables of other columns.
     pub(super) flows: Option<Flows>,
 }
@@ -66,7 +68,8 @@ impl Alerts {
         let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
             return Err(unscored());
         };
-        Ok(Some(Alerts { numbers, scores, partitions, flows: Flows::of(&rows)? }))
+        let reasons = texts(&rows, "reasons")?;
+        Ok(Some(Alerts { numbers, scores, partitions, reasons, flows: Flows::of(&rows)? }))
     }
 }
 

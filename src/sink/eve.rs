@@ -4,7 +4,12 @@
 //! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. Counts and
 //! times under `flow` are those of the row, which is the part of the flow within its window; the flow's
 //! own start is in the context. Bytes are those of IP datagrams; Suricata counts frames.
+//!
+//! Why the row is odd stands in `alert.metadata.netweir_reason`, the strongest three of what its columns say; what the
+//! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
+//! said to be one: `mitre_technique_id` with `netweir_hint`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -13,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::alert::{Alerts, Flows, setting, time};
 use super::community::{Ends, community_id};
@@ -119,7 +124,7 @@ struct Alert<'a> {
     signature: &'static str,
     category: &'static str,
     severity: u8,
-    metadata: BTreeMap<&'static str, [String; 1]>,
+    metadata: BTreeMap<&'static str, Vec<Cow<'a, str>>>,
     context: Context<'a>,
 }
 
@@ -140,6 +145,48 @@ struct Netweir<'a> {
     service: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     conn_state: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part<'a>>,
+}
+
+/// Reasons of an alert.
+const REASONS: usize = 3;
+
+/// What is said here of column `reasons`.
+#[derive(Deserialize, Default)]
+struct Reason<'a> {
+    total: Option<f64>,
+    #[serde(borrow, default)]
+    parts: Vec<Part<'a>>,
+    #[serde(borrow, default)]
+    evidence: Vec<Evidence<'a>>,
+    #[serde(borrow, default)]
+    hints: Vec<Hint<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Part<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    nats: f64,
+}
+
+#[derive(Deserialize)]
+struct Evidence<'a> {
+    #[serde(borrow)]
+    entity: Cow<'a, str>,
+    #[serde(borrow)]
+    words: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Hint<'a> {
+    #[serde(borrow)]
+    technique: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
 }
 
 #[derive(Serialize)]
@@ -162,8 +209,8 @@ fn event<'a>(
     alerts: &'a Alerts,
     flows: &'a Flows,
     row: usize,
-    judge: &Judge,
-    window: Option<&str>,
+    judge: &'a Judge,
+    window: Option<&'a str>,
 ) -> Event<'a> {
     let score = alerts.scores.value(row);
     let severity = Severity::of(score, judge.threshold);
@@ -173,14 +220,28 @@ fn event<'a>(
     let ends = ends(flows, row);
     let (src_port, dest_port) = matches!(ends, Ends::Ports(..)).then_some(ports).unzip();
     let (signature_id, rev, signature) = ANOMALOUS_FLOW;
-    let mut metadata = BTreeMap::from([
-        ("netweir_model", [judge.model.clone()]),
-        ("netweir_partition", [alerts.partitions.value(row).to_owned()]),
-        ("netweir_score", [format!("{score:.4}")]),
-        ("netweir_threshold", [format!("{:.4}", judge.threshold)]),
+    let mut metadata: BTreeMap<&str, Vec<Cow<'_, str>>> = BTreeMap::from([
+        ("netweir_model", vec![judge.model.as_str().into()]),
+        ("netweir_partition", vec![alerts.partitions.value(row).into()]),
+        ("netweir_score", vec![format!("{score:.4}").into()]),
+        ("netweir_threshold", vec![format!("{:.4}", judge.threshold).into()]),
     ]);
     if let Some(window) = window {
-        metadata.insert("netweir_window", [window.to_owned()]);
+        metadata.insert("netweir_window", vec![window.into()]);
+    }
+    let reason = alerts.reasons.as_ref().filter(|reasons| reasons.is_valid(row));
+    // Text of another writer that is no reason says nothing.
+    let reason: Reason<'_> =
+        reason.and_then(|reasons| serde_json::from_str(reasons.value(row)).ok()).unwrap_or_default();
+    if !reason.evidence.is_empty() {
+        let words = reason.evidence.iter().take(REASONS);
+        let words = words.map(|said| format!("{}: {}", said.entity, said.words).into()).collect();
+        metadata.insert("netweir_reason", words);
+    }
+    if !reason.hints.is_empty() {
+        let named = reason.hints.iter().map(|hint| format!("{} {}", hint.technique, hint.name).into());
+        metadata.insert("netweir_hint", named.collect());
+        metadata.insert("mitre_technique_id", reason.hints.into_iter().map(|hint| hint.technique).collect());
     }
     let conn_state = flows.conn_state.is_valid(row).then(|| flows.conn_state.value(row));
     Event {
@@ -217,6 +278,8 @@ fn event<'a>(
                     flow_id: flows.flow_id.value(row).to_string(),
                     service: flows.service.value(row),
                     conn_state,
+                    total: reason.total,
+                    parts: reason.parts,
                 },
             },
         },
@@ -419,6 +482,17 @@ mod tests {
             (&tcp["flow"]["pkts_toclient"], &tcp["flow"]["bytes_toserver"]),
             (&39.into(), &8210.into())
         );
+        let (metadata, context) = (&tcp["alert"]["metadata"], &tcp["alert"]["context"]["netweir"]);
+        assert_eq!(metadata["netweir_reason"][0], "10.1.2.3: 41 peers in 10 s; usual 3, p99 6");
+        assert_eq!(metadata["mitre_technique_id"], serde_json::json!(["T1046"]));
+        assert_eq!(metadata["netweir_hint"], serde_json::json!(["T1046 Network Service Discovery"]));
+        assert_eq!(context["parts"][1], serde_json::json!({"name": "volume", "nats": 6.25}));
+        assert_eq!(context["total"], 17.25);
+        // A row without a reason, and a text that is none.
+        for event in &events[1..] {
+            assert!(event["alert"]["metadata"].get("netweir_reason").is_none());
+            assert!(event["alert"]["context"]["netweir"].get("parts").is_none());
+        }
         let ping = &events[1];
         assert_eq!((&ping["proto"], &ping["icmp_type"]), (&"IPv6-ICMP".into(), &129.into()));
         assert!(ping.get("src_port").is_none() && ping["flow"].get("src_port").is_none());

@@ -20,6 +20,13 @@ use crate::row::{COLUMNS, Kind, RowSettings};
 /// 2026-11-22 09:30 UTC.
 pub(super) const START: i64 = 1_795_339_800_000_000_000;
 const WINDOW: i64 = 10_000_000_000;
+/// A reason as detectors write them.
+const REASON: &str = r#"{"score":7.9,"total":17.25,"line":"10.1.2.3 -> 41 hosts: 41 peers in 10 s; usual 3, p99 6",
+"parts":[{"name":"fan-out","nats":11,"groups":[{"name":"fan src","nats":6.1}]},{"name":"volume","nats":6.25,"groups":[]}],
+"evidence":[{"column":"ctx_src_w1_peers","entity":"10.1.2.3","value":[41,41],"usual":[3,6],"p":1.2e-5,"nats":11.3,
+"words":"41 peers in 10 s; usual 3, p99 6"},{"column":"ctx_src_w1_services","entity":"10.1.2.3","value":[9,9],
+"usual":null,"p":1e-3,"nats":6.9,"words":"9 services in 10 s"}],
+"hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#;
 
 /// A generator of numbers for tests (splitmix64).
 pub(super) struct Numbers(pub(super) u64);
@@ -70,6 +77,8 @@ pub(super) fn scored(rows: usize, seed: u64) -> RecordBatch {
     columns.push(Arc::new(scores.iter().map(|score| Some(*score > 0.9)).collect::<BooleanArray>()));
     let partitions = (0..rows).map(|row| Some(["tcp", "udp"][row % 2]));
     columns.push(Arc::new(partitions.collect::<DictionaryArray<Int16Type>>()));
+    columns
+        .push(Arc::new(scores.iter().map(|score| (*score > 0.9).then_some(REASON)).collect::<StringArray>()));
     RecordBatch::try_new(schema, columns).unwrap()
 }
 
@@ -187,6 +196,7 @@ pub(super) fn alerts() -> RecordBatch {
         ("bwd_bytes", Arc::new(UInt64Array::from(vec![11702, 0, 0]))),
         ("score", Arc::new(Float64Array::from(vec![0.76, 0.51, 0.64]))),
         ("is_anomaly", Arc::new(BooleanArray::from(vec![true; 3]))),
+        ("reasons", Arc::new(StringArray::from(vec![Some(REASON), None, Some("\"odd\"")]))),
     ];
     let mut columns = rows.columns().to_vec();
     for (name, column) in replaced {

@@ -20,7 +20,7 @@ use crate::row::columns::is_context;
 const BATCH: usize = 8192;
 
 /// Columns that detection and the context room add: read again they would be stale.
-const ADDED: [&str; 4] = ["score", "is_anomaly", "partition", "p_value"];
+const ADDED: [&str; 5] = ["score", "is_anomaly", "partition", "p_value", "reasons"];
 
 /// What is wrong with a file of rows.
 #[derive(Debug, thiserror::Error)]

@@ -31,7 +31,7 @@ pub(in crate::detect) use self::columns::context_columns;
 pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
 use self::columns::{THEMES, columns};
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
-pub use self::reasons::Reason;
+use self::reasons::Judged as JudgedRow;
 pub(in crate::detect) use self::resolve::Resolved;
 pub(in crate::detect) use self::scale::{Levels, Scale};
 pub(in crate::detect) use self::surprises::Surprises;
@@ -39,7 +39,7 @@ pub(in crate::detect) use self::tables::{
     Parts, SCALE, TABLES, read_parts, read_scale, write_parts, write_scale,
 };
 use super::outline::{Line, grouped, percent};
-use super::{DetectError, DetectSettings, DetectSpec, Detector, Partitions, Scores};
+use super::{DetectError, DetectSettings, DetectSpec, Detector, Partitions, Reason, Scores};
 use crate::encode::{Blocks, EncodeError, Found, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -89,12 +89,7 @@ impl Themes {
 
 impl Detector for Themes {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        let resolved = self.surprises.resolve(rows)?;
-        let mut surprises = vec![0.0; columns().len()];
-        let scores: Vec<f64> =
-            (0..rows.num_rows()).map(|row| self.levels(&resolved, row, &mut surprises).1.score).collect();
-        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        Ok(Scores { scores, p_values, partitions: Partitions::one("all", rows.num_rows()) })
+        Ok(self.judge(rows, f64::INFINITY)?.0)
     }
 
     fn threshold(&self) -> f64 {
@@ -134,9 +129,43 @@ impl Detector for Themes {
     }
 
     fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
-        let resolved = self.surprises.resolve(rows)?;
+        let (resolver, resolved) = self.surprises.resolve(rows)?;
         let mut surprises = vec![0.0; columns().len()];
-        Ok(which.iter().map(|row| reasons::reason(self, &resolved, *row, &mut surprises)).collect())
+        let mut reason = |row: &usize| {
+            let (found, levels) = self.levels(&resolved, *row, &mut surprises);
+            let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises);
+            reasons::reason(&JudgedRow {
+                of: self,
+                rows,
+                resolver,
+                resolved,
+                row: *row,
+                found,
+                levels,
+                surprises,
+            })
+        };
+        Ok(which.iter().map(&mut reason).collect())
+    }
+
+    /// What a score is made of is at hand when it is made: reasons cost no second look at the row.
+    fn judge(&self, rows: &RecordBatch, threshold: f64) -> Result<(Scores, Vec<(usize, Reason)>), AnyError> {
+        let (resolver, resolved) = self.surprises.resolve(rows)?;
+        let mut surprises = vec![0.0; columns().len()];
+        let mut scores = Vec::with_capacity(rows.num_rows());
+        let mut reasons = Vec::new();
+        for row in 0..rows.num_rows() {
+            let (found, levels) = self.levels(&resolved, row, &mut surprises);
+            scores.push(levels.score);
+            if levels.score > threshold {
+                let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises);
+                let judged = JudgedRow { of: self, rows, resolver, resolved, row, found, levels, surprises };
+                reasons.push((row, reasons::reason(&judged)));
+            }
+        }
+        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
+        let partitions = Partitions::one("all", rows.num_rows());
+        Ok((Scores { scores, p_values, partitions }, reasons))
     }
 
     fn outline(&self) -> Vec<Line> {

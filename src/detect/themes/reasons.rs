@@ -1,124 +1,170 @@
 //! Why a row scores as it does: its themes, their groups, their columns with the value and what is usual.
+//!
+//! The total is the sum of the themes' tails, and the score its tail among the calibration rows. A theme's share of
+//! the total is told on to its groups by what they count in it, and a group's to its columns by the squares of their
+//! ranks, whose root mean square it is. Columns that differ only in their horizon, or in counting the new alone, speak
+//! as one: their shares add up, and the strongest is shown.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use arrow::array::RecordBatch;
 
 use super::Themes;
 use super::columns::{Column, GROUPS, Reading, THEMES, belongs, columns};
-use super::resolve::Resolved;
+use super::resolve::{Resolved, Resolver};
+use super::scale::Levels;
+use crate::detect::reason::facts::{number, text};
+use crate::detect::reason::phrase::about;
+use crate::detect::reason::{Evidence, Group, Part, Reason, Usual};
 use crate::encode::bucket::{ABSENT, least};
 use crate::encode::subject::{Party, address_text, service_text};
-use crate::encode::{Found, Subject};
+use crate::encode::{Found, Side, Subject};
 
-/// Why a row scores as it does. The tails of its themes sum to what the score is the tail of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reason {
-    /// The score, in nats.
-    pub score: f64,
-    /// The sum of the themes' tails.
-    pub sum: f64,
-    /// Themes, the strongest first.
-    pub themes: Vec<Theme>,
-}
+/// Columns that hold less of the total are not told.
+const LEAST: f64 = 0.01;
 
-/// A theme of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Theme {
-    /// Its name.
-    pub name: &'static str,
-    /// -ln of its tail.
-    pub nats: f64,
-    /// Its groups, the strongest first.
-    pub groups: Vec<Group>,
-}
+/// For each judged column the number of what it is about.
+static ABOUT: LazyLock<(Vec<usize>, usize)> = LazyLock::new(|| {
+    let mut known = BTreeMap::new();
+    let mut number = |column: &'static Column| {
+        let next = known.len();
+        *known.entry((about(&column.name), column.group)).or_insert(next)
+    };
+    let numbers = columns().iter().map(&mut number).collect();
+    (numbers, known.len())
+});
 
-/// A group of like columns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Group {
-    /// Its name: what, of whom.
-    pub name: &'static str,
-    /// What it counts in the theme, in nats.
-    pub nats: f64,
-    /// Its columns with something to say, the strongest first.
-    pub columns: Vec<Evidence>,
-}
-
-/// A column's value beside what is usual.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Evidence {
-    /// The judged column.
-    pub column: &'static str,
-    /// Whose past it is held against.
-    pub entity: String,
-    /// The least and the greatest value of the bucket that the row's value is in, in the column's unit.
-    pub value: (f64, f64),
-    /// In the entity's own past: the least value of the bucket of the median, and of the 99th in a hundred; `None` for
-    /// an entity without a past of its own.
-    pub usual: Option<(f64, f64)>,
-    /// The tail probability of the value.
-    pub p: f64,
-    /// -ln p, times the part of it that is the row's own.
-    pub nats: f64,
+/// A row that was judged.
+pub(super) struct Judged<'a> {
+    pub(super) of: &'a Themes,
+    pub(super) rows: &'a RecordBatch,
+    pub(super) resolver: &'a Resolver,
+    pub(super) resolved: &'a Resolved,
+    pub(super) row: usize,
+    pub(super) found: Found,
+    pub(super) levels: Levels,
+    pub(super) surprises: &'a [f32],
 }
 
 /// The reason of a row.
-pub(super) fn reason(of: &Themes, rows: &Resolved, row: usize, surprises: &mut [f32]) -> Reason {
-    let (found, levels) = of.levels(rows, row, surprises);
-    let groups: Vec<Group> = (0..GROUPS.len())
-        .map(|group| {
-            let which = columns().iter().enumerate().filter(|(_, column)| column.group == group);
-            let mut evidence: Vec<Evidence> = which
-                .filter(|(at, _)| surprises[*at] > 0.0 && rows.buckets(row)[*at] != ABSENT)
-                .map(|(at, column)| evidence(of, &found, rows, row, (at, column), surprises[at]))
-                .collect();
-            evidence.sort_by(|a, b| b.nats.total_cmp(&a.nats));
-            Group { name: GROUPS[group], nats: levels.groups[group], columns: evidence }
-        })
-        .collect();
-    let mut themes: Vec<Theme> = THEMES
-        .iter()
-        .enumerate()
-        .map(|(theme, (name, _))| {
-            let mut groups: Vec<Group> =
-                groups.iter().filter(|group| belongs(group.name, theme)).cloned().collect();
-            groups.sort_by(|a, b| b.nats.total_cmp(&a.nats));
-            Theme { name, nats: levels.themes[theme], groups }
-        })
-        .collect();
-    themes.sort_by(|a, b| b.nats.total_cmp(&a.nats));
-    Reason { score: levels.score, sum: levels.sum, themes }
+pub(super) fn reason(judged: &Judged<'_>) -> Reason {
+    let levels = &judged.levels;
+    let total = levels.sum.max(f64::MIN_POSITIVE);
+    let mut shares = [0.0; GROUPS.len()];
+    let mut parts = Vec::with_capacity(THEMES.len());
+    for (theme, (name, _)) in THEMES.iter().enumerate() {
+        let inside = || (0..GROUPS.len()).filter(|group| belongs(GROUPS[*group], theme));
+        let sum: f64 = inside().map(|group| levels.groups[group]).sum();
+        let groups = inside().filter(|group| levels.groups[*group] > 0.0).map(|group| {
+            let share = levels.themes[theme] * levels.groups[group] / sum / total;
+            shares[group] += share;
+            Group { name: GROUPS[group], nats: levels.groups[group], share }
+        });
+        let groups = groups.collect();
+        parts.push(Part { name, nats: levels.themes[theme], groups });
+    }
+    let mut reason = Reason {
+        score: levels.score,
+        total: levels.sum,
+        at_zero: None,
+        parts,
+        evidence: spoken(judged, &shares),
+        line: String::new(),
+        hints: Vec::new(),
+    };
+    reason.order();
+    reason
 }
 
-fn evidence(
-    of: &Themes,
-    found: &Found,
-    rows: &Resolved,
-    row: usize,
-    (at, column): (usize, &'static Column),
-    surprise: f32,
-) -> Evidence {
-    let bucket = rows.buckets(row)[at];
+/// What speaks, with its share of the total.
+fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
+    let (abouts, many) = &*ABOUT;
+    let ranks = &judged.of.scale.ranks;
+    let mut squares = [0.0; GROUPS.len()];
+    let mut strengths = vec![0.0; columns().len()];
+    let tells = |at: &usize| {
+        let group = columns()[*at].group;
+        shares[group] >= LEAST
+            && judged.surprises[*at] > 0.0
+            && judged.resolved.buckets(judged.row)[*at] != ABSENT
+    };
+    for at in (0..columns().len()).filter(tells) {
+        let rank = ranks[at].rank(f64::from(judged.surprises[at]));
+        strengths[at] = rank * rank;
+        squares[columns()[at].group] += rank * rank;
+    }
+    // The sum of each, and its strongest column.
+    let mut all = vec![(0.0, None::<usize>); *many];
+    for (at, column) in columns().iter().enumerate().filter(|(at, _)| strengths[*at] > 0.0) {
+        let (sum, strongest) = &mut all[abouts[at]];
+        *sum += shares[column.group] * strengths[at] / squares[column.group];
+        if strongest.is_none_or(|known| strengths[known] < strengths[at]) {
+            *strongest = Some(at);
+        }
+    }
+    all.into_iter()
+        .filter(|(share, _)| *share >= LEAST)
+        .filter_map(|(share, at)| Some(evidence(judged, at?, share)))
+        .collect()
+}
+
+fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
+    let column = &columns()[at];
+    let found = &judged.found;
+    let of_row = judged.resolved.buckets(judged.row)[at];
+    let (value, text) = value(judged, column);
+    Evidence {
+        column: column.name.clone(),
+        entity: entity(&judged.resolved.parties[judged.row], column.judged.subject),
+        value,
+        text,
+        usual: usual(judged, at, of_row),
+        p: Some(judged.of.surprises.past.probability(at, found, of_row)),
+        nats: f64::from(judged.surprises[at]),
+        share,
+    }
+}
+
+/// The row's value, as a number in the column's unit or as text.
+fn value(judged: &Judged<'_>, column: &Column) -> (Option<f64>, Option<String>) {
+    let array = |name: &str| Some(judged.rows.column(judged.resolver.place(name)?).as_ref());
+    let of = |name: &str| number(array(name)?, judged.row);
+    match &column.reading {
+        Reading::Number(name, _) => (of(name), None),
+        Reading::Ratio => {
+            let both = of("fwd_bytes").zip(of("bwd_bytes"));
+            (both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0)), None)
+        }
+        Reading::State => {
+            let state = judged.rows.column_by_name(super::columns::STATE);
+            (None, state.and_then(|state| text(state.as_ref(), judged.row)).map(str::to_owned))
+        }
+    }
+}
+
+/// What is usual for the entity; for one that was never seen, for those who share its service. Numbers of states have
+/// no middle.
+fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
+    let column = &columns()[at];
     let factor = match &column.reading {
         Reading::Number(_, factor) => *factor,
-        _ => 1.0,
+        Reading::Ratio => 64.0,
+        Reading::State => return None,
     };
-    let value = |bucket: u8| whole(column, least(bucket)) / factor;
-    let usual = of.surprises.past.usual(at, found).map(|usual| (value(usual.median), value(usual.most)));
-    Evidence {
-        column: &column.name,
-        entity: entity(&rows.parties[row], column.judged.subject),
-        value: (value(bucket), value(bucket + 1)),
-        usual,
-        p: of.surprises.past.probability(at, found, bucket),
-        nats: f64::from(surprise),
-    }
-}
-
-/// The least whole value of a bucket, for columns that count.
-fn whole(column: &Column, least: f64) -> f64 {
-    match &column.reading {
-        Reading::Number(_, 1.0) => (least - 1e-9).ceil(),
-        _ => least,
-    }
+    let value = |bucket: u8| match &column.reading {
+        // The least whole value of a bucket, for columns that count.
+        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil(),
+        _ => least(bucket) / factor,
+    };
+    let usual = judged.of.surprises.past.usual(at, &judged.found)?;
+    let low = match column.judged.side {
+        Side::Upper => false,
+        Side::Lower => true,
+        Side::Both => of_row < usual.median,
+    };
+    let extreme = if low { usual.least } else { usual.most };
+    Some(Usual { median: value(usual.median), extreme: value(extreme), low, own: usual.own })
 }
 
 /// An entity in words.
@@ -127,48 +173,10 @@ fn entity(party: &Party, subject: Subject) -> String {
     let service = service_text(party.service);
     match subject {
         Subject::Source => src,
-        Subject::Destination => format!("-> {dst}"),
-        Subject::SourceService => format!("{src} -> {service}"),
-        Subject::DestinationService => format!("-> {dst} {service}"),
-        Subject::PairService => format!("{src} -> {dst} {service}"),
+        Subject::Destination => dst,
+        Subject::SourceService => format!("{src} to {service}"),
+        Subject::DestinationService => format!("{dst} {service}"),
+        Subject::PairService => format!("{src} to {dst} {service}"),
         Subject::Service => service,
-    }
-}
-
-impl fmt::Display for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (from, to) = self.value;
-        write!(f, "{}: {} {}", self.entity, self.column, number(from))?;
-        // Buckets of counts below 5 hold one number each.
-        if to - from > 1.0 || from.fract() != 0.0 {
-            write!(f, "..{}", number(to))?;
-        }
-        match self.usual {
-            Some((median, most)) => write!(f, ", usual {}, p99 {}", number(median), number(most))?,
-            None => write!(f, ", never seen before")?,
-        }
-        write!(f, " (p {:.1e})", self.p)
-    }
-}
-
-/// A number in few digits.
-fn number(value: f64) -> String {
-    let text = if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}") };
-    match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
-    }
-}
-
-impl fmt::Display for Reason {
-    /// The strongest column of the strongest theme.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(theme) = self.themes.first() else { return f.write_str("nothing") };
-        write!(f, "{}", theme.name)?;
-        let strongest = theme.groups.iter().find_map(|group| group.columns.first());
-        match strongest {
-            Some(evidence) => write!(f, ": {evidence}"),
-            None => Ok(()),
-        }
     }
 }

@@ -115,6 +115,8 @@ pub(in crate::detect) struct Resolver {
     /// For each judged column what it is made of, as positions among the numbers.
     recipes: Vec<Recipe>,
     failed: usize,
+    /// Positions among the numbers, by name.
+    names: BTreeMap<String, usize>,
 }
 
 /// How a judged column and its weight are made.
@@ -176,12 +178,18 @@ impl Resolver {
             recipes.push(Recipe { value, weight });
         }
         let failed = number(FAILED)?;
-        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed })
+        let schema = Schema::new(schema.fields().clone());
+        Ok(Resolver { schema, places, recipes, failed, names })
     }
 
     /// Whether it is for rows of this schema.
     pub(super) fn fits(&self, schema: &Schema) -> bool {
         self.schema.fields() == schema.fields()
+    }
+
+    /// The column of rows that is read under this name.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.names.get(name).map(|number| self.places[*number])
     }
 
     /// What is judged of rows, whose windows are so many nanoseconds long.

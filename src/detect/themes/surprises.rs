@@ -85,11 +85,14 @@ impl Surprises {
         tables::write_past(self.window, &self.blocks, &self.past)
     }
 
-    /// What is judged of rows.
+    /// What is judged of rows, and where it was found in them.
     ///
     /// # Errors
     /// [`DetectError`] for rows that lack a column.
-    pub(in crate::detect) fn resolve(&self, rows: &RecordBatch) -> Result<Resolved, AnyError> {
+    pub(in crate::detect) fn resolve(
+        &self,
+        rows: &RecordBatch,
+    ) -> Result<(Arc<Resolver>, Resolved), AnyError> {
         let known = self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone();
         let resolver = match known.filter(|resolver| resolver.fits(rows.schema_ref())) {
             Some(resolver) => resolver,
@@ -99,7 +102,8 @@ impl Surprises {
                 new
             }
         };
-        Ok(resolver.resolve(rows, self.window)?)
+        let resolved = resolver.resolve(rows, self.window)?;
+        Ok((resolver, resolved))
     }
 
     /// The surprises of a row.
@@ -112,7 +116,7 @@ impl Surprises {
     /// # Errors
     /// As [`Surprises::resolve`].
     pub(in crate::detect) fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f32>, AnyError> {
-        let resolved = self.resolve(rows)?;
+        let (_, resolved) = self.resolve(rows)?;
         let mut all = Array2::zeros((rows.num_rows(), columns().len()));
         for (row, mut line) in all.rows_mut().into_iter().enumerate() {
             self.of(&resolved, row, line.as_slice_mut().expect("a line is of one piece"));

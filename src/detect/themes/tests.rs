@@ -203,9 +203,11 @@ fn reasons_add_up_and_name_who_and_what() {
     assert_eq!(reasons.len(), 2);
     for (row, reason) in [3, 11].into_iter().zip(&reasons) {
         assert_eq!(reason.score, scores[row]);
-        let sum: f64 = reason.themes.iter().map(|theme| theme.nats).sum();
-        assert!((sum - reason.sum).abs() < 1e-9);
-        assert_eq!(reason.themes.len(), THEMES.len());
+        let sum: f64 = reason.parts.iter().map(|part| part.nats).sum();
+        assert!((sum - reason.total).abs() < 1e-9);
+        assert_eq!(reason.parts.len(), THEMES.len());
+        let shares: f64 = reason.parts.iter().flat_map(|part| &part.groups).map(|group| group.share).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "{shares}");
         let text = reason.to_string();
         assert!(text.contains("10.0.") && text.contains("usual "), "{text}");
     }

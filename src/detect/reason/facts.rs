@@ -1,0 +1,179 @@
+//! What a row says, by the names of its columns: rows may have them or not.
+
+use std::net::IpAddr;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use hashbrown::HashMap;
+
+use crate::flow::window_of;
+use crate::row::RowSettings;
+
+/// Rows, looked up by name.
+pub(in crate::detect) struct Lookup<'a> {
+    rows: &'a RecordBatch,
+    places: HashMap<&'a str, usize, foldhash::fast::RandomState>,
+    /// Length of windows in nanoseconds, for rows that know it.
+    pub(in crate::detect) window: Option<u64>,
+}
+
+impl<'a> Lookup<'a> {
+    pub(in crate::detect) fn new(rows: &'a RecordBatch) -> Lookup<'a> {
+        let schema = rows.schema_ref();
+        let places =
+            schema.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
+        Lookup { rows, places, window: RowSettings::of(schema).as_ref().and_then(window_of) }
+    }
+
+    /// One row of them.
+    pub(in crate::detect) fn row(&self, row: usize) -> Facts<'_> {
+        Facts { of: self, row }
+    }
+}
+
+/// A row.
+#[derive(Clone, Copy)]
+pub(in crate::detect) struct Facts<'a> {
+    of: &'a Lookup<'a>,
+    row: usize,
+}
+
+impl<'a> Facts<'a> {
+    fn column(&self, name: &str) -> Option<&'a dyn Array> {
+        let column = self.of.rows.column(*self.of.places.get(name)?);
+        column.is_valid(self.row).then_some(column.as_ref())
+    }
+
+    /// A number; `None` where there is no such column, or no value.
+    pub(in crate::detect) fn number(&self, name: &str) -> Option<f64> {
+        number(self.column(name)?, self.row)
+    }
+
+    /// A text, likewise.
+    pub(in crate::detect) fn text(&self, name: &str) -> Option<&'a str> {
+        text(self.column(name)?, self.row)
+    }
+
+    /// Length of windows in nanoseconds.
+    pub(in crate::detect) fn of_window(&self) -> Option<u64> {
+        self.of.window
+    }
+
+    /// Seconds of a window.
+    pub(in crate::detect) fn window(&self) -> Option<f64> {
+        self.of.window.map(|window| window as f64 / 1e9)
+    }
+}
+
+/// The number of a row; `None` for what is null or no number.
+pub(in crate::detect) fn number(column: &dyn Array, row: usize) -> Option<f64> {
+    if !column.is_valid(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::UInt8 => Some(f64::from(column.as_primitive::<UInt8Type>().value(row))),
+        DataType::UInt16 => Some(f64::from(column.as_primitive::<UInt16Type>().value(row))),
+        DataType::UInt32 => Some(f64::from(column.as_primitive::<UInt32Type>().value(row))),
+        DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().value(row) as f64),
+        DataType::Float32 => Some(f64::from(column.as_primitive::<Float32Type>().value(row))),
+        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
+        _ => {
+            let mut one = Vec::with_capacity(1);
+            crate::encode::numbers(column.slice(row, 1).as_ref(), &mut one);
+            one.first().copied().filter(|value| !value.is_nan())
+        }
+    }
+}
+
+/// The text of a row, plain or of a dictionary; `None` for what is null or no text.
+pub(in crate::detect) fn text(column: &dyn Array, row: usize) -> Option<&str> {
+    if !column.is_valid(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(row)),
+        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
+        DataType::Utf8View => Some(column.as_string_view().value(row)),
+        DataType::Dictionary(key, _) => {
+            let key = match key.as_ref() {
+                DataType::Int8 => usize::try_from(column.as_dictionary::<Int8Type>().keys().value(row)),
+                DataType::Int16 => usize::try_from(column.as_dictionary::<Int16Type>().keys().value(row)),
+                DataType::Int32 => usize::try_from(column.as_dictionary::<Int32Type>().keys().value(row)),
+                _ => return None,
+            };
+            text(column.as_any_dictionary().values().as_ref(), key.ok()?)
+        }
+        _ => None,
+    }
+}
+
+/// Whether an address is of a private network or of the link (RFC 1918, RFC 4193, RFC 3927, RFC 4291), or of many
+/// hosts of one; what is no address is taken for a name in one's own network.
+pub(in crate::detect) fn is_inside(address: &str) -> bool {
+    match address.split('%').next().unwrap_or_default().parse() {
+        Ok(IpAddr::V4(v4)) => {
+            v4.is_private()
+                || v4.is_link_local()
+                || v4.is_loopback()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+        }
+        Ok(IpAddr::V6(v6)) => {
+            v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback() || v6.is_multicast()
+        }
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, DictionaryArray, Int16Array, StringArray, UInt64Array};
+
+    #[test]
+    fn rows_are_read_by_name_whatever_form_they_have() {
+        let dictionary: DictionaryArray<Int8Type> = [Some("b"), None, Some("a")].into_iter().collect();
+        let columns: [(&str, ArrayRef); 4] = [
+            ("d", Arc::new(dictionary)),
+            ("s", Arc::new(StringArray::from(vec![Some("x"), None, Some("y")]))),
+            ("n", Arc::new(UInt64Array::from(vec![Some(7), None, Some(9)]))),
+            ("i", Arc::new(Int16Array::from(vec![Some(-7), None, Some(9)]))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let lookup = Lookup::new(&rows);
+        assert_eq!(lookup.window, None);
+        let row = |row| {
+            let facts = lookup.row(row);
+            (facts.text("d"), facts.text("s"), facts.number("n"), facts.number("i"))
+        };
+        assert_eq!(row(0), (Some("b"), Some("x"), Some(7.0), Some(-7.0)));
+        assert_eq!(row(1), (None, None, None, None));
+        assert_eq!(row(2), (Some("a"), Some("y"), Some(9.0), Some(9.0)));
+        assert_eq!(
+            (lookup.row(0).number("d"), lookup.row(0).text("n"), lookup.row(0).number("z")),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn inside_is_what_no_public_network_routes() {
+        for (address, inside) in [
+            ("10.1.2.3", true),
+            ("172.31.0.1", true),
+            ("172.32.0.1", false),
+            ("8.8.8.8", false),
+            ("fe80::1%eth0", true),
+            ("fd00::1", true),
+            ("2001:db8::1", false),
+            ("224.0.0.251", true),
+            ("printer", true),
+        ] {
+            assert_eq!(is_inside(address), inside, "{address}");
+        }
+    }
+}

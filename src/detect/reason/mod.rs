@@ -1,0 +1,306 @@
+//! Why a row scores as it does, the same noun for every detector: parts that add up, their groups, the columns that
+//! speak, in words; and a technique that it looks like.
+//!
+//! | detector | total | score |
+//! |---|---|---|
+//! | `themes` | the sum of the tails of its themes, in nats | the tail of the total among calibration rows |
+//! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
+//!
+//! - [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
+//! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
+
+pub(super) mod facts;
+pub(super) mod hints;
+pub(super) mod line;
+pub(super) mod phrase;
+
+use std::fmt;
+use std::fmt::Write;
+
+pub use self::hints::Hint;
+use self::phrase::{Phrase, about, decimal};
+
+/// Columns that are written of a reason.
+const WRITTEN: usize = 5;
+/// Groups that are written of a part.
+const GROUPS: usize = 3;
+
+/// Why a row scores as it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    /// The score.
+    pub score: f64,
+    /// What the score is a function of (see the table of this page): the sum of its parts.
+    pub total: f64,
+    /// The score that a total of 0 has, where the detector knows one: `forest` does.
+    pub at_zero: Option<f64>,
+    /// Parts, the strongest first.
+    pub parts: Vec<Part>,
+    /// What columns say, the strongest first; like columns speak once.
+    pub evidence: Vec<Evidence>,
+    /// The row in one line, empty before it is told.
+    pub line: String,
+    /// Techniques whose shape the row has.
+    pub hints: Vec<Hint>,
+}
+
+/// A part of a reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// What it adds to the total, in nats.
+    pub nats: f64,
+    /// Its groups, the strongest first.
+    pub groups: Vec<Group>,
+}
+
+/// A group of like columns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Its name: what, of whom.
+    pub name: &'static str,
+    /// What it counts in the part, in nats.
+    pub nats: f64,
+    /// How much of the total is its, 0 to 1.
+    pub share: f64,
+}
+
+/// A column's value beside what is usual.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// The column.
+    pub column: String,
+    /// Whose value it is.
+    pub entity: String,
+    /// The row's value, in the column's unit; `None` for text.
+    pub value: Option<f64>,
+    /// Text of a column of texts.
+    pub text: Option<String>,
+    /// What is usual, where the detector knows.
+    pub usual: Option<Usual>,
+    /// The tail probability of the value in the entity's past, where the detector knows.
+    pub p: Option<f64>,
+    /// How surprising the value is, in nats: for `themes` -ln p times the part of it that is the row's own, for
+    /// `forest` what the column adds to the total.
+    pub nats: f64,
+    /// How much of the total is of this and like columns, 0 to 1.
+    pub share: f64,
+}
+
+/// What is usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usual {
+    /// The median.
+    pub median: f64,
+    /// What one in a hundred exceeds or, for values below the median, falls below.
+    pub extreme: f64,
+    /// Whether the extreme is the lower one.
+    pub low: bool,
+    /// Whether it is the entity's own past, or that of those who share its service.
+    pub own: bool,
+}
+
+impl Evidence {
+    /// The value beside what is usual, in words: `41 peers in 10 s; usual 3, p99 6`. Windows are so many nanoseconds
+    /// long, if they are.
+    pub fn words(&self, window: Option<u64>) -> String {
+        Phrase::of(&self.column).words(self, window)
+    }
+}
+
+impl Reason {
+    /// The share of the total that is of these groups, 0 to 1.
+    pub(crate) fn share(&self, groups: &[&str]) -> f64 {
+        // A group of two parts stands in both.
+        let all = self.parts.iter().flat_map(|part| &part.groups);
+        all.filter(|group| groups.contains(&group.name)).map(|group| group.share).sum()
+    }
+
+    /// The evidence about a statistic of an entity.
+    pub(crate) fn about(&self, entity: &str, statistic: &str) -> Option<&Evidence> {
+        self.evidence.iter().find(|evidence| about(&evidence.column) == (entity, statistic))
+    }
+
+    /// Strongest first, and so the same for equal strengths.
+    pub(super) fn order(&mut self) {
+        for part in &mut self.parts {
+            part.groups.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
+        }
+        self.parts.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
+        self.evidence.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.column.cmp(&b.column)));
+    }
+
+    /// One object of JSON, the same bytes for the same reason. Nats are rounded to thousandths, and the total is the
+    /// sum of the parts as they are written; `usual` is `[median, p99]`, for values below the median
+    /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part.
+    pub fn json(&self, window: Option<u64>) -> String {
+        let mut out = String::with_capacity(1024);
+        self.write(&mut out, window).expect("a string takes all text");
+        out
+    }
+
+    fn write(&self, out: &mut String, window: Option<u64>) -> fmt::Result {
+        write!(out, "{{\"score\":{},\"total\":", decimal(self.score, 4))?;
+        thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum())?;
+        if let Some(at_zero) = self.at_zero {
+            write!(out, ",\"at_zero\":{}", decimal(at_zero, 4))?;
+        }
+        out.push_str(",\"line\":");
+        text(out, &self.line);
+        out.push_str(",\"parts\":[");
+        for (at, part) in self.parts.iter().enumerate() {
+            out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
+            out.push_str(part.name);
+            out.push_str("\",\"nats\":");
+            thousandths(out, whole_thousandths(part.nats))?;
+            out.push_str(",\"groups\":[");
+            let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(GROUPS);
+            for (at, group) in groups.enumerate() {
+                out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
+                out.push_str(&group.name.replace('_', " "));
+                out.push_str("\",\"nats\":");
+                thousandths(out, whole_thousandths(group.nats))?;
+                out.push('}');
+            }
+            out.push_str("]}");
+        }
+        out.push_str("],\"evidence\":[");
+        for (at, evidence) in self.evidence.iter().take(WRITTEN).enumerate() {
+            out.push_str(if at == 0 { "{\"column\":" } else { ",{\"column\":" });
+            text(out, &evidence.column);
+            out.push_str(",\"entity\":");
+            text(out, &evidence.entity);
+            match evidence.value {
+                Some(value) => write!(out, ",\"value\":[{0},{0}]", decimal(value, 6))?,
+                None => out.push_str(",\"value\":null"),
+            }
+            match evidence.usual.filter(|usual| usual.own) {
+                Some(usual) => {
+                    let (median, extreme) = (decimal(usual.median, 6), decimal(usual.extreme, 6));
+                    write!(out, ",\"usual\":[{median},{extreme}]")?;
+                }
+                None => out.push_str(",\"usual\":null"),
+            }
+            match evidence.p.filter(|p| p.is_finite()) {
+                Some(p) => write!(out, ",\"p\":{p:.1e}")?,
+                None => out.push_str(",\"p\":null"),
+            }
+            out.push_str(",\"nats\":");
+            thousandths(out, whole_thousandths(evidence.nats))?;
+            out.push_str(",\"words\":");
+            text(out, &evidence.words(window));
+            out.push('}');
+        }
+        out.push_str("],\"hints\":[");
+        for (at, hint) in self.hints.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(out, "{comma}{{\"technique\":\"{}\",\"name\":\"{}\"}}", hint.technique, hint.name)?;
+        }
+        out.push_str("]}");
+        Ok(())
+    }
+}
+
+fn whole_thousandths(nats: f64) -> i64 {
+    (nats * 1000.0).round() as i64
+}
+
+fn thousandths(out: &mut String, thousandths: i64) -> fmt::Result {
+    let sign = if thousandths < 0 { "-" } else { "" };
+    let (whole, rest) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
+    match rest {
+        0 => write!(out, "{sign}{whole}"),
+        _ if rest % 100 == 0 => write!(out, "{sign}{whole}.{}", rest / 100),
+        _ if rest % 10 == 0 => write!(out, "{sign}{whole}.{:02}", rest / 10),
+        _ => write!(out, "{sign}{whole}.{rest:03}"),
+    }
+}
+
+/// A string of JSON.
+fn text(out: &mut String, text: &str) {
+    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
+}
+
+impl fmt::Display for Reason {
+    /// The row's line; before it is told, the strongest part and column.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.line.is_empty() {
+            return f.write_str(&self.line);
+        }
+        let Some(part) = self.parts.first() else { return f.write_str("nothing") };
+        f.write_str(part.name)?;
+        match self.evidence.first() {
+            Some(evidence) => write!(f, ": {}: {}", evidence.entity, evidence.words(None)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn reason(nats: &[f64], text: &str) -> Reason {
+        let evidence = |share: f64| Evidence {
+            column: "ctx_src_w1_peers".to_owned(),
+            entity: text.to_owned(),
+            value: Some(41.0),
+            text: None,
+            usual: Some(Usual { median: 3.0, extreme: 6.0, low: false, own: true }),
+            p: Some(1.234e-5),
+            nats: 11.3,
+            share,
+        };
+        let group = |share: f64| Group { name: "fan_src", nats: 6.1, share };
+        let part = |nats: &f64| Part { name: "fan-out", nats: *nats, groups: vec![group(0.5); 4] };
+        Reason {
+            score: 7.9,
+            total: nats.iter().sum(),
+            at_zero: None,
+            parts: nats.iter().map(part).collect(),
+            evidence: (0..7).map(|n| evidence(0.1 * f64::from(n))).collect(),
+            line: text.to_owned(),
+            hints: vec![Hint { technique: "T1046", name: "Network Service Discovery" }],
+        }
+    }
+
+    #[test]
+    fn a_reason_is_the_json_that_is_agreed_on() {
+        let json: Value =
+            serde_json::from_str(&reason(&[11.0, 6.25], "10.1.2.3").json(Some(10_000_000_000))).unwrap();
+        assert_eq!(json["score"], 7.9);
+        assert_eq!(json["total"], 17.25);
+        assert_eq!(json["parts"][0]["groups"][0], serde_json::json!({"name": "fan src", "nats": 6.1}));
+        assert_eq!(json["parts"][0]["groups"].as_array().unwrap().len(), 3);
+        assert_eq!(json["evidence"].as_array().unwrap().len(), 5);
+        let evidence = &json["evidence"][0];
+        assert_eq!(evidence["value"], serde_json::json!([41, 41]));
+        assert_eq!(evidence["usual"], serde_json::json!([3, 6]));
+        assert_eq!(evidence["p"], 1.2e-5);
+        assert_eq!(evidence["words"], "41 peers in 10 s; usual 3, p99 6");
+        assert_eq!(json["hints"][0]["technique"], "T1046");
+    }
+
+    proptest! {
+        #[test]
+        fn written_parts_add_up_and_any_text_is_json(
+            nats in prop::collection::vec(-50.0..50.0f64, 0..6), text in ".*",
+        ) {
+            let reason = reason(&nats, &text);
+            let json: Value = serde_json::from_str(&reason.json(None)).unwrap();
+            let sum: f64 = json["parts"].as_array().unwrap().iter().map(|part| part["nats"].as_f64().unwrap()).sum();
+            prop_assert!((sum - json["total"].as_f64().unwrap()).abs() < 1e-9);
+            prop_assert!((sum - reason.total).abs() <= 0.0005 * nats.len() as f64 + 1e-9);
+            prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
+        }
+    }
+}

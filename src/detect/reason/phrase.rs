@@ -1,0 +1,459 @@
+//! Columns in words, derived from what their names say: whose, over how many windows, which statistic, which unit.
+//!
+//! In patterns `{}` stands for the value with its unit and `~` for the s of a plural. Columns of no table here are
+//! their names with the unit that the dictionary of rows has for them.
+
+use super::super::outline::grouped;
+use super::{Evidence, Usual};
+use crate::row::columns::find;
+
+/// What a number is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Unit {
+    Count,
+    Bytes,
+    Seconds,
+    /// Windows, told as time.
+    Windows,
+    /// Parts of one, told in percent.
+    Percent,
+}
+
+use Unit::{Bytes, Count, Percent, Seconds, Windows};
+
+/// Statistics of context columns: of a source, of a destination.
+const STATISTICS: [(&str, &str, &str, Unit); 16] = [
+    ("flows", "{} flow~", "{} flow~", Count),
+    ("rows", "{} flow record~", "{} flow record~", Count),
+    ("failed", "{} failed flow~", "{} failed flow~", Count),
+    ("packets", "{} packet~", "{} packet~", Count),
+    ("fwd_bytes", "{} sent", "{} received", Bytes),
+    ("bwd_bytes", "{} received", "{} sent", Bytes),
+    ("peers", "{} peer~", "{} client~", Count),
+    ("ports", "{} port~", "{} port~ asked for", Count),
+    ("services", "{} service~", "{} service~ asked for", Count),
+    ("ends", "{} target~ (host and port)", "{} target~ (host and port)", Count),
+    ("new_peers", "{} peer~ never met before", "{} client~ never met before", Count),
+    ("new_ports", "{} port~ never used before", "{} port~ never asked for before", Count),
+    ("new_services", "{} service~ never used before", "{} service~ never asked for before", Count),
+    ("new_ends", "{} target~ (host and port) never met before", "{} target~ never met before", Count),
+    ("active", "active {}", "active {}", Windows),
+    ("", "{}", "{}", Count),
+];
+
+/// What is seen for the first time, by the identity of an age.
+const FIRSTS: [(&str, &str); 9] = [
+    ("src", "this source is seen"),
+    ("dst", "this destination is seen"),
+    ("pair", "these two hosts talk"),
+    ("srcsvc", "this source uses this service"),
+    ("dstsvc", "this destination is asked for this service"),
+    ("pairsvc", "these two hosts use this service"),
+    ("pairport", "these two hosts use this port"),
+    ("dstport", "this destination is asked on this port"),
+    ("srcsvcport", "this source uses this port"),
+];
+
+/// Measures of regularity.
+const MEASURES: [(&str, &str, Unit); 3] = [
+    ("cv8", "regular flows: the last 8 gaps between them vary by {}", Percent),
+    ("cv16", "regular flows: the last 16 gaps between them vary by {}", Percent),
+    ("gap8", "a flow every {} on average", Seconds),
+];
+
+/// Columns of a row itself. A stem with a direction before it is of packets sent, received, or both.
+const ROW: [(&str, &str, Unit); 33] = [
+    ("packets", "{} packet~ {dir}", Count),
+    ("bytes", "{} {dir}", Bytes),
+    ("payload_bytes", "{} of payload {dir}", Bytes),
+    ("len_min", "shortest packet {dir} {}", Bytes),
+    ("len_mean", "mean packet {dir} {}", Bytes),
+    ("len_max", "longest packet {dir} {}", Bytes),
+    ("len_std", "sizes of packets {dir} vary by {}", Bytes),
+    ("gap_min_s", "shortest gap between packets {dir} {}", Seconds),
+    ("gap_mean_s", "mean gap between packets {dir} {}", Seconds),
+    ("gap_max_s", "longest gap between packets {dir} {}", Seconds),
+    ("gap_std_s", "gaps between packets {dir} vary by {}", Seconds),
+    ("retransmits", "{} packet~ {dir} again", Count),
+    ("ttl_min", "TTL {} on packets {dir}", Count),
+    ("window_first", "first TCP window {dir} {}", Count),
+    ("syn", "{} packet~ with SYN {dir}", Count),
+    ("ack", "{} packet~ with ACK {dir}", Count),
+    ("fin", "{} packet~ with FIN {dir}", Count),
+    ("rst", "{} packet~ with RST {dir}", Count),
+    ("psh", "{} packet~ with PSH {dir}", Count),
+    ("urg", "{} packet~ with URG {dir}", Count),
+    ("ece", "{} packet~ with ECE {dir}", Count),
+    ("cwr", "{} packet~ with CWR {dir}", Count),
+    ("bwd_ratio", "{} times as many bytes sent as received", Count),
+    ("flow_packets", "{} packet~ since the flow began", Count),
+    ("flow_bytes", "{} since the flow began", Bytes),
+    ("flow_duration_s", "flow open for {}", Seconds),
+    ("duration_s", "flow busy for {}", Seconds),
+    ("handshake_rtt_s", "handshake takes {}", Seconds),
+    ("fragments", "{} fragment~", Count),
+    ("dst_port", "port {}", Count),
+    ("hour_of_day", "hour {} of the day", Count),
+    ("minute_of_hour", "minute {} of the hour", Count),
+    ("day_of_week", "day {} of the week from Monday", Count),
+];
+
+/// States of a TCP connection.
+const STATES: [(&str, &str); 13] = [
+    ("OTH", "seen from its middle"),
+    ("S0", "no answer"),
+    ("S1", "open"),
+    ("SF", "ended in order"),
+    ("REJ", "refused"),
+    ("S2", "open, the source has closed"),
+    ("S3", "open, the destination has closed"),
+    ("RSTO", "reset by the source"),
+    ("RSTR", "reset by the destination"),
+    ("RSTOS0", "no answer, then reset by the source"),
+    ("RSTRH", "reset by the destination, its beginning unseen"),
+    ("SH", "no answer, then closed by the source"),
+    ("SHR", "closed by the destination, its beginning unseen"),
+];
+
+/// The age from which on everything is equally old, in windows, as a bucket's least value.
+const OLD: f64 = 52.0;
+
+/// What a column is about: whose (empty for the row itself) and which statistic; horizons and the new among the counted
+/// do not tell columns apart.
+pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
+    let name = column.split('|').next().unwrap_or(column);
+    let mut parts = name.splitn(4, '_');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("ctx"), Some(entity), Some(_), Some(statistic)) => {
+            (entity, statistic.strip_prefix("new_").unwrap_or(statistic))
+        }
+        (Some("age"), Some(entity), None, _) => (entity, "age"),
+        (Some("reg" | "young"), Some(entity), Some(measure), None) => {
+            (entity, if measure.starts_with("cv") { "cv" } else { measure })
+        }
+        _ => ("", name),
+    }
+}
+
+/// A column in words, without its value.
+pub(in crate::detect) struct Phrase {
+    pattern: String,
+    unit: Unit,
+    /// Windows of its horizon.
+    horizon: Option<u64>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A number of a horizon or a row.
+    Plain,
+    /// Windows of the horizon.
+    Active,
+    /// Windows since something was first seen.
+    Age,
+    /// A text.
+    Text,
+}
+
+impl Phrase {
+    /// Of a column: its name, also with whose past it is held against (`fwd_packets|srcsvc`).
+    pub(in crate::detect) fn of(column: &str) -> Phrase {
+        let name = column.split('|').next().unwrap_or(column);
+        let plain = |pattern: String, unit| Phrase { pattern, unit, horizon: None, kind: Kind::Plain };
+        let mut parts = name.splitn(4, '_');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("ctx"), Some(entity), Some(windows), Some(statistic)) => {
+                context(entity, windows, statistic)
+            }
+            (Some("age"), Some(of), None, _) => {
+                let who = FIRSTS.iter().find(|(name, _)| *name == of).map_or(of, |(_, who)| who);
+                let pattern = format!("first time that {who}");
+                Phrase { pattern, unit: Windows, horizon: None, kind: Kind::Age }
+            }
+            (Some("reg" | "young"), Some(_), Some(measure), None) => {
+                let known = MEASURES.iter().find(|(name, ..)| *name == measure);
+                let (pattern, unit) =
+                    known.map_or((format!("{measure} {{}}"), Count), |(_, p, unit)| ((*p).to_owned(), *unit));
+                if name.starts_with("young") && measure == "active" {
+                    return context("pairsvc", "w30", "active");
+                }
+                plain(pattern, unit)
+            }
+            _ => row(name),
+        }
+    }
+
+    /// With a value and what is usual.
+    pub(super) fn words(&self, evidence: &Evidence, window: Option<u64>) -> String {
+        let seconds = |windows: f64| match window {
+            Some(window) => time(windows * window as f64 / 1e9),
+            None if windows == 1.0 => "1 window".to_owned(),
+            None => format!("{} windows", decimal(windows, 0)),
+        };
+        let number = |value: f64| match self.unit {
+            Count => count(value),
+            Bytes => bytes(value),
+            Seconds => time(value),
+            Windows => seconds(value),
+            Percent => format!("{} %", significant(100.0 * value)),
+        };
+        let Some(value) = evidence.value else {
+            let text = evidence.text.as_deref().unwrap_or("nothing");
+            let meaning =
+                STATES.iter().find(|(state, _)| *state == text && self.pattern.contains("connection"));
+            let meaning = meaning.map_or(String::new(), |(_, meaning)| format!(" ({meaning})"));
+            return self.pattern.replace("{}", &format!("{text}{meaning}"));
+        };
+        if self.kind == Kind::Text {
+            return self.pattern.replace("{}", &count(value));
+        }
+        if self.kind == Kind::Age {
+            let mut words = self.pattern.clone();
+            if value > 0.0 {
+                words.push_str(&format!(" was {} ago", number(value)));
+            }
+            if let Some(usual) = evidence.usual.filter(|usual| usual.median > 0.0) {
+                let over = if usual.median >= OLD { "over " } else { "" };
+                let whose = if usual.own { "" } else { " for others" };
+                words.push_str(&format!("; usual{whose} {over}{} ago", number(usual.median)));
+            }
+            return words;
+        }
+        let mut words = self.pattern.replace("{}", &number(value));
+        words = words.replace('~', if value == 1.0 { "" } else { "s" });
+        if let Some(horizon) = self.horizon {
+            let of = if self.kind == Kind::Active { "of the last" } else { "in" };
+            words.push_str(&format!(" {of} {}", seconds(horizon as f64)));
+        }
+        match evidence.usual {
+            Some(Usual { median, extreme, low, own }) => {
+                let whose = if own { "" } else { " for others" };
+                let (median, extreme) = (number(median), number(extreme));
+                words.push_str(&format!("; usual{whose} {median}"));
+                if extreme != median {
+                    words.push_str(&format!(", {} {extreme}", if low { "p1" } else { "p99" }));
+                }
+            }
+            None => {}
+        }
+        words
+    }
+}
+
+fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
+    let horizon = windows.strip_prefix('w').and_then(|windows| windows.parse().ok());
+    let known = STATISTICS.iter().find(|(name, ..)| *name == statistic);
+    let (pattern, unit) = match known {
+        Some((_, _, destination, unit)) if entity.starts_with("dst") => ((*destination).to_owned(), *unit),
+        Some((_, source, _, unit)) => ((*source).to_owned(), *unit),
+        None => (format!("{} {{}}", statistic.replace('_', " ")), Count),
+    };
+    let kind = if statistic == "active" { Kind::Active } else { Kind::Plain };
+    Phrase { pattern, unit, horizon, kind }
+}
+
+fn row(name: &str) -> Phrase {
+    let plain = |pattern: String, unit| Phrase { pattern, unit, horizon: None, kind: Kind::Plain };
+    let whole = ROW.iter().find(|(stem, pattern, _)| *stem == name && !pattern.contains("{dir}"));
+    if let Some((_, pattern, unit)) = whole {
+        return plain((*pattern).to_owned(), *unit);
+    }
+    for (prefix, direction) in [("fwd_", "sent"), ("bwd_", "received"), ("bidir_", "both ways")] {
+        let Some(stem) = name.strip_prefix(prefix) else { continue };
+        if let Some((_, pattern, unit)) = ROW.iter().find(|(known, ..)| *known == stem) {
+            return plain(pattern.replace("{dir}", direction), *unit);
+        }
+    }
+    let (label, kind) = match name {
+        "conn_state" => ("connection".to_owned(), Kind::Text),
+        "service" | "protocol_name" | "protocol" => (name.replace('_', " "), Kind::Text),
+        _ => (name.replace('_', " "), Kind::Plain),
+    };
+    let unit = match find(name).map(|column| column.unit) {
+        Some("B") => Bytes,
+        Some("s") => Seconds,
+        _ => Count,
+    };
+    Phrase { pattern: format!("{label} {{}}"), unit, horizon: None, kind }
+}
+
+fn count(value: f64) -> String {
+    match value.fract() == 0.0 && value.abs() < 1e15 {
+        true if value >= 0.0 => grouped(value as u64),
+        _ => significant(value),
+    }
+}
+
+/// Two digits, all before the point.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        10.0.. => format!("{value:.0}"),
+        1.0..10.0 => decimal(value, 1),
+        0.1..1.0 => decimal(value, 2),
+        0.001..0.1 => decimal(value, 3),
+        _ => format!("{value:.0e}"),
+    }
+}
+
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
+    let (size, unit) = units.iter().find(|(size, _)| value >= *size).unwrap_or(&units[units.len() - 1]);
+    format!("{} {unit}", significant(value / size))
+}
+
+fn bytes(value: f64) -> String {
+    if value < 1000.0 {
+        return format!("{value:.0} B");
+    }
+    scaled(value, &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")])
+}
+
+fn time(seconds: f64) -> String {
+    if seconds == 0.0 {
+        return "0 s".to_owned();
+    }
+    // Up to two minutes and two hours the smaller unit is the usual one.
+    let unit = match seconds {
+        172_800.0.. => (86_400.0, "days"),
+        7_200.0.. => (3_600.0, "h"),
+        120.0.. => (60.0, "min"),
+        1.0.. => (1.0, "s"),
+        1e-3.. => (1e-3, "ms"),
+        _ => (1e-6, "us"),
+    };
+    format!("{} {}", significant(seconds / unit.0), unit.1)
+}
+
+/// A number with so many decimals at most, without zeros at its end; `null` for what is no number.
+pub(super) fn decimal(value: f64, places: usize) -> String {
+    if !value.is_finite() {
+        return "null".to_owned();
+    }
+    if value.fract() == 0.0 {
+        return format!("{value:.0}");
+    }
+    let text = format!("{value:.places$}");
+    if !text.contains('.') {
+        return text;
+    }
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "0" | "-0" if places > 2 => format!("{value:.2e}"),
+        short => short.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::definitions;
+    use crate::row::COLUMNS;
+
+    const WINDOW: Option<u64> = Some(10_000_000_000);
+
+    fn evidence(column: &str, value: f64, usual: Option<(f64, f64)>) -> Evidence {
+        let usual =
+            usual.map(|(median, extreme)| Usual { median, extreme, low: extreme < median, own: true });
+        Evidence {
+            column: column.to_owned(),
+            entity: String::new(),
+            value: Some(value),
+            text: None,
+            usual,
+            p: None,
+            nats: 1.0,
+            share: 0.1,
+        }
+    }
+
+    #[test]
+    fn words_are_those_that_an_operator_would_use() {
+        for (column, value, usual, words) in [
+            ("ctx_src_w1_peers", 41.0, Some((3.0, 6.0)), "41 peers in 10 s; usual 3, p99 6"),
+            ("ctx_dst_w1_peers", 1.0, Some((0.0, 1.0)), "1 client in 10 s; usual 0, p99 1"),
+            (
+                "ctx_srcsvc_w6_fwd_bytes",
+                2.1e6,
+                Some((12e3, 80e3)),
+                "2.1 MB sent in 60 s; usual 12 kB, p99 80 kB",
+            ),
+            ("ctx_dst_w30_fwd_bytes", 999.0, Some((0.0, 0.0)), "999 B received in 5 min; usual 0 B"),
+            ("ctx_src_w6_new_peers", 1234.0, None, "1,234 peers never met before in 60 s"),
+            (
+                "ctx_pairsvc_w30_active",
+                28.0,
+                Some((2.0, 9.0)),
+                "active 4.7 min of the last 5 min; usual 20 s, p99 90 s",
+            ),
+            (
+                "age_pair|src",
+                0.0,
+                Some((53.0, 20.0)),
+                "first time that these two hosts talk; usual over 8.8 min ago",
+            ),
+            ("age_pair", 4.0, None, "first time that these two hosts talk was 40 s ago"),
+            (
+                "reg_pairsvc_cv8|pairsvc",
+                0.021,
+                Some((1.4, 0.6)),
+                "regular flows: the last 8 gaps between them vary by 2.1 %; usual 140 %, p1 60 %",
+            ),
+            ("young_pairsvc_cv16", 0.5, None, "regular flows: the last 16 gaps between them vary by 50 %"),
+            (
+                "reg_pairsvc_gap8",
+                30.0,
+                Some((1.2, 5.0)),
+                "a flow every 30 s on average; usual 1.2 s, p99 5 s",
+            ),
+            ("fwd_packets|srcsvc", 1.0, Some((8.0, 4.0)), "1 packet sent; usual 8, p1 4"),
+            ("bwd_len_mean", 1480.5, None, "mean packet received 1.5 kB"),
+            ("bidir_gap_mean_s", 0.0031, None, "mean gap between packets both ways 3.1 ms"),
+            (
+                "fwd_bwd_ratio|srcsvc",
+                0.5,
+                Some((2.0, 1.0)),
+                "0.5 times as many bytes sent as received; usual 2, p1 1",
+            ),
+        ] {
+            assert_eq!(evidence(column, value, usual).words(WINDOW), words);
+        }
+        let state = Evidence {
+            value: None,
+            text: Some("REJ".to_owned()),
+            ..evidence("conn_state|srcsvc", 0.0, None)
+        };
+        assert_eq!(state.words(WINDOW), "connection REJ (refused)");
+        assert_eq!(evidence("ctx_src_w6_peers", 2.0, None).words(None), "2 peers in 6 windows");
+        let others = Evidence {
+            usual: Some(Usual { median: 1.0, extreme: 4.0, low: false, own: false }),
+            ..evidence("ctx_src_w1_ports", 41.0, None)
+        };
+        assert_eq!(others.words(WINDOW), "41 ports in 10 s; usual for others 1, p99 4");
+    }
+
+    #[test]
+    fn every_column_that_there_is_has_words_with_its_unit() {
+        let context = definitions().into_iter().map(|definition| (definition.name(), definition.unit()));
+        let own = COLUMNS.iter().map(|column| (column.name.to_owned(), column.unit));
+        for (name, unit) in context.chain(own).filter(|(name, _)| !name.starts_with("lead_")) {
+            let words = evidence(&name, 7.0, None).words(WINDOW);
+            assert!(!words.contains(['{', '}', '~', '_']), "{name}: {words}");
+            if unit == "B" {
+                assert!(words.contains("7 B"), "{name}: {words}");
+            }
+            if unit == "s" {
+                assert!(words.contains("7 s"), "{name}: {words}");
+            }
+        }
+    }
+
+    #[test]
+    fn like_columns_are_about_one_thing() {
+        assert_eq!(about("ctx_src_w6_new_peers"), ("src", "peers"));
+        assert_eq!(about("ctx_src_w1_peers"), ("src", "peers"));
+        assert_eq!(about("age_pair|dst"), ("pair", "age"));
+        assert_eq!(about("young_pairsvc_cv16"), about("reg_pairsvc_cv8|pairsvc"));
+        assert_eq!(about("young_pairsvc_active"), about("ctx_pairsvc_w30_active"));
+        assert_eq!(about("fwd_len_mean|srcsvc"), ("", "fwd_len_mean"));
+    }
+}
