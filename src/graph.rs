@@ -12,8 +12,10 @@ use crate::context::operator::{self as context, Remembering};
 use crate::detect::operator as detect;
 use crate::detect::{Detector, Learning};
 use crate::flow::operator::{self as flow, Assembly};
+use crate::incident::budget::Budget;
+use crate::incident::operator::{self as incident, Watch};
 use crate::packet::operator::{self as packet, Reading};
-use crate::sink::operator::{self as sink, End, Joined};
+use crate::sink::operator::{self as sink, ChangeEnd, End, Joined};
 use crate::source::operator::{self as source, RowReading};
 use crate::tally::{Fault, Tally};
 
@@ -35,6 +37,8 @@ pub struct Rooms {
     pub remembering: Remembering,
     /// The model that scores, above which score a row is an anomaly, and the schema of scored rows.
     pub detector: Option<(Arc<dyn Detector>, f64, SchemaRef)>,
+    /// How incidents are made of scored rows, and how many a day are reported; `None` where rows are not of flows.
+    pub incidents: Option<(Watch, Option<Budget>)>,
     /// How rows of several workers make one order.
     pub joined: Joined,
     /// Counters.
@@ -51,6 +55,8 @@ pub struct Ends {
     pub rows: Option<Vec<Box<dyn End>>>,
     /// What takes scored rows, on worker 0 (none on others).
     pub scored: Vec<Box<dyn End>>,
+    /// What takes changes of incidents, on worker 0 (none on others).
+    pub incidents: Vec<Box<dyn ChangeEnd>>,
 }
 
 /// Connects the rooms. The returned activator wakes the source when the probe has moved.
@@ -80,7 +86,13 @@ pub fn build(
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
     if let Some((detector, threshold, schema)) = rooms.detector {
-        let scored = detect::score(rows.clone(), detector, threshold, schema, rooms.tally, fault.clone());
+        let scored =
+            detect::score(rows.clone(), detector, threshold, schema, rooms.tally.clone(), fault.clone());
+        if let Some((watch, budget)) = rooms.incidents {
+            // The probe does not wait for it: it is woken by whole windows, and what it holds is small.
+            let changes = incident::incidents(scored.clone(), &watch, fault.clone());
+            sink::report(changes, ends.incidents, budget, rooms.tally, fault.clone());
+        }
         ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));
     }
     if let Some(ends) = ends.rows {

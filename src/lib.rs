@@ -7,7 +7,8 @@
 //!  captures --+                                                    +-- Parquet rows, packet rows
 //!  interface -+- source -- packet --(to the flow's owner)-- flow --+
 //!                                                                  rows -- context -- encode -- detect -- sink: scores, alerts, summary
-//!  Parquet rows ---------------------------------------------------+                    |
+//!  Parquet rows ---------------------------------------------------+                    |  |
+//!                                                                                       |  +-- incident -- sink: incidents
 //!                                                                                       +-- fit: model
 //! ```
 //!
@@ -21,6 +22,7 @@
 //! | [`encode`] | columns to numbers, fitted in the graph |
 //! | [`detect`] | numbers to scores: a detector learns what is usual and says how odd a row is |
 //! | [`model`] | the model file: what was learned, of which columns |
+//! | [`incident`] | anomalous rows that belong together, as one thing to look at; the allow-list |
 //! | [`sink`] | Parquet, Arrow, CSV, alerts, the console, the summary |
 //! | [`evaluate`] | results held against labels |
 //!
@@ -49,7 +51,8 @@
 //! - *Window*: a tumbling stretch of event time. *Row*: what one flow did in one window.
 //! - *Refused*: a frame that is no packet, counted by cause. *Late*: a packet behind its input's lateness, used
 //!   at the watermark and counted.
-//! - *Score*: how odd a row is, higher is odder. *Partition*: rows that have a forest of their own.
+//! - *Score*: how odd a row is, higher is odder. *Finding*: an anomalous row, as incidents are made of it.
+//!   *Incident*: findings about one host with little silence between them. *Partition*: rows that have a forest of their own.
 
 pub mod cli;
 pub mod context;
@@ -59,6 +62,7 @@ pub mod encode;
 pub mod evaluate;
 pub mod flow;
 pub mod graph;
+pub mod incident;
 pub mod model;
 pub mod packet;
 pub mod row;

@@ -6,12 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::context::ContextSpec;
 use crate::detect::DetectSpec;
 use crate::encode::EncodeSpec;
 use crate::flow::FlowSpec;
+use crate::incident::IncidentSpec;
 use crate::packet::PacketSpec;
 use crate::source::SourceSpec;
 
@@ -35,6 +37,8 @@ pub struct Spec {
     pub encode: EncodeSpec,
     /// What scores them.
     pub detect: DetectSpec,
+    /// How odd rows become incidents, and which are reported.
+    pub incident: IncidentSpec,
     /// What the graph ends in.
     pub ends: Ends,
 }
@@ -70,6 +74,7 @@ impl Default for Spec {
             context: ContextSpec::default(),
             encode: EncodeSpec::default(),
             detect: DetectSpec::default(),
+            incident: IncidentSpec::default(),
             ends: Ends::default(),
         }
     }
@@ -127,9 +132,8 @@ impl Spec {
     /// # Errors
     /// [`SpecError`], with line and column where they are known.
     pub fn read(path: &Path) -> Result<Spec, SpecError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SpecError::Io { path: path.to_owned(), source })?;
-        Spec::parse(&text, &path.display().to_string())
+        let spec: Spec = read(path)?;
+        spec.checked(&path.display().to_string())
     }
 
     /// The built-in pipeline of that name.
@@ -146,18 +150,13 @@ impl Spec {
     /// # Errors
     /// As [`Spec::read`].
     pub fn parse(text: &str, file: &str) -> Result<Spec, SpecError> {
-        let spec: Spec = toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let before = text.get(..at).unwrap_or("");
-            SpecError::Syntax {
-                file: file.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
-                what: with_nearest(error.message()),
-            }
-        })?;
-        spec.check().map_err(|what| SpecError::Value { file: file.to_owned(), what })?;
-        Ok(spec)
+        let spec: Spec = parse(text, file)?;
+        spec.checked(file)
+    }
+
+    fn checked(self, file: &str) -> Result<Spec, SpecError> {
+        self.check().map_err(|what| SpecError::Value { file: file.to_owned(), what })?;
+        Ok(self)
     }
 
     /// Checks what only the values together, or the rooms, can tell.
@@ -170,8 +169,32 @@ impl Spec {
         self.source.check().map_err(|e| text(&e))?;
         crate::context::Plan::new(&self.context).map_err(|e| text(&e))?;
         self.detect.check().map_err(|e| text(&e))?;
+        self.incident.check().map_err(|e| text(&e))?;
         Ok(())
     }
+}
+
+/// Reads a file of TOML: a pipeline, or what a pipeline names.
+///
+/// # Errors
+/// [`SpecError`], with line and column.
+pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| SpecError::Io { path: path.to_owned(), source })?;
+    parse(&text, &path.display().to_string())
+}
+
+fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
+    toml::from_str(text).map_err(|error| {
+        let at = error.span().map_or(0, |span| span.start.min(text.len()));
+        let before = text.get(..at).unwrap_or("");
+        SpecError::Syntax {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
+            what: with_nearest(error.message()),
+        }
+    })
 }
 
 /// A parser's message about an unknown name, with the nearest of the known ones first.

@@ -36,6 +36,8 @@ pub struct Tally {
     pub rows: AtomicU64,
     /// Rows that scored above the threshold.
     pub anomalies: AtomicU64,
+    /// Incidents that began and were not taken back.
+    pub incidents: AtomicU64,
     /// Packets in all rows.
     pub row_packets: AtomicU64,
     /// Bytes in all rows.

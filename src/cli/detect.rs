@@ -27,6 +27,9 @@ pub(super) struct Detect {
     /// The folder of scores, alerts and summary
     #[arg(short, long, value_name = "OUTDIR")]
     output: PathBuf,
+    /// Rules that say what is not to be reported
+    #[arg(long, value_name = "RULES.toml")]
+    allow: Option<PathBuf>,
     #[command(flatten)]
     alarms: Alarms,
     #[command(flatten)]
@@ -42,6 +45,9 @@ impl Detect {
         spec.ends.model = Some(self.model);
         spec.ends.report = Some(self.output);
         spec.ends.fit = None;
+        if self.allow.is_some() {
+            spec.incident.allow = self.allow;
+        }
         self.common.how.run(&spec).map(drop)
     }
 }

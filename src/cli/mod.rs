@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod detect;
 mod evaluate;
+mod explain;
 mod extract;
 mod features;
 mod inspect;
@@ -47,6 +48,7 @@ const EXAMPLES: &str = "Examples:
   netweir extract archive/ -o rows.parquet                 flow rows of every capture in a folder
   netweir train quiet-week/ -m office.netweir              learn what is usual
   netweir detect today.pcap.zst -m office.netweir -o out   score, write scores and alerts
+  netweir explain out                                      incidents, the worst first
   sudo netweir watch -i eth0 -m office.netweir -o out      the same, live";
 
 #[derive(Debug, Subcommand)]
@@ -56,6 +58,7 @@ enum Verb {
     Detect(detect::Detect),
     Watch(watch::Watch),
     Evaluate(evaluate::Evaluate),
+    Explain(explain::Explain),
     Run(run::Run),
     Check(check::Check),
     Features(features::Features),
@@ -177,6 +180,10 @@ fn say(outcome: &Outcome) {
         text.push_str(&format!("\nnote: {note}"));
     }
     // Nobody may be listening any more; the results are in their files.
+    for complaint in &outcome.complaints {
+        text.push('\n');
+        text.push_str(complaint);
+    }
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
@@ -205,6 +212,9 @@ pub enum Failure {
     /// Labels or scores.
     #[error(transparent)]
     Evaluate(#[from] crate::evaluate::EvaluateError),
+    /// A report that cannot be explained.
+    #[error(transparent)]
+    Explain(#[from] explain::ExplainError),
     /// A file cannot be written.
     #[error(transparent)]
     Draft(#[from] crate::draft::DraftError),
@@ -233,6 +243,7 @@ impl Cli {
             Verb::Detect(verb) => verb.run(),
             Verb::Watch(verb) => verb.run(),
             Verb::Evaluate(verb) => verb.run(),
+            Verb::Explain(verb) => verb.run(),
             Verb::Run(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
             Verb::Features(verb) => verb.run(),

@@ -27,6 +27,9 @@ pub(super) struct Watch {
     /// Write the frames that were used
     #[arg(long, value_name = "FILE")]
     write_pcap: Option<PathBuf>,
+    /// Rules that say what is not to be reported
+    #[arg(long, value_name = "RULES.toml")]
+    allow: Option<PathBuf>,
     #[command(flatten)]
     alarms: Alarms,
     #[command(flatten)]
@@ -43,6 +46,9 @@ impl Watch {
         spec.ends.report = Some(self.output);
         spec.ends.write_pcap = self.write_pcap;
         spec.ends.fit = None;
+        if self.allow.is_some() {
+            spec.incident.allow = self.allow;
+        }
         self.common.how.run(&spec).map(drop)
     }
 }

@@ -5,7 +5,6 @@ mod opening;
 mod ticker;
 mod workers;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -20,12 +19,16 @@ use crate::context::operator::Remembering;
 use crate::context::{ContextError, Plan};
 use crate::detect::{DetectError, Learning, Lesson, scored_schema};
 use crate::graph::Rooms;
+use crate::incident::budget::Budget;
+use crate::incident::operator::Watch;
+use crate::incident::rules::RulesFile;
+use crate::incident::{Columns, Rules, RulesError};
 use crate::model::{Model, ModelError, Pipeline, Training};
-use crate::sink::{self, Judge, SinkError, Style, Summary};
+use crate::sink::{self, Judge, Lines, SinkError, Summary};
 use crate::source::SourceError;
 use crate::source::interface::InterfaceError;
 use crate::source::rows::RowsError;
-use crate::spec::Spec;
+use crate::spec::{self, Spec, SpecError};
 use crate::tally::{Fault, Tally};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,7 +45,7 @@ pub struct Controls {
     /// Called a few times a second while the run goes on.
     pub progress: Option<Show>,
     /// Where alerts go as readable lines.
-    pub alerts: Option<(Box<dyn Write + Send>, Style)>,
+    pub alerts: Option<Lines>,
 }
 
 impl Default for Controls {
@@ -79,6 +82,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The model that was fitted.
     pub model: Option<Model>,
+    /// What is worth saying: rules of the allow-list that were of no use. One line each.
+    pub complaints: Vec<String>,
     /// From start to end.
     pub elapsed: Duration,
 }
@@ -133,6 +138,17 @@ pub enum RunError {
     /// Detection's settings.
     #[error(transparent)]
     Detect(#[from] DetectError),
+    /// The allow-list.
+    #[error("{}: {source}", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and what is wrong.
+        source: RulesError,
+    },
+    /// The allow-list cannot be read.
+    #[error(transparent)]
+    Allow(#[from] SpecError),
     /// Met on the way by a room.
     #[error("{0}")]
     Met(AnyError),
@@ -160,6 +176,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         None => with_context(spec),
     };
     check_ends(spec)?;
+    let rules = rules(spec)?;
     let shared = Shared::default();
     let opened = open(spec, &shared, &controls.stop)?;
     let plan = Plan::new(&spec.context)?;
@@ -195,13 +212,21 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         None => None,
         Some(path) => Some(vec![sink::rows_end(path, &rows)?]),
     };
-    let mut scored_ends = Vec::new();
+    let (mut scored_ends, mut incident_ends, mut watch) = (Vec::new(), Vec::new(), None);
     let threshold = detector.as_ref().map(|(_, threshold, _)| *threshold);
     if let Some((_, threshold, schema)) = &detector {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
         let judge = Judge { model: judged_by, threshold: *threshold };
-        scored_ends = sink::score_ends(folder, schema, &judge, controls.alerts.take())?;
+        // People read incidents; rows of tables, which are of nobody, by themselves.
+        let mut lines = controls.alerts.take();
+        if let Some(window) = opened.window.filter(|_| Columns::known(schema)) {
+            incident_ends = sink::incident_ends(folder, lines.take())?;
+            let slice = spec.source.slice_ns();
+            watch = Some(Watch::new(&spec.incident, window, slice, judge.threshold, rules));
+        }
+        scored_ends = sink::score_ends(folder, schema, &judge, lines)?;
     }
+    let hits = watch.as_ref().map(|watch| watch.hits.clone());
 
     let after = (spec.ends.fit.is_some() && plan.remembers()).then(Arc::default);
     let remembering = Remembering { before, after: after.clone() };
@@ -209,6 +234,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
         detector,
+        incidents: watch.map(|watch| (watch, spec.incident.alerts_per_day.map(Budget::new))),
         joined: joined(spec, &opened),
         tally: shared.tally.clone(),
         fault: shared.fault.clone(),
@@ -220,6 +246,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         learned: Arc::default(),
         rows: Mutex::new(rows_end),
         scored: Mutex::new(scored_ends),
+        incidents: Mutex::new(incident_ends),
     };
     let live = spec.source.interface.is_some();
     let ticker = Ticker::start(&opened.reader, &shared, controls.stop, live, controls.progress, started);
@@ -242,6 +269,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         let by = asked.map_or_else(|| "the model".to_owned(), |asked| asked.to_string());
         summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
+    if hits.is_some() {
+        summary = summary.with_incidents(shared.tally.incidents.load(Relaxed));
+    }
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(path), Some(lesson)) = (&spec.ends.fit, lesson) {
@@ -256,7 +286,15 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     for path in files.iter().flatten() {
         summary.write(path)?;
     }
-    Ok(Outcome { summary, model: fitted, elapsed: started.elapsed() })
+    let complaints = hits.map_or(Vec::new(), |hits| hits.complaints());
+    Ok(Outcome { summary, model: fitted, complaints, elapsed: started.elapsed() })
+}
+
+/// The allow-list that the pipeline names.
+fn rules(spec: &Spec) -> Result<Rules, RunError> {
+    let Some(path) = &spec.incident.allow else { return Ok(Rules::default()) };
+    let file: RulesFile = spec::read(path)?;
+    file.check().map_err(|source| RunError::Rules { path: path.clone(), source })
 }
 
 /// The only places that ask for the time, for progress and for how long it took; no row depends on it.

@@ -7,7 +7,7 @@ use timely::dataflow::ProbeHandle;
 use super::RunError;
 use crate::detect::Learning;
 use crate::graph::{self, Ends, Rooms, Source};
-use crate::sink::operator::End;
+use crate::sink::operator::{ChangeEnd, End};
 
 /// All that workers take with them.
 pub(super) struct Work {
@@ -17,6 +17,7 @@ pub(super) struct Work {
     pub(super) learned: Arc<Mutex<Option<Learning>>>,
     pub(super) rows: Mutex<Option<Vec<Box<dyn End>>>>,
     pub(super) scored: Mutex<Vec<Box<dyn End>>>,
+    pub(super) incidents: Mutex<Vec<Box<dyn ChangeEnd>>>,
 }
 
 impl Work {
@@ -54,13 +55,14 @@ impl Work {
         let lock = "no worker panics while it takes its ends";
         let writes_rows = self.rows.lock().expect(lock).is_some();
         let mut rows = writes_rows.then(Vec::new);
-        let mut scored = Vec::new();
+        let (mut scored, mut incidents) = (Vec::new(), Vec::new());
         if worker == 0 {
             rows = self.rows.lock().expect(lock).as_mut().map(std::mem::take);
             scored = std::mem::take(&mut *self.scored.lock().expect(lock));
+            incidents = std::mem::take(&mut *self.incidents.lock().expect(lock));
         }
         let learning = self.learnings.lock().expect(lock).get_mut(worker).and_then(Option::take);
         let learning = learning.map(|learning| (learning, self.learned.clone()));
-        Ends { learning, rows, scored }
+        Ends { learning, rows, scored, incidents }
     }
 }

@@ -1,4 +1,4 @@
-//! Alerts for people: one line each.
+//! Alerts for people: one line each. Rows of tables end here; those of flows are incidents first.
 
 use std::io::{ErrorKind, Write};
 
@@ -105,7 +105,7 @@ fn flow(flows: &Flows, row: usize, grade: &str) -> String {
 }
 
 /// Text without what moves a terminal's cursor, hides text or turns it around.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -137,7 +137,7 @@ pub(super) fn unit(bytes: u64) -> (u64, &'static str) {
     }
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     match seconds {
         0.0 => "0s".to_owned(),
         s if s < 0.001 => format!("{:.0}us", s * 1e6),

@@ -11,6 +11,8 @@ mod console;
 mod csv;
 mod dataset;
 mod eve;
+mod incident_lines;
+mod incidents;
 pub mod operator;
 mod parquet;
 #[cfg(test)]
@@ -28,7 +30,9 @@ pub use self::console::{Console, Style};
 pub use self::csv::CsvFile;
 pub use self::dataset::Dataset;
 pub use self::eve::EveLog;
-pub use self::operator::End;
+pub use self::incident_lines::IncidentLines;
+pub use self::incidents::{IncidentLog, IncidentRows};
+pub use self::operator::{ChangeEnd, End};
 pub use self::parquet::ParquetFile;
 pub use self::severity::Severity;
 pub use self::summary::Summary;
@@ -112,6 +116,13 @@ pub const SCORES: &str = "scores.parquet";
 pub const ALERTS: &str = "alerts.eve.jsonl";
 /// The file of counters in the folder of a report.
 pub const SUMMARY: &str = "summary.json";
+/// The log of incidents in the folder of a report.
+pub const INCIDENTS: &str = "incidents.jsonl";
+/// The file of rows of incidents in the folder of a report.
+pub const INCIDENT_ROWS: &str = "incident_rows.parquet";
+
+/// Where readable lines go, and how they look.
+pub type Lines = (Box<dyn std::io::Write + Send>, Style);
 
 /// The ends of scored rows: all rows as Parquet and alerts for machines in `folder`, alerts as lines to
 /// `lines`, if anybody reads them.
@@ -122,13 +133,27 @@ pub fn score_ends(
     folder: &Path,
     schema: &SchemaRef,
     judge: &Judge,
-    lines: Option<(Box<dyn std::io::Write + Send>, Style)>,
+    lines: Option<Lines>,
 ) -> Result<Vec<Box<dyn End>>, SinkError> {
     let scores = ParquetFile::create(&folder.join(SCORES), schema)?;
     let alerts = EveLog::create(&folder.join(ALERTS), schema, judge.clone())?;
     let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), Box::new(scores)];
     if let Some((out, style)) = lines {
         ends.push(Box::new(Console::new(out, style, judge.threshold)));
+    }
+    Ok(ends)
+}
+
+/// The ends of incidents: their log and their rows in `folder`, readable lines to `lines`, if anybody reads them.
+///
+/// # Errors
+/// [`SinkError`] if the folder cannot be written to.
+pub fn incident_ends(folder: &Path, lines: Option<Lines>) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
+    let log = IncidentLog::create(&folder.join(INCIDENTS))?;
+    let rows = IncidentRows::create(&folder.join(INCIDENT_ROWS))?;
+    let mut ends: Vec<Box<dyn ChangeEnd>> = vec![Box::new(log), Box::new(rows)];
+    if let Some((out, style)) = lines {
+        ends.push(Box::new(IncidentLines::new(out, style)));
     }
     Ok(ends)
 }

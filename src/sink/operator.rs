@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{AsArray, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
@@ -12,11 +13,14 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
 
+use crate::incident::budget::Budget;
+use crate::incident::{Change, Said};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
-use crate::tally::Fault;
+use crate::tally::{Fault, Tally};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,6 +33,21 @@ pub trait End: Send {
     fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError>;
 
     /// All rows were taken: makes what was written stand under its name.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that.
+    fn finish(self: Box<Self>) -> Result<(), AnyError>;
+}
+
+/// What takes changes of incidents in their final order.
+pub trait ChangeEnd: Send {
+    /// Takes the next changes.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being written.
+    fn take(&mut self, changes: &[Change]) -> Result<(), AnyError>;
+
+    /// All changes were taken: makes what was written stand under its name.
     ///
     /// # Errors
     /// Whatever keeps it from that.
@@ -123,6 +142,59 @@ pub fn write<'s>(
             }
         }
     })
+}
+
+/// Hands changes of incidents to `ends`, on worker 0, in order of event time; with a `budget` some are held back.
+/// Incidents that were not taken back are counted in `tally`.
+pub fn report<'s>(
+    changes: Stream<'s, u64, Vec<Change>>,
+    ends: Vec<Box<dyn ChangeEnd>>,
+    mut budget: Option<Budget>,
+    tally: Arc<Tally>,
+    fault: Arc<Fault>,
+) {
+    let mut ends = Some(ends);
+    let mut waiting: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
+    changes.sink(Exchange::new(|_: &Change| 0), "report", move |(input, frontier)| {
+        input.for_each(|cap, changes| {
+            let time = *cap.least().expect("sent under a capability");
+            waiting.entry(time).or_default().append(changes);
+        });
+        let open = frontier.frontier().first().copied();
+        while let Some(first) = waiting.first_entry()
+            && open.is_none_or(|open| *first.key() < open)
+        {
+            let mut changes = first.remove();
+            Change::sort(&mut changes);
+            for change in &mut changes {
+                if let Change::Event(event) = change {
+                    event.state.held = budget.as_mut().is_some_and(|budget| budget.holds(event));
+                    match event.said {
+                        Said::Create => _ = tally.incidents.fetch_add(1, Relaxed),
+                        Said::Close if event.state.withdrawn => _ = tally.incidents.fetch_sub(1, Relaxed),
+                        Said::Update | Said::Close => {}
+                    }
+                }
+            }
+            for end in ends.iter_mut().flatten() {
+                if !fault.met()
+                    && let Err(error) = end.take(&changes)
+                {
+                    fault.note(error);
+                }
+            }
+        }
+        if open.is_none()
+            && let Some(ends) = ends.take()
+            && !fault.met()
+        {
+            for end in ends {
+                if let Err(error) = end.finish() {
+                    fault.note(error);
+                }
+            }
+        }
+    });
 }
 
 /// Packet rows of one window from all workers, by (timestamp, flow_id); those of one flow keep their order.

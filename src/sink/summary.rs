@@ -49,6 +49,9 @@ pub struct Summary {
     /// What says the threshold: `the model`, or the key that was given for this run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub threshold_by: Option<String>,
+    /// Incidents that these rows are part of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub incidents: Option<u64>,
     /// Frames that the interface received, for live runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub received: Option<u64>,
@@ -100,6 +103,11 @@ impl Summary {
     /// The same with the threshold that made them anomalous, and what says it.
     pub fn judged(self, threshold: f64, by: String) -> Summary {
         Summary { threshold: Some(threshold), threshold_by: Some(by), ..self }
+    }
+
+    /// The same with the number of incidents.
+    pub fn with_incidents(self, incidents: u64) -> Summary {
+        Summary { incidents: Some(incidents), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -168,11 +176,13 @@ impl Summary {
         line(&notes);
         if let Some(anomalies) = self.anomalies {
             let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
-            let mut text = format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"));
+            let mut found =
+                vec![format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"))];
+            found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
-                write!(text, ", scores above {threshold:.4} by {by}").expect("a string takes all");
+                found.push(format!("scores above {threshold:.4} by {by}"));
             }
-            line(&[text]);
+            line(&found);
         }
         lines
     }

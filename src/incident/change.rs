@@ -1,0 +1,230 @@
+//! What is said of incidents: events, and which row belongs to which.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::extent::Top;
+use super::finding::{Hint, Kind};
+use super::severity::Severity;
+
+/// What happened to an incident.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Said {
+    /// It began.
+    Create,
+    /// It grew, or its past changed.
+    Update,
+    /// It is over; with no rows left, it was taken back.
+    Close,
+}
+
+impl Said {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Said::Create => "create",
+            Said::Update => "update",
+            Said::Close => "close",
+        }
+    }
+}
+
+/// An incident as it stands.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Of host, kind and first window: the same in every run.
+    pub id: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// Whom it is about.
+    pub host: IpAddr,
+    /// Whether the host began most of its rows.
+    pub source: bool,
+    /// First packet, nanoseconds.
+    pub first: i64,
+    /// Last packet, nanoseconds.
+    pub last: i64,
+    /// Windows with an anomalous row.
+    pub windows: u64,
+    /// Anomalous rows; 0 for what was taken back, and for a new host.
+    pub alerts: u64,
+    /// Largest score.
+    pub score: f64,
+    /// Smallest p-value.
+    pub p_value: f64,
+    /// Sum of scores, in millionths.
+    pub weight: u64,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Distinct other ends; an estimate where they are more than 1024.
+    pub peers: u64,
+    /// Distinct protocols and responders' ports; an estimate where they are more than 1024.
+    pub ports: u64,
+    /// The row that scored most.
+    pub top: Top,
+    /// What shapes hint at.
+    pub hints: Vec<Hint>,
+    /// Whether its rows went to a rule, or to another incident: it is no more.
+    pub withdrawn: bool,
+    /// Whether the budget of incidents keeps it from being reported.
+    pub held: bool,
+}
+
+/// Something said of an incident.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// End of the window that said it, nanoseconds.
+    pub time: u64,
+    /// What happened.
+    pub said: Said,
+    /// How the incident stands since.
+    pub state: State,
+}
+
+/// A row that came to an incident or to a rule (`diff` 1), or left it (-1).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct RowChange {
+    /// End of the window that said it, nanoseconds.
+    pub time: u64,
+    /// Start of the row's window, nanoseconds.
+    pub window: u64,
+    /// The row's flow.
+    pub flow_id: u64,
+    /// 1 or -1.
+    pub diff: i8,
+    /// The incident; `None` for muted rows.
+    pub incident: Option<u64>,
+    /// The rule that mutes it.
+    pub muted_by: Option<String>,
+}
+
+/// Either.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Change {
+    /// Of an incident.
+    Event(Box<Event>),
+    /// Of a row.
+    Row(RowChange),
+}
+
+impl Change {
+    /// Brings changes into their order: by event time; what windows said before what silence says; by incident, by row.
+    pub fn sort(changes: &mut [Change]) {
+        changes.sort_by(|a, b| match (a, b) {
+            (Change::Event(a), Change::Event(b)) => a.key().cmp(&b.key()),
+            (Change::Row(a), Change::Row(b)) => a.cmp(b),
+            (Change::Event(_), Change::Row(_)) => std::cmp::Ordering::Less,
+            (Change::Row(_), Change::Event(_)) => std::cmp::Ordering::Greater,
+        });
+    }
+}
+
+impl Event {
+    fn key(&self) -> (u64, bool, u64) {
+        (self.time, self.said == Said::Close, self.state.id)
+    }
+}
+
+impl State {
+    /// The id as text.
+    pub fn name(&self) -> String {
+        format!("{:016x}", self.id)
+    }
+
+    /// The severity that is reported.
+    pub fn reported(&self) -> Severity {
+        if self.held || self.withdrawn { Severity::Info } else { self.severity }
+    }
+
+    /// `source` or `target`.
+    pub fn role(&self) -> &'static str {
+        if self.source { "source" } else { "target" }
+    }
+
+    /// What it is, in one line.
+    pub fn why(&self) -> String {
+        if self.withdrawn {
+            return "taken back: its rows are muted, or part of another incident".to_owned();
+        }
+        if self.kind == Kind::NewHost {
+            return "a local host that was never seen in training".to_owned();
+        }
+        let mut why = format!("{} in {}", counted(self.alerts, "odd row"), counted(self.windows, "window"));
+        let (peers, ports) = (counted(self.peers, "host"), counted(self.ports, "port"));
+        let preposition = if self.source { "to" } else { "from" };
+        let _ = write!(why, " {preposition} {peers}, {ports}");
+        if !self.top.words.is_empty() {
+            let _ = write!(why, "; {}", self.top.words);
+        }
+        why
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// RFC 3339 with nanoseconds.
+pub(super) fn time(nanoseconds: i64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds));
+    let time = time.expect("64 bits of nanoseconds are within jiff's years");
+    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
+}
+
+fn whole_time(nanoseconds: u64) -> String {
+    time(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
+}
+
+/// One line of `incidents.jsonl`.
+pub struct Line<'a>(pub &'a Event);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Event { time: said_at, said, state } = self.0;
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("event", said)?;
+        line.serialize_entry("id", &state.name())?;
+        line.serialize_entry("time", &whole_time(*said_at))?;
+        line.serialize_entry("kind", state.kind.name())?;
+        line.serialize_entry("host", &state.host)?;
+        line.serialize_entry("role", state.role())?;
+        line.serialize_entry("first", &time(state.first))?;
+        line.serialize_entry("last", &time(state.last))?;
+        line.serialize_entry("windows", &state.windows)?;
+        line.serialize_entry("alerts", &state.alerts)?;
+        line.serialize_entry("score", &state.score)?;
+        line.serialize_entry("p_value", &state.p_value)?;
+        line.serialize_entry("severity", &state.reported())?;
+        line.serialize_entry("peers", &state.peers)?;
+        line.serialize_entry("ports", &state.ports)?;
+        line.serialize_entry("top", &TopLine(&state.top))?;
+        line.serialize_entry("why", &state.why())?;
+        line.serialize_entry("hints", &state.hints)?;
+        if state.held {
+            line.serialize_entry("held", &true)?;
+        }
+        line.end()
+    }
+}
+
+struct TopLine<'a>(&'a Top);
+
+impl Serialize for TopLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let top = self.0;
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("flow_id", &top.flow_id)?;
+        line.serialize_entry("window_start", &whole_time(top.window))?;
+        line.serialize_entry("src", &top.src)?;
+        line.serialize_entry("src_port", &top.src_port)?;
+        line.serialize_entry("dst", &top.dst)?;
+        line.serialize_entry("dst_port", &top.dst_port)?;
+        line.serialize_entry("protocol", &top.protocol)?;
+        line.serialize_entry("score", &top.score.get())?;
+        line.end()
+    }
+}

@@ -1,0 +1,202 @@
+//! How far an incident reaches: what adds up over findings, in any order.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{Finding, Hint, Real};
+
+/// Elements that are counted exactly; beyond, the count is an estimate.
+const EXACT: usize = 1024;
+/// Hints of an incident at most.
+const HINTS: usize = 8;
+
+/// Distinct elements: the smallest hashes of a set (bottom-k, Bar-Yossef and others 2002), which two sets can be united by.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Distinct(Vec<u64>);
+
+impl Distinct {
+    fn of(element: u128) -> Distinct {
+        Distinct(vec![mix(element as u64 ^ mix((element >> 64) as u64))])
+    }
+
+    fn unite(&mut self, other: &Distinct) {
+        if let [one] = other.0[..] {
+            if let Err(place) = self.0.binary_search(&one)
+                && place < EXACT
+            {
+                self.0.insert(place, one);
+            }
+        } else {
+            self.0.extend_from_slice(&other.0);
+            self.0.sort_unstable();
+            self.0.dedup();
+        }
+        self.0.truncate(EXACT);
+    }
+
+    /// How many there are: exact below [`EXACT`], beyond with a standard error of 3 %.
+    pub(super) fn count(&self) -> u64 {
+        match self.0.last() {
+            Some(largest) if self.0.len() == EXACT => {
+                ((EXACT - 1) as f64 / (*largest as f64 / 2f64.powi(64))).round() as u64
+            }
+            _ => self.0.len() as u64,
+        }
+    }
+}
+
+/// A bijection of 64 bits that leaves no pattern (the finalizer of MurmurHash3).
+fn mix(mut value: u64) -> u64 {
+    value = (value ^ value >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    value = (value ^ value >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    value ^ value >> 33
+}
+
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_ipv6_mapped().to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// The row that stands for an incident: the one that scored most.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Top {
+    /// Its score.
+    pub score: Real,
+    /// Start of its window.
+    pub window: u64,
+    /// Its flow.
+    pub flow_id: u64,
+    /// Initiator.
+    pub src: IpAddr,
+    /// Initiator's port.
+    pub src_port: u16,
+    /// Responder.
+    pub dst: IpAddr,
+    /// Responder's port.
+    pub dst_port: u16,
+    /// Protocol by name.
+    pub protocol: String,
+    /// Its strongest reason, in words; empty where there is none.
+    pub words: String,
+}
+
+impl Top {
+    /// The greater one stands for both; of equal ones the earlier.
+    fn rank(&self) -> impl Ord + use<> {
+        (self.score, std::cmp::Reverse((self.window, self.flow_id)))
+    }
+}
+
+impl PartialOrd for Top {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Top {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let rest = |top: &Top| (top.src, top.src_port, top.dst, top.dst_port);
+        let by_rank = self.rank().cmp(&other.rank()).then_with(|| rest(self).cmp(&rest(other)));
+        by_rank.then_with(|| (&self.protocol, &self.words).cmp(&(&other.protocol, &other.words)))
+    }
+}
+
+/// What findings of one host add up to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Extent {
+    /// First packet.
+    pub(super) first: i64,
+    /// Last packet.
+    pub(super) last: i64,
+    /// Windows with a finding.
+    pub(super) windows: u64,
+    /// Findings.
+    pub(super) alerts: u64,
+    /// Of these, those that the host began.
+    pub(super) begun: u64,
+    /// Sum of scores, in millionths.
+    pub(super) weight: u64,
+    /// Smallest p-value.
+    pub(super) p_value: Real,
+    /// Other ends.
+    pub(super) peers: Distinct,
+    /// Protocols and responders' ports.
+    pub(super) ports: Distinct,
+    /// The row that scored most.
+    pub(super) top: Top,
+    /// What shapes hint at, ascending.
+    pub(super) hints: Vec<Hint>,
+}
+
+impl Extent {
+    /// Of one finding about `host`, in a window of its own.
+    pub(super) fn of(finding: &Finding, host: IpAddr) -> Extent {
+        let begun = finding.src == host;
+        let peer = if begun { finding.dst } else { finding.src };
+        let mut hints = finding.hints.clone();
+        hints.sort_unstable();
+        hints.dedup();
+        hints.truncate(HINTS);
+        Extent {
+            first: finding.start,
+            last: finding.end,
+            windows: 1,
+            alerts: 1,
+            begun: u64::from(begun),
+            weight: weight(finding.score),
+            p_value: finding.p_value,
+            peers: Distinct::of(number(peer)),
+            ports: Distinct::of(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port)),
+            top: Top {
+                score: finding.score,
+                window: finding.window,
+                flow_id: finding.flow_id,
+                src: finding.src,
+                src_port: finding.src_port,
+                dst: finding.dst,
+                dst_port: finding.dst_port,
+                protocol: finding.protocol_name.clone(),
+                words: finding.words.clone(),
+            },
+            hints,
+        }
+    }
+
+    /// Adds findings of the same window.
+    pub(super) fn add(&mut self, other: &Extent) {
+        let windows = self.windows;
+        self.follow(other);
+        self.windows = windows;
+    }
+
+    /// Adds findings of other windows.
+    pub(super) fn follow(&mut self, other: &Extent) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.windows += other.windows;
+        self.alerts += other.alerts;
+        self.begun += other.begun;
+        self.weight = self.weight.saturating_add(other.weight);
+        self.p_value = self.p_value.min(other.p_value);
+        self.peers.unite(&other.peers);
+        self.ports.unite(&other.ports);
+        if other.top > self.top {
+            self.top.clone_from(&other.top);
+        }
+        if other.hints.iter().any(|hint| !self.hints.contains(hint)) {
+            self.hints.extend_from_slice(&other.hints);
+            self.hints.sort_unstable();
+            self.hints.dedup();
+            self.hints.truncate(HINTS);
+        }
+    }
+}
+
+/// A score in millionths, at least one: what is summed is whole.
+pub(super) fn weight(score: Real) -> u64 {
+    // Casts of numbers that are too large, or none, end at the bounds.
+    ((score.get() * 1e6) as u64).clamp(1, 1 << 40)
+}

@@ -1,0 +1,266 @@
+//! What of an anomalous row is needed to make incidents of it.
+
+use std::net::IpAddr;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray,
+    UInt32Array,
+};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{
+    DataType, Float64Type, Schema, TimestampNanosecondType, UInt8Type, UInt16Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+use serde::{Deserialize, Serialize};
+
+use super::cover::GREETED;
+
+/// A number that is ordered as numbers are: NaN above all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Real(u64);
+
+impl Real {
+    /// Of a number.
+    pub fn new(value: f64) -> Real {
+        // Zero has two forms, but one value.
+        let bits = (value + 0.0).to_bits();
+        Real(if bits >> 63 == 1 { !bits } else { bits | 1 << 63 })
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(if self.0 >> 63 == 1 { self.0 & !(1 << 63) } else { !self.0 })
+    }
+}
+
+/// What a finding or an incident says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// A row scored above the threshold.
+    Anomaly,
+    /// A local host that was never seen in training.
+    NewHost,
+}
+
+impl Kind {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Anomaly => "anomaly",
+            Kind::NewHost => "new_host",
+        }
+    }
+}
+
+/// A technique of ATT&CK that the shape of a row hints at.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Hint {
+    /// Its number, such as `T1046`.
+    pub technique: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A row that may be part of an incident.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Finding {
+    /// Start of its window, nanoseconds.
+    pub window: u64,
+    /// What it says.
+    pub kind: Kind,
+    /// The row's flow.
+    pub flow_id: u64,
+    /// Initiator.
+    pub src: IpAddr,
+    /// Responder.
+    pub dst: IpAddr,
+    /// Initiator's port, 0 where there is none.
+    pub src_port: u16,
+    /// Responder's port, 0 where there is none.
+    pub dst_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Its name.
+    pub protocol_name: String,
+    /// First packet of the row, nanoseconds.
+    pub start: i64,
+    /// Last packet of the row, nanoseconds.
+    pub end: i64,
+    /// The row's score.
+    pub score: Real,
+    /// Its p-value.
+    pub p_value: Real,
+    /// Values of the columns that rules ask for ([`Columns::extra`]).
+    pub values: Vec<Option<Real>>,
+    /// The strongest reason, in words; empty where there is none.
+    pub words: String,
+    /// What its shape hints at.
+    pub hints: Vec<Hint>,
+}
+
+/// The columns that findings are read from.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Columns {
+    extra: Vec<String>,
+}
+
+/// Columns that no incident can be made without.
+const NEEDED: [&str; 11] = [
+    "window_start",
+    "flow_id",
+    "src_ip",
+    "dst_ip",
+    "src_port",
+    "dst_port",
+    "protocol",
+    "protocol_name",
+    "row_start",
+    "row_end",
+    "is_anomaly",
+];
+
+/// Whether a row's source is local and was never seen in training, where rows say so.
+const IS_NEW: &str = "src_is_new";
+/// Why a row is an anomaly, where rows say so.
+const REASONS: &str = "reasons";
+
+/// What of a row's reasons is passed on.
+#[derive(Deserialize)]
+struct Reasons {
+    #[serde(default)]
+    evidence: Vec<Evidence>,
+    #[serde(default)]
+    hints: Vec<Hint>,
+}
+
+#[derive(Deserialize)]
+struct Evidence {
+    #[serde(default)]
+    words: String,
+}
+
+impl Columns {
+    /// Whether rows of this schema can be findings: flow rows can, tables of other columns cannot.
+    pub fn known(rows: &Schema) -> bool {
+        NEEDED.iter().all(|name| rows.index_of(name).is_ok())
+    }
+
+    /// With the values of more columns, by name; those that rows do not have are null.
+    pub fn with(extra: Vec<String>) -> Columns {
+        Columns { extra }
+    }
+
+    /// The columns whose values findings carry.
+    pub fn extra(&self) -> &[String] {
+        &self.extra
+    }
+
+    /// The findings of scored rows: anomalies, and new hosts once for each window and batch. Rows whose addresses are
+    /// none make no findings.
+    ///
+    /// # Errors
+    /// If a column is missing or of a type that no flow row has.
+    pub fn findings(&self, rows: &RecordBatch) -> Result<Vec<Finding>, ArrowError> {
+        let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
+        let new = booleans(rows, IS_NEW);
+        let is = |column: Option<&BooleanArray>, row: usize| {
+            column.is_some_and(|column| column.is_valid(row) && column.value(row))
+        };
+        if anomalous.true_count() == 0 && new.is_none_or(|new| new.true_count() == 0) {
+            return Ok(Vec::new());
+        }
+        let chosen = (0..rows.num_rows()).filter(|row| is(Some(anomalous), *row) || is(new, *row));
+        let chosen: UInt32Array = chosen.map(|row| row as u32).collect();
+        let rows = take_record_batch(rows, &chosen)?;
+        let (anomalous, new) = (booleans(&rows, "is_anomaly"), booleans(&rows, IS_NEW));
+        let window = numbers::<TimestampNanosecondType>(&rows, "window_start")?;
+        let flow_id = numbers::<UInt64Type>(&rows, "flow_id")?;
+        let (src_ip, dst_ip) = (texts(&rows, "src_ip")?, texts(&rows, "dst_ip")?);
+        let protocol_name = texts(&rows, "protocol_name")?;
+        let src_port = numbers::<UInt16Type>(&rows, "src_port")?;
+        let dst_port = numbers::<UInt16Type>(&rows, "dst_port")?;
+        let protocol = numbers::<UInt8Type>(&rows, "protocol")?;
+        let start = numbers::<TimestampNanosecondType>(&rows, "row_start")?;
+        let end = numbers::<TimestampNanosecondType>(&rows, "row_end")?;
+        let score = numbers::<Float64Type>(&rows, "score")?;
+        let p_value = numbers::<Float64Type>(&rows, "p_value")?;
+        let reasons = rows.column_by_name(REASONS).map(|_| texts(&rows, REASONS)).transpose()?;
+        let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
+
+        let mut findings = Vec::with_capacity(rows.num_rows());
+        let mut greeted: Vec<IpAddr> = Vec::new();
+        for row in 0..rows.num_rows() {
+            let (Ok(src), Ok(dst)) = (src_ip.value(row).parse(), dst_ip.value(row).parse()) else { continue };
+            let said = reasons.as_ref().filter(|reasons| reasons.is_valid(row));
+            let said: Option<Reasons> = said.and_then(|said| serde_json::from_str(said.value(row)).ok());
+            let (words, hints) = said.map_or((String::new(), Vec::new()), |said| {
+                let words = said.evidence.into_iter().next().map_or(String::new(), |evidence| evidence.words);
+                (words, said.hints)
+            });
+            let finding = Finding {
+                window: u64::try_from(window.value(row)).unwrap_or(0),
+                kind: Kind::Anomaly,
+                flow_id: flow_id.value(row),
+                src,
+                dst,
+                src_port: src_port.value(row),
+                dst_port: dst_port.value(row),
+                protocol: protocol.value(row),
+                protocol_name: protocol_name.value(row).to_owned(),
+                start: start.value(row),
+                end: end.value(row),
+                score: Real::new(score.value(row)),
+                p_value: Real::new(p_value.value(row)),
+                values: extra
+                    .iter()
+                    .map(|column| column.is_valid(row).then(|| Real::new(column.value(row))))
+                    .collect(),
+                words,
+                hints,
+            };
+            // More than a window reports are not passed on: that they are more is all that matters.
+            if is(new, row) && greeted.len() <= GREETED && !greeted.contains(&src) {
+                greeted.push(src);
+                let plain = Finding {
+                    kind: Kind::NewHost,
+                    words: String::new(),
+                    hints: Vec::new(),
+                    ..finding.clone()
+                };
+                findings.push(plain);
+            }
+            if is(anomalous, row) {
+                findings.push(finding);
+            }
+        }
+        Ok(findings)
+    }
+}
+
+fn missing(name: &str) -> ArrowError {
+    ArrowError::SchemaError(format!("scored rows of flows have a column {name}"))
+}
+
+fn booleans<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a BooleanArray> {
+    rows.column_by_name(name)?.as_boolean_opt()
+}
+
+fn numbers<T: ArrowPrimitiveType>(rows: &RecordBatch, name: &str) -> Result<PrimitiveArray<T>, ArrowError> {
+    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
+    column.cloned().ok_or_else(|| missing(name))
+}
+
+fn texts(rows: &RecordBatch, name: &str) -> Result<StringArray, ArrowError> {
+    let column: &ArrayRef = rows.column_by_name(name).ok_or_else(|| missing(name))?;
+    Ok(cast(column, &DataType::Utf8)?.as_string::<i32>().clone())
+}
+
+/// A column as numbers; null where it is missing or holds none.
+fn values(rows: &RecordBatch, name: &str) -> Result<PrimitiveArray<Float64Type>, ArrowError> {
+    match rows.column_by_name(name) {
+        Some(column) if column.data_type().is_numeric() || column.data_type() == &DataType::Boolean => {
+            Ok(cast(column, &DataType::Float64)?.as_primitive::<Float64Type>().clone())
+        }
+        _ => Ok(PrimitiveArray::new_null(rows.num_rows())),
+    }
+}

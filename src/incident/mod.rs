@@ -1,0 +1,163 @@
+//! Anomalous rows to incidents: what belongs together is one thing to look at, with a beginning, an extent and an end.
+//!
+//! ```text
+//! scored rows ── findings ─(window's owner)─ policy ── cover ── parts ─(host's owner)─ sessions ── changes
+//!                             threshold, allow-list ──┘                                  to the sinks, in order of event time
+//! ```
+//!
+//! - [`finding`]: what of an anomalous row is needed from here on; all that crosses workers.
+//! - [`policy`]: the threshold and the allow-list ([`rules`], [`net`]): which findings stand, and which rule mutes one.
+//! - [`cover`]: the findings of one window shared out among few hosts: a [`Part`] for each.
+//! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
+//! - [`severity`]: how bad it is, in a word; [`budget`]: which incidents are worth a person's time where only so many
+//!   a day may be reported; [`change`]: what is said of incidents.
+//!
+//! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by differential
+//! dataflow: findings, rules and the threshold are collections, and a change of any of them, also to the past, changes
+//! parts as if it had always been so. Sessions follow changed parts in the same way. What is older than `keep` is final: the findings are
+//! taken out of all traces, while incidents stand as they were said. So memory is that of open incidents and of the findings of
+//! `keep`, however long a run lasts.
+
+pub mod budget;
+pub mod change;
+mod cover;
+mod extent;
+mod finding;
+mod net;
+pub mod operator;
+mod policy;
+pub mod rules;
+mod session;
+mod severity;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::change::{Change, Event, RowChange, Said, State};
+pub use self::cover::Part;
+pub use self::finding::{Columns, Finding, Kind};
+pub use self::policy::{Hits, Policy, Setting};
+pub use self::rules::{Rule, Rules, RulesError};
+pub use self::severity::Severity;
+
+/// What the pipeline file says about incidents (`[incident]`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IncidentSpec {
+    /// An incident ends when its host was silent for so long.
+    #[serde(with = "humantime_serde")]
+    pub silence: Duration,
+    /// How far back a changed rule or threshold reaches; at least `silence`. Findings are held in memory for so long.
+    #[serde(with = "humantime_serde")]
+    pub keep: Duration,
+    /// The file of the allow-list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow: Option<PathBuf>,
+    /// So many incidents a day are reported, the strongest; the others stand in the log, marked as held. All of them where
+    /// it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts_per_day: Option<u32>,
+}
+
+impl Default for IncidentSpec {
+    fn default() -> Self {
+        IncidentSpec {
+            silence: Duration::from_secs(60),
+            keep: Duration::from_secs(60),
+            allow: None,
+            alerts_per_day: None,
+        }
+    }
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum IncidentError {
+    /// Outside of what is allowed.
+    #[error("[incident] {key} = {found}: must be {allowed}")]
+    Setting {
+        /// The key.
+        key: &'static str,
+        /// What the file says.
+        found: String,
+        /// What may stand there.
+        allowed: &'static str,
+    },
+}
+
+impl IncidentSpec {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`IncidentError::Setting`] for the first one that cannot be.
+    pub fn check(&self) -> Result<(), IncidentError> {
+        let wrong = |key, found: String, allowed| Err(IncidentError::Setting { key, found, allowed });
+        let day = Duration::from_secs(86_400);
+        if !(Duration::from_secs(1)..=day).contains(&self.silence) {
+            return wrong("silence", format!("{:?}", self.silence), "between 1s and 1d");
+        }
+        if !(self.silence..=day).contains(&self.keep) {
+            return wrong("keep", format!("{:?}", self.keep), "from the value of `silence` to 1d");
+        }
+        if self.alerts_per_day == Some(0) {
+            return wrong("alerts_per_day", "0".to_owned(), "at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// Times of a run, in nanoseconds of event time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Clock {
+    /// Length of a window.
+    pub window: u64,
+    /// Event time of one timely timestamp.
+    pub slice: u64,
+    /// Silence that ends an incident, up to whole windows.
+    pub silence: u64,
+    /// How long findings can change, up to whole windows.
+    pub keep: u64,
+}
+
+impl Clock {
+    /// The times of rows with these windows and slices.
+    ///
+    /// # Panics
+    /// If `window` or `slice` is 0.
+    pub fn new(spec: &IncidentSpec, window: u64, slice: u64) -> Clock {
+        assert!(window > 0 && slice > 0, "windows and slices have a length");
+        let whole = |time: Duration| crate::flow::nanoseconds(time).div_ceil(window).saturating_mul(window);
+        Clock { window, slice, silence: whole(spec.silence), keep: whole(spec.keep) }
+    }
+
+    /// The end of a window.
+    fn end(&self, window: u64) -> u64 {
+        window.saturating_add(self.window)
+    }
+
+    /// The timestamp at which all before an event time is complete: that of the windows that end then.
+    fn stamp(&self, end: u64) -> u64 {
+        end.saturating_sub(1) / self.slice
+    }
+
+    /// The end of the latest window that is complete at a timestamp.
+    fn complete(&self, stamp: u64) -> u64 {
+        let until = stamp.saturating_add(1).saturating_mul(self.slice);
+        until / self.window * self.window
+    }
+
+    /// The event time that says what changed about a window at a timestamp: the window's end, or, where its past was changed,
+    /// the end of the latest window; `None` where the window is out of reach of changes.
+    fn said(&self, window: u64, stamp: u64) -> Option<u64> {
+        let end = self.end(window);
+        let time = match self.stamp(end) {
+            own if own >= stamp => end,
+            _ => self.complete(stamp).max(end),
+        };
+        (time < end.saturating_add(self.keep)).then_some(time)
+    }
+}

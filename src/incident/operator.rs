@@ -1,0 +1,209 @@
+//! Incidents in the graph: findings, rules and the threshold are differential collections; what follows from them is kept up to date.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use differential_dataflow::hashable::Hashable;
+use differential_dataflow::{AsCollection, VecCollection};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, Operator, ToStream};
+
+use super::change::{Change, RowChange};
+use super::cover::{Part, cover};
+use super::finding::{Columns, Finding, Real};
+use super::policy::{Hits, Policy, Setting, Verdict};
+use super::rules::Rules;
+use super::session::Sessions;
+use super::{Clock, IncidentSpec};
+use crate::row::RowBatch;
+use crate::tally::Fault;
+
+/// A policy stands on each worker about so many times: findings meet it where they are, by a part of their hash.
+const SHARES: u64 = 64;
+
+/// A collection of the room: whole counts, in event time by slices.
+pub type Collection<'s, D> = VecCollection<'s, u64, D, isize>;
+
+/// How incidents are made.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// Times.
+    pub clock: Clock,
+    /// Scores above it are anomalies.
+    pub threshold: f64,
+    /// What is not to be reported.
+    pub rules: Rules,
+    /// Which rules held for something.
+    pub hits: Arc<Hits>,
+}
+
+impl Watch {
+    /// Incidents of rows with these windows and slices, in nanoseconds.
+    pub fn new(spec: &IncidentSpec, window: u64, slice: u64, threshold: f64, rules: Rules) -> Watch {
+        let hits = Arc::new(Hits::new(&rules));
+        Watch { clock: Clock::new(spec, window, slice), threshold, rules, hits }
+    }
+}
+
+/// Incidents of scored rows: what changes about them, in pieces; complete for a time when the frontier has passed it.
+pub fn incidents<'s>(
+    scored: Stream<'s, u64, RowBatch>,
+    watch: &Watch,
+    fault: Arc<Fault>,
+) -> Stream<'s, u64, Vec<Change>> {
+    let scope = scored.scope();
+    let findings = find(scored, watch, fault);
+    let threshold = Setting::Threshold(Real::new(watch.threshold));
+    let settings = watch.rules.rules().iter().cloned().map(Setting::Allow).chain([threshold]);
+    let settings = settings.filter(|_| scope.index() == 0).map(|setting| (setting, 0, 1)).collect::<Vec<_>>();
+    let settings = settings.to_stream(scope).as_collection();
+    follow(findings, settings, watch)
+}
+
+/// Findings of scored rows, each from its window on until it can change no more.
+fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>) -> Collection<'s, Finding> {
+    let Watch { clock, rules, hits, .. } = watch.clone();
+    let columns = Columns::with(rules.columns().to_vec());
+    let findings = scored.unary_frontier(Pipeline, "find", move |capability, _| {
+        // Held back to whole windows: what comes after is woken when a window is complete, not with every slice.
+        let mut held = Some(capability);
+        move |(input, frontier), output| {
+            input.for_each(|cap, batch| {
+                if fault.met() {
+                    return;
+                }
+                let end = clock.end(batch.place.window);
+                hits.reached(end);
+                let time = *cap.least().expect("sent under a capability");
+                match columns.findings(&batch.rows) {
+                    Ok(findings) if findings.is_empty() => {}
+                    Ok(findings) => {
+                        let mut session = output.session(&cap);
+                        for finding in findings {
+                            let end = clock.end(finding.window).saturating_add(clock.keep);
+                            session.give((finding.clone(), time, 1));
+                            session.give((finding, clock.stamp(end).max(time), -1));
+                        }
+                    }
+                    Err(error) => fault.note(error),
+                }
+            });
+            match (frontier.frontier().first().copied(), &mut held) {
+                (None, held) => *held = None,
+                (Some(now), Some(held)) => {
+                    let from = held.time().saturating_mul(clock.slice);
+                    let window = clock.stamp(clock.end(from / clock.window * clock.window));
+                    if now > window {
+                        held.downgrade(&now);
+                    }
+                }
+                (Some(_), None) => {}
+            }
+        }
+    });
+    findings.as_collection()
+}
+
+/// What follows from findings and settings; both may change at any time, to what was as well.
+pub fn follow<'s>(
+    findings: Collection<'s, Finding>,
+    settings: Collection<'s, Setting>,
+    watch: &Watch,
+) -> Stream<'s, u64, Vec<Change>> {
+    let (judged, clock) = (judge(findings, settings, watch), watch.clock);
+    let muted = judged.clone().inner.flat_map(move |((finding, verdict), time, diff)| {
+        let Verdict::Muted(rule) = verdict else { return None };
+        let row = RowChange {
+            time: clock.said(finding.window, time)?,
+            window: finding.window,
+            flow_id: finding.flow_id,
+            diff: diff.signum() as i8,
+            incident: None,
+            muted_by: Some(rule),
+        };
+        (finding.kind == super::Kind::Anomaly).then_some(Change::Row(row))
+    });
+    sessions(parts(judged), watch).concat(muted)
+}
+
+/// Findings with what becomes of each.
+fn judge<'s>(
+    findings: Collection<'s, Finding>,
+    settings: Collection<'s, Setting>,
+    watch: &Watch,
+) -> Collection<'s, (Finding, Verdict)> {
+    let policy = settings.map(|setting| ((), setting)).reduce_named("policy", |_, settings, output| {
+        output.push((Policy::of(settings.iter().map(|(setting, _)| *setting)), 1));
+    });
+    let shares = policy.flat_map(|(_, policy)| (0..SHARES).map(move |share| (share, policy.clone())));
+    let (clock, hits) = (watch.clock, watch.hits.clone());
+    findings.map(|finding| (finding.flow_id % SHARES, finding)).join_map(shares, move |_, finding, policy| {
+        let verdict = policy.verdict(finding, clock.end(finding.window), &hits);
+        (finding.clone(), verdict)
+    })
+}
+
+/// The parts of each window.
+fn parts<'s>(judged: Collection<'s, (Finding, Verdict)>) -> Collection<'s, Part> {
+    let standing =
+        judged.flat_map(|(finding, verdict)| (verdict == Verdict::Stands).then(|| (finding.window, finding)));
+    let parts = standing.reduce_named("cover", |_, findings, output| {
+        let findings: Vec<&Finding> = findings.iter().map(|(finding, _)| *finding).collect();
+        output.extend(cover(&findings).into_iter().map(|part| (part, 1)));
+    });
+    parts.map(|(_, part)| part)
+}
+
+/// What parts say of incidents, on the worker that owns the host.
+fn sessions<'s>(parts: Collection<'s, Part>, watch: &Watch) -> Stream<'s, u64, Vec<Change>> {
+    let (clock, threshold) = (watch.clock, watch.threshold);
+    let by_host = Exchange::new(|(part, _, _): &(Part, u64, isize)| part.host.hashed());
+    parts.inner.unary_frontier(by_host, "sessions", move |capability, _| {
+        let mut held = Some(capability);
+        let mut sessions = Sessions::new(clock, threshold);
+        // By the event time that says them; windows that share a timestamp come one after the other.
+        let mut waiting: BTreeMap<u64, BTreeMap<u64, Vec<(Part, isize)>>> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|_, data| {
+                for (part, time, diff) in data.drain(..) {
+                    if let Some(said) = clock.said(part.window, time) {
+                        waiting.entry(time).or_default().entry(said).or_default().push((part, diff));
+                    }
+                }
+            });
+            let Some(cap) = held.as_mut() else { return };
+            let open = frontier.frontier().first().copied();
+            let complete = |stamp: u64| open.is_none_or(|open| stamp < open);
+            loop {
+                let due = sessions.due().filter(|due| complete(clock.stamp(*due)));
+                let stamp = waiting.keys().next().copied().filter(|stamp| complete(*stamp));
+                let next = stamp.and_then(|stamp| Some((stamp, *waiting.get(&stamp)?.keys().next()?)));
+                let (stamp, changes) = match (next, due) {
+                    (None, None) => break,
+                    (Some((stamp, said)), due) if due.is_none_or(|due| said <= due) => {
+                        let at = waiting.get_mut(&stamp).expect("it waits");
+                        let parts = at.remove(&said).expect("it waits");
+                        if at.is_empty() {
+                            waiting.remove(&stamp);
+                        }
+                        (stamp, sessions.change(said, parts))
+                    }
+                    (_, due) => {
+                        let due = due.expect("one of both");
+                        (clock.stamp(due), sessions.tick(due))
+                    }
+                };
+                if !changes.is_empty() {
+                    let time = cap.delayed(&stamp.max(*cap.time()));
+                    output.session(&time).give_iterator(changes.into_iter());
+                }
+            }
+            match open {
+                Some(open) => cap.downgrade(&open),
+                None => held = None,
+            }
+        }
+    })
+}

@@ -1,0 +1,105 @@
+//! Which findings stand: the threshold, and the rules of the allow-list.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{Finding, Kind, Real};
+use super::rules::{Rule, Rules};
+
+/// One part of a policy; together they are a collection, which may change while a run goes on.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum Setting {
+    /// Rows whose score is greater are anomalies. Of several the greatest counts.
+    Threshold(Real),
+    /// What is not to be reported.
+    Allow(Rule),
+}
+
+/// All settings at one time.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Policy {
+    threshold: Option<Real>,
+    /// In the order of their numbers.
+    rules: Vec<Rule>,
+}
+
+/// What becomes of a finding.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    /// It is below the threshold.
+    Below,
+    /// A rule, by its name, keeps it from being reported.
+    Muted(String),
+    /// It is part of an incident.
+    Stands,
+}
+
+impl Policy {
+    /// The policy that settings make, in whatever order.
+    pub(super) fn of<'a>(settings: impl Iterator<Item = &'a Setting>) -> Policy {
+        let mut policy = Policy::default();
+        for setting in settings {
+            match setting {
+                Setting::Threshold(threshold) => policy.threshold = policy.threshold.max(Some(*threshold)),
+                Setting::Allow(rule) => policy.rules.push(rule.clone()),
+            }
+        }
+        policy.rules.sort_unstable();
+        policy
+    }
+
+    /// What becomes of a finding whose window ends at `end`.
+    pub(super) fn verdict(&self, finding: &Finding, end: u64, hits: &Hits) -> Verdict {
+        if finding.kind == Kind::Anomaly && self.threshold.is_some_and(|threshold| finding.score <= threshold)
+        {
+            return Verdict::Below;
+        }
+        let mut holding =
+            self.rules.iter().filter(|rule| rule.holds(finding, end)).inspect(|rule| hits.hit(rule));
+        let verdict = holding.next().map_or(Verdict::Stands, |rule| Verdict::Muted(rule.to_string()));
+        // A rule behind another is of use all the same.
+        holding.for_each(drop);
+        verdict
+    }
+}
+
+/// Which rules held for something, shared by all workers of a process, and how far event time came.
+#[derive(Debug, Default)]
+pub struct Hits {
+    rules: Vec<(Rule, AtomicBool)>,
+    newest: AtomicU64,
+}
+
+impl Hits {
+    /// Of these rules, none yet.
+    pub fn new(rules: &Rules) -> Hits {
+        let rules = rules.rules().iter().map(|rule| (rule.clone(), AtomicBool::new(false))).collect();
+        Hits { rules, newest: AtomicU64::new(0) }
+    }
+
+    fn hit(&self, rule: &Rule) {
+        if let Some((_, hit)) = self.rules.iter().find(|(known, _)| known == rule) {
+            hit.store(true, Relaxed);
+        }
+    }
+
+    /// A window with rows ends at `end`.
+    pub(super) fn reached(&self, end: u64) {
+        self.newest.fetch_max(end, Relaxed);
+    }
+
+    /// Rules that were of no use, a line for each: their time was over before the end, or they held for nothing.
+    pub fn complaints(&self) -> Vec<String> {
+        let newest = self.newest.load(Relaxed);
+        let complaint = |(rule, hit): &(Rule, AtomicBool)| match (rule.expired(newest), hit.load(Relaxed)) {
+            (true, _) => {
+                let until = rule.until().map(super::change::time).unwrap_or_default();
+                Some(format!("allow-list rule {rule}: expired ({until}); remove it or move `until`"))
+            }
+            (false, false) => Some(format!("allow-list rule {rule}: matched nothing")),
+            (false, true) => None,
+        };
+        self.rules.iter().filter_map(complaint).collect()
+    }
+}

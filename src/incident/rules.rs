@@ -1,0 +1,282 @@
+//! The allow-list: what is known, wanted, and not to be reported.
+//!
+//! ```toml
+//! [[allow]]
+//! src = "10.20.0.90"          # any of: net (either end), src, dst, port (the responder's), protocol, column with min, max
+//! protocol = "icmp"
+//! until = 2027-01-31          # through that day; or a time, UTC where it names no zone
+//! why = "the monitor pings all hosts"
+//! ```
+//!
+//! A rule holds for findings that all of its conditions hold for. Of several that hold the first one of the file is named.
+
+use std::fmt;
+
+use jiff::tz::Offset;
+use serde::{Deserialize, Serialize};
+use toml::value::Datetime;
+
+use super::finding::{Finding, Real};
+use super::net::Net;
+
+/// A file of rules, as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesFile {
+    /// The rules in their order.
+    #[serde(default)]
+    allow: Vec<Written>,
+}
+
+/// One rule, as it is written.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    net: Option<Net>,
+    src: Option<Net>,
+    dst: Option<Net>,
+    port: Option<u16>,
+    protocol: Option<Protocol>,
+    column: Option<String>,
+    min: Option<f64>,
+    max: Option<f64>,
+    until: Option<Datetime>,
+    why: String,
+}
+
+/// A protocol by name or number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Protocol {
+    Number(u8),
+    Name(String),
+}
+
+/// A rule that cannot be: which one, and what is wrong.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("[[allow]] number {number}: {what}")]
+pub struct RulesError {
+    number: usize,
+    what: String,
+}
+
+/// A range of a column's values. What is null lies in none.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+struct Range {
+    /// Place of the column among [`Rules::columns`].
+    column: usize,
+    name: String,
+    min: Option<Real>,
+    max: Option<Real>,
+}
+
+/// A rule that was checked.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Rule {
+    /// Its place in the file, from 1.
+    number: u32,
+    net: Option<Net>,
+    src: Option<Net>,
+    dst: Option<Net>,
+    port: Option<u16>,
+    protocol: Option<Protocol>,
+    range: Option<Range>,
+    /// End of event time that it holds for, nanoseconds.
+    until: Option<i64>,
+    why: String,
+}
+
+/// The rules of a file, checked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+    columns: Vec<String>,
+}
+
+impl RulesFile {
+    /// Checks the rules.
+    ///
+    /// # Errors
+    /// The first rule that cannot be.
+    pub fn check(self) -> Result<Rules, RulesError> {
+        let mut rules = Rules::default();
+        for (number, written) in (1..).zip(self.allow) {
+            let rule = written.check(number, &mut rules.columns);
+            rules.rules.push(rule.map_err(|what| RulesError { number: number as usize, what })?);
+        }
+        Ok(rules)
+    }
+}
+
+impl Written {
+    fn check(self, number: u32, columns: &mut Vec<String>) -> Result<Rule, String> {
+        let Written { net, src, dst, port, protocol, column, min, max, until, why } = self;
+        if why.trim().is_empty() {
+            return Err("`why` is empty: say whom or what it is for".to_owned());
+        }
+        let range = match (column, min, max) {
+            (None, None, None) => None,
+            (None, ..) => return Err("`min` and `max` are of a `column`: name it".to_owned()),
+            (Some(column), None, None) => return Err(format!("`column = {column:?}` needs `min` or `max`")),
+            (Some(name), min, max) => {
+                if min.zip(max).is_some_and(|(min, max)| min > max) {
+                    return Err(format!("`column = {name:?}`: `min` is greater than `max`"));
+                }
+                let column = columns.iter().position(|known| *known == name).unwrap_or_else(|| {
+                    columns.push(name.clone());
+                    columns.len() - 1
+                });
+                Some(Range { column, name, min: min.map(Real::new), max: max.map(Real::new) })
+            }
+        };
+        if net.is_none()
+            && src.is_none()
+            && dst.is_none()
+            && port.is_none()
+            && protocol.is_none()
+            && range.is_none()
+        {
+            return Err("it would allow everything: name net, src, dst, port, protocol or column".to_owned());
+        }
+        let until = until.map(|until| end_of(&until)).transpose()?;
+        Ok(Rule { number, net, src, dst, port, protocol, range, until, why: why.trim().to_owned() })
+    }
+}
+
+/// The event time, in nanoseconds, that a date or time ends: a day ends with it.
+fn end_of(until: &Datetime) -> Result<i64, String> {
+    let wrong = || format!("`until = {until}` is no time; write a date, or a date and a time");
+    let time = match (until.date, until.time, until.offset) {
+        (Some(_), None, _) => {
+            let date: jiff::civil::Date = until.to_string().parse().map_err(|_| wrong())?;
+            let next = date.tomorrow().map_err(|_| wrong())?.at(0, 0, 0, 0);
+            Offset::UTC.to_timestamp(next).map_err(|_| wrong())?
+        }
+        (Some(_), Some(_), Some(_)) => until.to_string().parse::<jiff::Timestamp>().map_err(|_| wrong())?,
+        (Some(_), Some(_), None) => {
+            let time: jiff::civil::DateTime = until.to_string().parse().map_err(|_| wrong())?;
+            Offset::UTC.to_timestamp(time).map_err(|_| wrong())?
+        }
+        (None, ..) => return Err(wrong()),
+    };
+    i64::try_from(time.as_nanosecond()).map_err(|_| wrong())
+}
+
+impl Rules {
+    /// The rules in the order of the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Names of the columns that rules ask for.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+}
+
+impl Rule {
+    /// Whether it holds for a finding whose window ends at `end`, nanoseconds.
+    pub(super) fn holds(&self, finding: &Finding, end: u64) -> bool {
+        let in_range = |range: &Range| match finding.values.get(range.column) {
+            Some(Some(value)) => {
+                range.min.is_none_or(|min| *value >= min) && range.max.is_none_or(|max| *value <= max)
+            }
+            _ => false,
+        };
+        !self.expired(end)
+            && self.net.is_none_or(|net| net.contains(finding.src) || net.contains(finding.dst))
+            && self.src.is_none_or(|net| net.contains(finding.src))
+            && self.dst.is_none_or(|net| net.contains(finding.dst))
+            && self.port.is_none_or(|port| finding.dst_port == port)
+            && self.protocol.as_ref().is_none_or(|protocol| match protocol {
+                Protocol::Number(number) => finding.protocol == *number,
+                Protocol::Name(name) => finding.protocol_name.eq_ignore_ascii_case(name),
+            })
+            && self.range.as_ref().is_none_or(in_range)
+    }
+
+    /// Whether its time is over for windows that end at `end`, nanoseconds.
+    pub fn expired(&self, end: u64) -> bool {
+        self.until.is_some_and(|until| i64::try_from(end).is_ok_and(|end| end > until))
+    }
+
+    /// When its time is over, nanoseconds.
+    pub fn until(&self) -> Option<i64> {
+        self.until
+    }
+}
+
+/// What people call it: its place in the file and what it is for.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.number, self.why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::finding;
+    use super::*;
+
+    fn rules(text: &str) -> Rules {
+        toml::from_str::<RulesFile>(text).unwrap().check().unwrap()
+    }
+
+    fn error(text: &str) -> String {
+        match toml::from_str::<RulesFile>(text) {
+            Ok(file) => file.check().unwrap_err().to_string(),
+            Err(error) => error.message().to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_rule_holds_where_all_its_conditions_do() {
+        let finding = Finding {
+            values: vec![Some(Real::new(500.0)), None],
+            ..finding(7, 1, [10, 0, 0, 9], [10, 0, 1, 1], 9.0)
+        };
+        let holds =
+            |text: &str| rules(&format!("[[allow]]\nwhy = 'x'\n{text}")).rules[0].holds(&finding, 1_000);
+        for (yes, no) in [
+            ("net = '10.0.1.0/24'", "net = '10.0.2.0/24'"),
+            ("src = '10.0.0.9'", "src = '10.0.1.1'"),
+            ("dst = '10.0.1.1'", "dst = '10.0.0.9'"),
+            ("port = 80", "port = 81"),
+            ("protocol = 'TCP'", "protocol = 'udp'"),
+            ("protocol = 6", "protocol = 17"),
+            ("column = 'fwd_bytes'\nmax = 500", "column = 'fwd_bytes'\nmax = 499.5"),
+            ("column = 'fwd_bytes'\nmin = 500\nmax = 600", "column = 'fwd_bytes'\nmin = 501"),
+            ("port = 80\nuntil = 1970-01-01", "port = 80\nuntil = 1969-12-31"),
+        ] {
+            assert!(holds(yes), "{yes}");
+            assert!(!holds(no), "{no}");
+        }
+        assert!(!holds("src = '10.0.0.9'\nport = 81"));
+    }
+
+    #[test]
+    fn a_day_ends_at_its_end_and_a_time_at_once() {
+        let until =
+            |text: &str| rules(&format!("[[allow]]\nport = 1\nwhy = 'x'\nuntil = {text}")).rules[0].until;
+        assert_eq!(until("1970-01-01"), Some(86_400_000_000_000));
+        assert_eq!(until("1970-01-01T00:00:01"), Some(1_000_000_000));
+        assert_eq!(until("1970-01-01T01:00:01+01:00"), Some(1_000_000_000));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_rule_is_said() {
+        for (text, said) in [
+            ("[[allow]]\nport = 1\n", "missing field `why`"),
+            ("[[allow]]\nport = 1\nwhy = ' '\n", "number 1: `why` is empty"),
+            ("[[allow]]\nwhy = 'x'\n", "it would allow everything"),
+            ("[[allow]]\nwhy = 'x'\nmin = 1\n", "name it"),
+            ("[[allow]]\nwhy = 'x'\ncolumn = 'a'\n", "needs `min` or `max`"),
+            ("[[allow]]\nwhy = 'x'\ncolumn = 'a'\nmin = 2\nmax = 1\n", "greater"),
+            ("[[allow]]\nwhy = 'x'\nport = 1\nuntil = 10:00:00\n", "is no time"),
+            ("[[allow]]\nwhy = 'x'\nnet = '10/8'\n", "is no network"),
+            ("[[allow]]\nwhy = 'x'\nprot = 1\n", "unknown field `prot`"),
+        ] {
+            assert!(error(text).contains(said), "{text}: {}", error(text));
+        }
+    }
+}

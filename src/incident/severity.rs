@@ -1,0 +1,90 @@
+//! How bad an incident is, in a word.
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::Kind;
+
+/// Severity of an incident, by [`Severity::of`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Nothing to report.
+    Info,
+    /// To be looked at when there is time.
+    Low,
+    /// To be looked at.
+    Medium,
+    /// Soon.
+    High,
+    /// Now.
+    Critical,
+}
+
+/// The table: rows by how far the best score lies beyond the threshold, columns by how many rows there are.
+const TABLE: [[Severity; 4]; 3] = {
+    use Severity::{Critical, High, Low, Medium};
+    //   1    2..  10..      100..
+    [
+        [Low, Low, Medium, Medium],    // first quarter of the way
+        [Low, Medium, Medium, High],   // second quarter
+        [Low, Medium, High, Critical], // beyond
+    ]
+};
+
+impl Severity {
+    /// Of an incident with `alerts` rows of which the oddest has `score`.
+    ///
+    /// One row alone waits at `Low`, however odd it is: most false alarms are single rows, and what goes on has more. The way
+    /// from the threshold leads to 1, where a forest's scores end; for scores in nats, whose thresholds lie above 1, to twice the threshold.
+    pub fn of(kind: Kind, score: f64, threshold: f64, alerts: u64) -> Severity {
+        if kind == Kind::NewHost {
+            return if score > threshold { Severity::Medium } else { Severity::Low };
+        }
+        let end = if threshold > 1.0 { 2.0 * threshold } else { 1.0 };
+        let row = match (score - threshold) / (end - threshold) {
+            0.25..0.5 => 1,
+            0.5.. => 2,
+            _ => 0,
+        };
+        let column = match alerts {
+            0 => return Severity::Info,
+            1 => 0,
+            2..10 => 1,
+            10..100 => 2,
+            _ => 3,
+        };
+        TABLE[row][column]
+    }
+
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severity_rises_with_the_score_and_with_the_rows() {
+        let of = |score, alerts| Severity::of(Kind::Anomaly, score, 6.9, alerts);
+        let scores = [7.0, 8.0, 9.0, 11.0, 14.0, 40.0];
+        let alerts = [1, 2, 9, 10, 99, 100, 10_000];
+        for pair in scores.windows(2) {
+            assert!(alerts.iter().all(|alerts| of(pair[0], *alerts) <= of(pair[1], *alerts)));
+        }
+        for pair in alerts.windows(2) {
+            assert!(scores.iter().all(|score| of(*score, pair[0]) <= of(*score, pair[1])));
+        }
+        assert!(scores.iter().all(|score| of(*score, 1) == Severity::Low));
+        assert_eq!(of(40.0, 100), Severity::Critical);
+        assert_eq!(Severity::of(Kind::Anomaly, 0.9, 0.6, 20), Severity::High);
+    }
+}

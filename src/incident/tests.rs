@@ -1,0 +1,439 @@
+//! The room as a whole, against a plain recomputation: whatever came, went and changed, and whenever, what was said adds up to
+//! what a run over the last state of things would say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use differential_dataflow::input::Input;
+use proptest::prelude::*;
+use timely::dataflow::ProbeHandle;
+use timely::dataflow::operators::{Inspect, Probe};
+
+use super::change::{Change, RowChange, Said, State};
+use super::cover::cover;
+use super::extent::weight;
+use super::finding::{Finding, Kind, Real};
+use super::operator::{Watch, follow};
+use super::policy::{Hits, Setting};
+use super::rules::{Rule, Rules, RulesFile};
+use super::{Clock, Severity};
+
+/// A finding of TCP port 80.
+pub(super) fn finding(window: u64, flow_id: u64, src: [u8; 4], dst: [u8; 4], score: f64) -> Finding {
+    Finding {
+        window,
+        kind: Kind::Anomaly,
+        flow_id,
+        src: IpAddr::from(src),
+        dst: IpAddr::from(dst),
+        src_port: 40_000,
+        dst_port: 80,
+        protocol: 6,
+        protocol_name: "tcp".to_owned(),
+        start: window as i64,
+        end: window as i64 + 1,
+        score: Real::new(score),
+        p_value: Real::new((-score).exp()),
+        values: Vec::new(),
+        words: String::new(),
+        hints: Vec::new(),
+    }
+}
+
+/// Nanoseconds of a window and of a timestamp: the window with number n starts at 10 n and is complete after timestamp n.
+const WINDOW: u64 = 10;
+const SILENCE: u64 = 30;
+const FOREVER: u64 = 1 << 40;
+const THRESHOLD: f64 = 5.0;
+
+fn watch(keep: u64, rules: Rules) -> Watch {
+    let clock = Clock { window: WINDOW, slice: WINDOW, silence: SILENCE, keep };
+    Watch { clock, threshold: THRESHOLD, hits: Arc::new(Hits::new(&rules)), rules }
+}
+
+/// Rules that a test may add and remove.
+fn rules() -> Vec<Rule> {
+    let text = "
+        [[allow]]
+        src = '10.0.0.1'
+        why = 'one source'
+        [[allow]]
+        net = '10.0.0.2/31'
+        port = 80
+        why = 'two hosts'
+        [[allow]]
+        dst = '10.0.0.0/8'
+        until = 1970-01-01T00:00:00.0000001
+        why = 'the first hundred nanoseconds'";
+    toml::from_str::<RulesFile>(text).unwrap().check().unwrap().rules().to_vec()
+}
+
+/// What findings or settings do at a timestamp.
+#[derive(Clone, Debug)]
+struct Step {
+    findings: Vec<(Finding, isize)>,
+    settings: Vec<(Setting, isize)>,
+}
+
+/// Runs the graph over steps, one for each timestamp from 0; what was said in each, in order.
+fn run(watch: Watch, steps: Vec<Step>, workers: usize) -> Vec<Vec<Change>> {
+    let said = Arc::new(Mutex::new(Vec::<(u64, Change)>::new()));
+    let all = said.clone();
+    let count = steps.len() as u64;
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let (index, peers) = (worker.index() as u64, worker.peers() as u64);
+        let probe = ProbeHandle::new();
+        let (mut findings, mut settings) = worker.dataflow::<u64, _, _>(|scope| {
+            let (findings_input, findings) = scope.new_collection::<Finding, isize>();
+            let (settings_input, settings) = scope.new_collection::<Setting, isize>();
+            let said = said.clone();
+            follow(findings, settings, &watch)
+                .inspect_time(move |time, change| said.lock().unwrap().push((*time, change.clone())))
+                .probe_with(&probe);
+            (findings_input, settings_input)
+        });
+        for (time, step) in (0..).zip(&steps) {
+            for (finding, diff) in
+                step.findings.iter().filter(|(finding, _)| finding.flow_id % peers == index)
+            {
+                findings.update(finding.clone(), *diff);
+            }
+            for (setting, diff) in step.settings.iter().filter(|_| index == 0) {
+                settings.update(setting.clone(), *diff);
+            }
+            findings.advance_to(time + 1);
+            settings.advance_to(time + 1);
+            findings.flush();
+            settings.flush();
+            worker.step_while(|| probe.less_than(&(time + 1)));
+        }
+    })
+    .unwrap();
+    let mut steps = vec![Vec::new(); count as usize + 1];
+    for (time, change) in all.lock().unwrap().drain(..) {
+        steps[time.min(count) as usize].push(change);
+    }
+    for changes in &mut steps {
+        Change::sort(changes);
+    }
+    steps
+}
+
+/// Incidents and rows as they stand.
+#[derive(Clone, PartialEq, Debug, Default)]
+struct Standing {
+    incidents: BTreeMap<u64, State>,
+    rows: BTreeSet<(u64, u64, Option<u64>, Option<String>)>,
+}
+
+/// What was said, added up.
+#[derive(Default)]
+struct Heard {
+    standing: Standing,
+    closed: BTreeSet<u64>,
+    rows: BTreeMap<(u64, u64, Option<u64>, Option<String>), i64>,
+}
+
+impl Heard {
+    fn hear(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Event(event) => {
+                    let known = self.standing.incidents.contains_key(&event.state.id);
+                    assert_eq!(known, event.said != Said::Create, "{event:?}");
+                    self.standing.incidents.insert(event.state.id, event.state.clone());
+                    match event.said {
+                        Said::Close => _ = self.closed.insert(event.state.id),
+                        Said::Create | Said::Update => _ = self.closed.remove(&event.state.id),
+                    }
+                    if event.state.withdrawn {
+                        assert_eq!((event.said, event.state.alerts), (Said::Close, 0));
+                        self.standing.incidents.remove(&event.state.id);
+                        self.closed.remove(&event.state.id);
+                    }
+                }
+                Change::Row(RowChange { window, flow_id, diff, incident, muted_by, .. }) => {
+                    let row = (*window, *flow_id, *incident, muted_by.clone());
+                    *self.rows.entry(row).or_default() += i64::from(*diff);
+                }
+            }
+        }
+        self.rows.retain(|_, count| *count != 0);
+        assert!(self.rows.values().all(|count| *count == 1), "{:?}", self.rows);
+        self.standing.rows = self.rows.keys().cloned().collect();
+    }
+}
+
+/// The host that accounts for each finding of a window, by trying all hosts again and again.
+fn covering(findings: &[&Finding]) -> Vec<IpAddr> {
+    let mut taken: Vec<Option<IpAddr>> = vec![None; findings.len()];
+    while taken.contains(&None) {
+        let mut weights: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        for (finding, _) in findings.iter().zip(&taken).filter(|(_, taken)| taken.is_none()) {
+            *weights.entry(finding.src).or_default() += 2 * weight(finding.score);
+            if finding.dst != finding.src {
+                *weights.entry(finding.dst).or_default() += weight(finding.score);
+            }
+        }
+        let most = weights.values().max().copied();
+        let host = weights.iter().find(|(_, weight)| Some(**weight) == most).map(|(host, _)| *host);
+        for (finding, taken) in findings.iter().zip(&mut taken) {
+            if taken.is_none() && host.is_some_and(|host| host == finding.src || host == finding.dst) {
+                *taken = host;
+            }
+        }
+    }
+    taken.into_iter().flatten().collect()
+}
+
+/// What a run over these findings with these settings says, worked out without a graph.
+fn recompute(findings: &BTreeSet<Finding>, settings: &BTreeSet<Setting>) -> Standing {
+    let mut standing = Standing::default();
+    let thresholds = settings.iter().filter_map(|setting| match setting {
+        Setting::Threshold(threshold) => Some(*threshold),
+        Setting::Allow(_) => None,
+    });
+    let threshold = thresholds.max();
+    if settings.is_empty() {
+        return standing;
+    }
+    let mut windows: BTreeMap<u64, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| threshold.is_none_or(|t| finding.score > t)) {
+        let rule = settings.iter().find_map(|setting| match setting {
+            Setting::Allow(rule) if rule.holds(finding, finding.window + WINDOW) => Some(rule.to_string()),
+            _ => None,
+        });
+        match rule {
+            Some(rule) => _ = standing.rows.insert((finding.window, finding.flow_id, None, Some(rule))),
+            None => windows.entry(finding.window).or_default().push(finding),
+        }
+    }
+    let mut of_host: BTreeMap<IpAddr, Vec<&Finding>> = BTreeMap::new();
+    for findings in windows.values() {
+        for (finding, host) in findings.iter().zip(covering(findings)) {
+            of_host.entry(host).or_default().push(finding);
+        }
+    }
+    for (host, findings) in of_host {
+        let silent = |a: &&Finding, b: &&Finding| b.window.saturating_sub(a.window + WINDOW) < SILENCE;
+        for incident in findings.chunk_by(silent) {
+            let state = plain_state(host, incident);
+            for finding in incident {
+                standing.rows.insert((finding.window, finding.flow_id, Some(state.id), None));
+            }
+            standing.incidents.insert(state.id, state);
+        }
+    }
+    standing
+}
+
+fn plain_state(host: IpAddr, findings: &[&Finding]) -> State {
+    let first = findings[0];
+    let name = format!("{host} anomaly {}", first.window);
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(name);
+    let top = findings
+        .iter()
+        .max_by_key(|f| (f.score, std::cmp::Reverse((f.window, f.flow_id))))
+        .expect("an incident has a finding");
+    let distinct = |key: fn(&Finding, IpAddr) -> (IpAddr, u16)| {
+        findings.iter().map(|finding| key(finding, host)).collect::<BTreeSet<_>>().len() as u64
+    };
+    let alerts = findings.len() as u64;
+    State {
+        id: u64::from_be_bytes(digest[..8].try_into().unwrap()),
+        kind: Kind::Anomaly,
+        host,
+        source: 2 * findings.iter().filter(|finding| finding.src == host).count() >= findings.len(),
+        first: findings.iter().map(|finding| finding.start).min().unwrap(),
+        last: findings.iter().map(|finding| finding.end).max().unwrap(),
+        windows: findings.iter().map(|finding| finding.window).collect::<BTreeSet<_>>().len() as u64,
+        alerts,
+        score: top.score.get(),
+        p_value: findings.iter().map(|finding| finding.p_value.get()).reduce(f64::min).unwrap(),
+        weight: findings.iter().map(|finding| weight(finding.score)).sum(),
+        severity: Severity::of(Kind::Anomaly, top.score.get(), THRESHOLD, alerts),
+        peers: distinct(|finding, host| (if finding.src == host { finding.dst } else { finding.src }, 0)),
+        ports: distinct(|finding, host| (host, finding.dst_port)),
+        top: super::extent::Extent::of(top, host).top,
+        hints: Vec::new(),
+        withdrawn: false,
+        held: false,
+    }
+}
+
+/// Findings among few hosts, of few windows: much falls together.
+fn some_finding(windows: std::ops::Range<u64>) -> impl Strategy<Value = Finding> {
+    let host = || (0..6u8).prop_map(|host| [10, 0, 0, host]);
+    (windows, 0..200u64, host(), host(), 4.0..12.0f64, 0..3u16).prop_map(
+        |(window, flow, src, dst, score, port)| Finding {
+            dst_port: 79 + port,
+            ..finding(window * WINDOW, flow, src, dst, score)
+        },
+    )
+}
+
+fn some_setting() -> impl Strategy<Value = Setting> {
+    prop_oneof![
+        (0..3usize).prop_map(|rule| Setting::Allow(rules().swap_remove(rule))),
+        (0..4u32).prop_map(|step| Setting::Threshold(Real::new(f64::from(step) * 2.0))),
+    ]
+}
+
+/// At each timestamp findings of its window come, some of older ones come late or go, and now and then settings change.
+fn some_steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = |time: u64| {
+        let mostly_nothing = prop::collection::vec(some_setting(), 0..2);
+        (
+            prop::collection::vec(some_finding(time..time + 1), 0..5),
+            prop::collection::vec(some_finding(0..time + 1), 0..3),
+            prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+            mostly_nothing,
+            any::<bool>(),
+        )
+    };
+    (0..14u64).map(step).collect::<Vec<_>>().prop_map(|drawn| {
+        let mut findings = BTreeSet::<Finding>::new();
+        let mut settings = BTreeSet::<Setting>::new();
+        let mut steps = Vec::new();
+        for (number, (now, late, gone, toggled, quiet)) in drawn.into_iter().enumerate() {
+            let mut step = Step { findings: Vec::new(), settings: Vec::new() };
+            let known: Vec<Finding> = findings.iter().cloned().collect();
+            if quiet && number > 3 {
+                steps.push(step);
+                continue;
+            }
+            for index in gone.iter().filter(|_| !known.is_empty()) {
+                let finding = &known[index.index(known.len())];
+                if findings.remove(finding) {
+                    step.findings.push((finding.clone(), -1));
+                }
+            }
+            for finding in now.into_iter().chain(late) {
+                let same =
+                    findings.iter().any(|f| (f.window, f.flow_id) == (finding.window, finding.flow_id));
+                let leaves = step
+                    .findings
+                    .iter()
+                    .any(|(f, _)| (f.window, f.flow_id) == (finding.window, finding.flow_id));
+                if !same && !leaves {
+                    findings.insert(finding.clone());
+                    step.findings.push((finding, 1));
+                }
+            }
+            let first = (number == 0).then(|| Setting::Threshold(Real::new(THRESHOLD)));
+            for setting in first.into_iter().chain(toggled) {
+                let diff = if settings.remove(&setting) { -1 } else { 1 };
+                if diff == 1 {
+                    settings.insert(setting.clone());
+                }
+                step.settings.push((setting, diff));
+            }
+            steps.push(step);
+        }
+        steps
+    })
+}
+
+/// The state of things after each step.
+fn states(steps: &[Step]) -> Vec<Standing> {
+    let (mut findings, mut settings) = (BTreeMap::new(), BTreeMap::new());
+    let mut standing = Vec::new();
+    for step in steps {
+        for (finding, diff) in &step.findings {
+            *findings.entry(finding.clone()).or_insert(0) += diff;
+        }
+        for (setting, diff) in &step.settings {
+            *settings.entry(setting.clone()).or_insert(0) += diff;
+        }
+        findings.retain(|_, count| *count != 0);
+        settings.retain(|_, count| *count != 0);
+        standing.push(recompute(&findings.keys().cloned().collect(), &settings.keys().cloned().collect()));
+    }
+    standing
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_said_adds_up_to_a_fresh_run_and_is_the_difference_of_two(steps in some_steps()) {
+        let said = run(watch(FOREVER, Rules::default()), steps.clone(), 1);
+        let mut heard = Heard::default();
+        let mut before = Standing::default();
+        for (time, (changes, now)) in (0..).zip(said.iter().zip(states(&steps))) {
+            heard.hear(changes);
+            prop_assert_eq!(&heard.standing, &now, "after timestamp {}", time);
+            // What is silent for long enough is closed, and nothing else.
+            let over = |state: &&State| {
+                let last = now.rows.iter().filter(|row| row.2 == Some(state.id)).map(|row| row.0).max();
+                last.unwrap() + WINDOW + SILENCE <= (time + 1) * WINDOW
+            };
+            let over: BTreeSet<u64> = now.incidents.values().filter(over).map(|state| state.id).collect();
+            prop_assert_eq!(&heard.closed, &over, "after timestamp {}", time);
+            // Nothing is said of what stayed as it was, but that it is over.
+            for change in changes {
+                if let Change::Event(event) = change && event.said != Said::Close {
+                    prop_assert_ne!(before.incidents.get(&event.state.id), now.incidents.get(&event.state.id));
+                }
+                if let Change::Row(row) = change {
+                    let row = &(row.window, row.flow_id, row.incident, row.muted_by.clone());
+                    prop_assert!(before.rows.contains(row) != now.rows.contains(row), "{:?}", row);
+                }
+            }
+            before = now;
+        }
+    }
+
+    #[test]
+    fn workers_do_not_show(steps in some_steps()) {
+        let one = run(watch(FOREVER, Rules::default()), steps.clone(), 1);
+        prop_assert_eq!(&one, &run(watch(FOREVER, Rules::default()), steps.clone(), 2));
+        prop_assert_eq!(&one, &run(watch(FOREVER, Rules::default()), steps, 3));
+    }
+
+    #[test]
+    fn a_cover_is_that_of_trying_all_hosts_again_and_again(
+        findings in prop::collection::vec(some_finding(0..1), 1..60),
+    ) {
+        let findings: Vec<Finding> = (0..).zip(findings).map(|(flow_id, f)| Finding { flow_id, ..f }).collect();
+        let findings: Vec<&Finding> = findings.iter().collect();
+        let mut plain: BTreeMap<IpAddr, Vec<u64>> = BTreeMap::new();
+        for (finding, host) in findings.iter().zip(covering(&findings)) {
+            plain.entry(host).or_default().push(finding.flow_id);
+        }
+        let parts: BTreeMap<IpAddr, Vec<u64>> =
+            cover(&findings).into_iter().map(|part| (part.host, part.flows)).collect();
+        prop_assert_eq!(parts, plain);
+    }
+
+    #[test]
+    fn what_is_final_says_the_same_as_what_could_change(findings in prop::collection::vec(some_finding(0..60), 0..60)) {
+        let keep = SILENCE + 10;
+        let findings: BTreeMap<(u64, u64), Finding> = findings.into_iter().map(|f| ((f.window, f.flow_id), f)).collect();
+        let steps = |keep: Option<u64>| -> Vec<Step> {
+            let threshold = Setting::Threshold(Real::new(THRESHOLD));
+            let mut steps = vec![Step { findings: Vec::new(), settings: Vec::new() }; 100];
+            steps[0].settings.push((threshold, 1));
+            for finding in findings.values() {
+                steps[(finding.window / WINDOW) as usize].findings.push((finding.clone(), 1));
+                if let Some(keep) = keep {
+                    let last = (finding.window + keep) / WINDOW;
+                    steps[last as usize].findings.push((finding.clone(), -1));
+                }
+            }
+            steps
+        };
+        let short = run(watch(keep, Rules::default()), steps(Some(keep)), 1);
+        prop_assert_eq!(short, run(watch(FOREVER, Rules::default()), steps(None), 1));
+    }
+}
+
+#[test]
+fn numbers_are_ordered_as_numbers() {
+    let numbers = [f64::NEG_INFINITY, -2.0, -0.5, 0.0, 1e-300, 0.5, 7.0, f64::INFINITY, f64::NAN];
+    let reals = numbers.map(Real::new);
+    assert!(reals.is_sorted());
+    assert!(numbers.iter().zip(reals).all(|(number, real)| real.get().to_bits() == number.to_bits()));
+    assert_eq!(Real::new(-0.0), Real::new(0.0));
+}

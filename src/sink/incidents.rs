@@ -1,0 +1,114 @@
+//! Incidents to files: a log to follow, and the rows of each.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Int8Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use super::operator::ChangeEnd;
+use super::parquet::ParquetFile;
+use super::{AnyError, SinkError};
+use crate::incident::Change;
+use crate::incident::change::Line;
+
+/// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. The file has
+/// its name from the start of the run and loses what it held before: it is there to be followed while the run goes on.
+pub struct IncidentLog {
+    out: BufWriter<File>,
+    path: PathBuf,
+}
+
+impl IncidentLog {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// [`SinkError::Io`] if it cannot be created.
+    pub fn create(path: &Path) -> Result<IncidentLog, SinkError> {
+        let failed = |source| SinkError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        Ok(IncidentLog { out: BufWriter::new(File::create(path).map_err(failed)?), path: path.to_owned() })
+    }
+
+    fn write(&mut self, changes: &[Change]) -> std::io::Result<()> {
+        let mut written = false;
+        for change in changes {
+            if let Change::Event(event) = change {
+                serde_json::to_writer(&mut self.out, &Line(event))?;
+                self.out.write_all(b"\n")?;
+                written = true;
+            }
+        }
+        if written { self.out.flush() } else { Ok(()) }
+    }
+}
+
+impl ChangeEnd for IncidentLog {
+    fn take(&mut self, changes: &[Change]) -> Result<(), AnyError> {
+        self.write(changes).map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), AnyError> {
+        self.out.flush().map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+        Ok(())
+    }
+}
+
+/// `incident_rows.parquet`: which anomalous row belongs to which incident, or which rule mutes it. Where `diff` is -1 a
+/// later change took the row back; the sum of `diff` is what holds.
+pub struct IncidentRows {
+    file: ParquetFile,
+    schema: SchemaRef,
+}
+
+impl IncidentRows {
+    /// Begins the file.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it cannot be created.
+    pub fn create(path: &Path) -> Result<IncidentRows, SinkError> {
+        let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("incident", DataType::Utf8, true),
+            Field::new("window_start", time, false),
+            Field::new("flow_id", DataType::UInt64, false),
+            Field::new("muted_by", DataType::Utf8, true),
+            Field::new("diff", DataType::Int8, false),
+        ]));
+        Ok(IncidentRows { file: ParquetFile::create(path, &schema)?, schema })
+    }
+}
+
+impl ChangeEnd for IncidentRows {
+    fn take(&mut self, changes: &[Change]) -> Result<(), AnyError> {
+        let rows = || {
+            changes.iter().filter_map(|change| match change {
+                Change::Row(row) => Some(row),
+                Change::Event(_) => None,
+            })
+        };
+        if rows().next().is_none() {
+            return Ok(());
+        }
+        let incident: StringArray = rows().map(|row| row.incident.map(|id| format!("{id:016x}"))).collect();
+        let windows = rows().map(|row| i64::try_from(row.window).unwrap_or(i64::MAX));
+        let windows = TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC");
+        let flows = UInt64Array::from_iter_values(rows().map(|row| row.flow_id));
+        let muted_by: StringArray = rows().map(|row| row.muted_by.as_deref()).collect();
+        let diffs = Int8Array::from_iter_values(rows().map(|row| row.diff));
+        let rows = RecordBatch::try_new(
+            self.schema.clone(),
+            vec![Arc::new(incident), Arc::new(windows), Arc::new(flows), Arc::new(muted_by), Arc::new(diffs)],
+        )?;
+        Ok(self.file.write(&rows)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        Ok(self.file.commit()?)
+    }
+}
