@@ -91,6 +91,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("forest-surprise", include_str!("../pipelines/forest-surprise.toml")),
     ("sum", include_str!("../pipelines/sum.toml")),
     ("ensemble", include_str!("../pipelines/ensemble.toml")),
+    ("usual", include_str!("../pipelines/usual.toml")),
 ];
 
 /// What is wrong with a pipeline file: where, what, and what may stand there.
@@ -143,6 +144,18 @@ impl Spec {
     pub fn built_in(name: &str) -> Spec {
         let (_, text) = BUILT_IN.iter().find(|(n, _)| *n == name).expect("a built-in pipeline");
         Spec::parse(text, &format!("pipelines/{name}.toml")).expect("built-in pipelines are valid: a test")
+    }
+
+    /// Reads a pipeline file, or takes the built-in pipeline where there is no such file and one has that name.
+    ///
+    /// # Errors
+    /// As [`Spec::read`].
+    pub fn find(name: &Path) -> Result<Spec, SpecError> {
+        let built_in = BUILT_IN.iter().find(|(known, _)| name.as_os_str() == *known);
+        match built_in {
+            Some((known, _)) if !name.is_file() => Ok(Spec::built_in(known)),
+            _ => Spec::read(name),
+        }
     }
 
     /// Parses and checks the text of a pipeline file; `file` is its name in messages.

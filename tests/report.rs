@@ -111,7 +111,14 @@ fn evaluation(folder: &Path, count: u64) -> Evaluation {
     write_scores(&folder.join("run"), &rows);
     write_scores(&folder.join("other"), &rows[..rows.len() / 2]);
     write_labels(&folder.join("labels.csv"));
-    let options = Options { also: vec![("half".into(), folder.join("other"))], seed: 3 };
+    let seeds =
+        (1..4).map(|seed| ("run".to_owned(), seed, folder.join(if seed == 2 { "other" } else { "run" })));
+    let options = Options {
+        also: vec![("half".into(), folder.join("other"))],
+        seeds: seeds.collect(),
+        seed: 3,
+        ..Options::default()
+    };
     evaluate(&folder.join("run"), &folder.join("labels.csv"), &options).unwrap()
 }
 
@@ -162,7 +169,7 @@ fn what_is_missing_is_named_in_one_line() {
     let error = evaluate(&folder.path().join("bad"), &labels, &Options::default()).unwrap_err();
     assert!(error.to_string().contains("labels.csv:1: no column `proto`"), "{error}");
     let also = vec![("a".to_owned(), PathBuf::new()), ("a".to_owned(), PathBuf::new())];
-    let error = evaluate(folder.path(), &labels, &Options { also, seed: 0 }).unwrap_err();
+    let error = evaluate(folder.path(), &labels, &Options { also, ..Options::default() }).unwrap_err();
     assert!(error.to_string().contains("`a` stands twice"), "{error}");
 }
 

@@ -1,11 +1,10 @@
 //! `netweir demo`: trains on and scores the captures that ship, and holds what it found against the truth.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, How};
-use crate::evaluate::{Event, Labels, Options, Verdict, judge, read_scores};
-use crate::sink::Style;
+use crate::evaluate::Options;
 use crate::spec::Spec;
 
 /// Train on and score the labelled captures that ship, print what was found
@@ -13,6 +12,7 @@ use crate::spec::Spec;
 #[command(after_long_help = "Everything is left in ./netweir-demo:
   model.netweir       what twenty benign minutes taught; netweir inspect prints it
   scores.parquet      every row with its score
+  incidents.jsonl     what was said and when, incident by incident
   alerts.eve.jsonl    alerts for machines
   report.html         scores held against the truth, to look at; metrics.json for machines
   summary.json        counters")]
@@ -24,8 +24,8 @@ pub(super) struct Demo {
     how: How,
 }
 
-/// Alert lines that are shown; all of them stand in the file of alerts.
-const SHOWN: usize = 8;
+/// Incidents that are shown; all of them stand in the log of incidents.
+const SHOWN: usize = 5;
 
 impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
@@ -47,24 +47,25 @@ impl Demo {
         spec.source.inputs = vec![text(ATTACKS)];
         spec.ends.model = Some(model);
         spec.ends.report = Some(self.output.clone());
-        let mut quiet = self.how.controls()?;
-        quiet.alerts = (!self.how.quiet).then(|| {
-            let style = if std::io::stdout().is_terminal() { Style::Colour } else { Style::Plain };
-            (Box::new(First::new(SHOWN)) as Box<dyn Write + Send>, style)
-        });
-        let outcome = crate::run::run(&spec, quiet)?;
+        // Incidents are shown below, the worst first, not as they come.
+        let outcome = crate::run::run(&spec, self.how.controls()?)?;
         if !self.how.quiet {
             super::say(&outcome);
         }
 
-        let labels = Labels::read(&datasets.join(LABELS))?;
-        let rows = read_scores(&self.output.join(crate::sink::SCORES))?;
-        let verdict = judge(&rows, &labels);
-        say.line(format_args!("\n{}", table(&verdict)))?;
         let report = self.output.join("report.html");
-        super::evaluate::report(&self.output, &datasets.join(LABELS), &report, &Options::default())?;
+        let labels = datasets.join(LABELS);
+        let evaluation = super::evaluate::report(&self.output, &labels, &report, &Options::default())?;
+        if let Some(incidents) = evaluation.worst_incidents(SHOWN) {
+            say.line(format_args!("\n{incidents}"))?;
+        }
+        say.line(format_args!("What the labels say: alerts of rows, when it was known\n"))?;
+        say.line(format_args!("{}", evaluation.events_found()))?;
         say.line(format_args!("A page to look at: {}", report.display()))?;
-        say.line(format_args!("All files are in {}", self.output.display()))
+        say.line(format_args!(
+            "All files are in {}; netweir explain shows an incident in full",
+            self.output.display()
+        ))
     }
 }
 
@@ -100,75 +101,5 @@ impl Say {
             return Ok(());
         }
         Ok(writeln!(std::io::stdout(), "{text}")?)
-    }
-}
-
-/// What was found, a line for each event.
-fn table(verdict: &Verdict) -> String {
-    let mut text = format!("{:<20} {:>6} {:>7}   {}\n", "attack", "rows", "alerts", "first alert");
-    for event in &verdict.events {
-        let found = found(event);
-        text.push_str(&format!("{:<20} {:>6} {:>7}   {found}\n", event.attack, event.rows, event.alerts));
-    }
-    let visible = verdict.events.iter().filter(|event| event.rows > 0).count();
-    text.push_str(&format!(
-        "\n{} of {visible} attacks found; recall {:.0} % of an attack's rows, averaged over families\n",
-        verdict.found(),
-        100.0 * verdict.macro_recall().unwrap_or(0.0),
-    ));
-    text.push_str(&format!(
-        "{} false alarms among {} benign rows ({:.2} %)\n",
-        verdict.false_alarms,
-        verdict.benign_rows,
-        100.0 * verdict.false_alarms as f64 / verdict.benign_rows.max(1) as f64,
-    ));
-    text
-}
-
-fn found(event: &Event) -> String {
-    match event.delay {
-        Some(delay) => format!("after {:.0} s", delay as f64 / 1e9),
-        None if event.rows == 0 && event.not_ip => "not seen: ARP carries no IP".to_owned(),
-        None if event.rows == 0 => "not in this part of the capture".to_owned(),
-        None => "missed".to_owned(),
-    }
-}
-
-/// Passes the first lines on and counts the rest.
-struct First {
-    left: usize,
-    more: usize,
-}
-
-impl First {
-    fn new(lines: usize) -> First {
-        First { left: lines, more: 0 }
-    }
-}
-
-impl Write for First {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let mut out = std::io::stdout().lock();
-        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            if self.left == 0 {
-                self.more += usize::from(line.ends_with(b"\n"));
-                continue;
-            }
-            out.write_all(line)?;
-            self.left -= usize::from(line.ends_with(b"\n"));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stdout().flush()
-    }
-}
-
-impl Drop for First {
-    fn drop(&mut self) {
-        if self.more > 0 {
-            let _ = writeln!(std::io::stdout(), "... and {} more", self.more);
-        }
     }
 }

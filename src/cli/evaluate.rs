@@ -1,25 +1,31 @@
 //! `netweir evaluate`: scores held against labels.
 
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::{Failure, How};
 use crate::draft::{Draft, DraftError};
-use crate::evaluate::{Options, evaluate};
+use crate::evaluate::{Evaluation, Labels, Options, evaluate};
+use crate::spec::{Ends, Spec};
 
 /// Hold scores against labels: metrics, and a report to look at
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   netweir evaluate out --labels attacks.labels.csv -o report.html
-  netweir evaluate out --labels attacks.labels.csv -o report.html --compare usual=out-of-another-model
+  netweir evaluate out --labels attacks.labels.csv --compare other=out-of-another-model
+  netweir evaluate --train quiet.pcap --on attacks.pcap --labels attacks.labels.csv --beside usual --seeds 5
+
+The last one trains and scores by itself, five times with other seeds, and beside it the usual way: columns of
+flows and one Isolation Forest. Pipelines that are built in go by their names, others by their files.
 
 Labels are CSV with the columns start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event: an empty field
 means any, the addresses may stand in either direction, attack = ignore means that nobody knows.
 metrics.json is left beside the report.")]
 pub(super) struct Evaluate {
     /// The folder that detect or watch left
-    #[arg(value_name = "OUTDIR")]
-    folder: PathBuf,
+    #[arg(value_name = "OUTDIR", required_unless_present = "train")]
+    folder: Option<PathBuf>,
     /// The labels
     #[arg(short, long, value_name = "L.csv")]
     labels: PathBuf,
@@ -32,6 +38,24 @@ pub(super) struct Evaluate {
     /// Seed of the bootstrap intervals
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Train on these captures or rows
+    #[arg(long, value_name = "IN", requires = "on", value_parser = readable_twice, help_heading = "Train and score here")]
+    train: Vec<String>,
+    /// Score these
+    #[arg(long, value_name = "IN", requires = "train", value_parser = readable_twice, help_heading = "Train and score here")]
+    on: Vec<String>,
+    /// Pipeline to train, instead of that of train
+    #[arg(short, long, value_name = "PIPELINE", requires = "train", help_heading = "Train and score here")]
+    pipeline: Option<PathBuf>,
+    /// Pipelines to train and score beside it
+    #[arg(long, value_name = "PIPELINE", requires = "train", help_heading = "Train and score here")]
+    beside: Vec<PathBuf>,
+    /// Train each with so many seeds, to show their spread
+    #[arg(long, value_name = "N", requires = "train", help_heading = "Train and score here")]
+    seeds: Option<NonZeroUsize>,
+    /// Workers [default: all cores]
+    #[arg(short, long, value_name = "N", help_heading = "Train and score here")]
+    workers: Option<NonZeroUsize>,
     /// Print nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -46,32 +70,138 @@ fn named(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+fn readable_twice(text: &str) -> Result<String, String> {
+    match text {
+        "-" => Err("standard input cannot be read again for another seed: name a file".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 impl Evaluate {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut options = Options { also: self.compare, ..Options::default() };
+        let mut options = Options { also: self.compare.clone(), ..Options::default() };
         options.seed = self.seed.unwrap_or(options.seed);
-        let summary = report(&self.folder, &self.labels, &self.output, &options)?;
+        // Runs are needed until the page is written.
+        let (folder, _runs) = match self.train.is_empty() {
+            true => (self.folder.clone(), None),
+            false => {
+                // Before anything is trained for nothing.
+                Labels::read(&self.labels)?;
+                let runs = Runs::beside(&self.output)?;
+                (Some(self.train_all(&runs, &mut options)?), Some(runs))
+            }
+        };
+        let folder = folder.expect("the command line asks for a folder or for captures to train on");
+        let evaluation = report(&folder, &self.labels, &self.output, &options)?;
         if !self.quiet {
-            write!(std::io::stdout(), "{summary}")?;
+            write!(std::io::stdout(), "{evaluation}")?;
             writeln!(std::io::stdout(), "\n{}", self.output.display())?;
         }
         Ok(())
     }
+
+    /// Trains and scores all pipelines with all seeds; gives the folder that is evaluated.
+    fn train_all(&self, runs: &Runs, options: &mut Options) -> Result<PathBuf, Failure> {
+        let seeds = self.seeds.map_or(1, NonZeroUsize::get) as u64;
+        let (name, spec) = match &self.pipeline {
+            Some(path) => {
+                let spec = Spec::find(path)?;
+                (spec.name.clone(), spec)
+            }
+            None => {
+                let spec = Spec::built_in("train");
+                (spec.detect.detector.clone(), spec)
+            }
+        };
+        let first = spec.seed;
+        let own = self.folder.is_none();
+        let mut pipelines = Vec::new();
+        if own || seeds > 1 {
+            pipelines.push((name.clone(), spec));
+        }
+        for path in &self.beside {
+            let spec = Spec::find(path)?;
+            pipelines.push((spec.name.clone(), spec));
+        }
+        for (place, (name, spec)) in pipelines.iter().enumerate() {
+            for seed in (spec.seed..).take(seeds as usize) {
+                let folder = runs.folder.join(seed.to_string()).join(format!("{place}-{name}"));
+                self.train_one(spec, seed, &folder)?;
+                if seeds > 1 {
+                    options.seeds.push((name.clone(), seed, folder.clone()));
+                }
+                let is_evaluated = place == 0 && (own || seeds > 1);
+                if seed == spec.seed && !is_evaluated {
+                    options.also.push((name.clone(), folder));
+                }
+            }
+        }
+        if let Some(folder) = &self.folder {
+            return Ok(folder.clone());
+        }
+        options.called =
+            Some(format!("{} scored after {}, seed {first}", self.on.join(" "), self.train.join(" ")));
+        options.name = Some(name.clone());
+        Ok(runs.folder.join(first.to_string()).join(format!("0-{name}")))
+    }
+
+    fn train_one(&self, spec: &Spec, seed: u64, folder: &Path) -> Result<(), Failure> {
+        let how =
+            How { workers: self.workers, seed: Some(seed), lax: false, summary: None, quiet: self.quiet };
+        if !self.quiet {
+            let _ = writeln!(std::io::stderr(), "training `{}` with seed {seed}", spec.name);
+        }
+        let model = folder.join("model.netweir");
+        let mut train = spec.clone();
+        how.over(&mut train);
+        (train.source.inputs, train.source.interface) = (self.train.clone(), None);
+        train.ends = Ends { fit: Some(model.clone()), ..Ends::default() };
+        crate::run::run(&train, how.controls()?)?;
+        let mut detect = Spec::built_in("detect");
+        how.over(&mut detect);
+        detect.source.inputs = self.on.clone();
+        detect.ends = Ends { model: Some(model), report: Some(folder.to_owned()), ..Ends::default() };
+        crate::run::run(&detect, how.controls()?)?;
+        Ok(())
+    }
 }
 
-/// Writes report and metrics; gives the summary for people.
+/// A folder for models and scores, gone when the page is written.
+struct Runs {
+    folder: PathBuf,
+}
+
+impl Runs {
+    /// Beside a file: there is room where its owner wants it written.
+    fn beside(output: &Path) -> Result<Runs, Failure> {
+        let folder = output.with_file_name(format!(".netweir-evaluate-{}", std::process::id()));
+        let made = std::fs::create_dir_all(output.parent().unwrap_or(Path::new("")))
+            .and_then(|()| std::fs::create_dir(&folder));
+        made.map_err(|source| DraftError::Io { path: folder.clone(), source })?;
+        Ok(Runs { folder })
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        // What cannot be removed is left: nothing else depends on it.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Writes report and metrics; gives what they are made of.
 pub(super) fn report(
     folder: &Path,
     labels: &Path,
     output: &Path,
     options: &Options,
-) -> Result<String, Failure> {
+) -> Result<Evaluation, Failure> {
     let evaluation = evaluate(folder, labels, options)?;
     let mut metrics = serde_json::to_string_pretty(&evaluation.metrics()).map_err(std::io::Error::from)?;
     metrics.push('\n');
     write(&output.with_file_name("metrics.json"), &metrics)?;
     write(output, &evaluation.report())?;
-    Ok(evaluation.to_string())
+    Ok(evaluation)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), DraftError> {

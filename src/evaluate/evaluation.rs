@@ -1,24 +1,27 @@
 //! The whole evaluation: scores and labels in, everything that is said about them out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::EvaluateError;
 use super::baselines::baselines;
 use super::bootstrap::difference;
-use super::conversations::{Conversation, Partition, What, oddest, partitions};
-use super::groups::{AlertGroup, group};
+use super::cases::Cases;
+use super::conversations::{Conversation, Partition, oddest, partitions};
+use super::incidents::Log;
 use super::labels::{Label, Labels, Transport};
 use super::matching::Matching;
-use super::measure::{Detector, Judged, Kind, RATES, measure, window_length};
+use super::measure::{Detector, Judged, Kind, measure, window_length};
 use super::number;
-use super::scores::{ScoredRow, read_scores};
+use super::reasons::Reasons;
+use super::scores::{RowKey, ScoredRow, read_scores};
+use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
 use super::truth::{Events, Truth};
 
 /// The name of a folder's file of scores.
 const SCORES: &str = "scores.parquet";
-/// Conversations and false alert groups that are shown.
+/// Conversations that are shown.
 const SHOWN: usize = 30;
 
 /// What may be chosen.
@@ -27,6 +30,12 @@ pub struct Options {
     /// Further scores to stand in the same tables: a name and a folder with `scores.parquet` (or the file itself).
     /// Their rows are matched with the same labels; they need not be the same rows.
     pub also: Vec<(String, PathBuf)>,
+    /// Scores of the same rows under other seeds of a model: the name of what was trained, the seed, the folder.
+    pub seeds: Vec<(String, u64, PathBuf)>,
+    /// The name of the evaluated scores; that of their folder where nothing is given.
+    pub name: Option<String>,
+    /// Where the evaluated scores come from, in words, where their path says nothing.
+    pub called: Option<String>,
     /// What the random baseline and the bootstrap descend from.
     pub seed: u64,
 }
@@ -41,14 +50,14 @@ pub struct Evaluation {
     pub(super) event_tops: Vec<Option<f64>>,
     /// The evaluated scores first, then those to compare, then baselines.
     pub(super) detectors: Vec<Detector>,
-    /// Alert groups at the shipped threshold.
-    pub(super) groups: Vec<AlertGroup>,
-    /// The false ones of highest score, with their oddest row.
-    pub(super) false_groups: Vec<(AlertGroup, What)>,
-    /// Groups that alarms on benign rows alone would form.
-    pub(super) benign_groups: u64,
-    /// Sources of benign rows.
-    pub(super) benign_hosts: u64,
+    /// Length of a window, nanoseconds; 0 where there are no two.
+    pub(super) window: u64,
+    /// When benign rows above the shipped threshold begin.
+    pub(super) false_alarms: Vec<u64>,
+    /// Why the rows that are shown score as they do.
+    pub(super) reasons: BTreeMap<RowKey, Reasons>,
+    /// Pipelines under several seeds.
+    pub(super) seeds: Vec<Seeds>,
     pub(super) idle: Vec<IdleLabel>,
     pub(super) histogram: Option<Histogram>,
     pub(super) spreads: Vec<Spread>,
@@ -108,23 +117,43 @@ pub(super) struct IdleLabel {
 /// [`EvaluateError`] if scores or labels cannot be read, or two sets of scores have one name.
 pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evaluation, EvaluateError> {
     let file = scores_of(folder);
-    let name = display_name(folder);
+    let name = options.name.clone().unwrap_or_else(|| display_name(folder));
     let mut names = BTreeSet::from([name.as_str()]);
     if let Some((name, _)) = options.also.iter().find(|(name, _)| !names.insert(name)) {
         return Err(EvaluateError::Name { name: name.clone() });
     }
     let known = Labels::read(labels)?;
     let rows = read_scores(&file)?;
-    let mut evaluation = Evaluation::of(name, &rows, &known, options.seed);
-    evaluation.head.scores = file.display().to_string();
+    let mut evaluation = Evaluation::of(name, &rows, &known, log_of(&file)?, options.seed);
+    evaluation.reasons = super::reasons::read(&file, &evaluation.shown_rows())?;
+    evaluation.head.scores = options.called.clone().unwrap_or_else(|| file.display().to_string());
     evaluation.head.labels = labels.display().to_string();
     drop(rows);
     // One set of rows in memory at a time.
     for (place, (name, folder)) in (1..).zip(&options.also) {
         let rows = read_scores(&scores_of(folder))?;
-        evaluation.compare(place, name, &rows, &known);
+        evaluation.compare(place, name, &rows, &known, log_of(&scores_of(folder))?);
     }
+    for (name, seed, folder) in &options.seeds {
+        let rows = read_scores(&scores_of(folder))?;
+        evaluation.add_seed(name, *seed, &rows, &known);
+    }
+    let one = evaluation.seeds.iter().filter(|seeds| seeds.is_one());
+    let notes = one.map(|seeds| {
+        format!(
+            "`{}` gives the same figures under all {} seeds: nothing in it hangs on chance.",
+            seeds.name,
+            seeds.seeds.len()
+        )
+    });
+    let notes: Vec<String> = notes.collect();
+    evaluation.notes.extend(notes);
     Ok(evaluation)
+}
+
+/// The incidents that lie beside a file of scores.
+fn log_of(scores: &Path) -> Result<Option<Log>, EvaluateError> {
+    super::incidents::read(scores.parent().unwrap_or(Path::new(".")))
 }
 
 fn scores_of(folder: &Path) -> PathBuf {
@@ -137,22 +166,26 @@ fn display_name(folder: &Path) -> String {
 }
 
 impl Evaluation {
-    /// Holds rows against labels; no file is touched.
-    pub(super) fn of(name: String, rows: &[ScoredRow], labels: &Labels, seed: u64) -> Evaluation {
+    /// Holds rows and incidents against labels; no file is touched.
+    pub(super) fn of(
+        name: String,
+        rows: &[ScoredRow],
+        labels: &Labels,
+        incidents: Option<Log>,
+        seed: u64,
+    ) -> Evaluation {
         let matching = Matching::new(labels, rows);
         let events = Events::new(labels);
         let truth = events.truth(&matching);
-        let judged = Judged { rows, truth: &truth, events: &events, window: window_length(rows), seed };
-        let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        let (own, groups) = measure(name, Kind::Own, &judged, &scores, Some(&|at| rows[at].is_anomaly));
-        let mut detectors = vec![own];
+        let window = window_length(rows);
+        let judged = Judged { rows, truth: &truth, events: &events, window, seed };
+        let mut detectors = vec![measure_run(name, Kind::Own, &judged, incidents)];
         for (name, scores) in baselines(rows, seed) {
-            detectors.push(measure(name.into(), Kind::Baseline, &judged, &scores, None).0);
+            detectors.push(measure(name.into(), Kind::Baseline, &judged, &scores, None));
         }
-        let benign_alarms = (0..rows.len()).filter(|at| rows[*at].is_anomaly && truth[*at] == Truth::Benign);
-        let benign_groups = group(rows, &truth, &scores, benign_alarms).len() as u64;
-        let benign = rows.iter().zip(&truth).filter(|(_, truth)| **truth == Truth::Benign);
-        let benign_hosts = benign.map(|(row, _)| row.src).collect::<BTreeSet<_>>().len() as u64;
+        let alarmed =
+            rows.iter().zip(&truth).filter(|(row, truth)| row.is_anomaly && **truth == Truth::Benign);
+        let false_alarms = alarmed.map(|(row, _)| row.start).collect();
         let mut event_rows = vec![0; events.events.len()];
         let mut event_tops: Vec<Option<f64>> = vec![None; events.events.len()];
         for (row, truth) in rows.iter().zip(&truth) {
@@ -162,10 +195,6 @@ impl Evaluation {
                     Some(event_tops[*event].map_or(row.score, |before| before.max(row.score)));
             }
         }
-        let mut false_groups: Vec<AlertGroup> =
-            groups.iter().filter(|group| group.is_false()).cloned().collect();
-        false_groups.sort_by(|a, b| scores[b.top].total_cmp(&scores[a.top]).then(a.top.cmp(&b.top)));
-        false_groups.truncate(SHOWN);
         let mut evaluation = Evaluation {
             head: Head {
                 scores: detectors[0].name.clone(),
@@ -179,16 +208,10 @@ impl Evaluation {
             event_rows,
             event_tops,
             detectors,
-            false_groups: false_groups
-                .into_iter()
-                .map(|group| {
-                    let top = What::of(&rows[group.top], truth[group.top]);
-                    (group, top)
-                })
-                .collect(),
-            groups,
-            benign_groups,
-            benign_hosts,
+            window,
+            false_alarms,
+            reasons: BTreeMap::new(),
+            seeds: Vec::new(),
             idle: idle_labels(labels, &matching),
             histogram: Histogram::new(rows, &truth),
             spreads: spreads(rows, &truth, &events),
@@ -204,18 +227,16 @@ impl Evaluation {
     }
 
     /// Adds the scores of another folder before the baselines.
-    fn compare(&mut self, place: usize, name: &str, rows: &[ScoredRow], labels: &Labels) {
+    fn compare(
+        &mut self,
+        place: usize,
+        name: &str,
+        rows: &[ScoredRow],
+        labels: &Labels,
+        incidents: Option<Log>,
+    ) {
         let truth = self.events.truth(&Matching::new(labels, rows));
-        let judged = Judged {
-            rows,
-            truth: &truth,
-            events: &self.events,
-            window: window_length(rows),
-            seed: self.head.seed,
-        };
-        let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        let flags = |at: usize| rows[at].is_anomaly;
-        let (detector, _) = measure(name.into(), Kind::Compared, &judged, &scores, Some(&flags));
+        let detector = measure_run(name.into(), Kind::Compared, &self.judged(rows, &truth), incidents);
         if (detector.benign, detector.attacks) != (self.own().benign, self.own().attacks) {
             self.notes.push(format!(
                 "`{name}` has other rows ({} benign, {} attack): its figures are of those.",
@@ -224,6 +245,42 @@ impl Evaluation {
             ));
         }
         self.detectors.insert(place, detector);
+    }
+
+    /// Adds the scores that another seed gives to a pipeline.
+    fn add_seed(&mut self, name: &str, seed: u64, rows: &[ScoredRow], labels: &Labels) {
+        let truth = self.events.truth(&Matching::new(labels, rows));
+        let detector = measure_run(name.into(), Kind::Compared, &self.judged(rows, &truth), None);
+        let place = self.seeds.iter().position(|seeds| seeds.name == name).unwrap_or_else(|| {
+            self.seeds.push(Seeds::new(name));
+            self.seeds.len() - 1
+        });
+        self.seeds[place].add(seed, &detector);
+    }
+
+    fn judged<'a>(&'a self, rows: &'a [ScoredRow], truth: &'a [Truth]) -> Judged<'a> {
+        Judged { rows, truth, events: &self.events, window: window_length(rows), seed: self.head.seed }
+    }
+
+    /// The incidents of the evaluated run.
+    pub(super) fn cases(&self) -> Option<&Cases> {
+        self.own().cases.as_ref()
+    }
+
+    /// For each event, from its start to when something is said about it: an incident where there are some, else the
+    /// end of the first window with an alert.
+    pub(super) fn delays(&self) -> &[Option<u64>] {
+        match (self.cases(), &self.own().shipped) {
+            (Some(cases), _) => &cases.delays,
+            (None, Some(point)) => &point.delays,
+            (None, None) => &[],
+        }
+    }
+
+    /// The rows whose reasons are shown.
+    fn shown_rows(&self) -> BTreeSet<RowKey> {
+        let worst = self.cases().map(Cases::worst).unwrap_or_default();
+        worst.into_iter().filter_map(|case| case.incident.top).collect()
     }
 
     /// The evaluated scores.
@@ -237,101 +294,14 @@ impl Evaluation {
         let (own, other) = (self.own().points.get(1)?, other.points.get(1)?);
         difference(&own.found, &other.found, self.head.seed)
     }
-
-    /// Length of the rows' time in days; none where it is nothing.
-    pub(super) fn days(&self) -> Option<f64> {
-        let [first, last] = self.head.span?;
-        (last > first).then(|| (last - first) as f64 / 86_400e9)
-    }
-
-    /// Groups that alarms on benign rows alone would form, a day.
-    pub(super) fn benign_groups_per_day(&self) -> Option<f64> {
-        self.days().filter(|_| self.own().benign > 0).map(|days| self.benign_groups as f64 / days)
-    }
-
-    fn remarks(&self, labels: &Labels) -> Vec<String> {
-        let mut notes = Vec::new();
-        let own = self.own();
-        match (own.benign, own.attacks) {
-            (0, 0) => notes.push("There is no row whose truth is known: nothing can be measured.".into()),
-            (_, 0) => notes.push(
-                "All rows are benign: ROC-AUC, average precision and recall need attack rows and are not stated; \
-                 false alarms are."
-                    .into(),
-            ),
-            (0, _) => notes.push(
-                "All rows are attack: ROC-AUC, average precision and false-positive rates need benign rows and are \
-                 not stated."
-                    .into(),
-            ),
-            (benign, _) => {
-                let few: Vec<String> = RATES
-                    .into_iter()
-                    .filter(|rate| rate * (benign as f64) < 10.0)
-                    .map(|rate| {
-                        let allowed = (rate * benign as f64).floor() as u64;
-                        format!("{} of them at {}", number::count(allowed), number::rate(rate))
-                    })
-                    .collect();
-                if !few.is_empty() {
-                    notes.push(format!(
-                        "{} decide the false-positive rates, {} may lie above the threshold: such figures are coarse.",
-                        number::counted(benign, "benign row"),
-                        few.join(", ")
-                    ));
-                }
-            }
-        }
-        if let (Some([first, last]), false) = (self.head.span, labels.labels.is_empty()) {
-            let from = labels.labels.iter().map(|label| label.start).min().unwrap_or_default();
-            let to = labels.labels.iter().map(|label| label.end).max().unwrap_or_default();
-            if from > last || to < first {
-                notes.push(format!(
-                    "Labels and rows share no time: labels from {} to {}, rows from {} to {} (UTC). Are these the labels \
-                     of this capture?",
-                    number::time(from),
-                    number::time(to),
-                    number::time(first),
-                    number::time(last)
-                ));
-            }
-        }
-        let silent = self.event_rows.iter().zip(&self.events.events);
-        let silent: Vec<&str> = silent
-            .filter(|(rows, event)| **rows == 0 && !event.not_ip)
-            .map(|(_, e)| e.name.as_str())
-            .collect();
-        if !silent.is_empty() {
-            notes.push(format!("No row belongs to {}: they are left out of recall.", some(&silent, "event")));
-        }
-        let arp: Vec<&str> =
-            self.events.events.iter().filter(|event| event.not_ip).map(|event| event.name.as_str()).collect();
-        if !arp.is_empty() {
-            notes
-                .push(format!("ARP is not IP: no row can show {}; left out of recall.", some(&arp, "event")));
-        }
-        if !self.events.of_two_families.is_empty() {
-            let two: Vec<&str> = self.events.of_two_families.iter().map(String::as_str).collect();
-            notes.push(format!(
-                "More than one family is named for {}: the first counts.",
-                some(&two, "event")
-            ));
-        }
-        if self.head.rows > 0 && self.whole.edge[1].is_none() {
-            notes.push("No row lies above the shipped threshold: there are no alerts.".into());
-        }
-        notes
-    }
 }
 
-/// Names in a row, five at most.
-fn some(names: &[&str], noun: &str) -> String {
-    let shown = names.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-    let plural = if names.len() == 1 { "" } else { "s" };
-    match names.len().checked_sub(5) {
-        Some(more) if more > 0 => format!("{} {noun}{plural} ({shown} and {more} more)", names.len()),
-        _ => format!("{noun}{plural} {shown}"),
-    }
+/// Measures the scores of a run with the flags and incidents that they came with.
+fn measure_run(name: String, kind: Kind, judged: &Judged, incidents: Option<Log>) -> Detector {
+    let scores: Vec<f64> = judged.rows.iter().map(|row| row.score).collect();
+    let mut detector = measure(name, kind, judged, &scores, Some(&|at| judged.rows[at].is_anomaly));
+    detector.cases = incidents.map(|log| Cases::new(log, judged));
+    detector
 }
 
 fn idle_labels(labels: &Labels, matching: &Matching) -> Vec<IdleLabel> {
@@ -355,9 +325,12 @@ fn idle_labels(labels: &Labels, matching: &Matching) -> Vec<IdleLabel> {
 }
 
 #[cfg(test)]
+use super::incidents::{Incident, Kind as IncidentKind};
+
+#[cfg(test)]
 impl Evaluation {
     /// A small network: 400 benign rows, two scans and a flood that are found, a beacon that is not, ARP, and a
-    /// label that fits nothing.
+    /// label that fits nothing; an incident of the first three, and a false one.
     pub(super) fn example() -> Evaluation {
         let second = 1_000_000_000;
         let base = 1_700_000_000 * second;
@@ -388,7 +361,38 @@ impl Evaluation {
         rows.extend((0..40).map(|at| row(66 + at % 3, 600 + at * 2, 6.0 + at as f64 / 10.0)));
         rows.extend((0..10).map(|at| row(69, 2000 + at * 60, 1.0)));
         rows.push(row(5, 100, 9.0));
-        Evaluation::of("example".into(), &rows, &labels, 1)
+        let incident = |id: &str, host: &str, severity: &str, rows: &[ScoredRow]| {
+            let top = rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map(|row| (row.window, 7));
+            let incident = Incident {
+                id: id.into(),
+                kind: IncidentKind::Anomaly,
+                host: host.into(),
+                role: "source".into(),
+                created: rows[0].window + 10 * second,
+                first: rows[0].start,
+                last: rows[rows.len() - 1].end,
+                alerts: rows.len() as u64,
+                score: 9.9,
+                severity: severity.into(),
+                peers: 1,
+                ports: 3,
+                top,
+                why: format!("many <ports> of {host}"),
+                hints: vec!["T1046 Network Service Discovery".into()],
+            };
+            (incident, rows.iter().map(|row| (row.window, row.flow.unwrap())).collect())
+        };
+        for (flow, row) in (0..).zip(&mut rows) {
+            row.flow = Some(flow);
+        }
+        let log = Log {
+            incidents: vec![
+                incident("1", "10.0.1.1", "critical", &rows[400..440]),
+                incident("2", "10.0.0.4", "low", &rows[96..97]),
+            ],
+            muted: Vec::new(),
+        };
+        Evaluation::of("example".into(), &rows, &labels, Some(log), 1)
     }
 }
 
@@ -423,10 +427,14 @@ mod tests {
                 ..ScoredRow::example("10.0.0.1", "10.0.0.2", at, at + 3_600_000_000_000, at as f64)
             })
             .collect();
-        let evaluation = Evaluation::of("quiet".into(), &rows, &Labels::default(), 0);
+        let evaluation = Evaluation::of("quiet".into(), &rows, &Labels::default(), None, 0);
         assert!(evaluation.notes[0].contains("All rows are benign"));
-        assert_eq!((evaluation.own().roc_auc, evaluation.benign_groups), (None, 1));
-        assert!((evaluation.benign_groups_per_day().unwrap() - 24.0).abs() < 1e-6);
+        assert_eq!((evaluation.own().roc_auc, evaluation.false_alarms.as_slice()), (None, [5].as_slice()));
+        assert!(
+            evaluation.notes.iter().any(|note| note.contains("no incidents.jsonl")),
+            "{:?}",
+            evaluation.notes
+        );
         assert!(evaluation.metrics()["detectors"][0]["roc_auc"].is_null());
     }
 
@@ -435,13 +443,13 @@ mod tests {
         let text = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n1,2,,,,,scan,e1\n";
         let labels = Labels::parse(text).unwrap();
         let rows = [ScoredRow::example("10.0.0.1", "10.0.0.2", 1 << 60, 1 << 60, 0.0)];
-        let notes = Evaluation::of("x".into(), &rows, &labels, 0).notes.join("\n");
+        let notes = Evaluation::of("x".into(), &rows, &labels, None, 0).notes.join("\n");
         assert!(notes.contains("share no time"), "{notes}");
     }
 
     #[test]
     fn nothing_at_all_is_no_error() {
-        let evaluation = Evaluation::of("empty".into(), &[], &Labels::default(), 0);
+        let evaluation = Evaluation::of("empty".into(), &[], &Labels::default(), None, 0);
         assert!(evaluation.notes[0].contains("nothing can be measured"));
         assert!(evaluation.report().contains("nothing can be measured"));
         assert!(!evaluation.to_string().is_empty());

@@ -1,7 +1,7 @@
 //! What one detector's scores are worth: its ranking, and what it finds at each operating point.
 
 use super::bootstrap::{Found, interval, macro_recall};
-use super::groups::{AlertGroup, group};
+use super::cases::Cases;
 use super::ranking::{CurvePoint, Ranking};
 use super::scores::ScoredRow;
 use super::truth::{Events, Truth};
@@ -12,7 +12,8 @@ pub(super) const RATES: [f64; 3] = [1e-2, 1e-3, 1e-4];
 pub(super) const BASE_RATES: [f64; 3] = [1e-2, 1e-3, 1e-4];
 /// Distance of two points of a curve that a plot can show.
 const GRAIN: f64 = 0.002;
-const HOUR: f64 = 3600e9;
+/// Nanoseconds of an hour.
+pub(super) const HOUR: f64 = 3600e9;
 
 /// Where scores come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +57,7 @@ pub(super) fn window_length(rows: &[ScoredRow]) -> u64 {
 
 impl Judged<'_> {
     /// When an alert about a row can be given: at the end of its window.
-    fn alert_time(&self, row: &ScoredRow) -> u64 {
+    pub(super) fn alert_time(&self, row: &ScoredRow) -> u64 {
         row.end.max(row.window.saturating_add(self.window))
     }
 
@@ -87,6 +88,8 @@ pub(super) struct Detector {
     pub(super) curve: Vec<CurvePoint>,
     /// Part of rows that are attacks.
     pub(super) prevalence: f64,
+    /// The incidents that came with the scores, if some did.
+    pub(super) cases: Option<Cases>,
 }
 
 /// An operating point: some rows are alarmed about, the others are not.
@@ -117,10 +120,6 @@ pub(super) struct Point {
     pub(super) found: Vec<Found>,
     /// From the start of each event to the end of the first window with an alarm, nanoseconds.
     pub(super) delays: Vec<Option<u64>>,
-    /// Alert groups, those that are false, and false ones in an hour of the rows' time.
-    pub(super) groups: u64,
-    pub(super) false_groups: u64,
-    pub(super) false_groups_per_hour: Option<f64>,
     /// Precision at each of [`BASE_RATES`].
     pub(super) precision_at: Vec<PrecisionAt>,
 }
@@ -157,7 +156,6 @@ pub(super) struct PrecisionAt {
 /// Alarms at an operating point, gathered before they are counted.
 struct Alarms<'a> {
     judged: &'a Judged<'a>,
-    scores: &'a [f64],
     benign: u64,
 }
 
@@ -168,27 +166,21 @@ pub(super) fn measure(
     judged: &Judged,
     scores: &[f64],
     flags: Option<&dyn Fn(usize) -> bool>,
-) -> (Detector, Vec<AlertGroup>) {
+) -> Detector {
     let known = judged.truth.iter().zip(scores).filter(|(truth, _)| **truth != Truth::Unknown);
     let ranking = Ranking::new(known.map(|(truth, score)| (*score, *truth != Truth::Benign)));
     let benign = judged.truth.iter().filter(|truth| **truth == Truth::Benign).count() as u64;
     let attacks = judged.truth.iter().filter(|truth| matches!(truth, Truth::Attack(_))).count() as u64;
-    let alarms = Alarms { judged, scores, benign };
-    let (shipped, groups) = match flags {
-        Some(flags) => {
-            let (point, groups) = alarms.point(None, None, flags);
-            (Some(point), groups)
-        }
-        None => (None, Vec::new()),
-    };
+    let alarms = Alarms { judged, benign };
+    let shipped = flags.map(|flags| alarms.point(None, None, flags));
     let points = RATES
         .into_iter()
         .filter_map(|rate| {
             let threshold = ranking.threshold(rate)?;
-            Some(alarms.point(Some(rate), Some(threshold), &|at| scores[at] > threshold).0)
+            Some(alarms.point(Some(rate), Some(threshold), &|at| scores[at] > threshold))
         })
         .collect();
-    let detector = Detector {
+    Detector {
         name,
         kind,
         benign,
@@ -199,17 +191,12 @@ pub(super) fn measure(
         points,
         curve: ranking.curve(GRAIN),
         prevalence: ranking.prevalence(),
-    };
-    (detector, groups)
+        cases: None,
+    }
 }
 
 impl Alarms<'_> {
-    fn point(
-        &self,
-        rate: Option<f64>,
-        threshold: Option<f64>,
-        is_alarm: &dyn Fn(usize) -> bool,
-    ) -> (Point, Vec<AlertGroup>) {
+    fn point(&self, rate: Option<f64>, threshold: Option<f64>, is_alarm: &dyn Fn(usize) -> bool) -> Point {
         let Judged { rows, truth, events, seed, .. } = *self.judged;
         let mut found: Vec<Found> =
             events.events.iter().map(|event| Found { family: event.family, rows: 0, hits: 0 }).collect();
@@ -233,12 +220,9 @@ impl Alarms<'_> {
         }
         let hits: u64 = found.iter().map(|event| event.hits).sum();
         let attacks: u64 = found.iter().map(|event| event.rows).sum();
-        let groups = group(rows, truth, self.scores, (0..rows.len()).filter(|at| is_alarm(*at)));
-        let false_groups = groups.iter().filter(|group| group.is_false()).count() as u64;
-        let hours = self.judged.span().map_or(0.0, |[first, last]| (last - first) as f64 / HOUR);
         let macro_recall = macro_recall(found.iter().copied(), &mut Vec::new());
         let false_positive_rate = part(false_alarms, self.benign);
-        let point = Point {
+        Point {
             rate,
             threshold,
             hits,
@@ -253,15 +237,11 @@ impl Alarms<'_> {
             families: families(&found, events.families.len(), seed),
             found,
             delays,
-            groups: groups.len() as u64,
-            false_groups,
-            false_groups_per_hour: (hours > 0.0).then(|| false_groups as f64 / hours),
             precision_at: macro_recall
                 .zip(false_positive_rate)
                 .map(|(recall, rate)| precision_at(recall, rate, self.benign))
                 .unwrap_or_default(),
-        };
-        (point, groups)
+        }
     }
 }
 
@@ -325,7 +305,7 @@ mod tests {
         let judged =
             Judged { rows: &rows, truth: &truth, events: &events, window: window_length(&rows), seed: 1 };
         let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        measure("one".into(), Kind::Own, &judged, &scores, Some(&|at| scores[at] > 5.0)).0
+        measure("one".into(), Kind::Own, &judged, &scores, Some(&|at| scores[at] > 5.0))
     }
 
     #[test]
@@ -340,7 +320,6 @@ mod tests {
         assert_eq!(shipped.f1, Some(0.6));
         assert_eq!(shipped.macro_recall, Some((0.5 + 0.0 + 1.0) / 3.0), "family 4 has no rows");
         assert_eq!(shipped.delays[2], Some(207_000_001_000), "windows of a second end after their rows");
-        assert_eq!((shipped.groups, shipped.false_groups), (3, 1));
         // One in a hundred of 201 benign rows are two: 6 and 1.99.
         assert_eq!((one.points[0].threshold, one.points[0].false_alarms), (Some(1.98), 2));
         assert_eq!(one.points[0].macro_recall, Some((0.75 + 0.0 + 1.0) / 3.0));

@@ -1,8 +1,10 @@
 //! The evaluation as JSON: every figure of the page, for other programs. What does not exist is null.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::cases::{Case, Cases, Count, median, windows};
 use super::evaluation::Evaluation;
+use super::incidents::{Kind as IncidentKind, SEVERITIES};
 use super::measure::{Detector, FamilyRecall, Kind, Point};
 
 impl Evaluation {
@@ -37,15 +39,17 @@ impl Evaluation {
                 "highest_score_without_alarm": partition.edge[0],
                 "lowest_score_with_alarm": partition.edge[1],
             })).collect::<Vec<_>>(),
-            "alert_groups": {
-                "rule": "by source host, 60 s of silence closes",
-                "groups": self.own().shipped.as_ref().map(|point| point.groups),
-                "false": self.own().shipped.as_ref().map(|point| point.false_groups),
-                "benign_alone": self.benign_groups,
-                "benign_alone_per_day": self.benign_groups_per_day(),
-                "benign_alone_per_host_and_day": self.benign_groups_per_day()
-                    .map(|groups| groups / self.benign_hosts as f64),
-            },
+            "incidents": self.cases().map(|cases| self.cases_value(cases)),
+            "seeds": self.seeds.iter().map(|seeds| json!({
+                "name": seeds.name,
+                "seeds": seeds.seeds,
+                "figures": seeds.figures.iter().map(|figure| json!({
+                    "figure": figure.name,
+                    "mean": figure.mean(),
+                    "standard_deviation": figure.deviation(),
+                    "least_and_greatest": figure.ends(),
+                })).collect::<Vec<_>>(),
+            })).collect::<Vec<_>>(),
             "calibration": self.calibration.as_ref().map(|calibration| json!({
                 "benign_rows": calibration.rows,
                 "points": calibration.points.iter().map(|(nominal, rows)| json!({
@@ -78,7 +82,70 @@ impl Evaluation {
                 .then(|| self.lead(detector))
                 .flatten(),
             "shipped": detector.shipped.as_ref().map(|point| self.point(point)),
+            "incidents": detector.cases.as_ref().map(|cases| json!({
+                "all": cases.count.all,
+                "false": cases.count.wrong,
+                "false_of_two_rows_or_more": cases.larger.wrong,
+                "events_found": cases.found(),
+            })),
             "at_false_positive_rate": detector.points.iter().map(|point| self.point(point)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn cases_value(&self, cases: &Cases) -> Value {
+        let count = |count: Count| json!({ "all": count.all, "false": count.wrong });
+        let delay = median(&cases.delays);
+        let severities = SEVERITIES.iter().zip(cases.severities);
+        json!({
+            "all": cases.count.all,
+            "false": cases.count.wrong,
+            "of_two_rows_or_more": count(cases.larger),
+            "by_severity": severities.map(|(name, of)| ((*name).to_owned(), count(of))).collect::<Map<_, _>>(),
+            "false_per_hour": cases.an_hour(cases.count.wrong),
+            "false_of_two_rows_or_more_per_hour": cases.an_hour(cases.larger.wrong),
+            "false_per_day": cases.a_day(cases.count.wrong),
+            "false_per_host_and_day": cases.a_host_and_day(cases.count.wrong),
+            "without_labelled_event": {
+                "seconds": cases.quiet_time as f64 / 1e9,
+                "false": cases.quiet_wrong,
+                "false_per_day": cases.a_quiet_day(),
+            },
+            "events_found": cases.found(),
+            "most_events_in_one": cases.most_merged,
+            "median_time_to_detect_s": delay.map(|delay| delay as f64 / 1e9),
+            "median_time_to_detect_windows": delay.and_then(|delay| windows(delay, self.window)),
+            "new_hosts": cases.new_hosts.len(),
+            "muted_rows": cases.muted,
+            "muted_attack_rows": cases.muted_attacks,
+            "rows_not_among_the_scores": cases.strange,
+            "list": cases.cases.iter().chain(&cases.new_hosts).map(|case| self.case(case)).collect::<Vec<_>>(),
+        })
+    }
+
+    fn case(&self, case: &Case) -> Value {
+        let incident = &case.incident;
+        json!({
+            "id": incident.id,
+            "kind": match incident.kind {
+                IncidentKind::Anomaly => "anomaly",
+                IncidentKind::NewHost => "new_host",
+            },
+            "host": incident.host,
+            "role": incident.role,
+            "severity": incident.severity,
+            "score": incident.score,
+            "created_ns": incident.created,
+            "first_ns": incident.first,
+            "last_ns": incident.last,
+            "peers": incident.peers,
+            "ports": incident.ports,
+            "attack_rows": case.attacks,
+            "benign_rows": case.benign,
+            "unknown_rows": case.unknown,
+            "is_false": case.is_false(),
+            "events": case.events.iter().map(|event| &self.events.events[*event].name).collect::<Vec<_>>(),
+            "why": incident.why,
+            "hints": incident.hints,
         })
     }
 
@@ -97,9 +164,6 @@ impl Evaluation {
             "macro_recall_interval_95": point.interval,
             "events_found": point.found.iter().filter(|event| event.hits > 0).count(),
             "events_with_rows": point.found.iter().filter(|event| event.rows > 0).count(),
-            "alert_groups": point.groups,
-            "false_alert_groups": point.false_groups,
-            "false_alert_groups_per_hour": point.false_groups_per_hour,
             "precision_at_base_rate": point.precision_at.iter().map(|at| json!({
                 "base_rate": at.base_rate,
                 "precision": at.precision,
@@ -126,6 +190,7 @@ impl Evaluation {
             let rows = self.event_rows[place];
             (rows > 0).then(|| point.found[place].hits as f64 / rows as f64)
         };
+        let delay = |place: usize| self.delays().get(place).copied().flatten();
         let event = |(place, event): (usize, &super::truth::KnownEvent)| {
             json!({
                 "event": event.name,
@@ -138,9 +203,9 @@ impl Evaluation {
                 "highest_score": self.event_tops[place],
                 "alerts": own.shipped.as_ref().map(|point| point.found[place].hits),
                 "found": own.shipped.as_ref().map(|point| point.found[place].hits > 0),
-                "time_to_detect_s": own.shipped.as_ref()
-                    .and_then(|point| point.delays[place])
-                    .map(|delay| delay as f64 / 1e9),
+                "in_an_incident": self.cases().map(|cases| cases.delays[place].is_some()),
+                "time_to_detect_s": delay(place).map(|delay| delay as f64 / 1e9),
+                "time_to_detect_windows": delay(place).and_then(|delay| windows(delay, self.window)),
                 "recall": own.points.iter().map(|point| json!({
                     "allowed_false_positive_rate": point.rate,
                     "recall": recall(point, place),
@@ -166,6 +231,12 @@ mod tests {
         assert_eq!(metrics["detectors"][0]["shipped"]["events_found"], 3);
         assert_eq!(metrics["detectors"][0]["shipped"]["events_with_rows"], 4);
         assert_eq!(metrics["detectors"][1]["kind"], "baseline");
+        let incidents = &metrics["incidents"];
+        assert_eq!((incidents["all"].as_u64(), incidents["false"].as_u64()), (Some(2), Some(1)));
+        assert_eq!(incidents["of_two_rows_or_more"]["false"], 0);
+        assert_eq!((&incidents["most_events_in_one"], &incidents["events_found"]), (&3.into(), &3.into()));
+        assert_eq!(incidents["by_severity"]["low"]["false"], 1);
+        assert_eq!(incidents["list"][0]["id"], "1");
         assert_eq!(metrics["label_rows"]["without_rows"].as_array().map(Vec::len), Some(2));
         assert_eq!(metrics.to_string(), Evaluation::example().metrics().to_string());
     }

@@ -2,13 +2,15 @@
 //!
 //! [`evaluate`] reads scores and labels and gives an [`Evaluation`]: what every detector's scores are worth beside
 //! trivial baselines, as JSON ([`Evaluation::metrics`]), as a page ([`Evaluation::report`]) and as a few lines of
-//! text ([`std::fmt::Display`]). [`judge`] is the small form of it: what became of each event.
+//! text ([`std::fmt::Display`]); [`Evaluation::worst_incidents`] and [`Evaluation::events_found`] are for a first look.
 
 mod baselines;
 mod bootstrap;
+mod cases;
 mod conversations;
+mod digest;
 mod evaluation;
-mod groups;
+mod incidents;
 mod labels;
 mod matching;
 mod measure;
@@ -16,17 +18,18 @@ mod metrics;
 mod number;
 mod random;
 mod ranking;
+mod reasons;
+mod remarks;
 mod report;
 mod scores;
+mod seeds;
 mod spread;
 mod summary;
 mod truth;
-mod verdict;
 
 pub use evaluation::{Evaluation, Options, evaluate};
 pub use labels::{Label, Labels, Transport};
 pub use scores::{ScoredRow, read_scores};
-pub use verdict::{Event, Verdict, judge};
 
 use std::path::PathBuf;
 
@@ -56,6 +59,16 @@ pub enum EvaluateError {
     Scores {
         /// The file.
         path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A line of the log of incidents that is none.
+    #[error("{}:{line}: {what}", path.display())]
+    Incidents {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
         /// What is wrong.
         what: String,
     },

@@ -15,11 +15,16 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::EvaluateError;
 
+/// What names a row: its window, nanoseconds since the Unix epoch, and its flow.
+pub(super) type RowKey = (u64, u64);
+
 /// One scored row.
 #[derive(Clone, Debug)]
 pub struct ScoredRow {
     /// Start of its window, nanoseconds since the Unix epoch; its own start where the file has no windows.
     pub window: u64,
+    /// Its flow, if the file has it: with the window it names the row.
+    pub flow: Option<u64>,
     /// Its first packet, nanoseconds since the Unix epoch.
     pub start: u64,
     /// Its last packet; never before the first.
@@ -51,7 +56,7 @@ const REQUIRED: [&str; 9] =
     ["row_start", "row_end", "src_ip", "dst_ip", "protocol", "src_port", "dst_port", "score", "is_anomaly"];
 
 /// What is used where it is there.
-const OPTIONAL: [&str; 5] = ["window_start", "service", "partition", "bidir_bytes", "p_value"];
+const OPTIONAL: [&str; 6] = ["window_start", "flow_id", "service", "partition", "bidir_bytes", "p_value"];
 
 /// Reads a file of scores (`scores.parquet`).
 ///
@@ -89,6 +94,7 @@ fn take(batch: &RecordBatch, rows: &mut Vec<ScoredRow>) -> Result<(), String> {
     let starts = numbers::<TimestampNanosecondType>(batch, "row_start")?;
     let ends = numbers::<TimestampNanosecondType>(batch, "row_end")?;
     let windows = optional(batch, "window_start", numbers::<TimestampNanosecondType>)?;
+    let flows = optional(batch, "flow_id", numbers::<UInt64Type>)?;
     let (src, dst) = (addresses(batch, "src_ip")?, addresses(batch, "dst_ip")?);
     let protocols = numbers::<UInt8Type>(batch, "protocol")?;
     let src_ports = numbers::<UInt16Type>(batch, "src_port")?;
@@ -121,6 +127,7 @@ fn take(batch: &RecordBatch, rows: &mut Vec<ScoredRow>) -> Result<(), String> {
         }
         rows.push(ScoredRow {
             window: windows.as_ref().map_or(Ok(start), |windows| time(windows[at]))?,
+            flow: flows.as_ref().map(|flows| flows[at]),
             start,
             end,
             src: src[at],
@@ -142,7 +149,7 @@ fn take(batch: &RecordBatch, rows: &mut Vec<ScoredRow>) -> Result<(), String> {
 }
 
 /// A column that must be there and have no holes.
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
     let column = batch.column_by_name(name).ok_or_else(|| format!("no column `{name}`"))?;
     match column.null_count() {
         0 => Ok(column),
@@ -158,7 +165,10 @@ fn optional<T>(
     batch.column_by_name(name).map(|_| read(batch, name)).transpose()
 }
 
-fn numbers<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str) -> Result<Vec<T::Native>, String> {
+pub(super) fn numbers<T: ArrowPrimitiveType>(
+    batch: &RecordBatch,
+    name: &str,
+) -> Result<Vec<T::Native>, String> {
     let column = column(batch, name)?;
     let array = column
         .as_primitive_opt::<T>()
@@ -207,6 +217,7 @@ impl ScoredRow {
     pub(super) fn example(src: &str, dst: &str, start: u64, end: u64, score: f64) -> ScoredRow {
         ScoredRow {
             window: start,
+            flow: None,
             start,
             end,
             src: src.parse().unwrap(),

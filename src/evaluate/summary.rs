@@ -2,12 +2,16 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::cases::{Cases, median, windows};
 use super::evaluation::{Evaluation, Idle};
+use super::labels::Label;
 use super::measure::{Detector, Point};
 use super::number::{count, counted, duration, maybe, part, short, time};
 
 /// Columns of a terminal that are used.
-const WIDTH: usize = 100;
+pub(super) const WIDTH: usize = 100;
+/// Label rows without rows that are listed.
+const LISTED: usize = 5;
 
 impl Display for Evaluation {
     fn fmt(&self, to: &mut Formatter<'_>) -> fmt::Result {
@@ -40,7 +44,11 @@ impl Display for Evaluation {
         if let Some(shipped) = &self.own().shipped {
             self.shipped(shipped, to)?;
         }
+        if let Some(cases) = self.cases() {
+            self.incidents(cases, to)?;
+        }
         self.weakest(to)?;
+        self.spread_over_seeds(to)?;
         let of = |why: Idle| self.idle.iter().filter(|idle| idle.why == why).count() as u64;
         if !self.idle.is_empty() {
             writeln!(
@@ -52,6 +60,15 @@ impl Display for Evaluation {
                 count(of(Idle::NoRow)),
                 count(of(Idle::Taken))
             )?;
+            let unfit = self.idle.iter().filter(|idle| idle.why == Idle::NoRow).take(LISTED + 1);
+            for (place, idle) in unfit.enumerate() {
+                let Label { line, attack, event, .. } = &idle.label;
+                let words = match place < LISTED {
+                    true => format!("  line {line} fits no row: {attack} {event}"),
+                    false => "  ... the others are in metrics.json".into(),
+                };
+                writeln!(to, "{}", cut(&words, WIDTH))?;
+            }
         }
         for note in &self.notes {
             writeln!(to, "{}", wrap(note))?;
@@ -88,10 +105,18 @@ impl Evaluation {
         }
     }
 
+    /// So many events of those with rows among the evaluated scores.
+    pub(super) fn found_of(&self, found: usize) -> String {
+        match self.event_rows.iter().filter(|rows| **rows > 0).count() {
+            0 => "–".into(),
+            all => format!("{found}/{all}"),
+        }
+    }
+
     fn shipped(&self, point: &Point, to: &mut Formatter<'_>) -> fmt::Result {
         let words = format!(
             "At the shipped threshold: precision {}, recall {}, F1 {}, mean recall of families {}, events found {}; \
-             {} of {} benign rows alarmed about; {} of {} false ({} an hour).",
+             {} of {} benign rows alarmed about.",
             maybe(point.precision),
             maybe(point.recall),
             maybe(point.f1),
@@ -99,11 +124,62 @@ impl Evaluation {
             self.found(point),
             count(point.false_alarms),
             count(self.own().benign),
-            count(point.false_groups),
-            counted(point.groups, "alert group"),
-            point.false_groups_per_hour.map_or_else(|| "–".into(), short)
         );
         writeln!(to, "\n{}", wrap(&words))
+    }
+
+    fn incidents(&self, cases: &Cases, to: &mut Formatter<'_>) -> fmt::Result {
+        let dash = |value: Option<f64>| value.map_or_else(|| "–".into(), short);
+        let mut words = format!(
+            "{}, {} false ({} an hour, {} a day and host); of two rows or more {}, {} false. Events found {}, at most {} in \
+             one incident; median time to detect {}.",
+            counted(cases.count.all, "incident"),
+            count(cases.count.wrong),
+            dash(cases.an_hour(cases.count.wrong)),
+            dash(cases.a_host_and_day(cases.count.wrong)),
+            count(cases.larger.all),
+            count(cases.larger.wrong),
+            self.found_of(cases.found()),
+            count(cases.most_merged),
+            self.median_delay().unwrap_or_else(|| "–".into()),
+        );
+        if !cases.new_hosts.is_empty() {
+            words += &format!(" {} reported.", counted(cases.new_hosts.len() as u64, "new host"));
+        }
+        let muted: u64 = cases.muted.values().sum();
+        if muted > 0 {
+            let attacks = count(cases.muted_attacks);
+            words += &format!(" Muted by rules: {}, {attacks} of them attack.", counted(muted, "row"));
+        }
+        writeln!(to, "{}", wrap(&words))
+    }
+
+    fn spread_over_seeds(&self, to: &mut Formatter<'_>) -> fmt::Result {
+        for seeds in &self.seeds {
+            let figures = seeds.figures.iter().filter_map(|figure| {
+                let [least, most] = figure.ends()?;
+                Some(format!(
+                    "{} {} ({} to {})",
+                    figure.name,
+                    short(figure.mean()?),
+                    short(least),
+                    short(most)
+                ))
+            });
+            let figures = figures.collect::<Vec<_>>().join(", ");
+            let words = format!("`{}` over {} seeds: {figures}.", seeds.name, seeds.seeds.len());
+            writeln!(to, "{}", wrap(&words))?;
+        }
+        Ok(())
+    }
+
+    /// The median time to detect in seconds and windows.
+    pub(super) fn median_delay(&self) -> Option<String> {
+        let delay = median(self.delays())?;
+        let windows = windows(delay, self.window);
+        let windows =
+            windows.map_or_else(String::new, |windows| format!(" ({})", counted(windows, "window")));
+        Some(duration(delay) + &windows)
     }
 
     fn weakest(&self, to: &mut Formatter<'_>) -> fmt::Result {
@@ -123,7 +199,7 @@ impl Evaluation {
 }
 
 /// The end of what is too long matters more than its start: file names differ there.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     let letters = text.chars().count();
     match letters <= width {
         true => text.to_owned(),
@@ -132,7 +208,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Breaks text at spaces; words that are too long are cut.
-fn wrap(text: &str) -> String {
+pub(super) fn wrap(text: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let word = cut(word, WIDTH);

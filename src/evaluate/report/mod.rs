@@ -3,6 +3,7 @@
 mod calibration;
 mod curves;
 mod families;
+mod incidents;
 mod page;
 mod spreads;
 mod svg;

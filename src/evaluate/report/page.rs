@@ -1,9 +1,10 @@
 //! The page around plots and tables.
 
+use super::super::cases::{median, windows};
 use super::super::evaluation::Evaluation;
 use super::super::number::{count, counted, duration, maybe, part, short, time};
 use super::svg::escape;
-use super::{calibration, curves, families, spreads, tables, timeline};
+use super::{calibration, curves, families, incidents, spreads, tables, timeline};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -18,6 +19,7 @@ impl Evaluation {
             "<h2>How good</h2><div class=\"stack\">".into(),
             tables::detectors(self),
             tables::points(self),
+            incidents::seeds(self),
             "</div><h2>Ranking</h2><div class=\"grid\">".into(),
             curves::curves(self),
             calibration::calibration(self),
@@ -27,11 +29,11 @@ impl Evaluation {
             families::families(self),
             spreads::boxes(self),
             tables::families(self),
-            "</div><h2>Events and alerts</h2><div class=\"stack\">".into(),
+            "</div><h2>Events and incidents</h2><div class=\"stack\">".into(),
             timeline::timeline(self),
             tables::events(self),
+            incidents::incidents(self),
             tables::oddest(self),
-            tables::false_groups(self),
             tables::idle(self),
             "</div>".into(),
         ]
@@ -67,8 +69,8 @@ fn beside_histogram(evaluation: &Evaluation) -> String {
         ),
         ("Family mean", "recall of each family, averaged over families that have rows."),
         (
-            "Alert group",
-            "alerts of one source host, closed by 60 s of silence; false if no row of it is attack.",
+            "Incident",
+            "alerts of one host, closed by a silence; false if no row of it is attack and some are benign.",
         ),
     ];
     let words: String = words
@@ -130,10 +132,29 @@ fn tiles(evaluation: &Evaluation) -> String {
     let shipped = own.shipped.as_ref();
     let alarms = shipped.map_or(0, |point| point.false_alarms);
     let found = shipped.map_or_else(|| "–".into(), |point| evaluation.found(point).replace('/', " of "));
-    let mut delays: Vec<u64> =
-        shipped.map(|point| point.delays.iter().flatten().copied().collect()).unwrap_or_default();
-    delays.sort_unstable();
-    let median = delays.get(delays.len() / 2).map_or_else(|| "–".into(), |delay| duration(*delay));
+    let delay = median(evaluation.delays());
+    let wins = delay.and_then(|delay| windows(delay, evaluation.window));
+    let wins = wins.map_or_else(String::new, |windows| format!("{}, ", counted(windows, "window")));
+    let cases = evaluation.cases();
+    let (found, by) = match cases {
+        Some(cases) => (evaluation.found_of(cases.found()).replace('/', " of "), "in an incident"),
+        None => (found, "at the shipped threshold"),
+    };
+    let false_incidents = tile(
+        "False incidents an hour",
+        cases.and_then(|cases| cases.an_hour(cases.count.wrong)).map_or_else(|| "–".into(), short),
+        cases.map_or_else(
+            || "the run left no incidents".into(),
+            |cases| {
+                format!(
+                    "{} of {}; {} of two rows or more",
+                    count(cases.count.wrong),
+                    counted(cases.count.all, "incident"),
+                    count(cases.larger.wrong)
+                )
+            },
+        ),
+    );
     [
         "<div class=\"tiles\">".into(),
         tile(
@@ -141,15 +162,13 @@ fn tiles(evaluation: &Evaluation) -> String {
             maybe(middle.and_then(|point| point.macro_recall)),
             interval,
         ),
-        tile("Events found", found, "at the shipped threshold".into()),
-        tile("Time to detect", median, "median of events found".into()),
+        tile("Events found", found, by.into()),
         tile(
-            "False alert groups an hour",
-            shipped.and_then(|point| point.false_groups_per_hour).map_or_else(|| "–".into(), short),
-            shipped.map_or_else(String::new, |point| {
-                format!("{} of {}", count(point.false_groups), counted(point.groups, "alert group"))
-            }),
+            "Time to detect",
+            delay.map_or_else(|| "–".into(), duration),
+            format!("{wins}median of events found"),
         ),
+        false_incidents,
         tile(
             "False-positive rate, shipped",
             shipped.and_then(|point| point.false_positive_rate).map_or_else(|| "–".into(), short),

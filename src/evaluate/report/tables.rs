@@ -1,5 +1,6 @@
 //! The tables of the page.
 
+use super::super::cases::windows;
 use super::super::conversations::{OF_ONE_EVENT, What};
 use super::super::evaluation::{Evaluation, Idle};
 use super::super::measure::{Detector, Kind, Point};
@@ -12,26 +13,26 @@ use super::svg::escape;
 const MOST: usize = 200;
 
 /// A cell: text to be escaped, or markup made here.
-enum Cell {
+pub(super) enum Cell {
     Text(String),
     Number(String),
     Markup(String),
 }
 
-fn text(text: impl Into<String>) -> Cell {
+pub(super) fn text(text: impl Into<String>) -> Cell {
     Cell::Text(text.into())
 }
 
-fn number(text: impl Into<String>) -> Cell {
+pub(super) fn number(text: impl Into<String>) -> Cell {
     Cell::Number(text.into())
 }
 
-fn dash(value: Option<String>) -> Cell {
+pub(super) fn dash(value: Option<String>) -> Cell {
     Cell::Number(value.unwrap_or_else(|| "–".into()))
 }
 
 /// A table in a container that scrolls where the page is narrow. A heading that begins with `#` stands over numbers.
-fn table(headings: &[&str], rows: impl Iterator<Item = (&'static str, Vec<Cell>)>) -> String {
+pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = (&'static str, Vec<Cell>)>) -> String {
     let heading = |heading: &&str| match heading.strip_prefix('#') {
         Some(heading) => format!("<th class=\"n\">{}</th>", escape(heading)),
         None => format!("<th>{}</th>", escape(heading)),
@@ -58,7 +59,7 @@ fn table(headings: &[&str], rows: impl Iterator<Item = (&'static str, Vec<Cell>)
 }
 
 /// A table with its heading and a word on how to read it.
-fn card(heading: &str, caption: &str, table: &str) -> String {
+pub(super) fn card(heading: &str, caption: &str, table: &str) -> String {
     let (heading, caption) = (escape(heading), escape(caption));
     format!(
         "<section class=\"card wide\"><h3>{heading}</h3><p class=\"caption\">{caption}</p>{table}</section>\n"
@@ -94,7 +95,12 @@ pub(super) fn detectors(evaluation: &Evaluation) -> String {
             })),
             recall(2),
             dash(middle.map(|point| evaluation.found(point))),
-            dash(middle.and_then(|point| point.false_groups_per_hour).map(short)),
+            dash(
+                detector
+                    .cases
+                    .as_ref()
+                    .map(|cases| format!("{} / {}", count(cases.count.all), count(cases.count.wrong))),
+            ),
         ];
         (if detector.kind == Kind::Own { "own" } else { "" }, cells)
     };
@@ -109,7 +115,7 @@ pub(super) fn detectors(evaluation: &Evaluation) -> String {
         "#Evaluated leads by (95 %)",
         "#Recall at 1e-4",
         "#Events at 1e-3",
-        "#False groups an hour at 1e-3",
+        "#Incidents / false, shipped",
     ];
     let caption = "Recall is averaged over families, so that a flood counts no more than a beacon, at three \
                    false-positive rates among the benign rows of the run. Intervals draw events anew, 1,000 \
@@ -147,9 +153,6 @@ pub(super) fn points(evaluation: &Evaluation) -> String {
             number(maybe(point.macro_recall)),
             range(point.interval),
             number(evaluation.found(point)),
-            number(count(point.groups)),
-            number(count(point.false_groups)),
-            dash(point.false_groups_per_hour.map(short)),
             precision(0),
             precision(1),
             precision(2),
@@ -167,9 +170,6 @@ pub(super) fn points(evaluation: &Evaluation) -> String {
         "#Family mean",
         "#95 % interval",
         "#Events",
-        "#Alert groups",
-        "#False",
-        "#An hour",
         "#Precision at 1\u{a0}%",
         "#at 0.1\u{a0}%",
         "#at 0.01\u{a0}%",
@@ -191,7 +191,7 @@ pub(super) fn events(evaluation: &Evaluation) -> String {
     let row = |(place, event): (usize, &super::super::truth::KnownEvent)| {
         let rows = evaluation.event_rows[place];
         let hits = own.shipped.as_ref().map_or(0, |point| point.found[place].hits);
-        let delay = own.shipped.as_ref().and_then(|point| point.delays[place]);
+        let delay = evaluation.delays().get(place).copied().flatten();
         let tag = match (rows, hits) {
             (0, _) if event.not_ip => "<span class=\"tag unknown\">ARP, no rows</span>",
             (0, _) => "<span class=\"tag unknown\">no rows</span>",
@@ -211,6 +211,7 @@ pub(super) fn events(evaluation: &Evaluation) -> String {
             number(count(rows)),
             number(count(hits)),
             dash(delay.map(duration)),
+            dash(delay.and_then(|delay| windows(delay, evaluation.window)).map(count)),
             recall(0),
             recall(1),
             recall(2),
@@ -227,6 +228,7 @@ pub(super) fn events(evaluation: &Evaluation) -> String {
         "#Rows",
         "#Alerts",
         "#Time to detect",
+        "#Windows",
         "#Recall 1e-2",
         "#1e-3",
         "#1e-4",
@@ -234,16 +236,20 @@ pub(super) fn events(evaluation: &Evaluation) -> String {
     ];
     let more = evaluation.events.events.len().saturating_sub(MOST);
     let rest = if more > 0 { format!(" {more} more events are in metrics.json.") } else { String::new() };
+    let until = match evaluation.cases() {
+        Some(_) => "when an incident with a row of the event is known",
+        None => "the end of the first window with an alert about the event, when the alert can be given",
+    };
     let caption = format!(
-        "Time to detect: from the first labelled packet to the end of the first window with an alert about the event, \
-         when the alert can be given.{rest}"
+        "Time to detect: from the first labelled packet to {until}; in windows, the one in which the event begins \
+         counted as 1.{rest}"
     );
     let all = evaluation.events.events.iter().enumerate().take(MOST);
     card("Events", &caption, &table(&headings, all.map(row)))
 }
 
 /// The family by label, `benign` or `unknown`.
-fn tag(evaluation: &Evaluation, truth: Truth) -> Cell {
+pub(super) fn tag(evaluation: &Evaluation, truth: Truth) -> Cell {
     let (class, words) = match truth {
         Truth::Benign => ("benign", "benign"),
         Truth::Unknown => ("unknown", "unknown"),
@@ -281,44 +287,7 @@ pub(super) fn oddest(evaluation: &Evaluation) -> String {
         "Rows of one source, destination and service are one line, by the oddest of them; truth is that of this row. Of \
          one event no more than {OF_ONE_EVENT} lines are shown."
     );
-    card("Most anomalous", &caption, &table(&headings, evaluation.oddest.iter().map(row)))
-}
-
-/// The false alert groups of highest score.
-pub(super) fn false_groups(evaluation: &Evaluation) -> String {
-    let all = evaluation.own().shipped.as_ref().map_or(0, |point| point.false_groups);
-    if evaluation.false_groups.is_empty() {
-        return card(
-            "False alert groups",
-            "None: every alert group has a row of an event or of unknown truth.",
-            "",
-        );
-    }
-    let row = |(group, top): &(super::super::groups::AlertGroup, What)| {
-        let cells = vec![
-            number(short(top.score)),
-            address(group.host),
-            address(top.dst),
-            text(top.service.clone()),
-            number(count(group.alerts)),
-            number(duration(group.end - group.start)),
-            text(time(group.start)),
-        ];
-        ("", cells)
-    };
-    let headings =
-        ["#Highest score", "Host", "Peer of the oddest row", "Service", "#Alerts", "#Lasts", "Begins (UTC)"];
-    let caption = format!(
-        "What a reader of alerts would look at for nothing: {} of {}. Alarms on benign rows alone would form {} alert groups, {} a day, {} a host and day.",
-        count(evaluation.false_groups.len() as u64),
-        count(all),
-        count(evaluation.benign_groups),
-        evaluation.benign_groups_per_day().map_or_else(|| "–".into(), short),
-        evaluation
-            .benign_groups_per_day()
-            .map_or_else(|| "–".into(), |groups| short(groups / evaluation.benign_hosts.max(1) as f64)),
-    );
-    card("False alert groups", &caption, &table(&headings, evaluation.false_groups.iter().map(row)))
+    card("Oddest conversations", &caption, &table(&headings, evaluation.oddest.iter().map(row)))
 }
 
 /// What each partition did.

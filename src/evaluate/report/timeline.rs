@@ -1,5 +1,6 @@
-//! Alert groups against the truth, over time.
+//! Incidents against the truth, over time.
 
+use super::super::cases::Case;
 use super::super::evaluation::Evaluation;
 use super::super::number::{count, counted, duration, time};
 use super::svg::{Canvas, Scale};
@@ -68,6 +69,30 @@ fn merged(mut stretches: Vec<[f64; 2]>) -> Vec<([f64; 2], u64)> {
     merged
 }
 
+/// What was said without a cause: false incidents, or false alarms where there are no incidents.
+struct Wrong {
+    noun: &'static str,
+    /// First and last moment of each.
+    times: Vec<[u64; 2]>,
+}
+
+fn wrong(evaluation: &Evaluation, cases: &[Case]) -> Wrong {
+    match evaluation.cases() {
+        Some(_) => Wrong {
+            noun: "false incident",
+            times: cases
+                .iter()
+                .filter(|case| case.is_false())
+                .map(|case| [case.incident.first, case.incident.last])
+                .collect(),
+        },
+        None => Wrong {
+            noun: "false alarm",
+            times: evaluation.false_alarms.iter().map(|time| [*time; 2]).collect(),
+        },
+    }
+}
+
 /// How many of some places lie in each of [`STRETCHES`] equal parts of the axis.
 fn begun(places: impl Iterator<Item = f64>, [left, right]: [f64; 2]) -> Vec<u64> {
     let mut bars = vec![0; STRETCHES];
@@ -80,7 +105,7 @@ fn begun(places: impl Iterator<Item = f64>, [left, right]: [f64; 2]) -> Vec<u64>
 
 /// The plot; a word of why where there is no time to draw.
 pub(super) fn timeline(evaluation: &Evaluation) -> String {
-    let heading = "Alert groups against the truth";
+    let heading = "Incidents against the truth";
     let Some([first, last]) = evaluation.head.span.filter(|[first, last]| last > first) else {
         return absent("timeline", heading, "The rows cover no stretch of time.");
     };
@@ -95,7 +120,8 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
     let x = Scale::linear([0.0, span / unit], across);
     let at = |moment: u64| x.at((moment as f64 - first as f64) / unit);
     canvas.bottom_axis(x, 10, &format!("{unit_name} since {} UTC", time(first)));
-    let shipped = evaluation.own().shipped.as_ref();
+    let cases = evaluation.cases().map_or(&[][..], |cases| &cases.cases);
+    let delays = evaluation.delays();
     for (place, lane) in lanes.iter().enumerate() {
         let middle = top + lane_height * (place as f64 + 0.5);
         canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 25));
@@ -109,24 +135,21 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
                 &format!("{}: labelled", lane.name),
             );
         }
-        let of_lane = evaluation
-            .groups
-            .iter()
-            .filter(|group| group.events.iter().any(|event| lane.events.contains(event)));
-        for ([from, to], times) in merged(of_lane.map(|group| [at(group.start), at(group.end)]).collect()) {
-            let title = format!("{}: {}", lane.name, counted(times, "alert group"));
+        let of_lane = cases.iter().filter(|case| case.events.iter().any(|event| lane.events.contains(event)));
+        let stretches = of_lane.map(|case| [at(case.incident.first), at(case.incident.last)]).collect();
+        for ([from, to], times) in merged(stretches) {
+            let title = format!("{}: {}", lane.name, counted(times, "incident"));
             canvas.rectangle("f-attack", [from, middle - 2.2], [to - from, 4.4], &title);
         }
-        let Some(shipped) = shipped else { continue };
         let mut dotted: Option<f64> = None;
         for event in &lane.events {
             let known = &evaluation.events.events[*event];
-            match shipped.delays[*event] {
+            match delays.get(*event).copied().flatten() {
                 Some(delay) => {
                     let moment = at(known.start.saturating_add(delay));
                     // Of dots that would cover each other the first is enough.
                     if dotted.is_none_or(|before| (moment - before).abs() > 4.0) {
-                        let title = format!("{}: first alert after {}", known.name, duration(delay));
+                        let title = format!("{}: known after {}", known.name, duration(delay));
                         canvas.dot("hollow s-ink", [moment, middle], 4.0, &title);
                         dotted = Some(moment);
                     }
@@ -147,47 +170,49 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
     }
     let floor = bottom - false_height;
     canvas.raw(format_args!("<path class=\"axis\" d=\"M12 {:.1}H{:.1}\"/>", floor - 1.0, across[1]));
-    canvas.text([198.0, floor + false_height / 2.0 + 4.5], "end", "label", "false alert groups");
-    let wrong: Vec<_> = evaluation.groups.iter().filter(|group| group.is_false()).collect();
-    let counted_in_bars = wrong.len() > STRETCHES;
+    let wrong = wrong(evaluation, cases);
+    canvas.text([198.0, floor + false_height / 2.0 + 4.5], "end", "label", &format!("{}s", wrong.noun));
+    let counted_in_bars = wrong.times.len() > STRETCHES;
     if counted_in_bars {
-        let bars = begun(wrong.iter().map(|group| at(group.start)), across);
+        let bars = begun(wrong.times.iter().map(|[from, _]| at(*from)), across);
         let most = bars.iter().copied().max().unwrap_or(1).max(1) as f64;
         let width = (across[1] - across[0]) / bars.len() as f64;
-        for (bar, groups) in bars.into_iter().enumerate().filter(|(_, groups)| *groups > 0) {
-            let tall = (false_height - 6.0) * groups as f64 / most;
-            let title = counted(groups, "false alert group");
+        for (bar, many) in bars.into_iter().enumerate().filter(|(_, many)| *many > 0) {
+            let tall = (false_height - 6.0) * many as f64 / most;
+            let title = counted(many, wrong.noun);
             let corner = [across[0] + width * bar as f64 + 0.5, bottom - tall];
             canvas.rectangle("f-benign", corner, [width - 1.0, tall], &title);
         }
     } else {
-        for ([from, to], times) in
-            merged(wrong.iter().map(|group| [at(group.start), at(group.end)]).collect())
-        {
-            let title = counted(times, "false alert group");
+        let places = wrong.times.iter().map(|[from, to]| [at(*from), at(*to)]).collect();
+        for ([from, to], times) in merged(places) {
+            let title = counted(times, wrong.noun);
             canvas.rectangle("f-benign", [from, floor + 5.0], [to - from, false_height - 10.0], &title);
         }
     }
-    let legend = [
+    let begin = if counted_in_bars { ", by how many begin" } else { "" };
+    let mut legend = vec![
         Entry::filled("f-attack pale", "labelled event"),
-        Entry {
-            swatch: "<rect class=\"f-attack\" x=\"2\" y=\"4\" width=\"22\" height=\"4\"/>".into(),
-            words: "alert group with rows of the event".into(),
-        },
-        Entry::dot("hollow s-ink", "first alert of the event"),
-        Entry::filled(
-            "f-benign",
-            if counted_in_bars { "false alert groups, by how many begin" } else { "false alert group" },
-        ),
+        Entry::dot("hollow s-ink", "when it is known"),
+        Entry::filled("f-benign", format!("{}{begin}", wrong.noun)),
     ];
-    let wrong = shipped.map_or(0, |point| point.false_groups);
+    if evaluation.cases().is_some() {
+        let swatch = "<rect class=\"f-attack\" x=\"2\" y=\"4\" width=\"22\" height=\"4\"/>".into();
+        legend.insert(1, Entry { swatch, words: "incident with rows of the event".into() });
+    }
     let rest = if more > 0 { format!(" {more} more families are in metrics.json.") } else { String::new() };
-    let caption = format!(
-        "Alert groups: alerts of one source host at the shipped threshold, closed by 60 s of silence, a stand-in for \
-         incidents; {} in all, {} false. A group can reach beyond the label where its host goes on alarming.{rest}",
-        count(evaluation.groups.len() as u64),
-        count(wrong)
-    );
+    let caption = match evaluation.cases() {
+        Some(cases) => format!(
+            "{}, {} false. An incident reaches beyond the label where its host goes on alarming, or takes part in \
+             another event.{rest}",
+            counted(cases.count.all, "incident"),
+            count(cases.count.wrong)
+        ),
+        None => format!(
+            "The run left no incidents: what is shown is when each event has its first alert, and alarms on benign \
+             rows.{rest}"
+        ),
+    };
     let svg = canvas.finish().replacen("class=\"plot\"", "class=\"plot long\"", 1);
     let drawing =
         format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{heading}\">{svg}</div>");

@@ -1,0 +1,160 @@
+//! Why rows score as they do, read for the few rows that are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimestampNanosecondType, UInt64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Deserialize;
+
+use super::EvaluateError;
+use super::incidents::Hint;
+use super::number::short;
+use super::scores::{RowKey, numbers};
+
+const COLUMNS: [&str; 3] = ["window_start", "flow_id", "reasons"];
+
+/// Why a row scores as it does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reasons {
+    /// What makes the score, with its nats, as the detector orders it.
+    pub(super) parts: Vec<(String, f64)>,
+    /// What is odd, in words, the strongest first.
+    pub(super) evidence: Vec<String>,
+    /// ATT&CK techniques whose shape the row has.
+    pub(super) hints: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(default)]
+    parts: Vec<Part>,
+    #[serde(default)]
+    evidence: Vec<Evidence>,
+    #[serde(default)]
+    hints: Vec<Hint>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    name: String,
+    nats: f64,
+}
+
+#[derive(Deserialize)]
+struct Evidence {
+    column: String,
+    #[serde(default)]
+    entity: String,
+    #[serde(default)]
+    p: Option<f64>,
+    #[serde(default)]
+    words: String,
+}
+
+impl Evidence {
+    fn words(self) -> String {
+        match (self.words.is_empty(), self.p) {
+            (false, _) => self.words,
+            (true, Some(p)) => format!("{} of {}: p {}", self.column, self.entity, short(p)),
+            (true, None) => format!("{} of {}", self.column, self.entity),
+        }
+    }
+}
+
+/// The reasons of some rows of a file of scores; nothing where it has none.
+///
+/// # Errors
+/// [`EvaluateError`] if the file cannot be read, or a reason is none.
+pub(super) fn read(
+    path: &Path,
+    wanted: &BTreeSet<RowKey>,
+) -> Result<BTreeMap<RowKey, Reasons>, EvaluateError> {
+    let mut found = BTreeMap::new();
+    let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
+    let file = File::open(path).map_err(|source| EvaluateError::Io { path: path.to_owned(), source })?;
+    let first_line =
+        |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or("").to_owned();
+    let builder =
+        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(first_line(&error)))?;
+    let has_all = COLUMNS.iter().all(|name| builder.schema().field_with_name(name).is_ok());
+    if wanted.is_empty() || !has_all {
+        return Ok(found);
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+    let batches = builder.with_projection(mask).build().map_err(|error| wrong(first_line(&error)))?;
+    for batch in batches {
+        let batch = batch.map_err(|error| wrong(first_line(&error)))?;
+        take(&batch, wanted, &mut found).map_err(wrong)?;
+    }
+    Ok(found)
+}
+
+fn take(
+    batch: &RecordBatch,
+    wanted: &BTreeSet<RowKey>,
+    found: &mut BTreeMap<RowKey, Reasons>,
+) -> Result<(), String> {
+    let windows = numbers::<TimestampNanosecondType>(batch, "window_start")?;
+    let flows = numbers::<UInt64Type>(batch, "flow_id")?;
+    let reasons = batch.column_by_name("reasons").ok_or_else(|| "no column `reasons`".to_owned())?;
+    let reasons = cast(reasons, &DataType::Utf8)
+        .map_err(|_| format!("column `reasons` is {}, not text", reasons.data_type()))?;
+    let reasons = reasons.as_string::<i32>();
+    for at in 0..batch.num_rows() {
+        let key = (u64::try_from(windows[at]).unwrap_or(0), flows[at]);
+        if !reasons.is_valid(at) || !wanted.contains(&key) {
+            continue;
+        }
+        let stored: Stored = serde_json::from_str(reasons.value(at))
+            .map_err(|error| format!("reasons of flow {}: {error}", flows[at]))?;
+        let reasons = Reasons {
+            parts: stored.parts.into_iter().map(|part| (part.name, part.nats)).collect(),
+            evidence: stored.evidence.into_iter().map(Evidence::words).collect(),
+            hints: stored.hints.into_iter().map(Hint::words).collect(),
+        };
+        found.insert(key, reasons);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray, UInt64Array};
+    use std::sync::Arc;
+
+    fn found(text: &str) -> Result<BTreeMap<RowKey, Reasons>, String> {
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("window_start", Arc::new(TimestampNanosecondArray::from(vec![10, 10, 20]).with_timezone("UTC"))),
+            ("flow_id", Arc::new(UInt64Array::from(vec![1, 2, 1]))),
+            ("reasons", Arc::new(StringArray::from(vec![Some(text), Some("{"), None]))),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, column)| (name, column, true)),
+        );
+        let mut found = BTreeMap::new();
+        take(&batch.unwrap(), &BTreeSet::from([(10, 1), (20, 1)]), &mut found)?;
+        Ok(found)
+    }
+
+    #[test]
+    fn reasons_are_read_of_wanted_rows_alone_and_words_are_made_where_there_are_none() {
+        let found = found(
+            r#"{"score":9,"total":12,"parts":[{"name":"fan","nats":11.5,"groups":[]}],"hints":[{"technique":"T1046"}],
+            "evidence":[{"column":"peers","entity":"10.0.0.1","value":[4,4],"usual":null,"p":0.001,"nats":6.9}]}"#,
+        )
+        .unwrap();
+        let reasons = &found[&(10, 1)];
+        assert_eq!((found.len(), reasons.parts[0].1), (1, 11.5));
+        assert_eq!(
+            (reasons.evidence[0].as_str(), reasons.hints[0].as_str()),
+            ("peers of 10.0.0.1: p 0.00100", "T1046")
+        );
+        assert!(super::tests::found("7").unwrap_err().starts_with("reasons of flow 1: "));
+    }
+}
