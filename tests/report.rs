@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt8Array,
-    UInt16Array, UInt64Array,
+    ArrayRef, BooleanArray, Float64Array, Int8Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt8Array, UInt16Array, UInt64Array,
 };
 use netweir::evaluate::{EvaluateError, Evaluation, Labels, Options, evaluate};
 use parquet::arrow::ArrowWriter;
@@ -21,6 +22,15 @@ const BASE: u64 = 1_700_000_000 * SECOND;
 /// Plots that a page of scores with p-values has.
 const PLOTS: [&str; 8] =
     ["roc", "roc-log", "precision-recall", "calibration", "histogram", "families", "boxes", "timeline"];
+
+/// Where alarms begin.
+const ALARM: f64 = 7.0;
+
+/// Why a row of it scores as it does.
+const REASONS: &str = r#"{"score":9.0,"total":12.0,"parts":[{"name":"fan","nats":9.5,"groups":[]},{"name":"nov","nats":2.5,"groups":[]}],
+"evidence":[{"column":"src_peers_1","entity":"10.9.0.1","value":[41,41],"usual":[3,6],"p":1e-5,"nats":11.2,"words":"41 <peers> in 10 s; usual 3"},
+{"column":"src_ports_1","entity":"a_very_long_name_without_any_space_that_a_narrow_page_must_break_somewhere_or_else_it_overflows","value":[4,4],"usual":null,"p":1e-3,"nats":6.9}],
+"hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#;
 
 /// A row of the made network.
 struct Row {
@@ -48,7 +58,7 @@ fn rows(count: u64) -> Vec<Row> {
         .collect()
 }
 
-/// Writes `scores.parquet` of rows, alarming above 7.
+/// Writes `scores.parquet` of rows, alarming above [`ALARM`].
 fn write_scores(folder: &Path, rows: &[Row]) {
     std::fs::create_dir_all(folder).unwrap();
     let times = |offset: u64| -> ArrayRef {
@@ -58,6 +68,7 @@ fn write_scores(folder: &Path, rows: &[Row]) {
     let windows = rows.iter().map(|row| ((BASE + row.at) / (10 * SECOND) * 10 * SECOND) as i64);
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("window_start", Arc::new(TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC"))),
+        ("flow_id", Arc::new(UInt64Array::from_iter_values(0..rows.len() as u64))),
         ("row_start", times(0)),
         ("row_end", times(SECOND / 2)),
         ("src_ip", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.src.to_string())))),
@@ -72,7 +83,11 @@ fn write_scores(folder: &Path, rows: &[Row]) {
         ("bidir_bytes", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| 100 + row.at % 977)))),
         ("score", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.score)))),
         ("p_value", Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| (-row.score).exp())))),
-        ("is_anomaly", Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.score > 7.0))))),
+        (
+            "reasons",
+            Arc::new(StringArray::from_iter(rows.iter().map(|row| (row.score > ALARM).then_some(REASONS)))),
+        ),
+        ("is_anomaly", Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(row.score > ALARM))))),
         (
             "partition",
             Arc::new(StringArray::from_iter_values(
@@ -82,6 +97,67 @@ fn write_scores(folder: &Path, rows: &[Row]) {
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let file = std::fs::File::create(folder.join("scores.parquet")).unwrap();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+/// Writes the two files of incidents: one for each source with an alarm, the first of them muted, and a new host.
+fn write_incidents(folder: &Path, rows: &[Row]) {
+    let time = |offset: u64| {
+        let second = (BASE + offset) / SECOND;
+        jiff::Timestamp::from_second(second as i64).unwrap().to_string()
+    };
+    let mut hosts: BTreeMap<Ipv4Addr, Vec<usize>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.score > ALARM) {
+        hosts.entry(row.src).or_default().push(at);
+    }
+    let mut log = String::new();
+    for (place, (host, members)) in hosts.iter().enumerate() {
+        let (first, last) = (rows[members[0]].at, rows[members[members.len() - 1]].at);
+        let score = members.iter().map(|at| rows[*at].score).fold(0.0, f64::max);
+        let severity = ["low", "medium", "high", "critical"][place % 4];
+        let window = time(first / (10 * SECOND) * 10 * SECOND);
+        for event in ["create", "close"] {
+            let line = serde_json::json!({
+                "event": event, "id": format!("{place:016x}"), "time": time(first + 10 * SECOND), "kind": "anomaly",
+                "host": host.to_string(), "role": "source", "first": time(first), "last": time(last + SECOND),
+                "windows": 1, "alerts": members.len(), "score": score, "p_value": (-score).exp(), "severity": severity,
+                "peers": 1, "ports": 1, "top": {"flow_id": members[0], "window_start": window},
+                "why": "41 <peers> in 10 s, and more words than stand beside each other on the screen of a telephone",
+                "hints": [{"technique": "T1046", "name": "Network Service Discovery"}],
+            });
+            writeln!(log, "{line}").unwrap();
+        }
+    }
+    let line = serde_json::json!({
+        "event": "create", "id": "ffff", "time": time(0), "kind": "new_host", "host": "10.1.0.250", "role": "source",
+        "first": time(0), "last": time(0), "why": "never seen in training",
+    });
+    writeln!(log, "{line}").unwrap();
+    std::fs::write(folder.join("incidents.jsonl"), log).unwrap();
+    let members =
+        hosts.values().enumerate().flat_map(|(place, members)| members.iter().map(move |at| (place, *at)));
+    let members: Vec<(usize, usize)> = members.collect();
+    let name = |place: usize| (place > 0).then(|| format!("{place:016x}"));
+    let windows = members.iter().map(|(_, at)| ((BASE + rows[*at].at) / (10 * SECOND) * 10 * SECOND) as i64);
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("incident", Arc::new(StringArray::from_iter(members.iter().map(|(place, _)| name(*place))))),
+        ("window_start", Arc::new(TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC"))),
+        ("flow_id", Arc::new(UInt64Array::from_iter_values(members.iter().map(|(_, at)| *at as u64)))),
+        (
+            "muted_by",
+            Arc::new(StringArray::from_iter(
+                members.iter().map(|(place, _)| (*place == 0).then_some("a <rule>")),
+            )),
+        ),
+        ("diff", Arc::new(Int8Array::from(vec![1; members.len()]))),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.into_iter().map(|(name, column)| (name, column, true)),
+    );
+    let batch = batch.unwrap();
+    let file = std::fs::File::create(folder.join("incident_rows.parquet")).unwrap();
     let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
@@ -109,6 +185,7 @@ fn write_labels(path: &Path) {
 fn evaluation(folder: &Path, count: u64) -> Evaluation {
     let rows = rows(count);
     write_scores(&folder.join("run"), &rows);
+    write_incidents(&folder.join("run"), &rows);
     write_scores(&folder.join("other"), &rows[..rows.len() / 2]);
     write_labels(&folder.join("labels.csv"));
     let seeds =
@@ -130,14 +207,41 @@ fn an_evaluation_from_files_has_every_plot_and_no_foreign_markup() {
     for plot in PLOTS {
         assert!(page.contains(&format!("data-plot=\"{plot}\"")), "no plot {plot}");
     }
-    for foreign in
-        ["<script", "<partition>", "name_<b>", "http://", "https://", "url(", "@import", "NaN", "inf"]
-    {
+    for foreign in [
+        "<script",
+        "<partition>",
+        "name_<b>",
+        "<peers>",
+        "<rule>",
+        "http://",
+        "https://",
+        "url(",
+        "@import",
+        "NaN",
+        "inf",
+    ] {
         assert!(!page.contains(foreign), "the page holds {foreign}");
     }
     let metrics = evaluation.metrics();
     assert_eq!(metrics["rows"]["attack"], 600);
     assert_eq!(metrics["detectors"][1]["name"], "half");
+    assert!(metrics["detectors"][1]["incidents"].is_null());
+    let incidents = &metrics["incidents"];
+    let count = |value: &serde_json::Value| value.as_u64().unwrap();
+    assert!(count(&incidents["events_found"]) >= 8 && count(&incidents["false"]) >= 3, "{incidents}");
+    assert_eq!((&incidents["new_hosts"], &incidents["rows_not_among_the_scores"]), (&1.into(), &0.into()));
+    assert!(count(&incidents["muted_rows"]["a <rule>"]) > 0);
+    assert_eq!(metrics["seeds"][0]["figures"].as_array().map(Vec::len), Some(6));
+    for words in [
+        "Worst incidents",
+        "False incidents",
+        "New hosts",
+        "Spread over model seeds",
+        "41 &lt;peers&gt;",
+        "fan 9.50",
+    ] {
+        assert!(page.contains(words), "no {words}");
+    }
     assert_eq!(metrics["events"].as_array().map(Vec::len), Some(14));
     let idle: Vec<_> = metrics["label_rows"]["without_rows"].as_array().unwrap().iter().collect();
     assert_eq!((idle[0]["line"].as_u64(), idle[1]["line"].as_u64()), (Some(14), Some(15)));

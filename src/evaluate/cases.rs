@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
+use super::evaluation::benign_hosts;
 use super::incidents::{Incident, Kind, Log, SEVERITIES};
 use super::measure::{HOUR, Judged};
 use super::scores::RowKey;
@@ -126,8 +127,6 @@ impl Cases {
             let truth = row_of.get(&key).map(|at| judged.truth[*at]);
             muted_attacks += u64::from(matches!(truth, Some(Truth::Attack(_))));
         }
-        let benign = judged.rows.iter().zip(judged.truth).filter(|(_, truth)| **truth == Truth::Benign);
-        let hosts = benign.map(|(row, _)| row.src).collect::<BTreeSet<_>>().len() as u64;
         let mut all = Cases {
             new_hosts,
             count: Count::default(),
@@ -138,7 +137,7 @@ impl Cases {
             time: judged.span().map_or(0, |[first, last]| last - first),
             quiet_time: 0,
             quiet_wrong: 0,
-            hosts,
+            hosts: benign_hosts(judged),
             muted,
             muted_attacks,
             strange,

@@ -79,7 +79,9 @@ pub(super) struct Head {
     pub(super) label_rows: u64,
     /// First and last packet.
     pub(super) span: Option<[u64; 2]>,
+    /// Sources of rows, and of benign rows.
     pub(super) hosts: u64,
+    pub(super) benign_hosts: u64,
     pub(super) seed: u64,
 }
 
@@ -203,6 +205,7 @@ impl Evaluation {
                 label_rows: labels.labels.len() as u64,
                 span: judged.span(),
                 hosts: rows.iter().map(|row| row.src).collect::<BTreeSet<_>>().len() as u64,
+                benign_hosts: benign_hosts(&judged),
                 seed,
             },
             event_rows,
@@ -294,6 +297,12 @@ impl Evaluation {
         let (own, other) = (self.own().points.get(1)?, other.points.get(1)?);
         difference(&own.found, &other.found, self.head.seed)
     }
+}
+
+/// Sources of benign rows.
+pub(super) fn benign_hosts(judged: &Judged) -> u64 {
+    let benign = judged.rows.iter().zip(judged.truth).filter(|(_, truth)| **truth == Truth::Benign);
+    benign.map(|(row, _)| row.src).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Measures the scores of a run with the flags and incidents that they came with.

@@ -24,6 +24,7 @@ impl Evaluation {
                 "unknown": self.whole.unknown,
             },
             "hosts": self.head.hosts,
+            "benign_hosts": self.head.benign_hosts,
             "first_packet_ns": first,
             "last_packet_ns": last,
             "notes": self.notes,

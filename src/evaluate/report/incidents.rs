@@ -19,7 +19,7 @@ const FAMILIES: usize = 4;
 /// The cards about incidents; nothing where the run has left none.
 pub(super) fn incidents(evaluation: &Evaluation) -> String {
     let Some(cases) = evaluation.cases() else { return String::new() };
-    numbers(cases) + &worst(evaluation, cases) + &wrong(evaluation, cases) + &new_hosts(evaluation, cases)
+    numbers(cases) + &worst(evaluation, cases) + &wrong(cases) + &new_hosts(cases)
 }
 
 fn numbers(cases: &Cases) -> String {
@@ -144,7 +144,7 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let hints: String = incident
             .hints
             .iter()
-            .map(|hint| format!(" <span class=\"tag unknown\" title=\"a hint: its shape is like this technique\">{}</span>", escape(hint)))
+            .map(|hint| format!(" <span class=\"tag unknown\" title=\"a hint: its shape is like this technique\">like {}</span>", escape(hint)))
             .collect();
         format!(
             "<li><div class=\"line\">{} <span class=\"address\">{}</span> <span class=\"soft\">as {}</span> {}{hints}</div>\
@@ -186,7 +186,7 @@ fn row(case: &Case) -> (&'static str, Vec<Cell>) {
 const HEADINGS: [&str; 9] =
     ["Severity", "#Score", "Host", "Role", "#Alerts", "#Peers", "#Ports", "First packet (UTC)", "Why"];
 
-fn wrong(_: &Evaluation, cases: &Cases) -> String {
+fn wrong(cases: &Cases) -> String {
     let wrong: Vec<&Case> = cases.worst().into_iter().filter(|case| case.is_false()).collect();
     if wrong.is_empty() {
         return String::new();
@@ -198,7 +198,7 @@ fn wrong(_: &Evaluation, cases: &Cases) -> String {
     card("False incidents", &caption, &table(&HEADINGS, wrong.into_iter().take(MOST).map(row)))
 }
 
-fn new_hosts(_: &Evaluation, cases: &Cases) -> String {
+fn new_hosts(cases: &Cases) -> String {
     if cases.new_hosts.is_empty() {
         return String::new();
     }

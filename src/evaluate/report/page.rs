@@ -62,7 +62,7 @@ fn beside_histogram(evaluation: &Evaluation) -> String {
                    labels called ignore are unknown: neither credit nor blame.",
         ),
         ("Event, family", "label rows of one name; the kind of attack that they name."),
-        ("Found", "at least one row of the event lies above the threshold."),
+        ("Found", "at least one row of the event lies above the threshold; of incidents, is in one."),
         (
             "False-positive rate",
             "part of benign rows above a threshold; equal scores stand on one side of it.",
@@ -72,6 +72,7 @@ fn beside_histogram(evaluation: &Evaluation) -> String {
             "Incident",
             "alerts of one host, closed by a silence; false if no row of it is attack and some are benign.",
         ),
+        ("Nat", "a unit of surprise: 6.9 nats are one chance in a thousand, 13.8 one in a million."),
     ];
     let words: String = words
         .iter()
