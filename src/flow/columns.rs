@@ -9,7 +9,7 @@ use arrow::datatypes::{
 use super::calendar::{Calendar, Moment};
 use super::names;
 use super::rows::{Column, Ends, Finished, FirstLengths, Has, Named, Values};
-use super::state::{Gaps, Side};
+use super::span::{Gaps, Side};
 use super::tcp::CONN_STATES;
 use super::text::{Addresses, Names};
 use crate::packet::NO_VLAN;

@@ -7,6 +7,7 @@
 
 pub mod calendar;
 mod columns;
+mod index;
 pub mod initiator;
 pub mod names;
 pub mod operator;
@@ -14,7 +15,10 @@ pub mod order;
 pub mod packet_rows;
 pub mod region;
 pub mod rows;
+mod slab;
+pub mod span;
 pub mod state;
+mod sweep;
 pub mod table;
 pub mod tcp;
 mod text;

@@ -31,6 +31,15 @@ impl<T: Pod> Region<T> {
         Region { map, kind: PhantomData }
     }
 
+    /// As [`Region::new`], where all of it will be used soon and is read before it is written: pages that are read
+    /// first cost twice.
+    pub fn committed(count: usize) -> Self {
+        let region = Region::new(count);
+        #[cfg(target_os = "linux")]
+        let _ = region.map.advise(Advice::PopulateWrite); // a hint, too
+        region
+    }
+
     /// The values.
     #[inline(always)]
     pub fn get(&self) -> &[T] {

@@ -12,7 +12,8 @@ use arrow::record_batch::RecordBatch;
 
 use super::calendar::Calendar;
 use super::columns::{self, Exists};
-use super::state::{FIRST_LENGTHS, Head, Span};
+use super::span::{FIRST_LENGTHS, Span};
+use super::state::Head;
 use super::text::{Addresses, Names};
 
 /// A row to be written: the flow as it stood, what it did, why it ends.
@@ -79,7 +80,8 @@ impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send> Column for 
     }
 
     fn extend(&mut self, rows: &[Finished]) {
-        self.values.extend(rows.iter().map(&mut self.value));
+        let Values { value, values, .. } = self;
+        values.extend(rows.iter().map(|row| value(row)));
     }
 
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {

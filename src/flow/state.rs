@@ -1,15 +1,13 @@
-//! What the table keeps of a flow: a [`Head`] that lasts, and a [`Span`] of what it did in the open row.
+//! What the table keeps of a flow as long as it lasts.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::tcp::Tcp;
+use super::span::Trace;
+use super::tcp::{Tcp, Told};
 use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet, flow_id};
 
 /// No span, no list entry.
 pub const NONE: u32 = u32::MAX;
-
-/// Payload lengths that `first_lengths` holds.
-pub const FIRST_LENGTHS: usize = 8;
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -35,8 +33,8 @@ pub struct Head {
     pub last: u64,
     /// Time of the first packet.
     pub start: u64,
-    /// The open row's span, or [`NONE`].
-    pub span: u32,
+    /// Where the open row is, or [`NONE`].
+    pub open: u32,
     /// Flows of this key that began at the same nanosecond before this one.
     pub ordinal: u32,
     /// TCP's part.
@@ -67,127 +65,6 @@ pub struct Aside {
     pub place: u32,
 }
 
-/// Sums of one direction within a row.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Side {
-    /// Packets.
-    pub packets: u32,
-    /// Shortest datagram, saturated.
-    pub length_min: u16,
-    /// Longest datagram, saturated.
-    pub length_max: u16,
-    /// Sum of datagram lengths.
-    pub bytes: u64,
-    /// Sum of payload lengths.
-    pub payload: u64,
-    /// Sum of squared datagram lengths.
-    pub length_squares: u64,
-    /// Time of the first packet.
-    pub first: u64,
-    /// Time of the latest packet.
-    pub last: u64,
-    /// Gaps between successive packets.
-    pub gaps: Gaps,
-    /// Packets by TCP flag, FIN first.
-    pub flags: [u32; 8],
-    /// Segments that began below the highest sequence number.
-    pub retransmits: u32,
-    /// Smallest TTL.
-    pub ttl_min: u8,
-    pad: [u8; 11],
-}
-
-/// Exact sums over gaps, in nanoseconds. Their plain sum is last - first.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Gaps {
-    /// Sum of squares: gaps of a day squared leave room for 2^35 of them.
-    pub squares: u128,
-    /// Shortest.
-    pub min: u64,
-    /// Longest.
-    pub max: u64,
-}
-
-impl Gaps {
-    const EMPTY: Gaps = Gaps { squares: 0, min: u64::MAX, max: 0 };
-
-    #[inline(always)]
-    fn add(&mut self, gap: u64) {
-        self.squares = self.squares.wrapping_add(u128::from(gap) * u128::from(gap));
-        self.min = self.min.min(gap);
-        self.max = self.max.max(gap);
-    }
-}
-
-/// What a flow did since its open row began.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-pub struct Span {
-    /// Initiator's packets, responder's packets.
-    pub sides: [Side; 2],
-    /// Gaps between successive packets of either side.
-    pub gaps: Gaps,
-    /// Nanoseconds of the handshake that completed in this row, [`u64::MAX`] if none did.
-    pub handshake: u64,
-    /// Fragments that are not the first.
-    pub fragments: u32,
-    /// Payload lengths of the first packets, the responder's negative; only in a flow's first row.
-    pub first_lengths: [i16; FIRST_LENGTHS],
-    pad: u32,
-}
-
-const SIDE: Side = Side {
-    packets: 0,
-    length_min: u16::MAX,
-    length_max: 0,
-    bytes: 0,
-    payload: 0,
-    length_squares: 0,
-    first: 0,
-    last: 0,
-    gaps: Gaps::EMPTY,
-    flags: [0; 8],
-    retransmits: 0,
-    ttl_min: u8::MAX,
-    pad: [0; 11],
-};
-
-impl Span {
-    /// Nothing yet.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Span {
-        Span {
-            sides: [SIDE; 2],
-            gaps: Gaps::EMPTY,
-            handshake: u64::MAX,
-            fragments: 0,
-            pad: 0,
-            first_lengths: [0; FIRST_LENGTHS],
-        }
-    }
-
-    /// Packets, both ways.
-    pub fn packets(&self) -> u64 {
-        u64::from(self.sides[0].packets) + u64::from(self.sides[1].packets)
-    }
-
-    /// Bytes, both ways.
-    pub fn bytes(&self) -> u64 {
-        self.sides[0].bytes + self.sides[1].bytes
-    }
-
-    /// Time of the first packet.
-    pub fn first(&self) -> u64 {
-        match (&self.sides[0], &self.sides[1]) {
-            (forward, backward) if backward.packets == 0 => forward.first,
-            (forward, backward) if forward.packets == 0 => backward.first,
-            (forward, backward) => forward.first.min(backward.first),
-        }
-    }
-}
-
 impl Head {
     /// A flow that begins with packet `p`.
     pub fn new(p: &Packet, initiator_is_b: bool, ordinal: u32) -> Head {
@@ -203,7 +80,7 @@ impl Head {
             packets: 0,
             bytes: 0,
             tcp: Tcp::default(),
-            span: NONE,
+            open: NONE,
             row_index: 0,
             ordinal,
             icmp: [p.icmp_type, p.icmp_code],
@@ -243,50 +120,34 @@ impl Head {
         usize::from((p.bits & BACKWARD) ^ (self.bits & INITIATOR_B))
     }
 
-    /// Adds a packet to the flow and its open row. Returns whether it is the one that closes the connection.
+    /// Takes the flow's next packet: what its row adds, and what TCP told.
     #[inline(always)]
-    pub fn add(&mut self, span: &mut Span, p: &Packet) -> bool {
-        let payload = p.payload();
+    pub fn take(&mut self, p: &Packet) -> (Trace, Told) {
         let side = self.side(p);
-        let seen = span.packets();
-        if self.row_index == 0 && seen < FIRST_LENGTHS as u64 {
-            let length = payload.min(i16::MAX as u32) as i16;
-            span.first_lengths[seen as usize] = if side == 0 { length } else { -length };
-        }
-        if seen > 0 {
-            span.gaps.add(p.time - self.last);
-        }
+        let fragment = p.bits & LATER_FRAGMENT != 0;
+        let told = match self.is_tcp() && !fragment {
+            true => self.tcp.segment(p, side),
+            false => Told::default(),
+        };
         self.last = p.time;
-        span.fragments += u32::from(p.bits & LATER_FRAGMENT != 0);
-        let s = &mut span.sides[side];
-        if s.packets == 0 {
-            s.first = p.time;
-        } else {
-            s.gaps.add(p.time - s.last);
-        }
-        s.last = p.time;
-        s.packets += 1;
-        s.bytes += u64::from(p.length);
-        s.payload += u64::from(payload);
-        s.length_squares = s.length_squares.wrapping_add(u64::from(p.length) * u64::from(p.length));
-        let length = p.length.min(u32::from(u16::MAX)) as u16;
-        s.length_min = s.length_min.min(length);
-        s.length_max = s.length_max.max(length);
-        s.ttl_min = s.ttl_min.min(p.ttl);
-        if self.is_tcp() && p.bits & LATER_FRAGMENT == 0 {
-            for (bit, count) in s.flags.iter_mut().enumerate() {
-                *count += u32::from(p.flags >> bit & 1);
-            }
-            let told = self.tcp.segment(p, side);
-            s.retransmits += u32::from(told.retransmits);
-            if let Some(handshake) = told.handshake {
-                span.handshake = handshake;
-            }
-            if told.closes && !self.has_closed() {
-                self.bits |= HAS_CLOSED;
-                return true;
-            }
-        }
-        false
+        let trace = Trace {
+            time: p.time,
+            length: p.length,
+            payload: p.payload(),
+            side,
+            flags: p.flags,
+            ttl: p.ttl,
+            fragment,
+            retransmits: told.retransmits,
+        };
+        (trace, told)
+    }
+
+    /// Notes that the connection is over. Returns whether it was not before.
+    #[inline(always)]
+    pub fn close(&mut self) -> bool {
+        let was = self.has_closed();
+        self.bits |= HAS_CLOSED;
+        !was
     }
 }

@@ -1,19 +1,17 @@
 //! The flow table: packets of one worker in, in order of event time; rows of closed windows out.
 //!
-//! Slots of (hash, flow) are searched openly; heads and spans lie apart in memory of fixed size. The
-//! hash is seeded for each process, so that keys cannot be crafted to collide. What the table does to
-//! rows depends on packets and settings alone: limits are checked packet by packet, so it does not
-//! matter when silent flows are swept, and room is shared out by shards of the key space, so it does
-//! not matter how many workers there are.
+//! Heads and what open rows hold lie apart in memory of fixed size; a row of few packets is kept as those
+//! packets, a longer one as sums. What the table does to rows depends on packets and settings alone: limits are
+//! checked packet by packet, so it does not matter when silent flows are swept, and room is shared out by shards
+//! of the key space, so it does not matter how many workers there are.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::RandomState;
-
+use super::index::Index;
 use super::initiator::initiator_is_b;
 use super::region::Region;
 use super::rows::Finished;
-use super::state::{Aside, Head, NONE, Span};
+use super::slab::Slab;
+use super::span::{Brief, Span, Trace};
+use super::state::{Aside, Head, NONE};
 use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
 use crate::packet::{FlowKey, Packet, SHARDS};
@@ -23,7 +21,7 @@ pub const GROUP: usize = 32;
 /// Packets this long after a close belong to the closed flow still.
 const LINGER: u64 = 5_000_000_000;
 /// An initiator is remembered this long after its flow's last packet.
-const MEMORY: u64 = 600_000_000_000;
+pub(super) const MEMORY: u64 = 600_000_000_000;
 
 /// Why a row ends (IPFIX flowEndReason).
 pub mod end_reason {
@@ -42,9 +40,18 @@ pub mod end_reason {
 /// A row that ended before its window did: the flow as it stood, what it did, why it ended.
 struct Ended {
     head: Head,
-    span: Span,
+    row: Row,
     reason: u8,
 }
+
+/// What a row holds, away from its place.
+enum Row {
+    Brief(Brief),
+    Whole(Box<Span>),
+}
+
+/// Where an open row is: this bit and a place among `spans`, or without it a place among `briefs`.
+const WHOLE: u32 = 1 << 31;
 
 /// A row that the closed window holds, to be fetched by [`Table::row`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,9 +63,9 @@ pub struct Pending {
 
 /// A place for a flow. One that was emptied before its time still hangs in a list of the wheel.
 #[derive(Clone, Copy)]
-struct Free {
-    id: u32,
-    linked: bool,
+pub(super) struct Free {
+    pub(super) id: u32,
+    pub(super) linked: bool,
 }
 
 /// The high bit of [`Pending::at`]: an entry of `finished`, not a span.
@@ -67,22 +74,19 @@ const APART: u32 = 1 << 31;
 /// Flows of one worker.
 pub struct Table {
     cut: Cut,
-    window: u64,
-    idle: u64,
+    pub(super) window: u64,
+    pub(super) idle: u64,
     active: u64,
     /// Flows a shard may hold.
-    share: usize,
-    random: RandomState,
-    slots: Region<u64>,
-    slot_count: usize,
-    heads: Region<Head>,
-    asides: Region<Aside>,
+    pub(super) share: usize,
+    pub(super) index: Index,
+    pub(super) heads: Region<Head>,
+    pub(super) asides: Region<Aside>,
     heads_used: u32,
-    heads_free: Vec<Free>,
-    spans: Region<Span>,
-    spans_used: u32,
-    spans_free: Vec<u32>,
-    members: Vec<Vec<u32>>,
+    pub(super) heads_free: Vec<Free>,
+    briefs: Slab<Brief>,
+    spans: Slab<Span>,
+    pub(super) members: Vec<Vec<u32>>,
     /// End of the open window.
     window_end: u64,
     /// Open rows: named while their heads are at hand.
@@ -90,9 +94,9 @@ pub struct Table {
     /// Rows that ended before their window did.
     finished: Vec<Ended>,
     /// Lists of flows to look at, by window (see [`Table::due`]); a ring.
-    wheel: Vec<u32>,
+    pub(super) wheel: Vec<u32>,
     /// The window, counted from the epoch, up to which the wheel was turned.
-    turned: u64,
+    pub(super) turned: u64,
     /// Flows begun, and flows shed for lack of room.
     pub counts: TableCounts,
 }
@@ -121,16 +125,13 @@ impl Table {
             idle,
             active: nanoseconds(spec.active),
             share,
-            random: RandomState::default(),
-            slots: Region::new(1 << 12),
-            slot_count: 0,
+            index: Index::new(),
             heads: Region::new(capacity),
             asides: Region::new(capacity),
             heads_used: 0,
             heads_free: Vec::new(),
-            spans: Region::new(capacity),
-            spans_used: 0,
-            spans_free: Vec::new(),
+            briefs: Slab::new(capacity),
+            spans: Slab::new(capacity),
             members: vec![Vec::new(); SHARDS],
             window_end: 0,
             touched: Vec::new(),
@@ -175,15 +176,8 @@ impl Table {
                     return taken;
                 }
                 let id = self.find(p, hash);
-                let head = &mut self.heads.get_mut()[id as usize];
-                let span = match head.span {
-                    NONE => self.open_span(id),
-                    span => span,
-                };
-                let head = &mut self.heads.get_mut()[id as usize];
-                if head.add(&mut self.spans.get_mut()[span as usize], p) {
-                    self.asides.get_mut()[id as usize].closed = p.time;
-                }
+                self.add(id, p);
+                let head = &self.heads.get()[id as usize];
                 each(p, head);
                 taken += 1;
             }
@@ -191,33 +185,30 @@ impl Table {
         taken
     }
 
-    /// Loads the lines that a group of packets will touch: all slots, then all heads, then all spans, so
+    /// Loads the lines that a group of packets will touch: all slots, then all heads, then all rows, so
     /// that misses of the cache overlap.
     #[inline(always)]
     fn fetch(&self, group: &[Packet]) -> [u32; GROUP] {
         let mut hashes = [0; GROUP];
-        let (slots, heads, spans) = (self.slots.get(), self.heads.get(), self.spans.get());
-        let mask = slots.len() - 1;
+        let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
         let mut sum = 0;
         for (hash, p) in hashes.iter_mut().zip(group) {
-            *hash = self.hash(&p.key);
-            sum ^= slots[home(*hash, mask)];
+            *hash = self.index.hash(&p.key);
+            sum ^= self.index.load(*hash);
         }
         let mut found = [NONE; GROUP];
         for (found, hash) in found.iter_mut().zip(&hashes[..group.len()]) {
-            let mut at = home(*hash, mask);
-            while slots[at] != 0 && (slots[at] >> 32) as u32 != *hash {
-                at = (at + 1) & mask;
-            }
-            if let Some(head) = heads.get((slots[at] as usize & NONE as usize).wrapping_sub(1)) {
-                *found = slots[at] as u32 - 1;
-                sum ^= u64::from(head.span) ^ head.bytes;
+            if let Some(id) = self.index.find(*hash, |_| true) {
+                let head = &heads[id as usize];
+                *found = id;
+                sum ^= u64::from(head.open) ^ head.bytes;
             }
         }
         for (found, p) in found.iter().zip(group) {
-            if let Some(head) = heads.get(*found as usize)
-                && let Some(span) = spans.get(head.span as usize)
-            {
+            let Some(head) = heads.get(*found as usize) else { continue };
+            if let Some(brief) = briefs.get(head.open as usize) {
+                sum ^= brief.handshake;
+            } else if let Some(span) = spans.get((head.open & !WHOLE) as usize) {
                 let [side, other] = [head.side(p), 1 - head.side(p)].map(|side| &span.sides[side]);
                 sum ^= side.bytes ^ u64::from(side.retransmits) ^ u64::from(other.packets) ^ span.gaps.max;
             }
@@ -226,36 +217,51 @@ impl Table {
         hashes
     }
 
-    #[inline(always)]
-    fn hash(&self, key: &FlowKey) -> u32 {
-        let mut hasher = self.random.build_hasher();
-        hasher.write(bytemuck::bytes_of(key));
-        (hasher.finish() >> 16) as u32
-    }
-
     /// The flow that a packet belongs to, begun if there is none.
     #[inline(always)]
     fn find(&mut self, p: &Packet, hash: u32) -> u32 {
-        let (slots, heads) = (self.slots.get(), self.heads.get());
-        let mask = slots.len() - 1;
-        let mut at = home(hash, mask);
-        loop {
-            let slot = slots[at];
-            if slot == 0 {
-                return self.begin(p, hash);
-            }
-            if (slot >> 32) as u32 == hash {
-                let id = slot as u32 - 1;
-                let head = &heads[id as usize];
-                if head.key == p.key {
-                    if self.goes_on(id, head, p) {
-                        return id;
-                    }
-                    return self.begin_again(id, p);
-                }
-            }
-            at = (at + 1) & mask;
+        let heads = self.heads.get();
+        let Some(id) = self.index.find(hash, |id| heads[id as usize].key == p.key) else {
+            return self.begin(p, hash);
+        };
+        if self.goes_on(id, &heads[id as usize], p) { id } else { self.begin_again(id, p) }
+    }
+
+    /// Adds a packet to its flow and the flow's open row.
+    #[inline(always)]
+    fn add(&mut self, id: u32, p: &Packet) {
+        if self.heads.get()[id as usize].open == NONE {
+            self.open(id);
         }
+        let head = &mut self.heads.get_mut()[id as usize];
+        let previous = head.last;
+        let (trace, told) = head.take(p);
+        if told.closes && head.close() {
+            self.asides.get_mut()[id as usize].closed = p.time;
+        }
+        let open = head.open;
+        if open & WHOLE == 0 {
+            let brief = &mut self.briefs.get_mut()[open as usize];
+            if brief.add(&trace) {
+                brief.handshake = told.handshake.unwrap_or(brief.handshake);
+                return;
+            }
+        }
+        self.add_to_sums(id, &trace, previous, told.handshake);
+    }
+
+    /// Adds to a row that is sums already, or has to become so.
+    fn add_to_sums(&mut self, id: u32, trace: &Trace, previous: u64, handshake: Option<u64>) {
+        let head = &mut self.heads.get_mut()[id as usize];
+        let first_row = head.row_index == 0;
+        if head.open & WHOLE == 0 {
+            let span = self.briefs.get()[head.open as usize].whole(first_row);
+            self.briefs.release(head.open);
+            head.open = self.spans.put(span) | WHOLE;
+        }
+        let span = &mut self.spans.get_mut()[(head.open & !WHOLE) as usize];
+        span.add(trace, previous, first_row);
+        span.handshake = handshake.unwrap_or(span.handshake);
     }
 
     /// Whether a packet of the flow's key belongs to the flow, and in the row that is open.
@@ -286,17 +292,7 @@ impl Table {
         if !linked {
             self.arm(id);
         }
-        if (self.slot_count + 1) * 2 > self.slots.get().len() {
-            self.grow();
-        }
-        let slots = self.slots.get_mut();
-        let mask = slots.len() - 1;
-        let mut at = home(hash, mask);
-        while slots[at] != 0 {
-            at = (at + 1) & mask;
-        }
-        slots[at] = u64::from(hash) << 32 | (u64::from(id) + 1);
-        self.slot_count += 1;
+        self.index.insert(hash, id);
         id
     }
 
@@ -312,163 +308,60 @@ impl Table {
         id
     }
 
-    fn open_span(&mut self, id: u32) -> u32 {
-        let span = match self.spans_free.pop() {
-            Some(span) => span,
-            None => {
-                self.spans_used += 1;
-                self.spans_used - 1
-            }
-        };
-        self.spans.get_mut()[span as usize] = Span::new();
+    /// Begins a row of the flow.
+    fn open(&mut self, id: u32) {
         let head = &mut self.heads.get_mut()[id as usize];
-        head.span = span;
+        head.open = self.briefs.put(Brief::EMPTY);
         self.touched.push(Pending { flow_id: head.flow_id(), at: id });
-        span
     }
 
     /// Moves a flow's open row, if it has one, to the finished ones.
-    fn finish(&mut self, id: u32, reason: u8) {
+    pub(super) fn finish(&mut self, id: u32, reason: u8) {
         let head = self.heads.get()[id as usize];
-        if head.span == NONE {
+        if head.open == NONE {
             return;
         }
-        let span = self.spans.get()[head.span as usize];
-        self.finished.push(Ended { head, span, reason });
-        self.spans_free.push(head.span);
+        let row = match head.open & WHOLE {
+            0 => {
+                self.briefs.release(head.open);
+                Row::Brief(self.briefs.get()[head.open as usize])
+            }
+            _ => {
+                let place = head.open & !WHOLE;
+                self.spans.release(place);
+                Row::Whole(Box::new(self.spans.get()[place as usize]))
+            }
+        };
+        self.finished.push(Ended { head, row, reason });
         self.row_given(id);
     }
 
     /// Notes that the flow's open row is on its way.
     fn row_given(&mut self, id: u32) {
         let head = &mut self.heads.get_mut()[id as usize];
-        let span = &self.spans.get()[head.span as usize];
-        head.packets += span.packets();
-        head.bytes += span.bytes();
-        head.row_index += 1;
-        head.span = NONE;
-    }
-
-    /// Ends flows of a shard that is full: what has ended anyway, else half-open ones, else the longest
-    /// silent, a sixteenth of the shard at a time.
-    #[inline(never)]
-    fn make_room(&mut self, shard: usize, now: u64) {
-        let dead: Vec<u32> = self.members[shard]
-            .iter()
-            .copied()
-            .filter(|id| self.forgotten(&self.heads.get()[*id as usize], now))
-            .collect();
-        for id in dead {
-            self.remove(id);
-            self.heads_free.push(Free { id, linked: true });
-        }
-        if self.members[shard].len() < self.share {
-            return;
-        }
-        let heads = self.heads.get();
-        let mut order: Vec<(u8, u64, u64, u32)> = self.members[shard]
-            .iter()
-            .map(|id| {
-                let head = &heads[*id as usize];
-                let class = match self.over(*id, now) {
-                    true => 0,
-                    false if head.tcp.half_open() => 1,
-                    false => 2,
-                };
-                (class, head.last, head.flow_id(), *id)
-            })
-            .collect();
-        order.sort_unstable();
-        for (class, _, _, id) in order.into_iter().take((self.share / 16).max(1)) {
-            if class > 0 {
-                self.counts.shed += 1;
-                self.finish(id, end_reason::RESOURCES);
-            } else {
-                self.finish(id, self.reason_of_end(id));
+        let (packets, bytes) = match head.open & WHOLE {
+            0 => self.briefs.get()[head.open as usize].packets_and_bytes(),
+            _ => {
+                let span = &self.spans.get()[(head.open & !WHOLE) as usize];
+                (span.packets(), span.bytes())
             }
-            self.remove(id);
-            self.heads_free.push(Free { id, linked: true });
-        }
+        };
+        head.packets += packets;
+        head.bytes += bytes;
+        head.row_index += 1;
+        head.open = NONE;
     }
 
-    fn reason_of_end(&self, id: u32) -> u8 {
+    pub(super) fn reason_of_end(&self, id: u32) -> u8 {
         let closed = self.heads.get()[id as usize].has_closed();
         if closed { end_reason::END } else { end_reason::IDLE }
     }
 
     /// Whether no packet from `now` on can belong to the flow.
-    fn over(&self, id: u32, now: u64) -> bool {
+    pub(super) fn over(&self, id: u32, now: u64) -> bool {
         let head = &self.heads.get()[id as usize];
         now.saturating_sub(head.last) > self.idle
             || head.has_closed() && now.saturating_sub(self.asides.get()[id as usize].closed) > LINGER
-    }
-
-    /// Whether not even its initiator matters any more at `now`.
-    fn forgotten(&self, head: &Head, now: u64) -> bool {
-        head.span == NONE && now.saturating_sub(head.last) >= self.idle.saturating_add(1).max(MEMORY)
-    }
-
-    /// Takes a flow without open row out of the table.
-    fn remove(&mut self, id: u32) {
-        let key = self.heads.get()[id as usize].key;
-        let hash = self.hash(&key);
-        let slots = self.slots.get_mut();
-        let mask = slots.len() - 1;
-        let mut hole = home(hash, mask);
-        while slots[hole] as u32 != id + 1 {
-            hole = (hole + 1) & mask;
-        }
-        // Later entries of the same run move up, so that searches need no tombstones.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            if slots[at] == 0 {
-                break;
-            }
-            let home = home((slots[at] >> 32) as u32, mask);
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                slots[hole] = slots[at];
-                hole = at;
-            }
-        }
-        slots[hole] = 0;
-        self.slot_count -= 1;
-
-        let asides = self.asides.get_mut();
-        let place = std::mem::replace(&mut asides[id as usize].place, NONE) as usize;
-        let members = &mut self.members[shard(&key)];
-        members.swap_remove(place);
-        if let Some(moved) = members.get(place) {
-            asides[*moved as usize].place = place as u32;
-        }
-    }
-
-    fn grow(&mut self) {
-        let new = Region::new(self.slots.get().len() * 2);
-        let old = std::mem::replace(&mut self.slots, new);
-        let slots = self.slots.get_mut();
-        let mask = slots.len() - 1;
-        for slot in old.get().iter().filter(|slot| **slot != 0) {
-            let mut at = home((slot >> 32) as u32, mask);
-            while slots[at] != 0 {
-                at = (at + 1) & mask;
-            }
-            slots[at] = *slot;
-        }
-    }
-
-    /// Puts a flow on the list of the window in which it will be forgotten, or the farthest in the ring.
-    fn arm(&mut self, id: u32) {
-        let head = &self.heads.get()[id as usize];
-        let due = head.last.saturating_add(self.idle.saturating_add(1).max(MEMORY)) / self.window;
-        self.link(id, due);
-    }
-
-    fn link(&mut self, id: u32, window: u64) {
-        let ring = self.wheel.len() as u64;
-        let window = window.clamp(self.turned + 1, self.turned + ring - 1);
-        let list = &mut self.wheel[(window % ring) as usize];
-        self.asides.get_mut()[id as usize].next = std::mem::replace(list, id);
     }
 
     /// Ends the open window: what it holds is listed in the order of rows, silent flows are swept.
@@ -504,7 +397,7 @@ impl Table {
         let heads = self.heads.get();
         self.touched.retain(|row| {
             let head = &heads[row.at as usize];
-            head.span != NONE && head.flow_id() == row.flow_id
+            head.open != NONE && head.flow_id() == row.flow_id
         });
         self.touched.sort_unstable();
         self.touched.dedup();
@@ -516,7 +409,7 @@ impl Table {
         for row in std::mem::take(&mut self.touched) {
             let id = row.at;
             let head = &self.heads.get()[id as usize];
-            let since = self.window_end - self.spans.get()[head.span as usize].first();
+            let since = self.window_end - self.first(head);
             if self.over(id, ended.unwrap_or(self.window_end)) {
                 self.finish(id, self.reason_of_end(id));
             } else if ended.is_some() {
@@ -530,11 +423,27 @@ impl Table {
         }
     }
 
-    /// A row that [`Table::close`] listed, until it is [given](Table::given).
+    /// Time of the first packet of a flow's open row.
+    fn first(&self, head: &Head) -> u64 {
+        match head.open & WHOLE {
+            0 => self.briefs.get()[head.open as usize].first(),
+            _ => self.spans.get()[(head.open & !WHOLE) as usize].first(),
+        }
+    }
+
+    /// A row that [`Table::close`] listed, until it is [given](Table::given). Its sums stand in `room` if they
+    /// had to be made.
     #[inline]
-    pub fn row(&self, pending: Pending, newest: Option<u64>) -> Finished<'_> {
+    pub fn row<'a>(&'a self, pending: Pending, newest: Option<u64>, room: &'a mut Span) -> Finished<'a> {
         let (head, span, reason) = if pending.at & APART != 0 {
-            let Ended { head, span, reason } = &self.finished[(pending.at & !APART) as usize];
+            let Ended { head, row, reason } = &self.finished[(pending.at & !APART) as usize];
+            let span = match row {
+                Row::Brief(brief) => {
+                    *room = brief.whole(head.row_index == 0);
+                    &*room
+                }
+                Row::Whole(span) => span,
+            };
             (head, span, *reason)
         } else {
             let head = &self.heads.get()[pending.at as usize];
@@ -548,7 +457,14 @@ impl Table {
             } else {
                 end_reason::WINDOW
             };
-            (head, &self.spans.get()[head.span as usize], reason)
+            let span = match head.open & WHOLE {
+                0 => {
+                    *room = self.briefs.get()[head.open as usize].whole(head.row_index == 0);
+                    &*room
+                }
+                _ => &self.spans.get()[(head.open & !WHOLE) as usize],
+            };
+            (head, span, reason)
         };
         let (flow_id, window) = (pending.flow_id, self.window_start());
         Finished { head, span, flow_id, window, first: span.first(), reason }
@@ -563,20 +479,25 @@ impl Table {
 
     /// Loads what [`Table::row`] will read.
     pub fn fetch_rows(&self, pending: &[Pending]) {
-        let (heads, spans) = (self.heads.get(), self.spans.get());
+        let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
         let mut sum = 0;
         for group in pending.chunks(GROUP) {
-            let mut open = [NONE; GROUP];
-            for (open, row) in open.iter_mut().zip(group) {
+            let mut found = [NONE; GROUP];
+            for (found, row) in found.iter_mut().zip(group) {
                 if let Some(head) = heads.get(row.at as usize) {
-                    *open = head.span;
+                    *found = head.open;
                     sum ^= head.bytes;
                 }
             }
-            for span in open.iter().filter_map(|open| spans.get(*open as usize)) {
-                sum ^= span.sides[0].bytes ^ span.sides[0].last ^ u64::from(span.sides[0].retransmits);
-                sum ^= span.sides[1].bytes ^ span.sides[1].last ^ u64::from(span.sides[1].retransmits);
-                sum ^= span.gaps.min ^ span.handshake;
+            for open in &found {
+                if let Some(brief) = briefs.get(*open as usize) {
+                    sum ^= brief.handshake;
+                } else if let Some(span) = spans.get((open & !WHOLE) as usize) {
+                    for side in &span.sides {
+                        sum ^= side.bytes ^ side.last ^ u64::from(side.retransmits);
+                    }
+                    sum ^= span.gaps.min ^ span.handshake;
+                }
             }
         }
         std::hint::black_box(sum);
@@ -591,8 +512,8 @@ impl Table {
             listed.clear();
             self.touched = listed;
             // In the window's order again: neighbours in time stay neighbours in memory.
-            self.spans_used = 0;
-            self.spans_free.clear();
+            self.briefs.clear();
+            self.spans.clear();
         }
         self.finished.clear();
         let next = std::mem::replace(&mut self.window_end, 0);
@@ -600,40 +521,9 @@ impl Table {
             self.opens(next);
         }
     }
-
-    /// Looks at the flows that fell due up to window `to`.
-    fn turn(&mut self, to: u64) {
-        let ring = self.wheel.len() as u64;
-        let mut looked = Vec::new();
-        for window in (self.turned + 1).max((to + 1).saturating_sub(ring))..=to {
-            let mut id = std::mem::replace(&mut self.wheel[(window % ring) as usize], NONE);
-            while id != NONE {
-                looked.push(id);
-                id = self.asides.get()[id as usize].next;
-            }
-        }
-        self.turned = self.turned.max(to);
-        for id in looked {
-            let head = &self.heads.get()[id as usize];
-            if self.asides.get()[id as usize].place == NONE {
-                // Free, and in the list of places to take: it stays linked until someone does.
-                self.link(id, u64::MAX);
-            } else if self.forgotten(head, to * self.window) {
-                self.remove(id);
-                self.heads_free.push(Free { id, linked: false });
-            } else {
-                self.arm(id);
-            }
-        }
-    }
 }
 
-#[inline(always)]
-fn home(hash: u32, mask: usize) -> usize {
-    hash as usize & mask
-}
-
-fn shard(key: &FlowKey) -> usize {
+pub(super) fn shard(key: &FlowKey) -> usize {
     crate::packet::shard(key.route())
 }
 
@@ -674,11 +564,12 @@ mod tests {
             let ended = newest.filter(|_| rest.is_empty());
             let listed = table.close(ended);
             table.fetch_rows(&listed);
-            let mut window: Vec<_> = listed
-                .iter()
-                .map(|at| table.row(*at, ended))
-                .map(|f| (f.window / S, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index))
-                .collect();
+            let mut room = Span::EMPTY;
+            let mut window: Vec<_> = Vec::new();
+            for at in &listed {
+                let f = table.row(*at, ended, &mut room);
+                window.push((f.window / S, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index));
+            }
             window.sort_unstable();
             found.extend(window);
             table.given(&listed);
@@ -738,7 +629,10 @@ mod tests {
         assert_eq!(table.counts.flows, 20_000);
         let listed = table.close(None);
         assert_eq!(listed.len(), 20_000, "what was shed has its row as well");
-        let shed = listed.iter().filter(|at| table.row(**at, None).reason == end_reason::RESOURCES).count();
+        let shed = listed
+            .iter()
+            .filter(|at| table.row(**at, None, &mut Span::EMPTY.clone()).reason == end_reason::RESOURCES)
+            .count();
         assert_eq!(shed as u64, table.counts.shed);
         assert!(shed >= 20_000 - 1024);
     }
