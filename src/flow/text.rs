@@ -158,8 +158,7 @@ const OCTETS: [(u32, u32); 256] = {
 
 fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
     if version != 4 {
-        write!(text, "{}", Ipv6Addr::from(*bytes)).expect("memory takes everything");
-        return;
+        return write_v6(bytes, text);
     }
     // Put together in a register and copied in one piece of fixed size; the last dot is left out.
     let (mut dotted, mut bits) = (0u128, 0);
@@ -171,6 +170,49 @@ fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
     let end = text.len() + bits as usize / 8 - 1;
     text.extend_from_slice(&dotted.to_le_bytes());
     text.truncate(end);
+}
+
+/// RFC 5952: groups without leading zeros, the first of the longest runs of two or more zero groups as `::`.
+fn write_v6(bytes: &[u8; 16], text: &mut Vec<u8>) {
+    let address = Ipv6Addr::from(*bytes);
+    if address.to_ipv4_mapped().is_some() {
+        write!(text, "{address}").expect("memory takes everything");
+        return;
+    }
+    let groups = address.segments();
+    let (mut run, mut zeros) = (0, 0..0);
+    for (at, group) in groups.iter().enumerate() {
+        run = if *group == 0 { run + 1 } else { 0 };
+        if run > zeros.len() && run > 1 {
+            zeros = at + 1 - run..at + 1;
+        }
+    }
+    // The longest is 39 characters.
+    let (mut line, mut end) = ([0; 40], 0);
+    let mut at = 0;
+    while at < groups.len() {
+        if at == zeros.start && !zeros.is_empty() {
+            line[end] = b':';
+            end += 1;
+            at = zeros.end;
+            if at == groups.len() {
+                line[end] = b':';
+                end += 1;
+            }
+            continue;
+        }
+        if at > 0 {
+            line[end] = b':';
+            end += 1;
+        }
+        let digits = (groups[at].max(1).ilog2() / 4) as usize;
+        for digit in (0..=digits).rev() {
+            line[end] = b"0123456789abcdef"[usize::from(groups[at] >> (4 * digit) & 0xF)];
+            end += 1;
+        }
+        at += 1;
+    }
+    text.extend_from_slice(&line[..end]);
 }
 
 #[cfg(test)]
@@ -210,6 +252,18 @@ mod tests {
                 }
                 prop_assert_eq!(texts(&column.take()), expected);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_of_zeros_are_shortened_as_the_standard_library_does(
+            groups in prop::array::uniform8(prop_oneof![2 => Just(0u16), 1 => 0..20u16, 1 => any::<u16>(), 1 => Just(0xFFFF)]),
+        ) {
+            let address = Ipv6Addr::from(groups);
+            let mut text = Vec::new();
+            write_address(6, &address.octets(), &mut text);
+            prop_assert_eq!(String::from_utf8(text).unwrap(), address.to_string());
         }
     }
 
