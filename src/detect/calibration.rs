@@ -15,6 +15,8 @@ pub(super) struct Steps {
     pub(super) reached: Vec<f64>,
     /// -ln of the tail at the place of each value, and beyond the last.
     nats: Vec<f64>,
+    /// Where to look for a value: how many of `values` lie in lower [`cell`]s than each.
+    guide: Vec<u32>,
     /// [`Steps::rank`] of 0, the most frequent value of many columns.
     at_zero: f64,
 }
@@ -70,7 +72,10 @@ impl Steps {
     pub(super) fn from_parts(values: Vec<f64>, reached: Vec<f64>) -> Steps {
         let all = reached.first().copied().unwrap_or(0.0);
         let nats = reached.iter().copied().chain([0.0]).map(|count| tail(count, all)).collect();
-        let mut steps = Steps { values, reached, nats, at_zero: 0.0 };
+        let mut guide = vec![0; values.iter().map(|value| cell(*value) + 2).max().unwrap_or(0)];
+        values.iter().for_each(|value| guide[cell(*value) + 1] += 1);
+        (1..guide.len()).for_each(|at| guide[at] += guide[at - 1]);
+        let mut steps = Steps { values, reached, nats, guide, at_zero: 0.0 };
         steps.at_zero = steps.rank(0.0);
         steps
     }
@@ -83,7 +88,18 @@ impl Steps {
     /// -ln((calibration values >= x + 1) / (calibration values + 1)).
     #[inline]
     pub(super) fn nats(&self, x: f64) -> f64 {
-        self.nats[self.values.partition_point(|value| *value < x)]
+        self.nats[self.place(x)]
+    }
+
+    /// How many of the values are smaller.
+    #[inline]
+    fn place(&self, x: f64) -> usize {
+        let cell = cell(x);
+        let (from, to) = match self.guide.get(cell..cell + 2) {
+            Some(bounds) => (bounds[0] as usize, bounds[1] as usize),
+            None => return self.values.len(),
+        };
+        from + self.values[from..to].partition_point(|value| *value < x)
     }
 
     /// The same, and what lies beyond the largest calibration value.
@@ -101,7 +117,7 @@ impl Steps {
 
     /// The conformal p-value.
     pub(super) fn p_value(&self, x: f64) -> f64 {
-        let place = self.values.partition_point(|value| *value < x);
+        let place = self.place(x);
         (self.reached.get(place).copied().unwrap_or(0.0) + 1.0) / (self.all() + 1.0)
     }
 
@@ -139,6 +155,17 @@ impl Steps {
             false => Some("steps are out of order"),
         }
     }
+}
+
+/// A stretch of numbers: 32 in an octave from 2^-30 to 2^16, one for all below, one for all beyond. Larger numbers are in
+/// no lower cell.
+#[inline]
+fn cell(x: f64) -> usize {
+    const SHIFT: u32 = 52 - 5;
+    const LEAST: i64 = (1023 - 30) << 5;
+    const MOST: i64 = 46 << 5;
+    // As an integer, the bits of a positive number grow with it; those of a negative one are negative.
+    ((x.to_bits() as i64 >> SHIFT) - LEAST).clamp(0, MOST) as usize
 }
 
 fn tail(count: f64, all: f64) -> f64 {

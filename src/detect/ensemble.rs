@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
-use ndarray::{Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1, Axis};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -23,8 +23,8 @@ use super::calibration::Tail;
 use super::member::{Inputs, Member};
 use super::outline::{Line, grouped, percent};
 use super::themes::{
-    GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning, WIDTH, read_parts, read_scale,
-    write_parts, write_scale,
+    AT_ONCE, Batch, GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning, WIDTH, read_parts,
+    read_scale, write_parts, write_scale,
 };
 use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest, Partitions,
@@ -79,8 +79,8 @@ impl Scales {
 
     fn levels(&self, surprises: &Array2<f32>) -> Vec<Levels> {
         let Some(scale) = &self.scale else { return Vec::new() };
-        let rows = surprises.as_slice().expect("rows lie one behind the other");
-        rows.chunks_exact(WIDTH).map(|row| scale.levels(row)).collect()
+        let some = surprises.axis_chunks_iter(Axis(0), AT_ONCE).map(Batch::of);
+        some.flat_map(|some| scale.levels(&some).collect::<Vec<_>>()).collect()
     }
 
     /// The number that each member has for each row; a forest's are not asked of it where they are given.

@@ -43,7 +43,7 @@ pub use subject::Subject;
 
 pub(crate) use choose::type_named;
 pub(crate) use histograms::Observed;
-pub(crate) use past::Found;
+pub(crate) use past::{Crowd, Found, Met};
 pub(crate) use values::{input_type, numbers};
 
 /// Most values one column may show in fitting to be encoded by category.

@@ -116,21 +116,16 @@ impl Tails {
         (&self.buckets[from..to], &self.beyond[from..to])
     }
 
-    /// Observations in this bucket or beyond, and all.
+    /// Observations in this bucket or beyond, in this bucket or below, and all.
     #[inline]
-    fn upper(&self, owner: u32, column: usize, bucket: u8) -> (u64, u64) {
+    fn around(&self, owner: u32, column: usize, bucket: u8) -> (u64, u64, u64) {
         let (buckets, beyond) = self.of(owner, column);
-        let place = buckets.partition_point(|seen| *seen < bucket);
-        (beyond.get(place).copied().unwrap_or(0), beyond.first().copied().unwrap_or(0))
-    }
-
-    /// Observations in this bucket or below, and all.
-    #[inline]
-    fn lower(&self, owner: u32, column: usize, bucket: u8) -> (u64, u64) {
-        let (buckets, beyond) = self.of(owner, column);
-        let place = buckets.partition_point(|seen| *seen <= bucket);
-        let all = beyond.first().copied().unwrap_or(0);
-        (all - beyond.get(place).copied().unwrap_or(0), all)
+        let Some(all) = beyond.first().copied() else { return (0, 0, 0) };
+        // Buckets are few: counting all of them is faster than a search.
+        let below = buckets.iter().filter(|seen| **seen < bucket).count();
+        let own = usize::from(buckets.get(below) == Some(&bucket));
+        let at = |place: usize| beyond.get(place).copied().unwrap_or(0);
+        (at(below), all - at(below + own), all)
     }
 }
 
@@ -169,6 +164,53 @@ impl Network {
 pub(crate) struct Found {
     entity: [u32; 6],
     service: [u32; 6],
+}
+
+/// The entities of many rows.
+#[derive(Default, Debug)]
+pub(crate) struct Crowd {
+    /// Of each party.
+    found: Vec<Found>,
+    /// For each row its party.
+    of_row: Vec<u32>,
+    /// For each kind and party a number that those have in common for whom the same is usual.
+    of_party: [Vec<u32>; 6],
+}
+
+/// Surprises of a column that other rows had: those of one entity often have values in one bucket. What a host did in a
+/// window is one value for all of its rows.
+#[derive(Debug)]
+pub(crate) struct Met {
+    places: Vec<(u64, f64)>,
+}
+
+impl Default for Met {
+    fn default() -> Met {
+        Met { places: vec![(u64::MAX, 0.0); 1 << Met::BITS] }
+    }
+}
+
+impl Met {
+    /// Places, as a power of two: few enough to stay near.
+    const BITS: u32 = 10;
+
+    /// What was met under a number, or else found now. Each place keeps the last that came to it.
+    #[inline]
+    fn get_or(&mut self, number: u64, find: impl FnOnce() -> f64) -> f64 {
+        let place = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Met::BITS)) as usize;
+        let (known, value) = &mut self.places[place];
+        if *known != number {
+            (*known, *value) = (number, find());
+        }
+        *value
+    }
+}
+
+impl Crowd {
+    /// The entities of a row.
+    pub(crate) fn found(&self, row: usize) -> &Found {
+        &self.found[self.of_row[row] as usize]
+    }
 }
 
 /// What is usual, of every column, for every entity.
@@ -246,6 +288,50 @@ impl Past {
         found
     }
 
+    /// Looks up the entities of many rows.
+    pub(crate) fn find_all<'p>(&self, parties: impl Iterator<Item = &'p Party>) -> Crowd {
+        let mut crowd = Crowd::default();
+        let mut known: HashMap<Party, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut alike: [HashMap<(u32, u32), u32, foldhash::fast::RandomState>; 6] = Default::default();
+        for party in parties {
+            let number = *known.entry(*party).or_insert_with(|| {
+                let found = self.find(party);
+                for (kind, alike) in alike.iter_mut().enumerate() {
+                    let next = alike.len() as u32;
+                    let same = *alike.entry((found.entity[kind], found.service[kind])).or_insert(next);
+                    crowd.of_party[kind].push(same);
+                }
+                crowd.found.push(found);
+                crowd.found.len() as u32 - 1
+            });
+            crowd.of_row.push(number);
+        }
+        crowd
+    }
+
+    /// The surprises of a column's values for all rows of a crowd, each times a weight of its row: `values` are the
+    /// bucket and the weight of each. One that weighs nothing is 0.
+    pub(crate) fn surprises(
+        &self,
+        column: usize,
+        crowd: &Crowd,
+        values: impl Iterator<Item = (u8, f32)>,
+        met: &mut Met,
+        into: &mut [f32],
+    ) {
+        let kind = self.judgements[column].subject as usize;
+        let of_party = &crowd.of_party[kind];
+        for ((into, party), (bucket, weight)) in into.iter_mut().zip(&crowd.of_row).zip(values) {
+            *into = 0.0;
+            if weight > 0.0 {
+                let party = *party as usize;
+                let same = (column as u64) << 40 | u64::from(of_party[party]) << 8 | u64::from(bucket);
+                let surprise = met.get_or(same, || self.surprise(column, &crowd.found[party], bucket));
+                *into = (surprise * f64::from(weight)) as f32;
+            }
+        }
+    }
+
     /// -ln of the tail probability of a value in this bucket of a column, 0 where there is none.
     #[inline]
     pub(crate) fn surprise(&self, column: usize, found: &Found, bucket: u8) -> f64 {
@@ -262,20 +348,16 @@ impl Past {
         let judged = &self.judgements[column];
         let kind = judged.subject as usize;
         let (entity, service) = (found.entity[kind], found.service[kind]);
-        let shrunk = |all: f64, (k_service, n_service): (u64, u64), (k, n): (u64, u64)| {
+        let place = network.place;
+        let (above_service, below_service, n_service) = self.services[kind].around(service, place, bucket);
+        let (above, below, n) = self.own[kind].around(entity, place, bucket);
+        let n = if judged.every_window { n.max(self.windows) } else { n };
+        let shrunk = |all: f64, k_service: u64, k: u64| {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);
-            let n = if judged.every_window { n.max(self.windows) } else { n };
             (k as f64 + PRIOR * p_service) / (n as f64 + PRIOR)
         };
-        let (own, services, place) = (&self.own[kind], &self.services[kind], network.place);
-        let upper = || {
-            let all = network.upper[usize::from(bucket)];
-            shrunk(all, services.upper(service, place, bucket), own.upper(entity, place, bucket))
-        };
-        let lower = || {
-            let all = network.lower[usize::from(bucket)];
-            shrunk(all, services.lower(service, place, bucket), own.lower(entity, place, bucket))
-        };
+        let upper = || shrunk(network.upper[usize::from(bucket)], above_service, above);
+        let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
             Side::Upper => upper(),
             Side::Lower => lower(),

@@ -64,7 +64,7 @@ impl Subject {
 }
 
 /// Source, destination and service of one row.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Party {
     pub(crate) src: Address,
     pub(crate) dst: Address,

@@ -48,8 +48,23 @@ pub(super) fn belongs(group: &str, theme: usize) -> bool {
     THEMES[theme].1.iter().any(|start| group.starts_with(start))
 }
 
+/// The groups that are evidence for each theme, as places in [`GROUPS`].
+pub(super) fn members() -> &'static [Vec<usize>; THEMES.len()] {
+    static MEMBERS: LazyLock<[Vec<usize>; THEMES.len()]> = LazyLock::new(|| {
+        let member = |theme| (0..GROUPS.len()).filter(move |group| belongs(GROUPS[*group], theme));
+        std::array::from_fn(|theme| member(theme).collect())
+    });
+    &MEMBERS
+}
+
+/// [`weight`] of each group.
+pub(super) fn weights() -> &'static [f64; GROUPS.len()] {
+    static WEIGHTS: LazyLock<[f64; GROUPS.len()]> = LazyLock::new(|| GROUPS.map(weight));
+    &WEIGHTS
+}
+
 /// What a group weighs in a theme: evidence about a host is less about a row.
-pub(super) fn weight(group: &str) -> f64 {
+fn weight(group: &str) -> f64 {
     if group.ends_with("_src") || group.ends_with("_dst") { 0.5 } else { 1.0 }
 }
 

@@ -4,13 +4,13 @@ use std::sync::{Arc, RwLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::Themes;
 use super::columns::columns;
 use super::resolve::{self, Resolved, Resolver};
-use super::scale::Scale;
-use super::surprises::{Surprises, matrix};
+use super::scale::{Batch, Scale};
+use super::surprises::{AT_ONCE, Surprises, matrix};
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
 use crate::encode::{Histograms, Judgement, Limits, Observed};
@@ -176,8 +176,8 @@ impl ThemesLearning {
 impl Judged {
     /// How rare what is judged is among these rows.
     pub(in crate::detect) fn scale(&self) -> Scale {
-        let all: Vec<f32> = self.surprises.iter().flatten().copied().collect();
-        Scale::of(&all)
+        let some = |rows: &Array2<f32>| rows.axis_chunks_iter(Axis(0), AT_ONCE).map(Batch::of).collect();
+        Scale::of(&self.surprises.iter().flat_map(|rows| -> Vec<Batch> { some(rows) }).collect::<Vec<_>>())
     }
 }
 

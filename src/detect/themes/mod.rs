@@ -23,7 +23,8 @@ pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
@@ -32,15 +33,14 @@ pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
 use self::columns::{THEMES, columns};
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
 use self::reasons::Judged as JudgedRow;
-pub(in crate::detect) use self::resolve::Resolved;
-pub(in crate::detect) use self::scale::{Levels, Scale};
-pub(in crate::detect) use self::surprises::Surprises;
+pub(in crate::detect) use self::scale::{Batch, Levels, Scale};
+pub(in crate::detect) use self::surprises::{AT_ONCE, Surprises};
 pub(in crate::detect) use self::tables::{
     Parts, SCALE, TABLES, read_parts, read_scale, write_parts, write_scale,
 };
 use super::outline::{Line, grouped, percent};
 use super::{DetectError, DetectSettings, DetectSpec, Detector, Partitions, Reason, Scores};
-use crate::encode::{Blocks, EncodeError, Found, Past};
+use crate::encode::{Blocks, EncodeError, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -80,10 +80,26 @@ impl Themes {
         &self.surprises.past
     }
 
-    /// Scores, and what they consist of.
-    fn levels(&self, rows: &Resolved, row: usize, surprises: &mut [f32]) -> (Found, Levels) {
-        let found = self.surprises.of(rows, row, surprises);
-        (found, self.scale.levels(surprises))
+    /// Scores of rows that are few enough to be judged at once, and the reasons of those above a threshold.
+    fn judge_some(
+        &self,
+        rows: &RecordBatch,
+        threshold: f64,
+    ) -> Result<(Vec<f64>, Vec<(usize, Reason)>), AnyError> {
+        let (resolver, resolved) = self.surprises.resolve(rows)?;
+        let (crowd, surprises) = self.surprises.of(&resolved);
+        let mut scores = Vec::with_capacity(rows.num_rows());
+        let mut reasons = Vec::new();
+        for (row, levels) in self.scale.levels(&surprises).enumerate() {
+            scores.push(levels.score);
+            if levels.score > threshold {
+                let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises.row(row));
+                let found = crowd.found(row);
+                let judged = JudgedRow { of: self, rows, resolver, resolved, row, found, levels, surprises };
+                reasons.push((row, reasons::reason(&judged)));
+            }
+        }
+        Ok((scores, reasons))
     }
 }
 
@@ -129,39 +145,26 @@ impl Detector for Themes {
     }
 
     fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
-        let (resolver, resolved) = self.surprises.resolve(rows)?;
-        let mut surprises = vec![0.0; columns().len()];
-        let mut reason = |row: &usize| {
-            let (found, levels) = self.levels(&resolved, *row, &mut surprises);
-            let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises);
-            reasons::reason(&JudgedRow {
-                of: self,
-                rows,
-                resolver,
-                resolved,
-                row: *row,
-                found,
-                levels,
-                surprises,
-            })
-        };
-        Ok(which.iter().map(&mut reason).collect())
+        let mut reasons = Vec::with_capacity(which.len());
+        for which in which.chunks(AT_ONCE) {
+            let numbers = UInt64Array::from_iter_values(which.iter().map(|row| *row as u64));
+            let some = take_record_batch(rows, &numbers)?;
+            reasons
+                .extend(self.judge_some(&some, f64::NEG_INFINITY)?.1.into_iter().map(|(_, reason)| reason));
+        }
+        Ok(reasons)
     }
 
     /// What a score is made of is at hand when it is made: reasons cost no second look at the row.
     fn judge(&self, rows: &RecordBatch, threshold: f64) -> Result<(Scores, Vec<(usize, Reason)>), AnyError> {
-        let (resolver, resolved) = self.surprises.resolve(rows)?;
-        let mut surprises = vec![0.0; columns().len()];
         let mut scores = Vec::with_capacity(rows.num_rows());
         let mut reasons = Vec::new();
-        for row in 0..rows.num_rows() {
-            let (found, levels) = self.levels(&resolved, row, &mut surprises);
-            scores.push(levels.score);
-            if levels.score > threshold {
-                let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises);
-                let judged = JudgedRow { of: self, rows, resolver, resolved, row, found, levels, surprises };
-                reasons.push((row, reasons::reason(&judged)));
-            }
+        while scores.len() < rows.num_rows() {
+            let from = scores.len();
+            let some = rows.slice(from, AT_ONCE.min(rows.num_rows() - from));
+            let (of_some, why) = self.judge_some(&some, threshold)?;
+            scores.extend(of_some);
+            reasons.extend(why.into_iter().map(|(row, reason)| (from + row, reason)));
         }
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
         let partitions = Partitions::one("all", rows.num_rows());

@@ -42,7 +42,7 @@ pub(super) struct Judged<'a> {
     pub(super) resolver: &'a Resolver,
     pub(super) resolved: &'a Resolved,
     pub(super) row: usize,
-    pub(super) found: Found,
+    pub(super) found: &'a Found,
     pub(super) levels: Levels,
     pub(super) surprises: &'a [f32],
 }
@@ -111,7 +111,7 @@ fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
 
 fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
     let column = &columns()[at];
-    let found = &judged.found;
+    let found = judged.found;
     let of_row = judged.resolved.buckets(judged.row)[at];
     let (value, text) = value(judged, column);
     Evidence {
@@ -157,7 +157,7 @@ fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
         Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil(),
         _ => least(bucket) / factor,
     };
-    let usual = judged.of.surprises.past.usual(at, &judged.found)?;
+    let usual = judged.of.surprises.past.usual(at, judged.found)?;
     let low = match column.judged.side {
         Side::Upper => false,
         Side::Lower => true,

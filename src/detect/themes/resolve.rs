@@ -50,6 +50,26 @@ impl Resolved {
         &self.weights[row * columns().len()..][..columns().len()]
     }
 
+    /// Of each row the bucket and the weight of a judged column.
+    pub(super) fn column(&self, at: usize) -> impl Iterator<Item = (u8, f32)> {
+        let width = columns().len();
+        let buckets = self.buckets.iter().skip(at).step_by(width);
+        let weights = self.weights.iter().skip(at).step_by(width);
+        buckets.zip(weights).map(|(bucket, weight)| (*bucket, *weight))
+    }
+
+    /// Some of the rows; they lead nothing.
+    pub(super) fn some(&self, rows: &[usize]) -> Resolved {
+        Resolved {
+            parties: rows.iter().map(|row| self.parties[*row]).collect(),
+            windows: rows.iter().map(|row| self.windows[*row]).collect(),
+            firsts: rows.iter().map(|row| self.firsts[*row]).collect(),
+            buckets: rows.iter().flat_map(|row| self.buckets(*row)).copied().collect(),
+            weights: rows.iter().flat_map(|row| self.weights(*row)).copied().collect(),
+            leads: Default::default(),
+        }
+    }
+
     /// For each kind of entity whether the row stands for it.
     pub(super) fn leads(&self, row: usize) -> [bool; 6] {
         std::array::from_fn(|kind| self.leads[kind].as_ref().is_some_and(|leads| leads[row]))
@@ -209,6 +229,7 @@ impl Resolver {
         let all: Vec<Vec<f64>> = self.places.iter().map(read).collect();
         let failed = &all[self.failed];
         let mut values: Vec<f64> = Vec::with_capacity(count);
+        let mut largest: Vec<f64> = Vec::with_capacity(count);
         for (at, recipe) in self.recipes.iter().enumerate() {
             values.clear();
             match recipe.value {
@@ -221,23 +242,27 @@ impl Resolver {
                 }
                 Value::State => values = states(rows)?,
             }
-            for (row, value) in values.iter().enumerate() {
-                buckets[row * width + at] = bucket(*value);
+            for (own, value) in buckets.iter_mut().skip(at).step_by(width).zip(&values) {
+                *own = bucket(*value);
             }
+            let weights = weights.iter_mut().skip(at).step_by(width).zip(&values);
             match &recipe.weight {
                 Part::Whole => {}
                 Part::New(age, horizon) => {
-                    for row in 0..count {
-                        let new = values[row] > 0.0 && all[*age][row] < *horizon;
-                        weights[row * width + at] = f32::from(u8::from(new));
+                    for ((weight, value), age) in weights.zip(&all[*age]) {
+                        *weight = f32::from(u8::from(*value > 0.0 && age < horizon));
                     }
                 }
                 Part::Share(own, horizon, only_failed) => {
-                    for row in 0..count {
-                        let own = own.iter().map(|number| all[*number][row]).fold(0.0, f64::max);
-                        let counts = values[row] > 0.0 && (!only_failed || failed[row] > 0.0);
-                        let share = (horizon * own / values[row]).min(1.0);
-                        weights[row * width + at] = if counts { share as f32 } else { 0.0 };
+                    largest.clear();
+                    largest.resize(count, 0.0);
+                    for own in own {
+                        largest.iter_mut().zip(&all[*own]).for_each(|(most, own)| *most = most.max(*own));
+                    }
+                    for ((weight, value), (own, failed)) in weights.zip(largest.iter().zip(failed)) {
+                        let counts = *value > 0.0 && (!only_failed || *failed > 0.0);
+                        let share = (horizon * own / value).min(1.0);
+                        *weight = if counts { share as f32 } else { 0.0 };
                     }
                 }
             }

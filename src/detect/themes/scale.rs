@@ -1,8 +1,9 @@
 //! Surprises to a score, on the scale of the calibration rows.
 
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{GROUPS, THEMES, belongs, columns, weight};
+use super::columns::{GROUPS, THEMES, columns, members, weights};
 use crate::detect::calibration::{Steps, Tail};
 
 /// What a group may count at most in a theme, in nats.
@@ -34,39 +35,92 @@ pub(in crate::detect) struct Levels {
     pub(in crate::detect) score: f64,
 }
 
-/// Root mean squares of the ranks of each group's columns.
-fn grouped(ranks: &[Steps], surprises: &[f32]) -> [f64; GROUPS.len()] {
-    let (mut squares, mut counts) = ([0.0; GROUPS.len()], [0u32; GROUPS.len()]);
-    for (column, (steps, surprise)) in columns().iter().zip(ranks.iter().zip(surprises)) {
-        let rank = if *surprise == 0.0 { steps.at_zero() } else { steps.rank(f64::from(*surprise)) };
-        squares[column.group] += rank * rank;
-        counts[column.group] += 1;
+/// Surprises of rows, column by column: what is looked up for one column is near for the next row.
+#[derive(Clone, Debug)]
+pub(in crate::detect) struct Batch {
+    rows: usize,
+    values: Vec<f32>,
+}
+
+impl Batch {
+    /// Of so many rows; `column` fills in those of a judged column.
+    pub(super) fn new(rows: usize, mut column: impl FnMut(usize, &mut [f32])) -> Batch {
+        let mut values = vec![0.0; rows * columns().len()];
+        for (at, into) in values.chunks_exact_mut(rows.max(1)).enumerate() {
+            column(at, into);
+        }
+        Batch { rows, values }
     }
-    std::array::from_fn(|group| (squares[group] / f64::from(counts[group].max(1))).sqrt())
+
+    /// From a line for each row.
+    pub(in crate::detect) fn of(lines: ArrayView2<'_, f32>) -> Batch {
+        Batch { rows: lines.nrows(), values: lines.t().iter().copied().collect() }
+    }
+
+    /// Those of a judged column.
+    fn column(&self, at: usize) -> &[f32] {
+        &self.values[at * self.rows..][..self.rows]
+    }
+
+    /// A line for each row, one behind the other.
+    pub(super) fn lines(&self, into: &mut [f32]) {
+        let width = columns().len();
+        for at in 0..width {
+            let lines = into.iter_mut().skip(at).step_by(width);
+            lines.zip(self.column(at)).for_each(|(into, surprise)| *into = *surprise);
+        }
+    }
+
+    /// Those of a row, by judged column.
+    pub(super) fn row(&self, row: usize) -> Vec<f32> {
+        self.values.iter().skip(row).step_by(self.rows).copied().collect()
+    }
+}
+
+/// For each row the root mean squares of the ranks of each group's columns.
+fn grouped(ranks: &[Steps], surprises: &Batch) -> Vec<[f64; GROUPS.len()]> {
+    let mut groups = vec![[0.0; GROUPS.len()]; surprises.rows];
+    let mut counts = [0u32; GROUPS.len()];
+    for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
+        counts[column.group] += 1;
+        let at_zero = steps.at_zero() * steps.at_zero();
+        for (squares, surprise) in groups.iter_mut().zip(surprises.column(at)) {
+            squares[column.group] += match *surprise == 0.0 {
+                true => at_zero,
+                false => {
+                    let rank = steps.rank(f64::from(*surprise));
+                    rank * rank
+                }
+            };
+        }
+    }
+    for squares in &mut groups {
+        for (square, count) in squares.iter_mut().zip(counts) {
+            *square = (*square / f64::from(count.max(1))).sqrt();
+        }
+    }
+    groups
 }
 
 /// What groups of these tails count.
 fn counted(tails: &[Tail], values: &[f64; GROUPS.len()]) -> [f64; GROUPS.len()] {
-    std::array::from_fn(|group| tails[group].nats(values[group]).min(CAP) * weight(GROUPS[group]))
+    std::array::from_fn(|group| tails[group].nats(values[group]).min(CAP) * weights()[group])
 }
 
 /// Sums of the groups of each theme.
 fn summed(groups: &[f64; GROUPS.len()]) -> [f64; THEMES.len()] {
-    std::array::from_fn(|theme| {
-        (0..GROUPS.len()).filter(|group| belongs(GROUPS[*group], theme)).map(|group| groups[group]).sum()
-    })
+    std::array::from_fn(|theme| members()[theme].iter().map(|group| groups[*group]).sum())
 }
 
 impl Scale {
-    /// Learns it from the surprises of the calibration rows, row by row.
-    pub(in crate::detect) fn of(surprises: &[f32]) -> Scale {
+    /// Learns it from the surprises of the calibration rows.
+    pub(in crate::detect) fn of(surprises: &[Batch]) -> Scale {
         let width = columns().len();
         let column = |at: usize| -> Vec<f64> {
-            surprises.iter().skip(at).step_by(width).map(|surprise| f64::from(*surprise)).collect()
+            surprises.iter().flat_map(|some| some.column(at)).map(|surprise| f64::from(*surprise)).collect()
         };
         let ranks: Vec<Steps> = (0..width).into_par_iter().map(|at| Steps::of(&mut column(at))).collect();
-        let mut groups: Vec<_> =
-            surprises.par_chunks_exact(width).map(|surprises| grouped(&ranks, surprises)).collect();
+        let mut groups: Vec<_> = surprises.par_iter().flat_map_iter(|some| grouped(&ranks, some)).collect();
         let tails: Vec<Tail> = (0..GROUPS.len())
             .map(|group| Tail::of(&mut groups.iter().map(|values| values[group]).collect::<Vec<_>>()))
             .collect();
@@ -80,12 +134,14 @@ impl Scale {
         Scale { ranks, groups: tails, sum: Tail::of(&mut sums), themes: of_themes }
     }
 
-    /// The score of a row with these surprises.
-    pub(in crate::detect) fn levels(&self, surprises: &[f32]) -> Levels {
-        let groups = counted(&self.groups, &grouped(&self.ranks, surprises));
-        let themes = nats(&self.themes, &summed(&groups));
-        let sum = themes.iter().sum();
-        Levels { groups, themes, sum, score: self.sum.nats(sum) }
+    /// The scores of rows with these surprises.
+    pub(in crate::detect) fn levels(&self, surprises: &Batch) -> impl Iterator<Item = Levels> {
+        grouped(&self.ranks, surprises).into_iter().map(|values| {
+            let groups = counted(&self.groups, &values);
+            let themes = nats(&self.themes, &summed(&groups));
+            let sum = themes.iter().sum();
+            Levels { groups, themes, sum, score: self.sum.nats(sum) }
+        })
     }
 
     /// Calibration rows.

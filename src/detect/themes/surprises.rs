@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::columns::columns;
 use super::resolve::{self, Resolved, Resolver};
+use super::scale::Batch;
 use super::tables;
 use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
-use crate::encode::{Blocks, EncodeError, Found, Past, SHORTEST, Since, Subject};
+use crate::encode::{Blocks, Crowd, EncodeError, Met, Past, SHORTEST, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,27 +33,29 @@ pub(in crate::detect) struct Surprises {
     pub(super) resolver: RwLock<Option<Arc<Resolver>>>,
 }
 
-/// The surprises of one row: -ln p of each column, times the row's part in it.
-pub(super) fn surprises(past: &Past, half: u64, rows: &Resolved, row: usize, into: &mut [f32]) -> Found {
-    let found = past.find(&rows.parties[row]);
-    let young = rows.firsts[row] >= half;
-    let (buckets, weights) = (rows.buckets(row), rows.weights(row));
-    for (at, column) in columns().iter().enumerate() {
-        let judged = young || !matches!(column.judged.since, Since::Young(_));
-        into[at] = match judged && weights[at] > 0.0 {
-            true => (past.surprise(at, &found, buckets[at]) * f64::from(weights[at])) as f32,
-            false => 0.0,
-        };
-    }
-    found
+/// Rows that are judged at once: what is looked up for them stays near.
+pub(in crate::detect) const AT_ONCE: usize = 256;
+
+/// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
+fn surprises(past: &Past, half: u64, rows: &Resolved) -> (Crowd, Batch) {
+    let crowd = past.find_all(rows.parties.iter());
+    let mut met = Met::default();
+    let surprises = Batch::new(rows.parties.len(), |at, into| {
+        let only_young = matches!(columns()[at].judged.since, Since::Young(_));
+        let values = rows.column(at).zip(&rows.firsts).map(|((bucket, weight), first)| {
+            (bucket, if only_young && *first < half { 0.0 } else { weight })
+        });
+        past.surprises(at, &crowd, values, &mut met, into);
+    });
+    (crowd, surprises)
 }
 
 /// The surprises of some rows, a line each.
 pub(super) fn matrix(past: &Past, half: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
-    all.par_chunks_exact_mut(width).zip(which).for_each(|(into, row)| {
-        surprises(past, half, rows, *row, into);
+    all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each(|(into, which)| {
+        surprises(past, half, &rows.some(which)).1.lines(into);
     });
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
 }
@@ -106,9 +109,9 @@ impl Surprises {
         Ok((resolver, resolved))
     }
 
-    /// The surprises of a row.
-    pub(in crate::detect) fn of(&self, rows: &Resolved, row: usize, into: &mut [f32]) -> Found {
-        surprises(&self.past, self.blocks.half_starts(), rows, row, into)
+    /// The surprises of rows, and whom those are about.
+    pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
+        surprises(&self.past, self.blocks.half_starts(), rows)
     }
 
     /// The surprises of rows, a line each.
@@ -116,12 +119,13 @@ impl Surprises {
     /// # Errors
     /// As [`Surprises::resolve`].
     pub(in crate::detect) fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f32>, AnyError> {
-        let (_, resolved) = self.resolve(rows)?;
-        let mut all = Array2::zeros((rows.num_rows(), columns().len()));
-        for (row, mut line) in all.rows_mut().into_iter().enumerate() {
-            self.of(&resolved, row, line.as_slice_mut().expect("a line is of one piece"));
+        let width = columns().len();
+        let mut all = vec![0.0f32; rows.num_rows() * width];
+        for (at, into) in all.chunks_mut(AT_ONCE * width).enumerate() {
+            let (_, some) = self.resolve(&rows.slice(at * AT_ONCE, into.len() / width))?;
+            self.of(&some).1.lines(into);
         }
-        Ok(all)
+        Ok(Array2::from_shape_vec((rows.num_rows(), width), all)?)
     }
 
     /// Whether rows of this schema can be judged.
