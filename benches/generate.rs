@@ -29,6 +29,12 @@ pub(crate) enum Workload {
     /// B: flows of 1 to 46 packets with begin and end, about a thousand at a time, in bursts of 1 to 16; frames of
     /// 531 bytes in the mean. Four fifths TCP, the rest UDP.
     Mixed,
+    /// E: as B, between hosts that mostly go to their few servers, and now and then outside: what a network of so many
+    /// hosts teaches.
+    Office {
+        /// Distinct hosts.
+        hosts: u64,
+    },
     /// C: a few transfers that never end: full segments, every third packet an acknowledgement.
     Heavy {
         /// Distinct flows.
@@ -57,7 +63,8 @@ pub(crate) fn write(workload: Workload, size: Size, to: &mut impl Write) -> io::
     let mut writer = Writer::new(size, to)?;
     match workload {
         Workload::Scattered { flows } => scattered(&mut writer, flows.max(1))?,
-        Workload::Mixed => mixed(&mut writer)?,
+        Workload::Mixed => mixed(&mut writer, Ends::of)?,
+        Workload::Office { hosts } => mixed(&mut writer, |number| Ends::in_office(hosts.max(1), number))?,
         Workload::Heavy { flows } => heavy(&mut writer, flows.max(1))?,
         Workload::Scan => scan(&mut writer)?,
     }
@@ -95,6 +102,29 @@ impl Ends {
             server: 0xC000_0000 | (bits >> 32) as u32 & 0x00FF_FFFF,
             client_port: 32_768 + (number >> 24) as u16 % 28_000,
             server_port: PORTS[(bits >> 16) as usize % PORTS.len()],
+        }
+    }
+
+    /// The ends of flow `number` in an office: four fifths go to one of the five of forty servers that the host
+    /// prefers, each of one service, the rest to one of 5,000 addresses outside.
+    fn in_office(hosts: u64, number: u64) -> Ends {
+        const PORTS: [u16; 8] = [443, 443, 80, 22, 53, 445, 5432, 8080];
+        let bits = mixed_bits(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let host = (bits >> 20) % hosts;
+        let (server, server_port) = match bits % 5 {
+            0 => (0xC000_0000 | ((bits >> 8) % 5000) as u32, PORTS[0]),
+            _ => {
+                let server = mixed_bits(host << 8 | (bits >> 40) % 5) % 40;
+                (0x0AFF_0000 | server as u32, PORTS[server as usize % PORTS.len()])
+            }
+        };
+        Ends {
+            v6: false,
+            tcp: server_port != 53,
+            client: 0x0A00_0000 | host as u32,
+            server,
+            client_port: 32_768 + number as u16 % 28_000,
+            server_port,
         }
     }
 
@@ -233,9 +263,9 @@ struct Talk {
 }
 
 impl Talk {
-    fn new<W: Write>(writer: &mut Writer<'_, W>, number: u64) -> Talk {
+    fn new<W: Write>(writer: &mut Writer<'_, W>, ends: Ends) -> Talk {
         let next = [writer.random() as u32, writer.random() as u32];
-        Talk { ends: Ends::of(number), sent: 0, total: 1 + writer.below(46), next }
+        Talk { ends, sent: 0, total: 1 + writer.below(46), next }
     }
 
     /// The flags of the next packet, and the side that sends it (0 client): a handshake, data, a close.
@@ -252,11 +282,11 @@ impl Talk {
     }
 }
 
-fn mixed<W: Write>(writer: &mut Writer<'_, W>) -> io::Result<()> {
+fn mixed<W: Write>(writer: &mut Writer<'_, W>, ends_of: impl Fn(u64) -> Ends) -> io::Result<()> {
     let mut begun = 0;
     let mut talks = Vec::new();
     while talks.len() < 1000 {
-        talks.push(Talk::new(writer, begun));
+        talks.push(Talk::new(writer, ends_of(begun)));
         begun += 1;
     }
     while !writer.full() {
@@ -281,7 +311,7 @@ fn mixed<W: Write>(writer: &mut Writer<'_, W>) -> io::Result<()> {
             let (ends, over) = (talk.ends, talk.sent == talk.total);
             writer.frame(&ends, by == 0, segment, length)?;
             if over {
-                talks[which] = Talk::new(writer, begun);
+                talks[which] = Talk::new(writer, ends_of(begun));
                 begun += 1;
                 break;
             }

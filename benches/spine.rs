@@ -221,7 +221,8 @@ fn main() -> Result<(), AnyError> {
             'B' => (Workload::Mixed, scaled(3e6)),
             'C' => (Workload::Heavy { flows: 8 }, scaled(1e6)),
             'D' => (Workload::Scan, scaled(3e6)),
-            other => return Err(format!("there is no workload {other}: A, B, C, D").into()),
+            'E' => (Workload::Office { hosts: 1000 }, scaled(3e6)),
+            other => return Err(format!("there is no workload {other}: A, B, C, D, E").into()),
         };
         let beside = exporter.as_ref().filter(|_| name == 'B');
         let capture = folder.join(format!("{name}.pcap"));

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `scattered` (10 M packets of 80 bytes in 1 M flows, in random order), `mixed` (3 M packets of 531 bytes in the mean, 23 a
-//! flow, in bursts), `heavy` (3 M packets in 8 transfers), `scan` (3 M SYNs). Spread over 100 s of event time.
+//! flow, in bursts), `heavy` (3 M packets in 8 transfers), `scan` (3 M SYNs), `office` (as `mixed`, between 1,000 hosts, their
+//! servers and what is outside; there FLOWS counts hosts). Spread over 100 s of event time.
 
 #[path = "../benches/generate.rs"]
 mod generate;
@@ -16,7 +17,7 @@ use std::io::{BufWriter, Write};
 use generate::{Size, Workload};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const USAGE: &str = "usage: workload scattered|mixed|heavy|scan FILE [PACKETS [SECONDS [FLOWS]]]";
+    const USAGE: &str = "usage: workload scattered|mixed|heavy|scan|office FILE [PACKETS [SECONDS [FLOWS]]]";
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [name, file, numbers @ ..] = &arguments[..] else { return Err(USAGE.into()) };
     let number = |at: usize, default: u64| match numbers.get(at) {
@@ -27,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "scattered" => (Workload::Scattered { flows: number(2, 1_000_000)? }, 10_000_000),
         "mixed" => (Workload::Mixed, 3_000_000),
         "heavy" => (Workload::Heavy { flows: number(2, 8)? }, 3_000_000),
+        "office" => (Workload::Office { hosts: number(2, 1000)? }, 3_000_000),
         "scan" => (Workload::Scan, 3_000_000),
         _ => return Err(USAGE.into()),
     };

@@ -296,6 +296,129 @@ fn a_damaged_model_names_the_member() {
     assert!(said.contains("train.pcap"), "{said}");
 }
 
+/// Runs the binary, which must succeed; the arguments may be of any kind.
+fn fine(arguments: &[&dyn AsRef<OsStr>]) -> std::process::Output {
+    succeed(&arguments.iter().map(|argument| (*argument).as_ref()).collect::<Vec<&OsStr>>())
+}
+
+#[test]
+fn a_run_changes_the_threshold_of_a_model_and_says_which_is_in_use() {
+    let place = Place::new();
+    // Flows of one to seven packets.
+    let frames = (0..30).flat_map(|number| std::iter::repeat_n(frame(number), usize::from(number % 7) + 1));
+    place.write("train.pcap", pcap(1, 65535, &frames.collect::<Vec<_>>()));
+    let model = place.at("some.netweir");
+    let forest = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/forest.toml");
+    fine(&[&"train", &"-q", &place.at("train.pcap"), &"-p", &forest, &"-m", &model]);
+    let (capture, out) = (place.at("train.pcap"), place.at("out"));
+    let summary = || -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(out.join("summary.json")).unwrap()).unwrap()
+    };
+    let scores = || std::fs::read(out.join("scores.parquet")).unwrap();
+    fine(&[&"detect", &"-q", &capture, &"-m", &model, &"-o", &out]);
+    let (own, own_scores) = (summary(), scores());
+    assert_eq!(own["threshold_by"], "the model");
+    fine(&[&"detect", &"-q", &capture, &"-m", &model, &"-o", &out, &"--contamination", &"0.001"]);
+    assert_eq!(summary()["threshold"], own["threshold"]);
+    assert_eq!(summary()["threshold_by"], "contamination = 0.001");
+    assert!(scores() == own_scores);
+    fine(&[&"detect", &"-q", &capture, &"-m", &model, &"-o", &out, &"--percentile", &"50"]);
+    let lower = summary();
+    assert!(lower["threshold"].as_f64() < own["threshold"].as_f64());
+    assert!(lower["anomalies"].as_u64() > own["anomalies"].as_u64());
+    let alerts = std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();
+    let alert: serde_json::Value = serde_json::from_str(alerts.lines().next().unwrap()).unwrap();
+    assert_eq!(alert["alert"]["context"]["netweir"]["threshold"], lower["threshold"]);
+
+    // The same by a pipeline file; what made the model may stand there as it was.
+    let (text, report) = (place.at("run.toml"), place.at("by-file"));
+    let pipeline = |detect: &str| {
+        let ends = format!("[ends]\nmodel = {model:?}\nreport = {report:?}\n");
+        std::fs::write(&text, format!("[source]\ninputs = [{capture:?}]\n{ends}[detect]\n{detect}\n"))
+            .unwrap();
+    };
+    pipeline("trees = 300\npercentile = 50.0");
+    fine(&[&"run", &"-q", &text]);
+    let by_file: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(report.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(by_file["threshold"], lower["threshold"]);
+    for (detect, says) in [
+        ("trees = 17", "[detect] trees = 17: the model was trained with 300; "),
+        ("detector = \"themes\"", "`netweir train` with pipelines/train.toml makes one that has"),
+        ("percentile = 50.0\ncontamination = 0.1", "both say the threshold"),
+    ] {
+        pipeline(detect);
+        let said = error(&[&"run", &"-q", &text]);
+        assert!(said.contains(says), "{said}");
+    }
+
+    let said = error(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"--false-alarm-rate", &"0.0001"]);
+    assert!(said.contains("needs 9999 calibration rows, the model has "), "{said}");
+    let said = error(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"--contamination", &"-1"]);
+    assert_eq!(said, "[detect] contamination = -1: must be above 0 and up to 0.5");
+    let two: [&dyn AsRef<OsStr>; 10] =
+        [&"detect", &capture, &"-m", &model, &"-o", &out, &"--contamination", &"0.1", &"--percentile", &"9"];
+    let both = run(&two.map(AsRef::as_ref));
+    assert_eq!(both.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&both.stderr).contains("cannot be used with"), "{both:?}");
+}
+
+#[test]
+fn training_that_is_too_short_is_said_and_its_model_can_be_used() {
+    let place = Place::new();
+    let capture = place.write("short.pcap", pcap(1, 65535, &some_frames()));
+    let model = place.at("short.netweir");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+    for (pipeline, says) in [
+        ("train.toml", "are fewer than 60, two blocks: rows are judged by themselves too"),
+        (
+            "forest.toml",
+            "training has fewer than 60 windows, two blocks: p-values are by rows that the forest",
+        ),
+        (
+            "forest-surprise.toml",
+            "has fewer than 30 windows: the forest is calibrated on rows that it was grown from",
+        ),
+        ("sum.toml", "train on more"),
+        ("ensemble.toml", "train on more"),
+    ] {
+        let output = fine(&[&"train", &capture, &"-p", &folder.join(pipeline), &"-m", &model]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.lines().any(|line| line.starts_with("note: ") && line.contains(says)),
+            "{pipeline}: {said}"
+        );
+        let first = std::fs::read(&model).unwrap();
+        fine(&[&"train", &"-q", &capture, &"-p", &folder.join(pipeline), &"-m", &model, &"-w", &"3"]);
+        assert!(std::fs::read(&model).unwrap() == first, "{pipeline}");
+        fine(&[&"detect", &"-q", &capture, &"-m", &model, &"-o", &place.at("out")]);
+        let text = String::from_utf8(fine(&[&"inspect", &model]).stdout).unwrap();
+        assert!(text.contains("train on more"), "{pipeline}: {text}");
+    }
+}
+
+#[test]
+fn a_damaged_model_of_any_detector_is_one_line() {
+    let place = Place::new();
+    let capture = place.write("some.pcap", pcap(1, 65535, &some_frames()));
+    let model = place.at("whole.netweir");
+    let ensemble = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/ensemble.toml");
+    fine(&[&"train", &"-q", &capture, &"-p", &ensemble, &"-m", &model]);
+    let whole = std::fs::read(&model).unwrap();
+    let members = ["baselines", "blocks", "entities", "forest", "member_tails", "seen", "starts", "tails"];
+    for member in members.map(|name| format!("{name}.parquet")) {
+        // A local header of ZIP has 30 bytes before the member's name.
+        let is_member =
+            |header: &[u8]| header.starts_with(b"PK\x03\x04") && header[30..] == *member.as_bytes();
+        let length = 30 + member.len();
+        let at = whole.windows(length).position(is_member).unwrap() + length + 20;
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x40;
+        let said = error(&[&"inspect", &place.write("damaged.netweir", &damaged)]);
+        assert!(said.contains("damaged.netweir") && said.contains(&member), "{said}");
+    }
+}
+
 #[test]
 fn an_empty_training_set_is_said() {
     let place = Place::new();
@@ -358,6 +481,9 @@ fn check_prints_the_graph_of_every_pipeline_that_ships() {
     let mut pipelines = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension() != Some("toml".as_ref()) {
+            continue;
+        }
         let output = succeed(&[OsStr::new("check"), path.as_os_str()]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("is well formed") && text.contains("-> ends"), "{text}");

@@ -35,9 +35,13 @@ fn flows(rows: &Table) -> usize {
 
 #[test]
 fn the_same_seed_writes_the_same_bytes() {
-    for workload in
-        [Workload::Scattered { flows: 100 }, Workload::Mixed, Workload::Heavy { flows: 3 }, Workload::Scan]
-    {
+    for workload in [
+        Workload::Scattered { flows: 100 },
+        Workload::Mixed,
+        Workload::Heavy { flows: 3 },
+        Workload::Scan,
+        Workload::Office { hosts: 20 },
+    ] {
         assert_eq!(capture(workload), capture(workload));
     }
 }
@@ -64,6 +68,17 @@ fn mixed_packets_have_their_mean_size_and_flows_their_mean_length() {
     assert!((SIZE.packets as usize / 24..SIZE.packets as usize / 24 + 1000).contains(&flows(&rows)));
     assert!(rows.column("conn_state").iter().any(|cell| *cell == support::table::Cell::text("SF")));
     assert_eq!(rows.sum("fragments"), 0);
+}
+
+#[test]
+fn an_office_has_its_hosts_and_most_flows_stay_inside() {
+    let rows = rows(Workload::Office { hosts: 30 });
+    let mut hosts = rows.column("src_ip");
+    let inside = rows.column("dst_ip").iter().filter(|cell| format!("{cell:?}").contains("10.255.")).count();
+    hosts.sort();
+    hosts.dedup();
+    assert!((25..=30).contains(&hosts.len()), "{}", hosts.len());
+    assert!((70..90).contains(&(100 * inside / rows.rows.len())), "{inside} of {}", rows.rows.len());
 }
 
 #[test]
