@@ -450,7 +450,9 @@ fn missing_columns_name_list_column_and_nearest() {
 fn help_completions_and_manual_come_from_the_same_definitions() {
     let help = String::from_utf8(succeed(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("netweir demo"));
-    for verb in ["extract", "train", "detect", "watch", "run", "check", "features", "inspect", "demo"] {
+    for verb in
+        ["extract", "train", "detect", "watch", "run", "check", "features", "inspect", "evaluate", "demo"]
+    {
         assert!(help.contains(verb), "{verb}");
         let own = String::from_utf8(succeed(&[verb, "-h"]).stdout).unwrap();
         assert!(own.lines().count() <= 40, "{verb}: {own}");
@@ -528,6 +530,84 @@ fn tables_of_other_columns_are_trained_on_and_scored() {
     assert_eq!(reader.metadata().file_metadata().num_rows(), 11_183);
 }
 
+const LABELS: &str = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n";
+
+#[test]
+fn evaluate_trains_and_scores_pipelines_with_seeds_and_leaves_the_page_alone() {
+    let place = Place::new();
+    let capture = place.write("some.pcap", pcap(1, 65535, &some_frames()));
+    let second = 1_700_000_005_u64 * 1_000_000_000;
+    let unfit =
+        format!("{second},{second},10.9.9.9,,,,scan,e2\n{second},{second},10.9.9.9,,arp,,arp_scan,e3\n");
+    let end = second + 3_000_000_000;
+    let labels =
+        place.write("labels.csv", format!("{LABELS}{second},{end},10.0.0.1,,udp,53,tunnel,e1\n{unfit}"));
+    let page = place.at("page/report.html");
+    let arguments: Vec<&OsStr> = vec![
+        "evaluate".as_ref(),
+        "--train".as_ref(),
+        capture.as_ref(),
+        "--on".as_ref(),
+        capture.as_ref(),
+        "--labels".as_ref(),
+        labels.as_ref(),
+        "-p".as_ref(),
+        "forest".as_ref(),
+        "--beside".as_ref(),
+        "usual".as_ref(),
+        "--seeds".as_ref(),
+        "2".as_ref(),
+        "-o".as_ref(),
+        page.as_ref(),
+    ];
+    let output = succeed(&arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for words in ["`forest` over 2 seeds", "`usual` over 2 seeds", "line 3 fits no row: scan e2", "1 of ARP"]
+    {
+        assert!(text.contains(words), "no {words} in\n{text}");
+    }
+    let metrics: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(place.at("page/metrics.json")).unwrap()).unwrap();
+    let names: Vec<&str> =
+        metrics["detectors"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["forest", "usual", "random", "bytes of the row", "flows of the source"]);
+    assert_eq!(metrics["seeds"][1]["seeds"], serde_json::json!([1, 2]));
+    let mut files = place.files();
+    files.retain(|name| !name.contains("some.pcap") && !name.contains("labels.csv"));
+    assert_eq!(files.len(), 2, "models and scores are gone: {files:?}");
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_named() {
+    let place = Place::new();
+    let capture = place.write("some.pcap", pcap(1, 65535, &some_frames()));
+    let labels = place.write("labels.csv", LABELS.replace("proto", "protocol"));
+    let said = error(&[&"evaluate", &"--train", &capture, &"--on", &capture, &"--labels", &labels]);
+    assert!(said.contains("labels.csv:1: no column `proto`"), "{said}");
+    let good = place.write("good.csv", LABELS);
+    let page = place.at("report.html");
+    let said = error(&[&"evaluate", &place.at("out"), &"--labels", &good, &"-o", &page]);
+    assert!(said.contains("scores.parquet: No such file"), "{said}");
+    let output = succeed(&[
+        OsStr::new("evaluate"),
+        "--train".as_ref(),
+        capture.as_ref(),
+        "--on".as_ref(),
+        capture.as_ref(),
+        "--labels".as_ref(),
+        good.as_ref(),
+        "-p".as_ref(),
+        "usual".as_ref(),
+        "-o".as_ref(),
+        page.as_ref(),
+    ]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("All rows are benign: ROC-AUC"), "{text}");
+    let output = run(&["evaluate", "--labels", "l.csv", "--train", "-", "--on", "x.pcap"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("standard input cannot be read again"), "{said}");
+}
+
 #[test]
 fn the_demo_finds_attacks_and_leaves_its_files() {
     let place = Place::new();
@@ -535,6 +615,7 @@ fn the_demo_finds_attacks_and_leaves_its_files() {
     let output = succeed(&[OsStr::new("demo"), "-o".as_ref(), out.as_os_str()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("syn_scan") && text.contains("attacks found"), "{text}");
+    assert!(text.lines().count() <= 50, "it fits a screen: {text}");
     for file in
         ["model.netweir", "scores.parquet", "alerts.eve.jsonl", "summary.json", "report.html", "metrics.json"]
     {

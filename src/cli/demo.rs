@@ -34,14 +34,14 @@ impl Demo {
         let model = self.output.join("model.netweir");
         let mut say = Say { quiet: self.how.quiet };
 
-        say.line(format_args!("Training on {} (benign)", text(TRAIN)))?;
+        say.line(format_args!("Training on {}: twenty benign minutes", text(TRAIN)))?;
         let mut spec = Spec::built_in("train");
         self.how.over(&mut spec);
         spec.source.inputs = vec![text(TRAIN)];
         spec.ends.fit = Some(model.clone());
         self.how.run(&spec)?;
 
-        say.line(format_args!("\nScoring {} (the minutes that follow, with attacks)", text(ATTACKS)))?;
+        say.line(format_args!("\nScoring {}: the twelve minutes that follow, with attacks", text(ATTACKS)))?;
         let mut spec = Spec::built_in("detect");
         self.how.over(&mut spec);
         spec.source.inputs = vec![text(ATTACKS)];
@@ -56,16 +56,13 @@ impl Demo {
         let report = self.output.join("report.html");
         let labels = datasets.join(LABELS);
         let evaluation = super::evaluate::report(&self.output, &labels, &report, &Options::default())?;
-        if let Some(incidents) = evaluation.worst_incidents(SHOWN) {
-            say.line(format_args!("\n{incidents}"))?;
-        }
-        say.line(format_args!("What the labels say: alerts of rows, when it was known\n"))?;
+        say.line(format_args!("\n{}", evaluation.worst_incidents(SHOWN).unwrap_or_default()))?;
+        say.line(format_args!(
+            "Held against the labels: alerts of all rows of an attack, and when it was known after its first packet"
+        ))?;
         say.line(format_args!("{}", evaluation.events_found()))?;
         say.line(format_args!("A page to look at: {}", report.display()))?;
-        say.line(format_args!(
-            "All files are in {}; netweir explain shows an incident in full",
-            self.output.display()
-        ))
+        say.line(format_args!("All files are in {}", self.output.display()))
     }
 }
 

@@ -54,6 +54,8 @@ pub(super) struct Cases {
     pub(super) cases: Vec<Case>,
     /// Local hosts that training did not know.
     pub(super) new_hosts: Vec<Case>,
+    /// Those that a budget held back: nobody was told, so they find nothing and are no false alarm.
+    pub(super) held: Count,
     /// All, and those of two rows or more.
     pub(super) count: Count,
     pub(super) larger: Count,
@@ -88,6 +90,7 @@ impl Cases {
         let mut delays: Vec<Option<u64>> = vec![None; judged.events.events.len()];
         let mut strange = 0;
         let (mut cases, mut new_hosts) = (Vec::new(), Vec::new());
+        let mut held = Count::default();
         for (incident, rows) in log.incidents {
             let mut case = Case { incident, attacks: 0, benign: 0, unknown: 0, events: Vec::new() };
             let mut events = BTreeSet::new();
@@ -102,7 +105,7 @@ impl Cases {
                     Truth::Attack(event) => {
                         case.attacks += 1;
                         events.insert(event);
-                        if case.incident.kind == Kind::Anomaly {
+                        if case.incident.kind == Kind::Anomaly && !case.incident.held {
                             // A row tells nobody anything before there is an incident to hold it.
                             let known = judged.alert_time(&judged.rows[*at]).max(case.incident.created);
                             let delay = known.saturating_sub(judged.events.events[event].start);
@@ -116,6 +119,7 @@ impl Cases {
                 Kind::NewHost => new_hosts.push(case),
                 // An incident whose rows were all taken back is none.
                 Kind::Anomaly if rows.is_empty() => {}
+                Kind::Anomaly if case.incident.held => held.add(&case),
                 Kind::Anomaly => cases.push(case),
             }
         }
@@ -129,6 +133,7 @@ impl Cases {
         }
         let mut all = Cases {
             new_hosts,
+            held,
             count: Count::default(),
             larger: Count::default(),
             severities: Default::default(),
@@ -254,6 +259,7 @@ mod tests {
             host: "10.0.0.1".into(),
             role: "source".into(),
             created: first + 10 * SECOND,
+            held: false,
             first,
             last: first,
             alerts: 1,
@@ -348,6 +354,13 @@ mod tests {
             (Some(1), Some(2), Some(1), None)
         );
         assert_eq!(median(&[Some(3), None, Some(1), Some(2)]), Some(2));
+    }
+
+    #[test]
+    fn an_incident_that_is_held_back_finds_nothing_and_is_counted_apart() {
+        let held = Incident { held: true, ..incident("a", Kind::Anomaly, 0, "info") };
+        let cases = cases(vec![(held, vec![0, 1])]);
+        assert_eq!((cases.found(), cases.count.all, cases.held.all), (0, 0, 1));
     }
 
     #[test]

@@ -378,6 +378,7 @@ impl Evaluation {
                 host: host.into(),
                 role: "source".into(),
                 created: rows[0].window + 10 * second,
+                held: false,
                 first: rows[0].start,
                 last: rows[rows.len() - 1].end,
                 alerts: rows.len() as u64,

@@ -43,8 +43,10 @@ pub(super) struct Incident {
     /// The host that its rows have in common, and whether it is their `source` or their `target`.
     pub(super) host: String,
     pub(super) role: String,
-    /// When it was first said, nanoseconds since the Unix epoch.
+    /// When it was first said, nanoseconds since the Unix epoch; while it was held back nothing was said.
     pub(super) created: u64,
+    /// Whether a budget holds it back.
+    pub(super) held: bool,
     /// First and last packet.
     pub(super) first: u64,
     pub(super) last: u64,
@@ -132,6 +134,8 @@ struct Line {
     why: String,
     #[serde(default)]
     hints: Vec<Hint>,
+    #[serde(default)]
+    held: bool,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +178,11 @@ impl States {
             kind: line.kind,
             host: line.host,
             role: line.role,
-            created: self.incidents.get(place).map_or(time, |before| before.created),
+            created: match self.incidents.get(place) {
+                Some(before) if !before.held => before.created,
+                _ => time,
+            },
+            held: line.held,
             first: moment("first", &line.first)?,
             last: moment("last", &line.last)?,
             alerts: line.alerts,
@@ -329,6 +337,15 @@ mod tests {
         assert_eq!(incident.created, 1_795_393_180_000_000_000);
         assert_eq!(rows.iter().copied().collect::<Vec<_>>(), [(40, 7)], "what was taken back is not there");
         assert_eq!(incident.hints, ["T1046 Network Service Discovery"]);
+    }
+
+    #[test]
+    fn what_was_held_back_is_known_when_it_is_said() {
+        let held = CREATE.replace("\"why\"", "\"held\":true,\"why\"");
+        let later = CREATE.replace("00:19:40Z", "00:20:40Z");
+        let incident = |lines: &[&str]| log(lines, &[]).unwrap().incidents[0].0.clone();
+        let (before, after) = (incident(&[&held]), incident(&[&held, &later, CREATE]));
+        assert_eq!((before.held, after.held, after.created), (true, false, 1_795_393_240_000_000_000));
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Evaluation {
             "all": cases.count.all,
             "false": cases.count.wrong,
             "of_two_rows_or_more": count(cases.larger),
+            "held_back": count(cases.held),
             "by_severity": severities.map(|(name, of)| ((*name).to_owned(), count(of))).collect::<Map<_, _>>(),
             "false_per_hour": cases.an_hour(cases.count.wrong),
             "false_of_two_rows_or_more_per_hour": cases.an_hour(cases.larger.wrong),

@@ -146,6 +146,9 @@ impl Evaluation {
         if !cases.new_hosts.is_empty() {
             words += &format!(" {} reported.", counted(cases.new_hosts.len() as u64, "new host"));
         }
+        if cases.held.all > 0 {
+            words += &format!(" Held back by the budget: {}.", count(cases.held.all));
+        }
         let muted: u64 = cases.muted.values().sum();
         if muted > 0 {
             let attacks = count(cases.muted_attacks);

@@ -65,9 +65,19 @@ fn numbers(cases: &Cases) -> String {
             format!(" Rules muted {}, {} of them attack.", counted(rows, "row"), count(cases.muted_attacks))
         }
     };
+    let held = match cases.held {
+        Count { all: 0, .. } => String::new(),
+        Count { all, wrong } => {
+            format!(
+                " The budget held back {}, {} of them false: they count for nothing.",
+                count(all),
+                count(wrong)
+            )
+        }
+    };
     let caption = format!(
         "An incident joins the alerts of one host, as their source or their target; it is false where no row of it is attack \
-         and some are benign. Most events in one incident: {}. {quiet}{muted}",
+         and some are benign. Most events in one incident: {}. {quiet}{muted}{held}",
         count(cases.most_merged)
     );
     card("Right and false", &caption, &table(&headings, rows))
