@@ -256,7 +256,7 @@ pub(super) struct Counting {
 
 impl Definition {
     /// The name of the column: `ctx_<entity>_w<windows>_<statistic>`, `age_<id>`, `first_pairsvc`,
-    /// `reg_<entity>_<measure>`, `lead_<entity>`.
+    /// `reg_<entity>_<measure>`, `lead_<entity>`, `src_is_new`.
     pub fn name(&self) -> String {
         match &self.0 {
             Column::Counted(counting) => {
@@ -359,8 +359,8 @@ mod tests {
     fn names_are_unique_and_of_the_contract() {
         let mut names: Vec<String> = definitions().iter().map(Definition::name).collect();
         // 6 entities x 3 horizons x 6 sums, 12 distinct counts and 11 new ones x 3 horizons, active of w6 and
-        // w30; 9 ages, the first row, 4 measures of regularity, 6 leads.
-        let all = 108 + 36 + 33 + 12 + 9 + 1 + 4 + 6;
+        // w30; 9 ages, the first row, 4 measures of regularity, 6 leads, and whether the source is new.
+        let all = 108 + 36 + 33 + 12 + 9 + 1 + 4 + 6 + 1;
         assert_eq!(names.len(), all);
         for name in ["ctx_pairsvc_w30_active", "ctx_src_w1_new_ends", "age_dstport", "lead_dstsvc"] {
             assert!(names.iter().any(|other| other == name), "{name}");

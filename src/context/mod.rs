@@ -16,6 +16,7 @@ mod definitions;
 mod distinct;
 pub(crate) mod entity;
 mod horizon;
+mod local;
 pub mod operator;
 mod recall;
 mod window;
@@ -31,9 +32,11 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub use recall::{Memory, MemoryError, OLDEST};
+pub(crate) use window::Head;
 
 use crate::row::columns::is_context;
 use definitions::{Column, Counting, Method, matches};
+use local::Networks;
 use recall::{IDENTITIES, Recall};
 
 /// What the pipeline file says about context (`[context]`).
@@ -45,11 +48,18 @@ pub struct ContextSpec {
     /// How many sources, destinations, pairs, services and ports of theirs are remembered beyond the horizons,
     /// in all; those last seen longest ago are forgotten. Only columns that look that far remember any.
     pub remember: u64,
+    /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that was never seen in training is a new
+    /// host (`src_is_new`). The private ranges of IPv4 and IPv6 and link-local addresses when not given.
+    pub local: Vec<String>,
 }
 
 impl Default for ContextSpec {
     fn default() -> Self {
-        ContextSpec { columns: Vec::new(), remember: 1_000_000 }
+        ContextSpec {
+            columns: Vec::new(),
+            remember: 1_000_000,
+            local: local::PRIVATE.map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -80,6 +90,12 @@ pub enum ContextError {
     Remember {
         /// What the file says.
         found: u64,
+    },
+    /// A network that is none.
+    #[error("[context] local: `{found}` is no network; it must be like `10.0.0.0/8` or `fd00::/8`")]
+    Network {
+        /// What the file says.
+        found: String,
     },
     /// Rows lack a column that context is counted from.
     #[error("column `{column}` is missing in the rows: context column `{wanted}` is counted from it")]
@@ -179,6 +195,7 @@ impl Plan {
         if !REMEMBER.contains(&spec.remember) {
             return Err(ContextError::Remember { found: spec.remember });
         }
+        let recall = Recall::new(spec.remember, Networks::parse(&spec.local)?);
         let all: Vec<(String, Definition)> = definitions().into_iter().map(|d| (d.name(), d)).collect();
         let mut chosen = vec![false; all.len()];
         for pattern in &spec.columns {
@@ -202,12 +219,11 @@ impl Plan {
             });
         }
         let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
-        Ok(Plan::of(chosen.map(|(definition, _)| definition), spec.remember))
+        Ok(Plan::of(chosen.map(|(definition, _)| definition), recall))
     }
 
     /// Of columns in the order of the table.
-    fn of(columns: impl Iterator<Item = (String, Definition)>, remember: u64) -> Plan {
-        let recall = Recall::new(remember);
+    fn of(columns: impl Iterator<Item = (String, Definition)>, recall: Recall) -> Plan {
         let (names, fields) = (Vec::new(), Vec::new());
         let mut plan = Plan { names, fields, groups: Vec::new(), recall, reads: Vec::new() };
         for (name, definition) in columns {

@@ -31,9 +31,9 @@ use crate::row::RowBatch;
 use crate::tally::{Fault, Tally};
 
 /// Messages that are sent before the rooms behind have their turn.
-pub(super) const BURST: usize = 4;
+pub(crate) const BURST: usize = 4;
 /// Size of a message, by [`Ask::size`], from which on it is sent.
-pub(super) const MESSAGE: usize = 65_536;
+pub(crate) const MESSAGE: usize = 65_536;
 
 /// What is remembered beyond the horizons, before a run and after it.
 #[derive(Clone, Default)]
@@ -326,7 +326,7 @@ fn attach<'s>(
 }
 
 /// A message that names the worker it goes to.
-pub(super) trait Targeted {
+pub(crate) trait Targeted {
     fn target(&self) -> usize;
 }
 
@@ -343,7 +343,7 @@ impl Targeted for Answer {
 }
 
 /// Moves a message whole to the worker it names.
-pub(super) struct ToTarget;
+pub(crate) struct ToTarget;
 
 impl<M: Accountable + Default + Targeted> Distributor<M> for ToTarget {
     fn partition<T: Clone, P: Push<Message<T, M>>>(
@@ -428,12 +428,12 @@ impl Answer {
     }
 }
 
-pub(super) fn length(lists: &[&[u8]]) -> usize {
+pub(crate) fn length(lists: &[&[u8]]) -> usize {
     let padded = lists.iter().map(|list| list.len().next_multiple_of(8));
     size_of::<Head>() + lists.len() * 8 + padded.sum::<usize>()
 }
 
-pub(super) fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
+pub(crate) fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
     let mut put = |bytes: &[u8]| writer.write_all(bytes).expect("timely's buffer has the announced length");
     put(bytes_of(head));
     for list in lists {
@@ -446,20 +446,20 @@ pub(super) fn write(head: &Head, lists: &[&[u8]], writer: &mut impl Write) {
 }
 
 /// What [`write`] wrote, list by list.
-pub(super) struct Lists<'a> {
-    pub(super) head: Head,
+pub(crate) struct Lists<'a> {
+    pub(crate) head: Head,
     lengths: &'a [u8],
     rest: &'a [u8],
 }
 
 impl<'a> Lists<'a> {
-    pub(super) fn new<const COUNT: usize>(bytes: &'a [u8]) -> Lists<'a> {
+    pub(crate) fn new<const COUNT: usize>(bytes: &'a [u8]) -> Lists<'a> {
         let (head, rest) = bytes.split_at(size_of::<Head>());
         let (lengths, rest) = rest.split_at(COUNT * 8);
         Lists { head: pod_read_unaligned(head), lengths, rest }
     }
 
-    pub(super) fn next<V: Pod + Zeroable>(&mut self) -> Vec<V> {
+    pub(crate) fn next<V: Pod + Zeroable>(&mut self) -> Vec<V> {
         let (length, lengths) = self.lengths.split_at(8);
         let length = pod_read_unaligned::<u64>(length) as usize;
         let (list, rest) = self.rest.split_at(length.next_multiple_of(8));

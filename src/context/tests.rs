@@ -155,6 +155,8 @@ fn recalled(rows: &[Row], row: &Row, column: Recalled) -> u64 {
     match column {
         Recalled::Age(_) => (row.window - first).min(60),
         Recalled::First(_) => first * WINDOW,
+        // Nothing was known before.
+        Recalled::New => 0,
         Recalled::Lead(_) => {
             let now = all.iter().filter(|other| other.window == row.window);
             u64::from(now.map(|other| other.flow).min() == Some(row.flow))
@@ -452,7 +454,7 @@ proptest! {
         rows in rows(400, 600), seed: u64, tenths in 3..30u64,
     ) {
         let all = ["*".to_owned()].to_vec();
-        let plan = Plan::new(&ContextSpec { columns: all, remember: 256 }).unwrap();
+        let plan = Plan::new(&ContextSpec { columns: all, remember: 256, ..ContextSpec::default() }).unwrap();
         let run = |workers, size| {
             let kept = Arc::new(Mutex::new(None));
             let remembering = Remembering { before: None, after: Some(kept.clone()) };
@@ -615,14 +617,21 @@ fn rows_without_what_is_counted_are_an_error_with_the_column() {
 #[test]
 fn a_plan_that_looks_back_forgets_no_more_than_it_must() {
     let rows: Vec<Row> = (0..900).map(|n| plain(n, n, n as u16)).collect();
-    let plan = Plan::new(&ContextSpec { columns: vec!["age_src".to_owned()], remember: 256 }).unwrap();
+    let plan = Plan::new(&ContextSpec {
+        columns: vec!["age_src".to_owned()],
+        remember: 256,
+        ..ContextSpec::default()
+    })
+    .unwrap();
     let mut recall = Simulated::new(&plan, 2, WINDOW);
     for row in &rows {
         recall.window(row.window * WINDOW, vec![vec![batch(std::slice::from_ref(row))], Vec::new()]);
         assert!(recall.len() <= 256);
     }
     assert!(recall.len() > 200);
-    let error = Plan::new(&ContextSpec { columns: Vec::new(), remember: 255 }).unwrap_err().to_string();
+    let error = Plan::new(&ContextSpec { columns: Vec::new(), remember: 255, ..ContextSpec::default() })
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "[context] remember = 255: allowed are 256 to 100000000");
 }
 

@@ -160,17 +160,17 @@ pub(super) struct Ask {
 /// Whose message it is, and about what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// Index of the window.
-    pub(super) window: u64,
+    pub(crate) window: u64,
     /// The worker that asked.
-    pub(super) from: u32,
+    pub(crate) from: u32,
     /// The worker that the message goes to.
-    pub(super) target: u32,
+    pub(crate) target: u32,
     /// Position of the group in the plan.
-    pub(super) group: u32,
+    pub(crate) group: u32,
     /// Keeps eight bytes.
-    pub(super) reserved: u32,
+    pub(crate) reserved: u32,
 }
 
 const REGISTERS: u32 = 1 << 31;

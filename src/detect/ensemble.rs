@@ -3,7 +3,7 @@
 //!
 //! All begin with the same [`Surprises`]. A member gives a row one number, whose tail among the calibration rows is
 //! what it says in nats; the tails are summed (Fisher's way), and of a sum of several the tail is taken again. So all
-//! scores are -ln of a p-value. Calibration rows are training rows of the second half: their surprises are by other
+//! scores are -ln of a p-value. Calibration rows are training rows of the late blocks: their surprises are by other
 //! minutes of training, and a forest's number for them is by trees that were grown from the rows of other blocks of
 //! them (of at least [`SHORTEST`] / 2 windows).
 //!
@@ -137,7 +137,7 @@ impl EnsembleLearning {
 
     pub(super) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Ensemble, DetectError> {
         let (surprises, judged) = self.0.finish()?;
-        let Judged { samples, surprises: matrices } = &judged;
+        let Judged { samples, surprises: matrices, .. } = &judged;
         let spec = detect.spec();
         let mut parts = Scales {
             members: spec.members(),
@@ -332,7 +332,7 @@ impl Detector for Ensemble {
         let apart = self.parts.forest.as_ref().is_none_or(PartitionedForest::held_out);
         let note = (!apart).then(|| {
             format!(
-                "the second half of training has fewer than {} windows: the forest is calibrated on rows that it was \
+                "the late part of training has fewer than {} windows: the forest is calibrated on rows that it was \
                  grown from, and false alarms are more than promised; train on more",
                 2 * SHORTEST.div_ceil(2)
             )
@@ -361,7 +361,7 @@ impl Detector for Ensemble {
             lines.push(field("forest", text));
         }
         let rows = grouped(self.last().steps.all() as u64);
-        lines.push(field("calibration", format!("{rows} rows of the second half")));
+        lines.push(field("calibration", format!("{rows} rows of the late blocks")));
         lines.push(field(
             "anomaly",
             format!(

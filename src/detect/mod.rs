@@ -8,7 +8,8 @@
 //!   class; [`sample`] keeps rows for learning; [`forest`] is one Isolation Forest, [`layout`] holds its trees the
 //!   way scoring is fast; [`partitioned`] is a forest for each partition, a fallback, and the threshold; `tables`
 //!   is its form in the model file.
-//! - [`themes`]: the detector `themes`, calibrated sums of surprises. [`ensemble`]: others over the same surprises:
+//! - [`themes`]: the detector `themes`, calibrated sums of surprises; [`lasting`]: what the windows before say beside a
+//!   row's own score. [`ensemble`]: others over the same surprises:
 //!   `sum`, `forest` with `inputs = "surprise"`, and `ensemble`, several together. [`member`]: which there are.
 //! - [`threshold`]: where alarms begin, also another one than a model's own.
 //! - [`reason`]: why a row scores as it does, in words, and the technique that it looks like.
@@ -23,6 +24,7 @@ mod ensemble;
 mod forest;
 mod isolation;
 mod isolation_reasons;
+mod lasting;
 mod layout;
 mod learning;
 mod member;
@@ -63,6 +65,7 @@ use crate::encode::EncodeError as ColumnError;
 pub use ensemble::Ensemble;
 pub use forest::Forest;
 pub use isolation::Isolation;
+pub use lasting::Lasting;
 pub use learning::{Learning, Lesson};
 pub use member::{Inputs, Kind, Member};
 pub use outline::Line;
@@ -90,11 +93,16 @@ pub struct Scores {
 
 /// Something that was fitted on rows and scores rows.
 pub trait Detector: Send + Sync + fmt::Debug {
-    /// Scores every row.
+    /// Scores every row by itself. Where the detector has a [`Detector::lasting`] side, this is the row's own part.
     ///
     /// # Errors
     /// For rows that lack a column, or have it in another type than the rows it was fitted on.
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError>;
+
+    /// How the windows before count beside a row's own score; `None` where each row is judged by itself.
+    fn lasting(&self) -> Option<&Lasting> {
+        None
+    }
 
     /// A row is an anomaly when its score is greater.
     fn threshold(&self) -> f64;
@@ -150,18 +158,6 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// What training was too short for, and what that costs: a line each. Nothing where all is as it should be.
     fn notes(&self) -> Vec<String> {
         Vec::new()
-    }
-
-    /// Scores every row, and says of those above the threshold, with their positions, why.
-    ///
-    /// # Errors
-    /// As [`Detector::score`].
-    fn judge(&self, rows: &RecordBatch, threshold: f64) -> Result<(Scores, Vec<(usize, Reason)>), AnyError> {
-        let scores = self.score(rows)?;
-        let which: Vec<usize> =
-            (0..scores.scores.len()).filter(|row| scores.scores[*row] > threshold).collect();
-        let reasons = self.reasons(rows, &which)?;
-        Ok((scores, which.into_iter().zip(reasons).collect()))
     }
 
     /// What it is, for people.

@@ -10,6 +10,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
+use super::lasting::operator as lasting;
 use super::{Detector, Learning, scored};
 use crate::row::RowBatch;
 use crate::tally::{Fault, Tally};
@@ -49,7 +50,8 @@ pub fn learn<'s>(
     })
 }
 
-/// Scores rows on the worker that has them; scores above the threshold are anomalies.
+/// Scores rows on the worker that has them, with what lasts where the detector looks at that; scores above the
+/// threshold are anomalies.
 pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     detector: Arc<dyn Detector>,
@@ -58,6 +60,9 @@ pub fn score<'s>(
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
+    if detector.lasting().is_some() {
+        return lasting::score(rows, detector, threshold, schema, tally, fault);
+    }
     rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "score", move |_, _| {
         move |input, output| {
             input.for_each(|cap, batch| {

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
 use super::reason::facts::Lookup;
 use super::reason::hints::hints;
 use super::reason::line::line;
-use super::{Detector, Partitions, Reason};
+use super::{Detector, Partitions, Reason, Scores};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,8 +28,8 @@ pub fn scored_schema(rows: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.chain(added).collect::<Vec<_>>()).with_metadata(rows.metadata().clone()))
 }
 
-/// The rows with their scores, in the columns of [`ADDED`]; scores above the threshold are anomalies, `schema` is that
-/// of [`scored_schema`].
+/// The rows with their scores, each by itself, in the columns of [`ADDED`]; scores above the threshold are anomalies,
+/// `schema` is that of [`scored_schema`].
 ///
 /// # Errors
 /// If the rows are not of the make that the detector was fitted on.
@@ -39,7 +39,26 @@ pub fn scored(
     rows: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
-    let (found, reasons) = detector.judge(rows, threshold)?;
+    attached(detector, threshold, rows, schema, detector.score(rows)?, None)
+}
+
+/// The rows with these scores; `levels` are what lasts, where it is in them.
+pub(super) fn attached(
+    detector: &dyn Detector,
+    threshold: f64,
+    rows: &RecordBatch,
+    schema: &SchemaRef,
+    found: Scores,
+    levels: Option<&[f64]>,
+) -> Result<RecordBatch, AnyError> {
+    let which: Vec<usize> = (0..found.scores.len()).filter(|row| found.scores[*row] > threshold).collect();
+    let mut reasons = if which.is_empty() { Vec::new() } else { detector.reasons(rows, &which)? };
+    if let Some(levels) = levels {
+        for (reason, row) in reasons.iter_mut().zip(&which) {
+            reason.last(levels[*row], found.scores[*row]);
+        }
+    }
+    let reasons = which.into_iter().zip(reasons).collect();
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {

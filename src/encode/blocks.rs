@@ -1,10 +1,14 @@
 //! Training cut into contiguous blocks, so that its rows can be judged by other minutes than their own.
 
 /// Blocks at most.
-pub(super) const MOST: usize = 4;
+pub(super) const MOST: usize = 6;
 
-/// Windows of a block at least: the longest horizon, or neighbouring blocks would tell of one another.
-pub const SHORTEST: usize = 30;
+/// Blocks at least: two late ones, which judge each other, and what came before them.
+pub const FEWEST: usize = 3;
+
+/// Windows of a block at least. Blocks shorter than the longest horizon tell a little of their neighbours; training
+/// too short for longer ones is served better by that than by rows that are judged by themselves.
+pub const SHORTEST: usize = 10;
 
 /// How training was cut. Borders are windows, counted since the epoch.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,14 +17,15 @@ pub struct Blocks {
     pub starts: Vec<u64>,
     /// Windows with rows of each block.
     pub windows: Vec<u64>,
-    /// The first block of the second half.
-    pub half: usize,
+    /// The first of the late blocks, of the last two. What is first seen in them is new as far as training can
+    /// tell, and their rows calibrate: before, much is new only because training has just begun.
+    pub late: usize,
     /// Whether a block's rows are judged by the others; else training was too short, and all are judged by all.
     pub apart: bool,
 }
 
 impl Blocks {
-    /// Cuts windows, in order, where their number shifted right by `level` changes: into four blocks as equal as
+    /// Cuts windows, in order, where their number shifted right by `level` changes: into six blocks as equal as
     /// possible, into fewer where they would be shorter than [`SHORTEST`].
     pub(super) fn cut(windows: &[u64], level: u32) -> Blocks {
         Blocks::cut_into(windows, level, SHORTEST)
@@ -40,7 +45,7 @@ impl Blocks {
             let ends = starts.iter().skip(1).copied().chain([windows.len()]);
             Blocks {
                 windows: starts.iter().zip(ends).map(|(start, end)| (end - start) as u64).collect(),
-                half: starts.len() / 2,
+                late: starts.len().saturating_sub(2).max(starts.len() / 2),
                 // Where the cell of time begins, not its first window with rows: all of a cell is in one block.
                 starts: starts
                     .iter()
@@ -49,7 +54,7 @@ impl Blocks {
                 apart,
             }
         };
-        for count in (2..=MOST).rev() {
+        for count in (FEWEST..=MOST).rev() {
             let cut = blocks((0..count).map(|at| nearest(at, count)).collect(), true);
             if cut.windows.iter().all(|windows| *windows >= shortest as u64) {
                 return cut;
@@ -65,9 +70,9 @@ impl Blocks {
         self.starts.partition_point(|start| *start <= window).saturating_sub(1)
     }
 
-    /// The first window of the second half.
-    pub fn half_starts(&self) -> u64 {
-        self.starts.get(self.half).copied().unwrap_or(0)
+    /// The first window of the late blocks.
+    pub fn late_starts(&self) -> u64 {
+        self.starts.get(self.late).copied().unwrap_or(0)
     }
 
     /// Windows with rows.
@@ -83,25 +88,22 @@ mod tests {
     #[test]
     fn blocks_are_as_equal_as_cells_of_time_allow_and_none_is_too_short() {
         let cut = |windows: std::ops::Range<u64>, level| Blocks::cut(&windows.collect::<Vec<_>>(), level);
-        assert_eq!(cut(7..127, 0).windows, [30, 30, 30, 30]);
-        assert_eq!((cut(7..127, 0).half, cut(7..127, 0).half_starts()), (2, 67));
-        assert_eq!(cut(0..119, 0).windows, [40, 39, 40]);
-        assert_eq!((cut(0..119, 0).half, cut(0..119, 0).half_starts()), (1, 40));
-        assert_eq!(cut(3..1003, 5).windows, [253, 256, 256, 235]);
+        assert_eq!(cut(7..127, 0).windows, [20; 6]);
+        assert_eq!((cut(7..127, 0).late, cut(7..127, 0).late_starts()), (4, 87));
+        assert_eq!(cut(0..59, 0).windows, [12, 12, 11, 12, 12]);
+        assert_eq!((cut(0..59, 0).late, cut(0..59, 0).late_starts()), (3, 35));
+        assert_eq!(cut(3..1003, 5).windows, [157, 160, 192, 160, 160, 171]);
         assert_eq!(
-            cut(0..60, 0),
-            Blocks { starts: vec![0, 30], windows: vec![30, 30], half: 1, apart: true }
+            cut(0..30, 0),
+            Blocks { starts: vec![0, 10, 20], windows: vec![10; 3], late: 1, apart: true }
         );
         assert_eq!(
-            cut(0..59, 0),
-            Blocks { starts: vec![0, 29], windows: vec![29, 30], half: 1, apart: false }
+            cut(0..29, 0),
+            Blocks { starts: vec![0, 14], windows: vec![14, 15], late: 1, apart: false }
         );
-        assert_eq!(cut(9..10, 0), Blocks { starts: vec![9], windows: vec![1], half: 0, apart: false });
+        assert_eq!(cut(9..10, 0), Blocks { starts: vec![9], windows: vec![1], late: 0, apart: false });
         let gaps: Vec<u64> = (0..200).chain(9000..9200).collect();
         let cut = Blocks::cut(&gaps, 3);
-        assert_eq!(
-            (cut.windows.clone(), cut.of(0), cut.of(8999), cut.of(9000)),
-            (vec![96, 104, 96, 104], 0, 1, 2)
-        );
+        assert_eq!((cut.windows.iter().sum::<u64>(), cut.of(0), cut.of(8999), cut.of(9000)), (400, 0, 2, 3));
     }
 }

@@ -34,9 +34,9 @@ pub enum Side {
 pub enum Since {
     /// All of it.
     Start,
-    /// The second half: in the first, everything is new.
-    Half,
-    /// Entities first seen in the second half, and only they are judged; learned under the column of that
+    /// Its late blocks: before, everything is new.
+    Late,
+    /// Entities first seen in the late blocks, and only they are judged; learned under the column of that
     /// position, which is of the same entity.
     Young(u8),
 }

@@ -29,7 +29,7 @@ impl Histograms {
     pub fn finish(self) -> Learned {
         let windows: Vec<u64> = self.windows().collect();
         let blocks = Blocks::cut(&windows, self.level());
-        let half = blocks.half_starts();
+        let late = blocks.late_starts();
 
         // The number that each entity of each kind will have.
         let mut entities: Vec<(Subject, Name, u64)> = Vec::new();
@@ -75,11 +75,11 @@ impl Histograms {
             let judged = &self.judgements[usize::from(column)];
             let (kind, block) = (judged.subject as usize, of_cell[cell]);
             let number = numbers[kind][entity as usize];
-            if judged.since == Since::Start || block >= blocks.half {
+            if judged.since == Since::Start || block >= blocks.late {
                 sums.entry((number, column, bucket)).or_default()[block] += count;
             }
             let first = self.entities[kind].first[entity as usize];
-            if first >= half && first != u64::MAX {
+            if first >= late && first != u64::MAX {
                 for (_, column) in young.iter().filter(|(from, _)| *from == column) {
                     sums.entry((number, *column, bucket)).or_default()[block] += count;
                 }

@@ -32,7 +32,7 @@ use arrow::datatypes::DataType;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub use blocks::{Blocks, SHORTEST};
+pub use blocks::{Blocks, FEWEST, SHORTEST};
 pub use encoders::Encoders;
 pub use exact::{ExactSum, Moments};
 pub use fit::Fit;
@@ -44,6 +44,7 @@ pub use subject::Subject;
 pub(crate) use choose::type_named;
 pub(crate) use histograms::Observed;
 pub(crate) use past::{Crowd, Found, Met};
+pub(crate) use subject::parties;
 pub(crate) use values::{input_type, numbers};
 
 /// Most values one column may show in fitting to be encoded by category.

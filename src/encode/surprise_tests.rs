@@ -23,9 +23,9 @@ fn judgements() -> Arc<[Judgement]> {
     [
         base,
         Judgement { side: Side::Both, subject: Subject::Source, ..base },
-        Judgement { side: Side::Lower, since: Since::Half, ..base },
+        Judgement { side: Side::Lower, since: Since::Late, ..base },
         Judgement { once: true, every_window: true, subject: Subject::Destination, ..base },
-        Judgement { once: true, every_window: true, since: Since::Half, ..base },
+        Judgement { once: true, every_window: true, since: Since::Late, ..base },
         Judgement { subject: Subject::PairService, side: Side::Lower, ..base },
         Judgement { subject: Subject::PairService, side: Side::Lower, since: Since::Young(5), ..base },
         Judgement { subject: Subject::Service, side: Side::Both, ..base },
@@ -91,7 +91,7 @@ fn learned(rows: &[Row], limits: Limits) -> Learned {
 }
 
 /// Section 3 of the specification, word by word, over the rows themselves.
-fn direct(training: &[&Row], windows: usize, half: u64, row: &Row, column: usize) -> f64 {
+fn direct(training: &[&Row], windows: usize, late: u64, row: &Row, column: usize) -> f64 {
     let judged = judgements()[column];
     let b = row.buckets[column];
     if b == ABSENT {
@@ -103,8 +103,8 @@ fn direct(training: &[&Row], windows: usize, half: u64, row: &Row, column: usize
         .filter(|other| !judged.once || other.leads[judged.subject as usize])
         .filter(|other| match judged.since {
             Since::Start => true,
-            Since::Half => other.window >= half,
-            Since::Young(_) => other.first >= half,
+            Since::Late => other.window >= late,
+            Since::Young(_) => other.first >= late,
         })
         .map(|other| (*other, other.buckets[from]))
         .filter(|(_, bucket)| *bucket != ABSENT)
@@ -155,13 +155,13 @@ proptest! {
     #[test]
     fn surprise_is_what_the_formulas_say(training in rows(200), other in rows(3)) {
         let learned = learned(&training, LIMITS);
-        let (past, half) = (learned.all(), learned.blocks().half_starts());
+        let (past, late) = (learned.all(), learned.blocks().late_starts());
         let all: Vec<&Row> = training.iter().collect();
         let windows = distinct_windows(training.iter());
         for row in training.iter().take(20).chain(other.iter().take(20)) {
             let found = past.find(&row.party);
             for column in 0..COLUMNS {
-                let expected = direct(&all, windows, half, row, column);
+                let expected = direct(&all, windows, late, row, column);
                 let surprise = past.surprise(column, &found, row.buckets[column]);
                 prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
             }
@@ -176,8 +176,8 @@ proptest! {
         if !blocks.apart {
             return Ok(());
         }
-        let half = blocks.half_starts();
-        for block in blocks.half..blocks.starts.len() {
+        let late = blocks.late_starts();
+        for block in blocks.late..blocks.starts.len() {
             let past = learned.without(block);
             let outside = |row: &&Row| blocks.of(row.window) != block;
             let others: Vec<&Row> = training.iter().filter(outside).collect();
@@ -185,7 +185,7 @@ proptest! {
             for row in training.iter().filter(|row| !outside(row)).take(20) {
                 let found = past.find(&row.party);
                 for column in 0..COLUMNS {
-                    let expected = direct(&others, windows, half, row, column);
+                    let expected = direct(&others, windows, late, row, column);
                     // A column of which only this block knows is judged by it.
                     if expected == 0.0 {
                         continue;
@@ -257,12 +257,12 @@ fn cells_of_time_double_and_what_is_in_them_adds_up() {
             (blocks.total(), blocks.windows.len(), blocks.apart),
             (windows, 4 - usize::from(windows < 120), true)
         );
-        // Half of the windows are of the second half: warm columns count just those.
-        let half = rows.iter().filter(|row| row.window >= blocks.half_starts()).count();
+        // Columns of what is new count just the late blocks.
+        let late = rows.iter().filter(|row| row.window >= blocks.late_starts()).count();
         let past = learned.all();
         let found = past.find(&rows[0].party);
         let warm = past.usual(2, &found).unwrap().observations;
-        assert_eq!((past.usual(0, &found).unwrap().observations, warm), (windows, half as u64));
+        assert_eq!((past.usual(0, &found).unwrap().observations, warm), (windows, late as u64));
     }
 }
 

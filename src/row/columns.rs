@@ -255,7 +255,7 @@ pub const PACKET_COLUMNS: &[Column] = &[
 
 /// How names of context columns begin: columns that are made from other rows too, and made anew whenever rows
 /// are read again.
-pub const CONTEXT: [&str; 5] = ["ctx_", "age_", "first_pairsvc", "reg_", "lead_"];
+pub const CONTEXT: [&str; 6] = ["ctx_", "age_", "first_pairsvc", "reg_", "lead_", "src_is_new"];
 
 /// Whether a column is one of context, whoever wrote it.
 pub fn is_context(name: &str) -> bool {

@@ -6,6 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float32Array, TimestampNanosecondArra
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::super::entity::{Address, Texts};
 use super::columns::MEASURES;
 use super::flows::{Flows, NOTHING, Values};
 use super::keeper::Answer;
@@ -77,7 +78,8 @@ impl Answers {
         let age = |first: &u64| (window.saturating_sub(*first) / length).min(OLDEST) as u8;
         let regularities = self.regularities(recall, questions, flows, window);
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
-        Columns { ages: self.firsts.iter().map(age).collect(), times, leads, firsts, regularities }
+        let ages = self.firsts.iter().map(age).collect();
+        Columns { ages, times, leads, firsts, regularities, known: None }
     }
 
     /// For each row the values at its flow's start.
@@ -123,9 +125,17 @@ pub(super) struct Columns {
     /// By row.
     firsts: Vec<u16>,
     regularities: Vec<Values>,
+    /// The last window that was known before the run.
+    known: Option<i64>,
 }
 
 impl Columns {
+    /// What is first seen after this window, the last that was known before the run, is new.
+    pub(super) fn known_until(mut self, window: Option<u64>) -> Columns {
+        self.known = window.map(|window| i64::try_from(window).unwrap_or(i64::MAX));
+        self
+    }
+
     /// Rows with what was recalled. `cells` are those of the rows, which are those of the window from `from` on.
     pub(super) fn attach(
         &self,
@@ -158,6 +168,14 @@ impl Columns {
                     let values = self.regularities[from..to].iter().map(|values| values[at]);
                     let values = values.map(|value| (!value.is_nan()).then_some(value));
                     Arc::new(values.collect::<Float32Array>())
+                }
+                Recalled::New => {
+                    let local = Texts::new(rows, "src_ip");
+                    let local = local.map(|texts| texts.map(|text| recall.local.hold(&Address::parse(text))));
+                    let local = local.unwrap_or_else(|_| vec![false; cells.len()]);
+                    let new = |number: usize| self.known.is_some_and(|known| self.times[number] > known);
+                    let new = numbers.zip(local).map(|(number, local)| local && new(number));
+                    Arc::new(BooleanArray::from(new.collect::<Vec<bool>>()))
                 }
                 Recalled::Lead(_) => Arc::new(BooleanArray::from(self.leads[place][from..to].to_vec())),
             });

@@ -48,6 +48,7 @@ pub(in crate::context) const IDENTITIES: [Identity; 9] = [
 ];
 
 /// Positions in [`IDENTITIES`].
+const SRC: usize = 0;
 const SRCSVC: usize = 3;
 const PAIRSVC: usize = 5;
 
@@ -76,6 +77,8 @@ pub(in crate::context) enum Recalled {
     Regularity(usize, Measure),
     /// Whether the row stands for its entity.
     Lead(usize),
+    /// Whether the source is one's own and had no row before the run.
+    New,
 }
 
 /// The measures of regularity there are, in the order of columns.
@@ -88,13 +91,14 @@ impl Recalled {
         let ages = (0..IDENTITIES.len()).map(Recalled::Age);
         let regularities = MEASURES.into_iter().map(|(of, measure)| Recalled::Regularity(of, measure));
         let leads = (0..ENTITIES.len()).map(Recalled::Lead);
-        ages.chain([Recalled::First(PAIRSVC)]).chain(regularities).chain(leads)
+        ages.chain([Recalled::First(PAIRSVC)]).chain(regularities).chain(leads).chain([Recalled::New])
     }
 
     /// Position of the identity in [`IDENTITIES`].
     pub(in crate::context) fn of(self) -> usize {
         match self {
             Recalled::Age(of) | Recalled::First(of) | Recalled::Regularity(of, _) | Recalled::Lead(of) => of,
+            Recalled::New => SRC,
         }
     }
 
@@ -113,6 +117,7 @@ impl Recalled {
             Recalled::Regularity(_, Measure::Gap8) => format!("reg_{of}_gap8"),
             Recalled::Regularity(_, Measure::Cv16) => format!("reg_{of}_cv16"),
             Recalled::Lead(_) => format!("lead_{of}"),
+            Recalled::New => format!("{of}_is_new"),
         }
     }
 
@@ -121,7 +126,7 @@ impl Recalled {
             Recalled::Age(_) => Kind::U8,
             Recalled::First(_) => Kind::Time,
             Recalled::Regularity(..) => Kind::F32,
-            Recalled::Lead(_) => Kind::Bool,
+            Recalled::Lead(_) | Recalled::New => Kind::Bool,
         }
     }
 
@@ -133,7 +138,7 @@ impl Recalled {
         match self {
             Recalled::Age(_) | Recalled::Regularity(_, Measure::Cv8 | Measure::Cv16) => "1",
             Recalled::Regularity(_, Measure::Gap8) => "s",
-            Recalled::First(_) | Recalled::Lead(_) => "",
+            Recalled::First(_) | Recalled::Lead(_) | Recalled::New => "",
         }
     }
 
@@ -149,6 +154,11 @@ impl Recalled {
             Recalled::Regularity(_, Measure::Cv16) => format!("{} {starts}", cv(16)),
             Recalled::Lead(_) => {
                 format!("whether the row has the smallest flow_id of all rows of {of} in the window")
+            }
+            Recalled::New => {
+                format!(
+                    "whether {of} lies in a local network and was never seen in what the model learned from"
+                )
             }
         }
     }

@@ -34,6 +34,11 @@ impl Memory {
         self.shards.iter().all(Vec::is_empty)
     }
 
+    /// The last window with a row of what is remembered, by its start; none if nothing is.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.shards.iter().flatten().map(|known| known.last).max()
+    }
+
     /// What is remembered of a share.
     pub(super) fn shard(&self, shard: usize) -> Vec<Known> {
         self.shards.get(shard).cloned().unwrap_or_default()

@@ -40,6 +40,7 @@ pub use tables::MemoryError;
 
 pub(super) use columns::{IDENTITIES, Measure, Part, Recalled, with_element};
 
+use super::local::Networks;
 use crate::row::columns::is_context;
 
 /// A column between this and counting: for each row the identities whose first row ever is in the window and
@@ -56,11 +57,13 @@ pub(super) struct Recall {
     news: bool,
     /// Most identities that are remembered.
     remember: u64,
+    /// Networks that are one's own.
+    local: Networks,
 }
 
 impl Recall {
-    pub(super) fn new(remember: u64) -> Recall {
-        Recall { identities: Vec::new(), columns: Vec::new(), news: false, remember }
+    pub(super) fn new(remember: u64, local: Networks) -> Recall {
+        Recall { identities: Vec::new(), columns: Vec::new(), news: false, remember, local }
     }
 
     /// One more column.

@@ -34,9 +34,10 @@ pub(in crate::context) fn recall<'s>(
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
+    let known = remembering.before.as_ref().and_then(|memory| memory.last());
     let (held, questions) = gather(rows, plan.clone(), window, fault);
     let answers = answer(questions, plan.clone(), remembering, tally.clone());
-    attach(held, answers, plan, window, tally)
+    attach(held, answers, plan, window, known, tally)
 }
 
 /// Batches of one window with the cells of their rows, and what was asked about them.
@@ -238,6 +239,7 @@ fn attach<'s>(
     answers: Stream<'s, u64, Answer>,
     plan: Arc<Plan>,
     length: u64,
+    known: Option<u64>,
     tally: Arc<Tally>,
 ) -> Stream<'s, u64, RowBatch> {
     let scope = held.scope();
@@ -301,6 +303,7 @@ fn attach<'s>(
                     let mut answers = Answers::new(&questions);
                     answered.iter().for_each(|answer| answers.put(&questions, answer));
                     let columns = answers.columns(&plan.recall, &questions, &mut flows, window, length);
+                    let columns = columns.known_until(known);
                     count(&tally.forgotten, flows.close(window));
                     let batches = batches.into_iter();
                     attaching = Some(Attaching { time, questions, columns, batches, rows: 0 });

@@ -3,7 +3,7 @@
 //!
 //! | detector | total | score |
 //! |---|---|---|
-//! | `themes` | the sum of the tails of its themes, in nats | the tail of the total among calibration rows |
+//! | `themes` | the row's own score, told on to its themes by their tails, and what lasts, in nats | the tail of the total among calibration rows |
 //! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
 //!
 //! - [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
@@ -120,6 +120,22 @@ impl Reason {
     /// The evidence about a statistic of an entity.
     pub(crate) fn about(&self, entity: &str, statistic: &str) -> Option<&Evidence> {
         self.evidence.iter().find(|evidence| about(&evidence.column) == (entity, statistic))
+    }
+
+    /// Adds what lasts, in nats, and the score that both have together. The parts are then those of the row's own
+    /// score.
+    pub(super) fn last(&mut self, level: f64, score: f64) {
+        let of_own = self.score / self.total.max(f64::MIN_POSITIVE);
+        let total = self.score + level;
+        let of_total = self.score / total.max(f64::MIN_POSITIVE);
+        for part in &mut self.parts {
+            part.nats *= of_own;
+            part.groups.iter_mut().for_each(|group| group.share *= of_total);
+        }
+        self.evidence.iter_mut().for_each(|evidence| evidence.share *= of_total);
+        self.parts.push(Part { name: "lasting", nats: level, groups: Vec::new() });
+        (self.score, self.total) = (score, total);
+        self.order();
     }
 
     /// Strongest first, and so the same for equal strengths.

@@ -117,6 +117,8 @@ pub(super) struct Column {
 pub(super) const FAILED: &str = "ctx_pairsvc_w1_failed";
 /// Column of the window of the first row ever of this source, destination and service.
 pub(super) const FIRST: &str = "first_pairsvc";
+/// Column that says whether the source is a host of one's own that training never saw.
+pub(super) const NEW: &str = "src_is_new";
 /// Column of the state of a TCP connection.
 pub(super) const STATE: &str = "conn_state";
 
@@ -243,7 +245,7 @@ fn make() -> Vec<Column> {
     for (what, subject) in AGES {
         let name = format!("age_{what}");
         let mut age = row(&name, Reading::Number(name.clone(), 1.0), subject, Side::Lower, "age");
-        age.judged.since = Since::Half;
+        age.judged.since = Since::Late;
         columns.push(age);
     }
     for (name, subject, factor, side) in [
@@ -310,7 +312,7 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
             side: Side::Upper,
             once: true,
             every_window: horizon == 1,
-            since: if new.is_some() { Since::Half } else { Since::Start },
+            since: if new.is_some() { Since::Late } else { Since::Start },
         },
         weight,
         group: place(&format!("{family}_{entity}")),
@@ -354,6 +356,7 @@ pub(in crate::detect) fn context_columns() -> Vec<String> {
     }
     names.push(FAILED.to_owned());
     names.push(FIRST.to_owned());
+    names.push(NEW.to_owned());
     names.extend(leads());
     names.sort_unstable();
     names.dedup();
@@ -385,7 +388,7 @@ mod tests {
             assert!((0..THEMES.len()).any(|theme| belongs(name, theme)), "{name}");
         }
         let count = |since: fn(&Since) -> bool| columns().iter().filter(|c| since(&c.judged.since)).count();
-        assert_eq!(count(|since| *since == Since::Half), 11 + 3 * (3 + 3 + 2));
+        assert_eq!(count(|since| *since == Since::Late), 11 + 3 * (3 + 3 + 2));
         assert_eq!(count(|since| matches!(since, Since::Young(_))), 3);
     }
 

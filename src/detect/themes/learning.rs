@@ -11,9 +11,10 @@ use super::columns::columns;
 use super::resolve::{self, Resolved, Resolver};
 use super::scale::{Batch, Scale};
 use super::surprises::{AT_ONCE, Surprises, matrix};
+use crate::context::entity::Key;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
-use crate::encode::{Histograms, Judgement, Limits, Observed};
+use crate::encode::{Histograms, Judgement, Limits, Observed, Subject};
 use crate::flow::window_of;
 use crate::row::RowSettings;
 
@@ -36,6 +37,8 @@ pub(in crate::detect) struct Judged {
     pub(in crate::detect) samples: Samples,
     /// The surprises of each partition's rows, a line each.
     pub(in crate::detect) surprises: Vec<Array2<f32>>,
+    /// Whom each partition's rows are about, and in which window.
+    about: Vec<Vec<(Key, u64)>>,
 }
 
 impl SurprisesLearning {
@@ -97,27 +100,27 @@ impl SurprisesLearning {
     pub(in crate::detect) fn finish(self) -> Result<(Surprises, Judged), DetectError> {
         let learned = self.histograms.finish();
         let blocks = learned.blocks().clone();
-        let half = blocks.half_starts();
+        let late = blocks.late_starts();
         let mut samples = self.reservoir.finish()?;
-        // Of each partition the numbers of the rows of the second half; their order stays.
-        let mut second: Vec<Vec<usize>> = Vec::new();
+        // Of each partition the numbers of the rows of the late blocks; their order stays.
+        let mut kept: Vec<Vec<usize>> = Vec::new();
         let mut rows: Vec<Resolved> = Vec::new();
         for sample in &samples.partitions {
             let resolved = unpack(&sample.rows).ok_or(DetectError::Empty)?;
-            second.push((0..resolved.windows.len()).filter(|row| resolved.windows[*row] >= half).collect());
+            kept.push((0..resolved.windows.len()).filter(|row| resolved.windows[*row] >= late).collect());
             rows.push(resolved);
         }
         let width = columns().len();
         let mut surprises: Vec<Array2<f32>> =
-            second.iter().map(|which| Array2::zeros((which.len(), width))).collect();
-        // Rows of each block of the second half are judged by all but their block.
-        for block in blocks.half..blocks.starts.len() {
+            kept.iter().map(|which| Array2::zeros((which.len(), width))).collect();
+        // Rows of each late block are judged by all but their block.
+        for block in blocks.late..blocks.starts.len() {
             let past = learned.without(block);
-            for ((rows, second), into) in rows.iter().zip(&second).zip(&mut surprises) {
+            for ((rows, kept), into) in rows.iter().zip(&kept).zip(&mut surprises) {
                 let of_block = |(_, row): &(usize, usize)| blocks.of(rows.windows[*row]) == block;
-                let places = second.iter().copied().enumerate().filter(of_block);
+                let places = kept.iter().copied().enumerate().filter(of_block);
                 let (places, which): (Vec<usize>, Vec<usize>) = places.unzip();
-                let judged = matrix(&past, half, rows, &which);
+                let judged = matrix(&past, late, rows, &which);
                 for (line, place) in judged.rows().into_iter().zip(places) {
                     into.row_mut(place).assign(&line);
                 }
@@ -126,7 +129,13 @@ impl SurprisesLearning {
         if surprises.iter().all(Array2::is_empty) {
             return Err(DetectError::Empty);
         }
-        samples.keep(&second)?;
+        let about = rows.iter().zip(&kept).map(|(rows, kept)| {
+            let about = |row: &usize| (rows.parties[*row].key(Subject::PairService), rows.windows[*row]);
+            kept.iter().map(about).collect()
+        });
+        let mut about: Vec<Vec<(Key, u64)>> = about.collect();
+        about.retain(|about| !about.is_empty());
+        samples.keep(&kept)?;
         surprises.retain(|surprises| !surprises.is_empty());
         let surprises_of_all = Surprises {
             window: self.window,
@@ -135,7 +144,7 @@ impl SurprisesLearning {
             blocks,
             resolver: RwLock::default(),
         };
-        Ok((surprises_of_all, Judged { samples, surprises }))
+        Ok((surprises_of_all, Judged { samples, surprises, about }))
     }
 }
 
@@ -177,7 +186,8 @@ impl Judged {
     /// How rare what is judged is among these rows.
     pub(in crate::detect) fn scale(&self) -> Scale {
         let some = |rows: &Array2<f32>| rows.axis_chunks_iter(Axis(0), AT_ONCE).map(Batch::of).collect();
-        Scale::of(&self.surprises.iter().flat_map(|rows| -> Vec<Batch> { some(rows) }).collect::<Vec<_>>())
+        let some: Vec<Batch> = self.surprises.iter().flat_map(|rows| -> Vec<Batch> { some(rows) }).collect();
+        Scale::of(&some, &self.about.concat())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The detector `themes`: how surprising is a row, given the past of those it is about?
 //!
 //! Each of 149 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
-//! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged (root
-//! mean square) in 19 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
+//! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged
+//! in 19 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
-//! a share `a` of them. DETECTION.md says why and what it finds.
+//! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
+//! ([`lasting`](crate::detect::Lasting)). DETECTION.md says why and what it finds.
 //!
 //! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights; [`surprises`]: to surprises, which other
 //!   detectors begin with too.
@@ -39,7 +40,7 @@ pub(in crate::detect) use self::tables::{
     Parts, SCALE, TABLES, read_parts, read_scale, write_parts, write_scale,
 };
 use super::outline::{Line, grouped, percent};
-use super::{DetectError, DetectSettings, DetectSpec, Detector, Partitions, Reason, Scores};
+use super::{DetectError, DetectSettings, DetectSpec, Detector, Lasting, Partitions, Reason, Scores};
 use crate::encode::{Blocks, EncodeError, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -105,7 +106,17 @@ impl Themes {
 
 impl Detector for Themes {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        Ok(self.judge(rows, f64::INFINITY)?.0)
+        let mut scores = Vec::with_capacity(rows.num_rows());
+        while scores.len() < rows.num_rows() {
+            let some = rows.slice(scores.len(), AT_ONCE.min(rows.num_rows() - scores.len()));
+            scores.extend(self.judge_some(&some, f64::INFINITY)?.0);
+        }
+        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
+        Ok(Scores { scores, p_values, partitions: Partitions::one("all", rows.num_rows()) })
+    }
+
+    fn lasting(&self) -> Option<&Lasting> {
+        Some(&self.scale.lasting)
     }
 
     fn threshold(&self) -> f64 {
@@ -114,7 +125,7 @@ impl Detector for Themes {
     }
 
     fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError> {
-        self.scale.sum.threshold_at(false_alarm_rate)
+        self.scale.lasting.tail.threshold_at(false_alarm_rate)
     }
 
     fn check(&self, schema: &Schema) -> Result<(), EncodeError> {
@@ -155,29 +166,13 @@ impl Detector for Themes {
         Ok(reasons)
     }
 
-    /// What a score is made of is at hand when it is made: reasons cost no second look at the row.
-    fn judge(&self, rows: &RecordBatch, threshold: f64) -> Result<(Scores, Vec<(usize, Reason)>), AnyError> {
-        let mut scores = Vec::with_capacity(rows.num_rows());
-        let mut reasons = Vec::new();
-        while scores.len() < rows.num_rows() {
-            let from = scores.len();
-            let some = rows.slice(from, AT_ONCE.min(rows.num_rows() - from));
-            let (of_some, why) = self.judge_some(&some, threshold)?;
-            scores.extend(of_some);
-            reasons.extend(why.into_iter().map(|(row, reason)| (from + row, reason)));
-        }
-        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        let partitions = Partitions::one("all", rows.num_rows());
-        Ok((Scores { scores, p_values, partitions }, reasons))
-    }
-
     fn outline(&self) -> Vec<Line> {
         let field = |label: &str, text: String| Line::Field(label.to_owned(), text);
         let mut lines = self.surprises.outline_columns();
         lines.push(Line::Title(format!("Detector: {}", self.settings.spec().detector)));
         lines.extend(self.surprises.outline_past());
         lines.extend([
-            field("calibration", format!("{} rows of the second half", grouped(self.scale.rows()))),
+            field("calibration", format!("{} rows of the last two blocks", grouped(self.scale.rows()))),
             field("themes", THEMES.map(|(name, _)| name).join(", ")),
             field(
                 "anomaly",

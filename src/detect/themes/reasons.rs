@@ -1,8 +1,8 @@
 //! Why a row scores as it does: its themes, their groups, their columns with the value and what is usual.
 //!
 //! The total is the sum of the themes' tails, and the score its tail among the calibration rows. A theme's share of
-//! the total is told on to its groups by what they count in it, and a group's to its columns by the squares of their
-//! ranks, whose root mean square it is. Columns that differ only in their horizon, or in counting the new alone, speak
+//! the total is told on to its groups by what they count in it, and a group's to its columns by their
+//! ranks, whose mean it is. Columns that differ only in their horizon, or in counting the new alone, speak
 //! as one: their shares add up, and the strongest is shown.
 
 use std::collections::BTreeMap;
@@ -81,7 +81,7 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
 fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
     let (abouts, many) = &*ABOUT;
     let ranks = &judged.of.scale.ranks;
-    let mut squares = [0.0; GROUPS.len()];
+    let mut sums = [0.0; GROUPS.len()];
     let mut strengths = vec![0.0; columns().len()];
     let tells = |at: &usize| {
         let group = columns()[*at].group;
@@ -91,14 +91,14 @@ fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
     };
     for at in (0..columns().len()).filter(tells) {
         let rank = ranks[at].rank(f64::from(judged.surprises[at]));
-        strengths[at] = rank * rank;
-        squares[columns()[at].group] += rank * rank;
+        strengths[at] = rank;
+        sums[columns()[at].group] += rank;
     }
     // The sum of each, and its strongest column.
     let mut all = vec![(0.0, None::<usize>); *many];
     for (at, column) in columns().iter().enumerate().filter(|(at, _)| strengths[*at] > 0.0) {
         let (sum, strongest) = &mut all[abouts[at]];
-        *sum += shares[column.group] * strengths[at] / squares[column.group];
+        *sum += shares[column.group] * strengths[at] / sums[column.group];
         if strongest.is_none_or(|known| strengths[known] < strengths[at]) {
             *strongest = Some(at);
         }

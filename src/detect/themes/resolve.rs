@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{FAILED, FIRST, Reading, STATE, STATES, Weight, columns, lead};
+use super::columns::{Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, Weight, columns, lead};
 use crate::context::entity::Texts;
 use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
@@ -115,7 +115,7 @@ pub(super) fn fields(schema: &Schema) -> Result<Vec<Field>, DetectError> {
             let fits = match name.as_str() {
                 "src_ip" | "dst_ip" | STATE => kind == DataType::Utf8,
                 "window_start" | FIRST => matches!(kind, DataType::Timestamp(..)),
-                name if name.starts_with("lead_") => kind == DataType::Boolean,
+                name if name == NEW || name.starts_with("lead_") => kind == DataType::Boolean,
                 _ => kind.is_numeric(),
             };
             match fits {
@@ -137,6 +137,8 @@ pub(in crate::detect) struct Resolver {
     failed: usize,
     /// Positions among the numbers, by name.
     names: BTreeMap<String, usize>,
+    /// Positions of the judged columns that say since when something is known.
+    ages: Vec<usize>,
 }
 
 /// How a judged column and its weight are made.
@@ -198,8 +200,10 @@ impl Resolver {
             recipes.push(Recipe { value, weight });
         }
         let failed = number(FAILED)?;
+        let age = |column: &Column| GROUPS[column.group] == "age";
+        let ages = (0..columns().len()).filter(|at| age(&columns()[*at])).collect();
         let schema = Schema::new(schema.fields().clone());
-        Ok(Resolver { schema, places, recipes, failed, names })
+        Ok(Resolver { schema, places, recipes, failed, names, ages })
     }
 
     /// Whether it is for rows of this schema.
@@ -265,6 +269,12 @@ impl Resolver {
                         *weight = if counts { share as f32 } else { 0.0 };
                     }
                 }
+            }
+        }
+        // A new host of one's own is told of once as that: that its peers and services are new says no more.
+        for (row, _) in booleans(rows, NEW)?.iter().enumerate().filter(|(_, new)| **new) {
+            for at in &self.ages {
+                buckets[row * width + at] = ABSENT;
             }
         }
         let window_of = |nanoseconds: i64| nanoseconds.max(0) as u64 / window.max(1);

@@ -4,6 +4,8 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::columns::{GROUPS, THEMES, columns, members, weights};
+use crate::context::entity::Key;
+use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
 
 /// What a group may count at most in a theme, in nats.
@@ -20,6 +22,8 @@ pub(in crate::detect) struct Scale {
     pub(super) themes: Vec<Tail>,
     /// Of the sum of themes.
     pub(super) sum: Tail,
+    /// Of the score with what lasts.
+    pub(super) lasting: Lasting,
 }
 
 /// A score and what it is made of, in nats.
@@ -77,26 +81,21 @@ impl Batch {
     }
 }
 
-/// For each row the root mean squares of the ranks of each group's columns.
+/// For each row the means of the ranks of each group's columns: what shows in many of them counts, what one of them
+/// says does not outshout the others.
 fn grouped(ranks: &[Steps], surprises: &Batch) -> Vec<[f64; GROUPS.len()]> {
     let mut groups = vec![[0.0; GROUPS.len()]; surprises.rows];
     let mut counts = [0u32; GROUPS.len()];
     for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
         counts[column.group] += 1;
-        let at_zero = steps.at_zero() * steps.at_zero();
-        for (squares, surprise) in groups.iter_mut().zip(surprises.column(at)) {
-            squares[column.group] += match *surprise == 0.0 {
-                true => at_zero,
-                false => {
-                    let rank = steps.rank(f64::from(*surprise));
-                    rank * rank
-                }
-            };
+        for (sums, surprise) in groups.iter_mut().zip(surprises.column(at)) {
+            let zero = *surprise == 0.0;
+            sums[column.group] += if zero { steps.at_zero() } else { steps.rank(f64::from(*surprise)) };
         }
     }
-    for squares in &mut groups {
-        for (square, count) in squares.iter_mut().zip(counts) {
-            *square = (*square / f64::from(count.max(1))).sqrt();
+    for sums in &mut groups {
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum /= f64::from(count.max(1));
         }
     }
     groups
@@ -113,8 +112,8 @@ fn summed(groups: &[f64; GROUPS.len()]) -> [f64; THEMES.len()] {
 }
 
 impl Scale {
-    /// Learns it from the surprises of the calibration rows.
-    pub(in crate::detect) fn of(surprises: &[Batch]) -> Scale {
+    /// Learns it from the surprises of the calibration rows; `rows` says whom they are about, and when.
+    pub(in crate::detect) fn of(surprises: &[Batch], rows: &[(Key, u64)]) -> Scale {
         let width = columns().len();
         let column = |at: usize| -> Vec<f64> {
             surprises.iter().flat_map(|some| some.column(at)).map(|surprise| f64::from(*surprise)).collect()
@@ -130,8 +129,11 @@ impl Scale {
             .map(|theme| Tail::of(&mut themes.iter().map(|values| values[theme]).collect::<Vec<_>>()))
             .collect();
         let sum = |values: &mut [f64; THEMES.len()]| nats(&of_themes, values).iter().sum();
-        let mut sums: Vec<f64> = themes.par_iter_mut().map(sum).collect();
-        Scale { ranks, groups: tails, sum: Tail::of(&mut sums), themes: of_themes }
+        let sums: Vec<f64> = themes.par_iter_mut().map(sum).collect();
+        let sum = Tail::of(&mut sums.clone());
+        let own: Vec<f64> = sums.iter().map(|value| sum.nats(*value)).collect();
+        let lasting = Lasting::of(rows, &own);
+        Scale { ranks, groups: tails, sum, themes: of_themes, lasting }
     }
 
     /// The scores of rows with these surprises.

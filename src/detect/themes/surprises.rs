@@ -16,7 +16,7 @@ use super::tables;
 use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
-use crate::encode::{Blocks, Crowd, EncodeError, Met, Past, SHORTEST, Since, Subject};
+use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Met, Past, SHORTEST, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,13 +37,13 @@ pub(in crate::detect) struct Surprises {
 pub(in crate::detect) const AT_ONCE: usize = 256;
 
 /// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
-fn surprises(past: &Past, half: u64, rows: &Resolved) -> (Crowd, Batch) {
+fn surprises(past: &Past, late: u64, rows: &Resolved) -> (Crowd, Batch) {
     let crowd = past.find_all(rows.parties.iter());
     let mut met = Met::default();
     let surprises = Batch::new(rows.parties.len(), |at, into| {
         let only_young = matches!(columns()[at].judged.since, Since::Young(_));
         let values = rows.column(at).zip(&rows.firsts).map(|((bucket, weight), first)| {
-            (bucket, if only_young && *first < half { 0.0 } else { weight })
+            (bucket, if only_young && *first < late { 0.0 } else { weight })
         });
         past.surprises(at, &crowd, values, &mut met, into);
     });
@@ -51,11 +51,11 @@ fn surprises(past: &Past, half: u64, rows: &Resolved) -> (Crowd, Batch) {
 }
 
 /// The surprises of some rows, a line each.
-pub(super) fn matrix(past: &Past, half: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
+pub(super) fn matrix(past: &Past, late: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
     all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each(|(into, which)| {
-        surprises(past, half, &rows.some(which)).1.lines(into);
+        surprises(past, late, &rows.some(which)).1.lines(into);
     });
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
 }
@@ -111,7 +111,7 @@ impl Surprises {
 
     /// The surprises of rows, and whom those are about.
     pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        surprises(&self.past, self.blocks.half_starts(), rows)
+        surprises(&self.past, self.blocks.late_starts(), rows)
     }
 
     /// The surprises of rows, a line each.
@@ -146,10 +146,10 @@ impl Surprises {
     pub(in crate::detect) fn note(&self) -> Option<String> {
         (!self.blocks.apart).then(|| {
             format!(
-                "{} windows are fewer than {}, two blocks: rows are judged by themselves too, and false alarms are \
+                "{} windows are fewer than {}, three blocks: rows are judged by themselves too, and false alarms are \
                  more than promised; train on more",
                 grouped(self.blocks.total()),
-                2 * SHORTEST
+                FEWEST * SHORTEST
             )
         })
     }

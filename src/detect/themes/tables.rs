@@ -3,7 +3,7 @@
 //! Of what every detector over surprises has, beside `baselines` and `entities`, which are the past's own:
 //!
 //! `blocks`, a row for each block of training: `first_window` and `windows` (u64); 0 or 1 (u16) for whether it is of
-//! the `second_half` and whether its rows were `judged_apart`, by the other blocks; `window_ns` (u64), the length of
+//! the `late` ones and whether its rows were `judged_apart`, by the other blocks; `window_ns` (u64), the length of
 //! windows.
 //!
 //! Of the scale of `themes`:
@@ -11,7 +11,7 @@
 //! `calibration`, steps of how many calibration rows reach a value, in growing order: `part` (`column`, `group`,
 //! `theme` or `sum`) and `name` (text), `value` and `reached` (f64).
 //!
-//! `tails`, a row for each group, theme, and the sum: `part`, `name`, and the exponential beyond its 0.98 quantile:
+//! `tails`, a row for each group, theme, the sum, and the sum with what lasts: `part`, `name`, and the exponential beyond its 0.9 quantile:
 //! `from`, `mean`, `base` (f64).
 //!
 //! What is read is not trusted: a table that no fit can have written is an error.
@@ -28,8 +28,8 @@ use arrow::datatypes::{DataType, Float64Type, Int16Type, UInt16Type, UInt64Type}
 
 use super::columns::{GROUPS, THEMES, columns};
 use super::scale::Scale;
-use crate::detect::DetectError;
 use crate::detect::calibration::{Steps, Tail};
+use crate::detect::{DetectError, Lasting};
 use crate::encode::{Blocks, Judgement, Past};
 
 /// The tables of what every detector over surprises has.
@@ -47,12 +47,15 @@ const TAILS: &str = "tails";
 /// What steps and tails are of, by part and name.
 pub(in crate::detect) type Parts = Vec<(&'static str, &'static str)>;
 
+/// Part and name of a row's own score, and of it with what lasts.
+const SUMS: [(&str, &str); 2] = [("sum", "score"), ("sum", "lasting")];
+
 /// Part and name of everything that has steps, and how many of them have no tail: the columns, which are first.
 fn parts() -> (Parts, usize) {
     let columns = columns().iter().map(|column| ("column", column.name.as_str()));
     let groups = GROUPS.iter().map(|group| ("group", *group));
     let themes = THEMES.iter().map(|(theme, _)| ("theme", *theme));
-    let all: Vec<_> = columns.chain(groups).chain(themes).chain([("sum", "score")]).collect();
+    let all: Vec<_> = columns.chain(groups).chain(themes).chain(SUMS).collect();
     (all, super::columns().len())
 }
 
@@ -80,7 +83,7 @@ pub(super) fn write_past(
     let of_blocks: Vec<(&str, ArrayRef, bool)> = vec![
         ("first_window", Arc::new(UInt64Array::from(blocks.starts.clone())), false),
         ("windows", Arc::new(UInt64Array::from(blocks.windows.clone())), false),
-        ("second_half", flags((0..count).map(|at| at >= blocks.half)), false),
+        ("late", flags((0..count).map(|at| at >= blocks.late)), false),
         ("judged_apart", flags((0..count).map(|_| blocks.apart)), false),
         ("window_ns", Arc::new(UInt64Array::from(vec![window; count])), false),
     ];
@@ -92,7 +95,8 @@ pub(super) fn write_past(
 }
 
 pub(in crate::detect) fn write_scale(scale: &Scale) -> Result<Vec<(String, RecordBatch)>, DetectError> {
-    let tails: Vec<&Tail> = scale.groups.iter().chain(&scale.themes).chain([&scale.sum]).collect();
+    let tails: Vec<&Tail> =
+        scale.groups.iter().chain(&scale.themes).chain([&scale.sum, &scale.lasting.tail]).collect();
     let ranks: Vec<&Steps> = scale.ranks.iter().collect();
     let [calibration, of_tails] = write_parts(&parts().0, &ranks, &tails)?;
     Ok(vec![(CALIBRATION.to_owned(), calibration), (TAILS.to_owned(), of_tails)])
@@ -206,19 +210,19 @@ pub(super) fn read_past(tables: &BTreeMap<String, RecordBatch>) -> Result<(u64, 
 
 fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
     let (starts, windows) = (table.wholes("first_window")?.to_vec(), table.wholes("windows")?.to_vec());
-    let (second, apart) = (table.flags("second_half")?, table.flags("judged_apart")?);
+    let (flags, apart) = (table.flags("late")?, table.flags("judged_apart")?);
     let lengths = table.wholes("window_ns")?;
     let Some((window, apart)) = lengths.first().zip(apart.first()) else {
         return Err(table.damaged("there is no block"));
     };
-    let half = second.iter().filter(|second| !**second).count();
-    let one = second.iter().enumerate().all(|(at, second)| *second == (at >= half)) && half < second.len();
+    let late = flags.iter().filter(|flag| !**flag).count();
+    let one = flags.iter().enumerate().all(|(at, flag)| *flag == (at >= late)) && late < flags.len();
     let grow = starts.windows(2).all(|pair| pair[0] < pair[1]);
     let counted = windows.iter().try_fold(0u64, |sum, windows| sum.checked_add(*windows)).is_some();
     if *window == 0 || !one || !grow || !counted || lengths.iter().any(|length| length != window) {
         return Err(table.damaged("its rows are not those of one training"));
     }
-    Ok((*window, Blocks { starts, windows, half, apart: *apart }))
+    Ok((*window, Blocks { starts, windows, late, apart: *apart }))
 }
 
 pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> Result<Scale, DetectError> {
@@ -227,8 +231,9 @@ pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> R
     let mut tails = tails.into_iter();
     let groups = tails.by_ref().take(GROUPS.len()).collect();
     let themes = tails.by_ref().take(THEMES.len()).collect();
-    let sum = tails.next().expect("the parts end with the sum");
-    Ok(Scale { ranks, groups, themes, sum })
+    let mut sum = || tails.next().expect("the parts end with the sums");
+    let (sum, lasting) = (sum(), Lasting { tail: sum() });
+    Ok(Scale { ranks, groups, themes, sum, lasting })
 }
 
 /// From the tables of these names, which [`write_parts`] made.

@@ -80,6 +80,7 @@ pub(crate) fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
                     numbers("port").iter().map(|v| [53, 443][*v as usize % 2]),
                 )),
                 "icmp_type" => Arc::new(UInt8Array::from(vec![None; all.len()])),
+                super::columns::NEW => Arc::new(BooleanArray::from(vec![false; all.len()])),
                 lead if lead.starts_with("lead_") => {
                     Arc::new(BooleanArray::from_iter(all.iter().map(|(_, row)| Some(row % 2 == 0))))
                 }
@@ -220,9 +221,9 @@ fn too_short_a_training_says_so_and_still_learns() {
         assert_eq!(detector.score(&rows(500..501, false)).unwrap().scores.len(), 10);
         format!("{:?}", detector.outline())
     };
-    assert!(text(59).contains("59 windows are fewer than 60, two blocks"));
-    assert!(text(1).contains("1 windows are fewer than 60"));
-    assert!(text(60).contains("2 blocks of 30, 30 windows"));
+    assert!(text(29).contains("29 windows are fewer than 30, three blocks"));
+    assert!(text(1).contains("1 windows are fewer than 30"));
+    assert!(text(60).contains("6 blocks of 10, 10, 10, 10, 10, 10 windows"));
 }
 
 #[test]

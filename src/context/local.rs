@@ -1,0 +1,86 @@
+//! Networks that are one's own: by what they begin with.
+
+use super::ContextError;
+use super::entity::Address;
+
+/// Private and link-local networks (RFC 1918, 3927, 4193, 4291): local where nothing else is said.
+pub(super) const PRIVATE: [&str; 6] =
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+
+/// A set of networks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Networks(Vec<(Address, u32)>);
+
+impl Networks {
+    /// Of texts like `10.0.0.0/8` or `fd00::/8`; an address alone is a network of one.
+    ///
+    /// # Errors
+    /// [`ContextError::Network`] for the first that is none.
+    pub(super) fn parse(texts: &[String]) -> Result<Networks, ContextError> {
+        let network = |text: &String| {
+            let (address, length) = text.split_once('/').map_or((text.as_str(), None), |(a, l)| (a, Some(l)));
+            let address = Address::parse(Some(address));
+            let most = match address.parts().0 {
+                4 => 32,
+                6 => 128,
+                _ => return None,
+            };
+            let length = length.map_or(Some(most), |length| length.parse().ok())?;
+            (length <= most).then_some((address, length))
+        };
+        let all = texts
+            .iter()
+            .map(|text| network(text).ok_or_else(|| ContextError::Network { found: text.clone() }));
+        Ok(Networks(all.collect::<Result<_, _>>()?))
+    }
+
+    /// Whether an address lies in one of them.
+    pub(super) fn hold(&self, address: &Address) -> bool {
+        let (version, bytes) = address.parts();
+        self.0.iter().any(|(network, length)| {
+            let (of, begin) = network.parts();
+            let differing = u128::from_be_bytes(begin) ^ u128::from_be_bytes(bytes);
+            of == version && differing.leading_zeros() >= *length
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(texts: &[&str]) -> Result<Networks, ContextError> {
+        Networks::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_network_holds_what_begins_as_it_does() {
+        let private = networks(&PRIVATE).unwrap();
+        for (text, local) in [
+            ("10.255.0.1", true),
+            ("172.31.9.9", true),
+            ("172.32.0.1", false),
+            ("192.168.1.1", true),
+            ("192.169.1.1", false),
+            ("fd20::1", true),
+            ("fe80::1", true),
+            ("fec0::1", false),
+            ("2001:db8::1", false),
+            ("::", false),
+            ("printer", false),
+        ] {
+            assert_eq!(private.hold(&Address::parse(Some(text))), local, "{text}");
+        }
+        let one = networks(&["198.51.100.7", "::/0"]).unwrap();
+        assert!(one.hold(&Address::parse(Some("198.51.100.7"))) && one.hold(&Address::parse(Some("::1"))));
+        assert!(!one.hold(&Address::parse(Some("198.51.100.6"))));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused_by_name() {
+        for wrong in ["10.0.0.0/33", "fe80::/129", "printer/8", "10.0.0.0/", "", "10.0.0.0/-1"] {
+            let error = networks(&["10.0.0.0/8", wrong]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{wrong}`")), "{error}");
+        }
+    }
+}

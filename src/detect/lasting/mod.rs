@@ -1,0 +1,232 @@
+//! Evidence that lasts: what the windows before say about a source, its destination and their service.
+//!
+//! One row of a long, quiet connection to a new peer is a little odd, as many a harmless row is for once; row after
+//! row of it is not harmless. So each source, destination and service has a level, the exponentially weighted mean
+//! of the largest score of each of its windows (a chart of Roberts, "Control chart tests based on geometric moving
+//! averages", Technometrics 1959), and a row is as odd as its own score and this level together, on the scale of what
+//! that sum is among the calibration rows. Who is usually unremarkable is forgiven one odd row; a sum that grows
+//! without end over a life, as CUSUM's, would find every connection of some age.
+//!
+//! Levels are kept by key ([`Levels`]), each by the worker that owns its share of keys ([`operator`]), window by
+//! window in event time: the result depends neither on the workers nor on the order of rows.
+
+pub(in crate::detect) mod operator;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::calibration::Tail;
+use crate::context::entity::Key;
+
+/// How far a level goes towards the largest score of a window: about ten windows back still count.
+const STEP: f64 = 0.2;
+
+/// The level of those of whom nothing is known, in nats: what is new is neither forgiven nor held against anybody.
+const START: f64 = 4.0;
+
+/// Levels that are kept, in all; those of whom nothing was heard longest leave.
+const KEPT: usize = 1 << 18;
+
+/// Shares of the space of keys. A share is kept by one worker as a whole, so what it has room for does not depend on
+/// how many workers there are.
+const SHARES: usize = 256;
+
+/// How odd a row's own score and the level of its source, destination and service are together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lasting {
+    /// Of the sum of both among the calibration rows.
+    pub(in crate::detect) tail: Tail,
+}
+
+impl Lasting {
+    /// Learns it from the own scores of the calibration rows, which are about these and in these windows.
+    pub(in crate::detect) fn of(rows: &[(Key, u64)], own: &[f64]) -> Lasting {
+        let mut sums: Vec<f64> =
+            levels(rows, own).into_iter().zip(own).map(|(level, own)| own + level).collect();
+        Lasting { tail: Tail::of(&mut sums) }
+    }
+
+    /// The score of a row, -ln of its tail.
+    pub fn score(&self, own: f64, level: f64) -> f64 {
+        self.tail.nats(own + level)
+    }
+}
+
+/// The level of each row's source, destination and service after the row's window, whatever the order of rows.
+fn levels(rows: &[(Key, u64)], own: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_unstable_by_key(|row| rows[*row].1);
+    let mut levels = Levels::new(usize::MAX);
+    let mut all = vec![0.0; rows.len()];
+    for of_window in order.chunk_by(|a, b| rows[*a].1 == rows[*b].1) {
+        for row in of_window {
+            levels.see(&rows[*row].0, rows[*row].1, own[*row]);
+        }
+        for row in of_window {
+            all[*row] = levels.level(&rows[*row].0);
+        }
+        levels.close();
+    }
+    all
+}
+
+/// The worker, of `peers`, that keeps the level of a key.
+fn owner(key: &Key, peers: usize) -> usize {
+    share(key) * peers / SHARES
+}
+
+fn share(key: &Key) -> usize {
+    (key.hash() >> 56) as usize
+}
+
+/// What is known of one source, destination and service.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Level {
+    /// After the windows before the last one.
+    before: f64,
+    /// The largest score in the last window.
+    largest: f64,
+    /// The last window with a row, by number or start.
+    last: u64,
+}
+
+impl Level {
+    fn after(&self) -> f64 {
+        self.before + STEP * (self.largest - self.before)
+    }
+}
+
+/// The levels of the shares of keys of one worker. Windows come in order.
+struct Levels {
+    shares: Vec<HashMap<Key, Level, RandomState>>,
+    /// Room of each share.
+    most: usize,
+}
+
+impl Levels {
+    /// With room for about so many.
+    fn new(most: usize) -> Levels {
+        Levels { shares: (0..SHARES).map(|_| HashMap::default()).collect(), most: most.div_ceil(SHARES) }
+    }
+
+    /// Takes in a score of the open window; in which order does not matter.
+    fn see(&mut self, key: &Key, window: u64, score: f64) {
+        let new = Level { before: START, largest: score, last: window };
+        let level = self.shares[share(key)].entry(*key).or_insert(new);
+        if level.last == window {
+            level.largest = level.largest.max(score);
+        } else {
+            *level = Level { before: level.after(), largest: score, last: window };
+        }
+    }
+
+    /// The level of a key of the open window, when all of it was taken in.
+    fn level(&self, key: &Key) -> f64 {
+        self.shares[share(key)].get(key).map_or(START, Level::after)
+    }
+
+    /// Ends the window. A share with too many forgets those whose last window is longest ago, of one window the last
+    /// in the order of keys, and some more so that it need not be done again at once.
+    fn close(&mut self) {
+        let most = self.most;
+        for share in self.shares.iter_mut().filter(|share| share.len() > most) {
+            let mut all: Vec<(u64, std::cmp::Reverse<[u64; 5]>)> = share
+                .iter()
+                .map(|(key, level)| (level.last, std::cmp::Reverse(bytemuck::cast(*key))))
+                .collect();
+            let excess = all.len() - (most - most / 8);
+            all.select_nth_unstable(excess - 1);
+            for (_, key) in &all[..excess] {
+                share.remove(&bytemuck::cast::<[u64; 5], Key>(key.0));
+            }
+            if share.capacity() > 4 * most {
+                // What a flood needed is given back.
+                share.shrink_to(most);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(code: u32) -> Key {
+        Key::of(None, None, code)
+    }
+
+    /// Word by word what the page says.
+    fn expected(rows: &[(u32, u64, f64)], row: usize) -> f64 {
+        let (of, until, _) = rows[row];
+        let mut windows: Vec<u64> =
+            rows.iter().filter(|(key, window, _)| *key == of && *window <= until).map(|row| row.1).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let mut level = START;
+        for window in windows {
+            let scores = rows.iter().filter(|row| (row.0, row.1) == (of, window)).map(|row| row.2);
+            level += STEP * (scores.fold(f64::MIN, f64::max) - level);
+        }
+        level
+    }
+
+    proptest! {
+        #[test]
+        fn a_level_is_the_weighted_mean_of_windows_in_any_order_of_rows(
+            rows in proptest::collection::vec((0u32..4, 0u64..6, 0.0..12.0f64), 1..60),
+        ) {
+            let named: Vec<(Key, u64)> = rows.iter().map(|row| (key(row.0), row.1)).collect();
+            let own: Vec<f64> = rows.iter().map(|row| row.2).collect();
+            let found = levels(&named, &own);
+            for (row, level) in found.iter().enumerate() {
+                prop_assert_eq!(*level, expected(&rows, row));
+            }
+        }
+
+        #[test]
+        fn what_is_forgotten_does_not_depend_on_the_order_of_rows(
+            mut rows in proptest::collection::vec((0u32..3000, 0u64..4, 0.0..12.0f64), 1..3000),
+        ) {
+            let run = |rows: &[(u32, u64, f64)]| {
+                let mut levels = Levels::new(1024);
+                for window in 0..4 {
+                    for row in rows.iter().filter(|row| row.1 == window) {
+                        levels.see(&key(row.0), window, row.2);
+                    }
+                    levels.close();
+                    assert!(levels.shares.iter().all(|share| share.len() <= 4));
+                }
+                (0..3000).map(|code| levels.level(&key(code))).collect::<Vec<f64>>()
+            };
+            let one = run(&rows);
+            rows.reverse();
+            prop_assert_eq!(one, run(&rows));
+        }
+    }
+
+    #[test]
+    fn row_after_row_a_little_odd_is_odder_than_one_very_odd_row_of_the_usual() {
+        // A thousand unremarkable ones, now and then one odd row; and one that is a little odd in every window.
+        let usual = |key: u64, window: u64| match (key * 31 + window * 17) % 97 {
+            0 => 7.5,
+            rest => rest as f64 / 40.0,
+        };
+        let mut rows: Vec<(Key, u64)> = Vec::new();
+        let mut own = Vec::new();
+        for window in 0..30 {
+            for code in 0..200 {
+                rows.push((key(code), window));
+                own.push(usual(u64::from(code), window));
+            }
+        }
+        let lasting = Lasting::of(&rows, &own);
+        let mut quiet = START;
+        for _ in 0..20 {
+            quiet += STEP * (6.0 - quiet);
+        }
+        assert!(lasting.score(6.0, quiet) > lasting.score(8.0, 1.5));
+        assert!(lasting.score(6.0, quiet) > lasting.score(6.0, START));
+    }
+}
