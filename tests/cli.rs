@@ -450,9 +450,10 @@ fn missing_columns_name_list_column_and_nearest() {
 fn help_completions_and_manual_come_from_the_same_definitions() {
     let help = String::from_utf8(succeed(&["--help"]).stdout).unwrap();
     assert!(help.contains("Examples:") && help.contains("netweir demo"));
-    for verb in
-        ["extract", "train", "detect", "watch", "run", "check", "features", "inspect", "evaluate", "demo"]
-    {
+    for verb in [
+        "extract", "train", "detect", "watch", "explain", "run", "check", "features", "inspect", "evaluate",
+        "demo",
+    ] {
         assert!(help.contains(verb), "{verb}");
         let own = String::from_utf8(succeed(&[verb, "-h"]).stdout).unwrap();
         assert!(own.lines().count() <= 40, "{verb}: {own}");
@@ -616,9 +617,16 @@ fn the_demo_finds_attacks_and_leaves_its_files() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("syn_scan") && text.contains("attacks found"), "{text}");
     assert!(text.lines().count() <= 50, "it fits a screen: {text}");
-    for file in
-        ["model.netweir", "scores.parquet", "alerts.eve.jsonl", "summary.json", "report.html", "metrics.json"]
-    {
+    for file in [
+        "model.netweir",
+        "scores.parquet",
+        "alerts.eve.jsonl",
+        "incidents.jsonl",
+        "incident_rows.parquet",
+        "summary.json",
+        "report.html",
+        "metrics.json",
+    ] {
         assert!(out.join(file).is_file(), "{file}");
     }
     let alerts = std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();
@@ -627,4 +635,95 @@ fn the_demo_finds_attacks_and_leaves_its_files() {
         assert_eq!(alert["event_type"], "alert");
     }
     assert!(alerts.lines().count() > 100);
+}
+
+#[test]
+fn what_is_wrong_with_an_allow_list_is_named_with_its_place() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let capture = place.at("train.pcap");
+    let said = |text: &str| {
+        let rules = place.write("rules.toml", text);
+        error(&[&"detect", &capture, &"-m", &model, &"-o", &place.at("out"), &"--allow", &rules])
+    };
+    let line = said("[[allow]]\nprotocl = \"tcp\"\nwhy = \"x\"\n");
+    assert!(line.contains("rules.toml:2:1: unknown key `protocl`: did you mean `protocol`?"), "{line}");
+    let line = said("[[alow]]\n");
+    assert!(line.contains("rules.toml:1:3: unknown key `alow`: did you mean `allow`?"), "{line}");
+    let line = said("[[allow]]\nsrc = \"10.0.0.0/40\"\nwhy = \"x\"\n");
+    assert!(line.contains("rules.toml:2:7: ") && line.contains("is no network"), "{line}");
+    let line = said("[[allow]]\nsrc = \"10.0.0.0/8\"\n");
+    assert!(line.contains("rules.toml:1:") && line.contains("`why`"), "{line}");
+    let line = said("[[allow]]\nwhy = \"x\"\n");
+    assert!(line.contains("rules.toml: [[allow]] number 1: it would allow everything"), "{line}");
+    let line = error(&[&"check", &place.write("p.toml", "[incident]\nsilense = \"60s\"\n")]);
+    assert!(line.contains("p.toml:2:1: unknown key `silense`: did you mean `silence`?"), "{line}");
+    let line = error(&[&"check", &place.write("p.toml", "[incident]\nkeep = \"1s\"\n")]);
+    assert!(line.contains("[incident] keep = 1s: must be from the value of `silence`"), "{line}");
+}
+
+/// The incidents of a report, by id.
+fn incidents(out: &Path) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let log = std::fs::read_to_string(out.join("incidents.jsonl")).unwrap();
+    let events = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    events.map(|event| (event["id"].as_str().unwrap().to_owned(), event)).collect()
+}
+
+#[test]
+fn an_incident_is_explained_and_a_rule_mutes_it() {
+    let place = Place::new();
+    let (model, out, muted) = (place.at("lab.netweir"), place.at("out"), place.at("muted"));
+    let (train, attacks) = (datasets("train.pcap.zst"), datasets("attacks.pcap.zst"));
+    succeed(&[OsStr::new("train"), "-q".as_ref(), train.as_ref(), "-m".as_ref(), model.as_ref()]);
+    let detect: [&OsStr; 6] =
+        ["detect".as_ref(), attacks.as_ref(), "-m".as_ref(), model.as_ref(), "-o".as_ref(), out.as_ref()];
+    let lines = String::from_utf8(succeed(&detect).stdout).unwrap();
+    let all = incidents(&out);
+    let worst = all.values().max_by_key(|event| event["alerts"].as_u64()).unwrap();
+    let (id, host) = (worst["id"].as_str().unwrap(), worst["host"].as_str().unwrap());
+    assert!(lines.contains(&id[..8]) && lines.lines().count() < 4 * all.len(), "{lines}");
+
+    let explain = |arguments: &[&OsStr]| {
+        let arguments: Vec<&OsStr> =
+            [OsStr::new("explain")].into_iter().chain(arguments.iter().copied()).collect();
+        String::from_utf8(succeed(&arguments).stdout).unwrap()
+    };
+    let list = explain(&[out.as_ref()]);
+    assert_eq!(list.lines().count(), all.len(), "{list}");
+    let full = explain(&[out.as_ref(), id[..10].as_ref()]);
+    assert!(full.starts_with(id) && full.contains(host) && full.contains("rows, the oddest first"), "{full}");
+    let said = error(&[&"explain", &out, &"zz"]);
+    assert!(
+        said.contains("begins with \"zz\"") && said.contains(&format!("there are {}", all.len())),
+        "{said}"
+    );
+    let said = error(&[&"explain", &out, &""]);
+    assert!(said.contains("give more digits"), "{said}");
+
+    let rules = format!(
+        "[[allow]]\nnet = \"{host}\"\nwhy = \"a test of ours\"\n\
+         [[allow]]\nport = 1\nuntil = 2020-01-01\nwhy = \"long over\"\n\
+         [[allow]]\nsrc = \"192.0.2.1\"\nwhy = \"nobody\"\n"
+    );
+    let rules = place.write("rules.toml", rules);
+    let with_rules: [&OsStr; 8] = [
+        "detect".as_ref(),
+        attacks.as_ref(),
+        "-m".as_ref(),
+        model.as_ref(),
+        "-o".as_ref(),
+        muted.as_ref(),
+        "--allow".as_ref(),
+        rules.as_ref(),
+    ];
+    let output = succeed(&with_rules);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("rule 2: long over: expired (2020-01-02T"), "{said}");
+    assert!(said.contains("rule 3: nobody: matched nothing") && !said.contains("rule 1:"), "{said}");
+    assert!(incidents(&muted).values().all(|event| event["host"] != host));
+    let list = explain(&[muted.as_ref()]);
+    assert!(list.contains("muted by rule 1: a test of ours: "), "{list}");
+    // Rows are scored all the same.
+    let scores = |out: &Path| std::fs::read(out.join("scores.parquet")).unwrap();
+    assert!(scores(&out) == scores(&muted));
 }

@@ -417,6 +417,12 @@ fn live_is_archive(quiet: Duration) {
         let (scored, again) = (table("live"), table("again"));
         assert!(scored.num_rows() >= 300, "each of 300 flows has a row, here are {}", scored.num_rows());
         assert_same_rows(&scored, &again);
+        let log =
+            |folder: &str| std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap();
+        assert!(!log("live").is_empty(), "odd rows make incidents");
+        assert_eq!(log("live"), log("again"), "incidents live and from the capture");
+        let belonging = |folder: &str| rows(Path::new(&at(folder)).join("incident_rows.parquet").as_path());
+        assert_same_rows(&belonging("live"), &belonging("again"));
 
         let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
         let summary: Value = serde_json::from_str(&summary).unwrap();

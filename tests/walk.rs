@@ -9,6 +9,7 @@ mod support;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use support::binary::succeed;
 
 fn datasets(name: &str) -> PathBuf {
@@ -113,13 +114,31 @@ fn rows_models_and_scores_do_not_depend_on_how_the_graph_runs() {
 
     // Scores: from captures and from rows.
     netweir(&[&"detect", &whole, &"-m", &model, &"-o", &at("scored-1"), &"-w", &"1"]);
+    netweir(&[&"detect", &whole, &"-m", &model, &"-o", &at("scored-2"), &"-w", &"2"]);
     netweir(&[&"detect", &whole, &"-m", &model, &"-o", &at("scored-4"), &"-w", &"4"]);
+    let sliced = slices("sliced", "35s", "detect");
+    netweir(&[&"detect", &whole, &"-m", &model, &"-o", &at("scored-slices"), &"-w", &"2", &"-p", &sliced]);
     netweir(&[&"detect", &first, &"-m", &model, &"-o", &at("scored-rows"), &"-w", &"2"]);
-    for other in ["scored-4", "scored-rows"] {
-        for file in ["scores.parquet", "alerts.eve.jsonl"] {
+    for other in ["scored-2", "scored-4", "scored-rows", "scored-slices"] {
+        for file in ["scores.parquet", "alerts.eve.jsonl", "incidents.jsonl", "incident_rows.parquet"] {
             assert_same("scores", &at("scored-1").join(file), &at(other).join(file));
         }
     }
+    // Every anomalous row is in an incident, and each incident is over at the end.
+    let log = String::from_utf8(bytes(&at("scored-1").join("incidents.jsonl"))).unwrap();
+    let mut last = std::collections::BTreeMap::new();
+    for line in log.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        last.insert(event["id"].as_str().unwrap().to_owned(), event);
+    }
+    assert!(!last.is_empty() && last.values().all(|event| event["event"] == "close"));
+    let alerts: u64 = last.values().map(|event| event["alerts"].as_u64().unwrap()).sum();
+    let summary: serde_json::Value =
+        serde_json::from_slice(&bytes(&at("scored-1").join("summary.json"))).unwrap();
+    assert_eq!((&summary["anomalies"], &summary["incidents"]), (&alerts.into(), &last.len().into()));
+    let rows = std::fs::File::open(at("scored-1").join("incident_rows.parquet")).unwrap();
+    let rows = ParquetRecordBatchReaderBuilder::try_new(rows).unwrap();
+    assert_eq!(rows.metadata().file_metadata().num_rows() as u64, alerts);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use crate::context::Plan;
 use crate::detect::{DetectSettings, Inputs, Kind};
 use crate::encode::{EncodeSpec, Fit};
 use crate::flow::{Cut, row_settings};
+use crate::incident::IncidentSpec;
 use crate::row::schema::flow_schema;
-use crate::run::RunError;
+use crate::run::{RunError, read_rules};
 use crate::spec::Spec;
 
 /// Check a pipeline file and print the graph that it builds
@@ -56,6 +57,8 @@ fn rooms(spec: &Spec) -> Result<Vec<(&'static str, String)>, RunError> {
     ));
     if spec.ends.model.is_some() {
         rooms.push(("rows", "made as the model was trained: its windows, context and encoders".to_owned()));
+        rooms.push(("detect", "scores by the model, anomalies above its threshold".to_owned()));
+        rooms.push(("incident", incidents(&spec.incident)?));
     } else {
         row_rooms(spec, &mut rooms)?;
     }
@@ -117,6 +120,25 @@ fn detector(detect: &DetectSettings) -> String {
         text.push_str(&format!(": {trees} trees of {sample} rows each, partitions by {}", spec.partition_by));
     }
     format!("{text}; threshold by {}", detect.threshold())
+}
+
+/// How incidents are made; the allow-list is read, so that what is wrong with it is known now.
+fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
+    let mut what =
+        format!("anomalies by the host that accounts for them, until {:?} of silence", spec.silence);
+    if let Some(path) = &spec.allow {
+        let rules = read_rules(path)?.rules().len();
+        what.push_str(&format!(
+            "; {rules} {} of {}",
+            if rules == 1 { "rule" } else { "rules" },
+            path.display()
+        ));
+    }
+    match spec.alerts_per_day {
+        Some(reports) => what.push_str(&format!("; the strongest {reports} a day are reported")),
+        None => what.push_str("; all are reported"),
+    }
+    Ok(what)
 }
 
 fn lists(encode: &EncodeSpec) -> impl Iterator<Item = &String> {

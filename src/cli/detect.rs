@@ -14,10 +14,21 @@ use super::{Common, Failure, Inputs};
                                                            the same scores, fewer of them alarms
 
 What is left in OUTDIR:
-  scores.parquet      all columns of the rows, and score, p_value, is_anomaly, partition, reasons
-  alerts.eve.jsonl    one alert a line, as Suricata writes them (EVE JSON)
-  summary.json        what was read, refused, scored; the threshold
-One readable line an alert goes to standard output.")]
+  scores.parquet          all columns of the rows, and score, p_value, is_anomaly, partition, reasons
+  alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON)
+  incidents.jsonl         what was said of incidents, one event a line; the last line of an id is its state
+  incident_rows.parquet   which row belongs to which incident, or which rule mutes it
+  summary.json            what was read, refused, scored; the threshold
+Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain prints one
+in full.
+
+Rules of an allow-list (--allow) hold where all that they name does: net (either end), src, dst, port,
+protocol, column with min or max. `why` must be there, `until` ends a rule.
+  [[allow]]
+  src = \"10.20.0.90\"
+  protocol = \"icmp\"
+  until = 2027-01-31
+  why = \"the monitor pings all hosts\"")]
 pub(super) struct Detect {
     #[command(flatten)]
     inputs: Inputs,

@@ -10,7 +10,7 @@ use super::{Common, Failure};
 #[command(after_long_help = "Examples:
   sudo netweir watch -i eth0 -m office.netweir -o out
   sudo netweir watch -i eth0 -m office.netweir -o out --write-pcap seen.pcap
-  netweir detect seen.pcap -m office.netweir -o again      the same rows and scores, bit for bit
+  netweir detect seen.pcap -m office.netweir -o again      the same rows, scores and incidents, bit for bit
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]

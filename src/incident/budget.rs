@@ -109,3 +109,111 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::extent::Extent;
+    use super::super::tests::finding;
+    use super::super::{Kind, State};
+    use super::*;
+
+    const HOUR: u64 = DAY / 24;
+
+    fn event(time: u64, said: Said, id: u64, severity: Severity, weight: u64) -> Event {
+        let finding = finding(0, id, [10, 0, 0, 1], [10, 0, 0, 2], 9.0);
+        let top = Extent::of(&finding, finding.src).top;
+        let state = State {
+            id,
+            kind: Kind::Anomaly,
+            host: finding.src,
+            source: true,
+            first: 0,
+            last: 0,
+            windows: 1,
+            alerts: 2,
+            score: 9.0,
+            p_value: 1e-4,
+            weight,
+            severity,
+            peers: 1,
+            ports: 1,
+            top,
+            hints: Vec::new(),
+            withdrawn: false,
+            held: false,
+        };
+        Event { time, said, state }
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_than_the_budget_is_reported_in_any_day(
+            a_day in 1..8u32,
+            drawn in prop::collection::vec((0..3 * HOUR, 0..40u64, 0..3usize, 0..1000u64, 0..3u8), 1..300),
+        ) {
+            let mut budget = Budget::new(a_day);
+            let (mut now, mut open) = (1, BTreeSet::new());
+            let mut reports: Vec<u64> = Vec::new();
+            let mut reported = BTreeSet::new();
+            for (pause, id, severity, weight, said) in drawn {
+                now += pause;
+                let severity = [Severity::Low, Severity::Medium, Severity::Critical][severity];
+                let said = match open.insert(id) {
+                    true => Said::Create,
+                    false => [Said::Update, Said::Update, Said::Close][said as usize],
+                };
+                let held = budget.holds(&event(now, said, id, severity, weight));
+                // One report for all that is said of an incident until it is over.
+                if !held && reported.insert(id) {
+                    reports.push(now);
+                }
+                if said == Said::Close {
+                    open.remove(&id);
+                    reported.remove(&id);
+                    // What comes back under the id of a reported one is that one again.
+                    if budget.known.get(&id).is_some_and(|known| known.reported) {
+                        reported.insert(id);
+                    }
+                }
+                reports.retain(|time| *time + DAY > now);
+                prop_assert!(reports.len() <= a_day as usize, "{:?}", reports);
+            }
+        }
+
+        #[test]
+        fn what_was_reported_stays_so(a_day in 1..5u32, weights in prop::collection::vec(0..100u64, 1..40)) {
+            let mut budget = Budget::new(a_day);
+            for (id, weight) in (0..).zip(&weights) {
+                let first = budget.holds(&event(id * HOUR, Said::Create, id, Severity::Medium, *weight));
+                let later = budget.holds(&event(id * HOUR + 1, Said::Update, id, Severity::Medium, *weight));
+                prop_assert!(first || !later);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_are_reported_leniently_and_the_last_report_is_for_the_strongest() {
+        let mut budget = Budget::new(4);
+        let mut held =
+            |id: u64, weight| budget.holds(&event(id * HOUR, Said::Create, id, Severity::Medium, weight));
+        assert!(!held(1, 50) && !held(2, 40), "two of four, whatever they are");
+        assert!(held(3, 30), "two are stronger, and two reports are left");
+        assert!(!held(4, 60), "the strongest so far");
+        assert!(held(5, 55), "the last report waits for a stronger one");
+        assert!(!held(6, 70));
+        assert!(held(7, 80), "nothing is left");
+        assert!(!held(31, 80), "a day later there is room again");
+    }
+
+    #[test]
+    fn what_is_over_and_a_day_old_is_forgotten() {
+        let mut budget = Budget::new(2);
+        for id in 0..1000 {
+            budget.holds(&event(id * HOUR, Said::Create, id, Severity::Medium, id % 7));
+            budget.holds(&event(id * HOUR + 1, Said::Close, id, Severity::Medium, id % 7));
+        }
+        assert!(budget.known.len() <= 25 && budget.by_strength.len() <= 25 && budget.by_time.len() <= 25);
+    }
+}

@@ -12,7 +12,7 @@ use timely::dataflow::operators::{Concat, Operator, ToStream};
 
 use super::change::{Change, RowChange};
 use super::cover::{Part, cover};
-use super::finding::{Columns, Finding, Real};
+use super::finding::{Columns, Finding, Kind, Real};
 use super::policy::{Hits, Policy, Setting, Verdict};
 use super::rules::Rules;
 use super::session::Sessions;
@@ -113,17 +113,23 @@ pub fn follow<'s>(
     watch: &Watch,
 ) -> Stream<'s, u64, Vec<Change>> {
     let (judged, clock) = (judge(findings, settings, watch), watch.clock);
-    let muted = judged.clone().inner.flat_map(move |((finding, verdict), time, diff)| {
-        let Verdict::Muted(rule) = verdict else { return None };
+    let muted = judged.clone().flat_map(|(finding, verdict)| match verdict {
+        Verdict::Muted(rule) if finding.kind == Kind::Anomaly => {
+            Some((finding.window, finding.flow_id, rule))
+        }
+        _ => None,
+    });
+    // A finding and a rule that change at once meet twice, once as it was.
+    let muted = muted.consolidate().inner.flat_map(move |((window, flow_id, rule), time, diff)| {
         let row = RowChange {
-            time: clock.said(finding.window, time)?,
-            window: finding.window,
-            flow_id: finding.flow_id,
+            time: clock.said(window, time)?,
+            window,
+            flow_id,
             diff: diff.signum() as i8,
             incident: None,
             muted_by: Some(rule),
         };
-        (finding.kind == super::Kind::Anomaly).then_some(Change::Row(row))
+        Some(Change::Row(row))
     });
     sessions(parts(judged), watch).concat(muted)
 }

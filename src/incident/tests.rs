@@ -89,7 +89,12 @@ fn run(watch: Watch, steps: Vec<Step>, workers: usize) -> Vec<Vec<Change>> {
             let (settings_input, settings) = scope.new_collection::<Setting, isize>();
             let said = said.clone();
             follow(findings, settings, &watch)
-                .inspect_time(move |time, change| said.lock().unwrap().push((*time, change.clone())))
+                .inspect_core(move |event| {
+                    if let Ok((stamp, changes)) = event {
+                        let time = *stamp.iter().next().unwrap();
+                        said.lock().unwrap().extend(changes.iter().map(|change| (time, change.clone())));
+                    }
+                })
                 .probe_with(&probe);
             (findings_input, settings_input)
         });
@@ -354,7 +359,7 @@ fn states(steps: &[Step]) -> Vec<Standing> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_said_adds_up_to_a_fresh_run_and_is_the_difference_of_two(steps in some_steps()) {
@@ -427,6 +432,99 @@ proptest! {
         let short = run(watch(keep, Rules::default()), steps(Some(keep)), 1);
         prop_assert_eq!(short, run(watch(FOREVER, Rules::default()), steps(None), 1));
     }
+}
+
+/// Pages of memory that the process has.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// By hand, alone: `cargo test --lib -- --ignored --nocapture long_runs`.
+#[test]
+#[ignore = "looks at the memory of the whole process"]
+fn long_runs_hold_no_more_than_short_ones() {
+    let watch = watch(60, Rules::default());
+    let rows = timely::execute_directly(move |worker| {
+        let probe = ProbeHandle::new();
+        let (mut findings, mut settings) = worker.dataflow::<u64, _, _>(|scope| {
+            let (findings_input, findings) = scope.new_collection::<Finding, isize>();
+            let (settings_input, settings) = scope.new_collection::<Setting, isize>();
+            follow(findings, settings, &watch).probe_with(&probe);
+            (findings_input, settings_input)
+        });
+        settings.insert(Setting::Threshold(Real::new(THRESHOLD)));
+        settings.close();
+        let mut pages = Vec::new();
+        for window in 0..40_000u64 {
+            for number in 0..25u64 {
+                let host =
+                    |salt: u64| [10, 0, (window / 20 % 200) as u8, ((number * salt + window) % 250) as u8];
+                let finding = finding(window * WINDOW, number, host(3), host(7), 9.0);
+                findings.update_at(finding.clone(), window, 1);
+                findings.update_at(finding, window + 7, -1);
+            }
+            findings.advance_to(window + 1);
+            findings.flush();
+            worker.step_while(|| probe.less_than(&(window + 1)));
+            if window % 10_000 == 9_999 {
+                pages.push(resident());
+            }
+        }
+        pages
+    });
+    eprintln!("{rows:?} pages");
+    assert!(rows[3] < rows[0] + rows[0] / 10, "{rows:?}");
+}
+
+#[test]
+fn sessions_forget_what_is_over() {
+    let watch = watch(60, Rules::default());
+    let mut sessions = super::session::Sessions::new(watch.clock, THRESHOLD);
+    for window in 0..2_000u64 {
+        let host = [10, 0, (window / 250) as u8, (window % 250) as u8];
+        let one = finding(window * WINDOW, window, host, [10, 9, 9, 9], 9.0);
+        let new = Finding { kind: Kind::NewHost, ..one.clone() };
+        let parts = cover(&[&one, &new]).into_iter().map(|part| (part, 1)).collect();
+        let now = (window + 1) * WINDOW;
+        while let Some(due) = sessions.due().filter(|due| *due < now) {
+            sessions.tick(due);
+        }
+        let said = sessions.change(now, parts);
+        assert_eq!(said.iter().filter(|change| matches!(change, Change::Event(_))).count(), 2);
+    }
+    // New hosts are remembered for a day, the others for as long as they can change.
+    assert!(sessions.hosts() <= 2_000 + 10, "{}", sessions.hosts());
+    while let Some(due) = sessions.due() {
+        sessions.tick(due);
+    }
+    assert_eq!(sessions.hosts(), 0);
+}
+
+#[test]
+fn a_new_host_is_said_once_however_long_it_stays() {
+    let watch = watch(60, Rules::default());
+    let mut sessions = super::session::Sessions::new(watch.clock, THRESHOLD);
+    let mut said = Vec::new();
+    for window in 0..300u64 {
+        let new = Finding {
+            kind: Kind::NewHost,
+            ..finding(window * WINDOW, window, [10, 0, 0, 1], [10, 0, 0, 2], 4.0)
+        };
+        let now = (window + 1) * WINDOW;
+        while let Some(due) = sessions.due().filter(|due| *due < now) {
+            said.extend(sessions.tick(due));
+        }
+        said.extend(sessions.change(now, cover(&[&new]).into_iter().map(|part| (part, 1)).collect()));
+    }
+    let said: Vec<(Said, Severity)> = said
+        .iter()
+        .map(|change| match change {
+            Change::Event(event) => (event.said, event.state.severity),
+            Change::Row(row) => panic!("{row:?}"),
+        })
+        .collect();
+    assert_eq!(said, [(Said::Create, Severity::Low), (Said::Close, Severity::Low)]);
 }
 
 #[test]

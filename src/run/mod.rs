@@ -176,7 +176,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         None => with_context(spec),
     };
     check_ends(spec)?;
-    let rules = rules(spec)?;
+    let rules = spec.incident.allow.as_deref().map_or(Ok(Rules::default()), read_rules)?;
     let shared = Shared::default();
     let opened = open(spec, &shared, &controls.stop)?;
     let plan = Plan::new(&spec.context)?;
@@ -290,11 +290,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     Ok(Outcome { summary, model: fitted, complaints, elapsed: started.elapsed() })
 }
 
-/// The allow-list that the pipeline names.
-fn rules(spec: &Spec) -> Result<Rules, RunError> {
-    let Some(path) = &spec.incident.allow else { return Ok(Rules::default()) };
+/// Reads and checks an allow-list.
+///
+/// # Errors
+/// What is wrong with it: the line and column, or the rule.
+pub fn read_rules(path: &Path) -> Result<Rules, RunError> {
     let file: RulesFile = spec::read(path)?;
-    file.check().map_err(|source| RunError::Rules { path: path.clone(), source })
+    file.check().map_err(|source| RunError::Rules { path: path.to_owned(), source })
 }
 
 /// The only places that ask for the time, for progress and for how long it took; no row depends on it.
