@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::DetectError;
@@ -91,9 +91,11 @@ impl Forest {
         Ok(scores)
     }
 
-    /// What each feature adds to the score of a row as wide as the forest.
-    pub(super) fn shares(&self, row: ArrayView1<'_, f32>) -> Shares {
-        self.means.get_or_init(|| Means::of(&self.trees)).shares(&self.trees, self.sample, row)
+    /// What each feature adds to the scores of the rows named by `which`, into their places in `shares`; rows are as
+    /// wide as the forest.
+    pub(super) fn shares(&self, rows: ArrayView2<'_, f32>, which: &[usize], shares: &mut [Shares]) {
+        let means = self.means.get_or_init(|| Means::of(&self.trees));
+        means.shares(&self.trees, self.sample, rows, which, shares);
     }
 
     /// Scores the rows named by `which` into their places in `scores`.

@@ -7,18 +7,20 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Map, Value, json};
 
+use super::isolation_reasons::Told;
 use super::outline::{Line, grouped, percent};
 use super::reason::facts::Lookup;
+use super::usual::{self, Usuals};
 use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionSummary,
-    PartitionedForest, Reason, Reservoir, Scores, Threshold, isolation_reasons, partitions,
+    PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, Fit, SHORTEST, input_type, nearest_name};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Tables of the model file.
-pub(super) const TABLES: [&str; 4] = ["calibration", "encoders", "forest", "tail"];
+pub(super) const TABLES: [&str; 5] = ["calibration", "encoders", "forest", "tail", usual::TABLE];
 
 /// Partitions that are listed, the largest; the others are summed up.
 const LISTED: usize = 16;
@@ -28,6 +30,7 @@ const LISTED: usize = 16;
 pub struct Isolation {
     encoders: Encoders,
     forest: PartitionedForest,
+    told: Told,
     /// Columns that rows must have.
     columns: Vec<Field>,
     /// Whether the last of them is one that only names partitions.
@@ -91,15 +94,22 @@ impl IsolationLearning {
         let samples = self.reservoir.finish()?;
         let encode = |rows: &RecordBatch| encoders.encode(rows).map_err(AnyError::from);
         let forest = PartitionedForest::fit(&samples, &encode, detect, seed)?;
-        Ok(Isolation::new(encoders, forest, self.unread))
+        Ok(Isolation::new(encoders, forest, Usuals::learned(&samples), self.unread))
     }
 }
 
 impl Isolation {
-    fn new(encoders: Encoders, forest: PartitionedForest, partition_column: Option<Field>) -> Isolation {
+    fn new(
+        encoders: Encoders,
+        forest: PartitionedForest,
+        usuals: Usuals,
+        partition_column: Option<Field>,
+    ) -> Isolation {
         let unread = partition_column.is_some();
         let columns = encoders.columns().iter().cloned().chain(partition_column).collect();
-        Isolation { encoders, forest, columns, unread }
+        let names = encoders.columns().iter().map(|column| column.name().clone()).collect();
+        let told = Told::new(names, encoders.origins(), usuals);
+        Isolation { encoders, forest, told, columns, unread }
     }
 
     /// Reads its tables.
@@ -118,12 +128,15 @@ impl Isolation {
             tables.get("encoders").ok_or_else(|| damaged("encoders", "it is missing".to_owned()))?;
         let encoders =
             Encoders::from_table(encoders).map_err(|error| damaged("encoders", error.to_string()))?;
+        let usuals =
+            tables.get(usual::TABLE).ok_or_else(|| damaged(usual::TABLE, "it is missing".to_owned()))?;
+        let usuals = Usuals::from_table(usuals)?;
         let settings = json!({ "detect": spec, "seed": seed, "features": features });
         let tables: Vec<(String, RecordBatch)> =
             tables.iter().map(|(name, table)| (name.clone(), table.clone())).collect();
         let forest = PartitionedForest::from_tables(&settings, &tables)?;
         let unread = columns.get(encoders.columns().len()).cloned();
-        let read = Isolation::new(encoders, forest, unread);
+        let read = Isolation::new(encoders, forest, usuals, unread);
         let (expected, found) = (read.encoders.features().len(), read.forest.features());
         if expected != found {
             let what = format!("encoders give {expected} features, the forest was grown on {found}");
@@ -194,6 +207,7 @@ impl Detector for Isolation {
     fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError> {
         let mut tables = self.forest.tables()?;
         tables.push(("encoders".to_owned(), self.encoders.to_table()));
+        tables.push((usual::TABLE.to_owned(), self.told.usuals().to_table()?));
         Ok(tables)
     }
 
@@ -213,19 +227,14 @@ impl Detector for Isolation {
         let by = self.forest.detect_settings().partition_by();
         let places = self.columns.iter().map(|column| rows.schema_ref().index_of(column.name()));
         let read = rows.project(&places.collect::<Result<Vec<_>, _>>()?)?;
-        let read =
-            take_record_batch(&read, &UInt64Array::from_iter_values(which.iter().map(|row| *row as u64)))?;
+        let of_rows = UInt64Array::from_iter_values(which.iter().map(|row| *row as u64));
+        let read = take_record_batch(&read, &of_rows)?;
         let (encoded, partitions) = (self.encoders.encode(&read)?, partitions(&read, by)?);
         let scores = self.forest.score(encoded.view(), &partitions)?;
+        let shares = self.forest.shares(encoded.view(), &partitions);
         let lookup = Lookup::new(rows);
-        let columns: Vec<&str> =
-            self.encoders.columns().iter().map(|column| column.name().as_str()).collect();
-        let origins = self.encoders.origins();
         let reason = |(at, row): (usize, &usize)| {
-            let partition = partitions.name(at);
-            let shares = self.forest.forest(partition).shares(encoded.row(at));
-            let place = (rows, &lookup, *row);
-            isolation_reasons::reason(scores[at], &shares, &columns, &origins, partition, place)
+            self.told.reason(scores[at], &shares[at], partitions.name(at), &lookup.row(*row))
         };
         Ok(which.iter().enumerate().map(reason).collect())
     }

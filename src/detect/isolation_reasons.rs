@@ -1,14 +1,14 @@
 //! Why a row has its score of `forest`: the shares of encoded columns ([`super::shares`]), each told to the column of
 //! rows that it was made from, grouped as those of `themes` are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
-
-use super::reason::facts::{Lookup, number, text};
+use super::reason::facts::Facts;
 use super::reason::phrase::about;
-use super::reason::{Evidence, Group, Part, Reason};
+use super::reason::{Evidence, Group, Part, Reason, WRITTEN};
 use super::shares::Shares;
+use super::usual::Usuals;
 use crate::context::entity::{port, service};
 use crate::encode::subject::service_text;
 
@@ -54,71 +54,109 @@ fn group(column: &str) -> (&'static str, &'static str) {
     (part, name)
 }
 
-/// The reason of a row with this score; `columns` are those of the encoders with, for each feature, its column.
-pub(super) fn reason(
-    score: f64,
-    shares: &Shares,
-    columns: &[&str],
-    of_feature: &[usize],
-    partition: &str,
-    (rows, lookup, row): (&RecordBatch, &Lookup<'_>, usize),
-) -> Reason {
-    let mut nats = vec![0.0; columns.len()];
-    for (share, column) in shares.nats.iter().zip(of_feature) {
-        nats[*column] += share;
+/// What reasons are told by: looked up once, since rows have hundreds of columns.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// The columns of the encoders.
+    columns: Vec<String>,
+    /// For each feature the position of its column.
+    origins: Vec<usize>,
+    /// Parts and groups, in their order, and for each column the position of its own.
+    kinds: Vec<(&'static str, &'static str)>,
+    kind_of: Vec<usize>,
+    /// For each column the number of what it is about, and how many there are.
+    about: Vec<usize>,
+    abouts: usize,
+    usuals: Usuals,
+}
+
+impl Told {
+    /// For features that were made of these columns.
+    pub(super) fn new(columns: Vec<String>, origins: Vec<usize>, usuals: Usuals) -> Told {
+        let mut kinds: Vec<_> = columns.iter().map(|column| group(column)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let place = |column: &String| kinds.binary_search(&group(column)).unwrap_or_default();
+        let kind_of = columns.iter().map(place).collect();
+        let mut known = BTreeMap::new();
+        let number = |column: &'_ String| {
+            let (entity, statistic) = about(column);
+            let next = known.len();
+            *known.entry((entity.to_owned(), statistic.to_owned())).or_insert(next)
+        };
+        let about = columns.iter().map(number).collect();
+        Told { abouts: known.len(), columns, origins, kinds, kind_of, about, usuals }
     }
-    let mut parts: BTreeMap<&'static str, BTreeMap<&'static str, f64>> = BTreeMap::new();
-    // What like columns add together, and the strongest of them.
-    let mut spoken: BTreeMap<(&str, &str), (f64, usize)> = BTreeMap::new();
-    for (at, column) in columns.iter().enumerate() {
-        let (part, group) = group(column);
-        *parts.entry(part).or_default().entry(group).or_default() += nats[at];
-        let (sum, strongest) = spoken.entry(about(column)).or_insert((0.0, at));
-        *sum += nats[at];
-        if nats[at] > nats[*strongest] {
-            *strongest = at;
+
+    /// What is usual in the columns.
+    pub(super) fn usuals(&self) -> &Usuals {
+        &self.usuals
+    }
+
+    /// The reason of a row with this score.
+    pub(super) fn reason(&self, score: f64, shares: &Shares, partition: &str, facts: &Facts<'_>) -> Reason {
+        let mut nats = vec![0.0; self.columns.len()];
+        for (share, column) in shares.nats.iter().zip(&self.origins) {
+            nats[*column] += share;
         }
+        let mut groups = vec![0.0; self.kinds.len()];
+        // What like columns add together, and the strongest of them.
+        let mut spoken = vec![(0.0, None::<usize>); self.abouts];
+        for (at, nats_of) in nats.iter().enumerate() {
+            groups[self.kind_of[at]] += nats_of;
+            let (sum, strongest) = &mut spoken[self.about[at]];
+            *sum += nats_of;
+            if strongest.is_none_or(|known| nats[known] < *nats_of) {
+                *strongest = Some(at);
+            }
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        for ((part, name), nats) in self.kinds.iter().zip(groups) {
+            if parts.last().is_none_or(|last| last.name != *part) {
+                parts.push(Part { name: part, nats: 0.0, groups: Vec::new() });
+            }
+            if let Some(part) = parts.last_mut() {
+                part.nats += nats;
+                part.groups.push(Group { name, nats, share: 0.0 });
+            }
+        }
+        let total: f64 = parts.iter().map(|part| part.nats).sum();
+        let against = total.abs().max(f64::MIN_POSITIVE);
+        for group in parts.iter_mut().flat_map(|part| &mut part.groups) {
+            group.share = group.nats / against;
+        }
+        let usual = self.usuals.of(partition);
+        let evidence = |(sum, at): (f64, Option<usize>)| {
+            let at = at.filter(|_| sum / against >= LEAST)?;
+            let (column, nats, share) = (self.columns[at].as_str(), nats[at], sum / against);
+            let value = facts.number(column);
+            let text = if value.is_none() { facts.text(column).map(str::to_owned) } else { None };
+            let usual = value.and_then(|value| usual.get(column, value));
+            let column = Cow::Owned(column.to_owned());
+            Some(Evidence { column, entity: String::new(), value, text, usual, p: None, nats, share })
+        };
+        let mut evidence: Vec<Evidence> = spoken.into_iter().filter_map(evidence).collect();
+        // A value within what is usual is odd only beside others: it speaks where nothing else does.
+        let alone = |evidence: &Evidence| match (evidence.value, evidence.usual) {
+            (Some(value), Some(usual)) if usual.low => value < usual.extreme,
+            (Some(value), Some(usual)) => value > usual.extreme,
+            _ => true,
+        };
+        if evidence.iter().any(alone) {
+            evidence.retain(alone);
+        }
+        let (line, hints) = (String::new(), Vec::new());
+        let mut reason = Reason { score, total, at_zero: Some(shares.at_zero), parts, evidence, line, hints };
+        reason.order(|evidence| evidence.share);
+        for evidence in reason.evidence.iter_mut().take(WRITTEN) {
+            evidence.entity = entity(about(&evidence.column).0, partition, facts);
+        }
+        reason
     }
-    let part = |(name, groups): (&'static str, BTreeMap<&'static str, f64>)| {
-        let groups: Vec<(&'static str, f64)> = groups.into_iter().collect();
-        (name, groups.iter().map(|(_, nats)| nats).sum::<f64>(), groups)
-    };
-    let parts: Vec<_> = parts.into_iter().map(part).collect();
-    let total: f64 = parts.iter().map(|(_, nats, _)| nats).sum();
-    let against = total.abs().max(f64::MIN_POSITIVE);
-    let parts = parts.into_iter().map(|(name, nats, groups)| {
-        let group = |(name, nats): (&'static str, f64)| Group { name, nats, share: nats / against };
-        Part { name, nats, groups: groups.into_iter().map(group).collect() }
-    });
-    let facts = lookup.row(row);
-    let evidence = |(_, (sum, at)): (_, (f64, usize))| {
-        let array = rows.column_by_name(columns[at])?.as_ref();
-        let value = number(array, row);
-        let text = if value.is_none() { text(array, row).map(str::to_owned) } else { None };
-        let entity = entity(about(columns[at]).0, partition, &facts);
-        let share = sum / against;
-        let (column, nats) = (columns[at].to_owned(), nats[at]);
-        Some(Evidence { column, entity, value, text, usual: None, p: None, nats, share })
-    };
-    let mut reason = Reason {
-        score,
-        total,
-        at_zero: Some(shares.at_zero),
-        parts: parts.collect(),
-        evidence: spoken
-            .into_iter()
-            .filter(|(_, (sum, _))| sum / against >= LEAST)
-            .filter_map(evidence)
-            .collect(),
-        line: String::new(),
-        hints: Vec::new(),
-    };
-    reason.order();
-    reason
 }
 
 /// Whose value it is, in words; for the row's own, the partition that it is judged in.
-fn entity(name: &str, partition: &str, facts: &super::reason::facts::Facts<'_>) -> String {
+fn entity(name: &str, partition: &str, facts: &Facts<'_>) -> String {
     let (Some(src), Some(dst)) = (facts.text("src_ip"), facts.text("dst_ip")) else {
         return partition.to_owned();
     };

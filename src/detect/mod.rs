@@ -41,6 +41,7 @@ mod tables;
 mod themes;
 mod threshold;
 mod tree;
+mod usual;
 
 #[cfg(test)]
 mod ensemble_tests;

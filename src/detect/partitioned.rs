@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::Steps;
 use super::random::tree_seed;
+use super::shares::Shares;
 use super::tree::MAX_FEATURES;
 use super::{
     DetectError, DetectSettings, DetectSpec, Forest, PartitionBy, Partitions, Sample, Samples, Threshold,
@@ -310,6 +311,19 @@ impl PartitionedForest {
             self.forest(name).score_some(rows.view(), &which, &mut scores)?;
         }
         Ok(scores)
+    }
+
+    /// What each feature adds to the score of each row; `rows` and `partitions` as for [`PartitionedForest::score`].
+    pub(super) fn shares(&self, rows: ArrayView2<'_, f32>, partitions: &Partitions) -> Vec<Shares> {
+        let mut shares = vec![Shares::default(); rows.nrows()];
+        for (index, name) in (0..).zip(partitions.names()) {
+            let of_it = partitions.of_row().iter().enumerate().filter(|(_, partition)| **partition == index);
+            let which: Vec<usize> = of_it.map(|(row, _)| row).collect();
+            if !which.is_empty() {
+                self.forest(name).shares(rows, &which, &mut shares);
+            }
+        }
+        shares
     }
 
     /// Scores above it are anomalies.

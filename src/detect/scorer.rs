@@ -8,10 +8,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
 
-use super::reason::facts::Lookup;
+use super::reason::facts::{Facts, Lookup};
 use super::reason::hints::hints;
 use super::reason::line::line;
 use super::{Detector, Partitions, Reason, Scores};
+use crate::context::entity::mix;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -80,16 +81,28 @@ fn names(partitions: &Partitions) -> DictionaryArray<Int16Type> {
     DictionaryArray::new(keys, Arc::new(values))
 }
 
+/// Flows of one service, from one source or to one destination in a window, whose reasons are told in full.
+const IN_FULL: f64 = 64.0;
+
+/// Whether a row is one of a flood whose reason is told in brief: of so many flows some are told in full, chosen by
+/// what names the row, so that they are the same in every run.
+fn is_one_of_many(facts: &Facts<'_>) -> bool {
+    let flows = ["ctx_srcsvc_w1_flows", "ctx_dstsvc_w1_flows"].map(|name| facts.number(name).unwrap_or(0.0));
+    let flows = flows[0].max(flows[1]);
+    let Some(flow) = facts.number("flow_id").filter(|_| flows > IN_FULL) else { return false };
+    (mix(flow.to_bits()) >> 32) as f64 / 2f64.powi(32) * flows >= IN_FULL
+}
+
 /// Reasons as text ([`Reason::json`]) in the places of their rows, told with what the rows say; null for the others.
 fn told(rows: &RecordBatch, reasons: Vec<(usize, Reason)>) -> StringBuilder {
-    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() << 10);
+    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() * 512);
     let lookup = Lookup::new(rows);
     for (row, mut reason) in reasons {
         texts.append_nulls(row - texts.len());
         let facts = lookup.row(row);
         reason.hints = hints(&reason, &facts);
         reason.line = line(&reason, &facts);
-        texts.append_value(reason.json(lookup.window));
+        texts.append_value(reason.json(lookup.window, is_one_of_many(&facts)));
     }
     texts.append_nulls(rows.num_rows() - texts.len());
     texts

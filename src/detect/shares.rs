@@ -12,12 +12,12 @@
 //! with `base` the mean of the roots. A share is in nats of score: above 0 where the feature's splits set the row apart
 //! sooner than the rows of the sample.
 
-use ndarray::ArrayView1;
+use ndarray::ArrayView2;
 
 use super::tree::{Tree, mean_path_length};
 
 /// What the features of a row add.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Shares {
     /// The score of a row of mean path length.
     pub(super) at_zero: f64,
@@ -46,35 +46,59 @@ impl Means {
         Means(trees.iter().map(means).collect())
     }
 
-    /// The shares of a row of so many features, for trees grown from `sample` rows.
-    pub(super) fn shares(&self, trees: &[Tree], sample: u32, row: ArrayView1<'_, f32>) -> Shares {
-        let mut nats = vec![0.0; row.len()];
+    /// The shares of some rows, for trees grown from `sample` rows; tree by tree, each read once for all rows.
+    pub(super) fn shares(
+        &self,
+        trees: &[Tree],
+        sample: u32,
+        rows: ArrayView2<'_, f32>,
+        which: &[usize],
+        shares: &mut [Shares],
+    ) {
+        for row in which {
+            shares[*row].nats = vec![0.0; rows.ncols()];
+        }
         let mut base = 0.0;
         for (tree, means) in trees.iter().zip(&self.0) {
             let nodes = tree.nodes();
-            let mut at = 0;
             base += means[0];
-            while !nodes[at].is_leaf() {
-                let feature = usize::from(nodes[at].feature);
-                let next = if row[feature] > nodes[at].threshold { nodes[at].right as usize } else { at + 1 };
-                nats[feature] += means[at] - means[next];
-                at = next;
+            for row in which {
+                let (values, nats) = (rows.row(*row), &mut shares[*row].nats);
+                let mut at = 0;
+                while !nodes[at].is_leaf() {
+                    let feature = usize::from(nodes[at].feature);
+                    let right = values[feature] > nodes[at].threshold;
+                    let next = if right { nodes[at].right as usize } else { at + 1 };
+                    nats[feature] += means[at] - means[next];
+                    at = next;
+                }
             }
         }
         let norm = trees.len() as f64 * mean_path_length(sample);
-        if norm == 0.0 {
-            return Shares { at_zero: 0.5, nats };
+        for row in which {
+            let shares = &mut shares[*row];
+            if norm == 0.0 {
+                shares.at_zero = 0.5;
+                continue;
+            }
+            shares.nats.iter_mut().for_each(|share| *share *= std::f64::consts::LN_2 / norm);
+            shares.at_zero = libm::exp2(-(base / norm));
         }
-        nats.iter_mut().for_each(|share| *share *= std::f64::consts::LN_2 / norm);
-        Shares { at_zero: libm::exp2(-(base / norm)), nats }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Shares;
     use crate::detect::Forest;
-    use ndarray::Array2;
+    use ndarray::{Array2, ArrayView2};
     use proptest::prelude::*;
+
+    fn shares(forest: &Forest, rows: ArrayView2<'_, f32>) -> Vec<Shares> {
+        let mut shares = vec![Shares::default(); rows.nrows()];
+        forest.shares(rows, &(0..rows.nrows()).collect::<Vec<_>>(), &mut shares);
+        shares
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
@@ -87,9 +111,9 @@ mod tests {
             let rows = Array2::from_shape_vec((rows, features), values[..rows * features].to_vec()).unwrap();
             let forest = Forest::fit(rows.view(), 7, sample, |tree| tree ^ seed).unwrap();
             let probes = rows.map(|value| value * 1.5 + 1.0);
-            for row in rows.rows().into_iter().chain(probes.rows()) {
-                let score = forest.score(row.insert_axis(ndarray::Axis(0))).unwrap()[0];
-                let shares = forest.shares(row);
+            let both = shares(&forest, rows.view()).into_iter().chain(shares(&forest, probes.view()));
+            let scores = [forest.score(rows.view()).unwrap(), forest.score(probes.view()).unwrap()].concat();
+            for (shares, score) in both.zip(scores) {
                 let total: f64 = shares.nats.iter().sum();
                 prop_assert!((shares.at_zero * total.exp() - score).abs() < 1e-9, "{shares:?} {score}");
                 prop_assert!((total - (score / shares.at_zero).ln()).abs() < 1e-9);
@@ -103,7 +127,7 @@ mod tests {
             Array2::from_shape_fn((500, 4), |(i, j)| ((i * 7919 + j * 104_729) % 1000) as f32 / 1000.0);
         rows[[123, 2]] = 9.0;
         let forest = Forest::fit(rows.view(), 100, 256, |tree| tree).unwrap();
-        let shares = forest.shares(rows.row(123));
+        let shares = &shares(&forest, rows.view())[123];
         let largest = (0..4).max_by(|a, b| shares.nats[*a].total_cmp(&shares.nats[*b]));
         assert_eq!(largest, Some(2));
         assert!(shares.nats[2] > 0.1 && shares.at_zero < 0.6, "{shares:?}");

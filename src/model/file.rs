@@ -156,7 +156,8 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
     let names: Vec<&str> =
         manifest.members.keys().map(|name| name.strip_suffix(PARQUET).unwrap_or("")).collect();
     let remembers = MEMORY.iter().filter(|name| names.contains(name)).count();
-    let strange = names.iter().any(|name| !own.contains(name) && !MEMORY.contains(name));
+    let known = |name: &&str| own.contains(name) || MEMORY.contains(name);
+    let strange = !names.iter().all(known);
     if strange || ![0, MEMORY.len()].contains(&remembers) || own.iter().any(|name| !names.contains(name)) {
         return Err(of_manifest(&format_args!("its members are not {}", own.join(", "))));
     }

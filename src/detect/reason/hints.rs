@@ -5,8 +5,9 @@
 //! flows, failed to all, bytes out to bytes in, value to what one in a hundred of its past exceeds. It is a hint: who
 //! acts for a good reason (a monitor, a backup that moved) has the same shape. Rows without the columns have none.
 
-use super::Reason;
 use super::facts::{Facts, is_inside};
+use super::phrase::about;
+use super::{Evidence, Reason};
 
 /// A technique that a row looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +29,11 @@ const fn shape(technique: &'static str, name: &'static str, fits: fn(&Judged<'_>
 
 /// Every shape; of those that fit the first is said.
 const SHAPES: [Shape; 10] = [
+    shape("T1110", "Brute Force", |row| row.tries_logins()),
     shape("T1498", "Network Denial of Service", |row| row.floods() && !row.is_tcp()),
     shape("T1499", "Endpoint Denial of Service", |row| row.floods() && row.is_tcp()),
     shape("T1046", "Network Service Discovery", |row| row.scans() && row.from_inside()),
     shape("T1595", "Active Scanning", |row| row.scans() && !row.from_inside()),
-    shape("T1110", "Brute Force", |row| row.tries_logins()),
     shape("T1071.004", "Application Layer Protocol: DNS", |row| row.tunnels() && row.port_is(&[53])),
     shape("T1095", "Non-Application Layer Protocol", |row| row.tunnels() && row.is_icmp()),
     shape("T1071", "Application Layer Protocol", |row| row.beacons()),
@@ -46,8 +47,10 @@ const SHARE: f64 = 0.10;
 const FAR: f64 = 5.0;
 /// Payload of a probe, in bytes each way.
 const LITTLE: f64 = 300.0;
-/// Flows a second to one host that only a flood has.
+/// Flows a second to one host that nobody answers; ten times as many packets a second of one flow.
 const FLOOD: f64 = 10.0;
+/// Flows a second to one host that are answered: below it may as well be one who tries words.
+const ANSWERED_FLOOD: f64 = 50.0;
 
 /// Services where people and machines log in: ftp, ssh, telnet, mail, ldap, smb, data bases, rdp, vnc, winrm.
 const LOGINS: [u16; 22] = [
@@ -62,7 +65,8 @@ pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>) -> Vec<Hint> 
     if facts.text("src_ip").is_none() {
         return Vec::new();
     }
-    let judged = Judged { reason, facts };
+    let told = reason.evidence.iter().map(|evidence| (about(&evidence.column), evidence)).collect();
+    let judged = Judged { reason, facts, told };
     SHAPES.iter().filter(|shape| (shape.fits)(&judged)).map(|shape| shape.hint).take(1).collect()
 }
 
@@ -70,6 +74,8 @@ pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>) -> Vec<Hint> 
 struct Judged<'a> {
     reason: &'a Reason,
     facts: &'a Facts<'a>,
+    /// The evidence by what it is about.
+    told: Vec<((&'a str, &'a str), &'a Evidence)>,
 }
 
 impl Judged<'_> {
@@ -100,9 +106,12 @@ impl Judged<'_> {
 
     /// How many times what one in a hundred of its past exceeds a statistic is; 0 where the reason is not about it.
     fn times(&self, entity: &str, statistic: &str) -> f64 {
-        let Some(evidence) = self.reason.about(entity, statistic) else { return 0.0 };
+        let of_it = self.told.iter().find(|(about, _)| *about == (entity, statistic));
+        let Some((_, evidence)) = of_it else { return 0.0 };
         match (evidence.value, evidence.usual) {
             (Some(value), Some(usual)) if !usual.low => value / usual.extreme.max(1.0),
+            // Nobody has a past of this service: there the tail of the network tells far from near.
+            (Some(_), None) if evidence.p.is_none_or(|p| p < 1e-4) => FAR,
             _ => 0.0,
         }
     }
@@ -113,17 +122,32 @@ impl Judged<'_> {
         if self.reason.share(&about) < SHARE {
             return false;
         }
-        let little = self.of("fwd_payload_bytes") <= LITTLE && self.of("bwd_payload_bytes") <= 4.0 * LITTLE;
-        let met = |horizon: u32| {
-            let flows = self.of(&format!("ctx_src_w{horizon}_flows")).max(1.0);
-            let targets = self.of(&format!("ctx_src_w{horizon}_new_ends"));
-            let own = self.facts.number("age_pairport").is_some_and(|age| age < f64::from(horizon));
-            own && targets >= 5.0 && targets >= 0.3 * flows
+        let (sent, received) = (self.of("fwd_payload_bytes"), self.of("bwd_payload_bytes"));
+        let little = sent <= LITTLE && received <= 4.0 * LITTLE;
+        // Of ICMP only echoes are asked of hosts; neighbours and errors come in numbers of their own.
+        let asks = !self.is_icmp() || matches!(self.facts.number("icmp_type"), Some(8.0 | 128.0));
+        // Who goes on working beside it has other flows; of flows that say nothing fewer must be new.
+        let part = if sent + received == 0.0 { 0.1 } else { 0.3 };
+        let met = |(horizon, flows, ends): (f64, &str, [&str; 2])| {
+            let flows = self.of(flows).max(1.0);
+            match (self.facts.number(ends[0]), self.facts.number("age_pairport")) {
+                (Some(new), Some(age)) => age < horizon && new >= 5.0 && new >= part * flows,
+                // Rows that know nothing of the first time: many, each once, most in vain.
+                _ => {
+                    let (all, failed) = (self.of(ends[1]), self.of("ctx_src_w1_failed"));
+                    horizon == 1.0 && all >= 20.0 && all >= 0.5 * flows && failed >= 0.5 * flows
+                }
+            }
         };
-        little && [1, 6, 30].into_iter().any(met)
+        let horizons = [
+            (1.0, "ctx_src_w1_flows", ["ctx_src_w1_new_ends", "ctx_src_w1_ends"]),
+            (6.0, "ctx_src_w6_flows", ["ctx_src_w6_new_ends", "ctx_src_w6_ends"]),
+            (30.0, "ctx_src_w30_flows", ["ctx_src_w30_new_ends", "ctx_src_w30_ends"]),
+        ];
+        little && asks && horizons.into_iter().any(met)
     }
 
-    /// One host gets so much from so many flows, or so many packets in one without an answer, as it never gets.
+    /// One host gets so many flows on so few ports, or so many packets in one without an answer, as it never gets.
     fn floods(&self) -> bool {
         let Some(window) = self.facts.window() else { return false };
         let about =
@@ -132,14 +156,18 @@ impl Judged<'_> {
             return false;
         }
         let flows = self.of("ctx_dstsvc_w1_flows");
-        let ports = self.of("ctx_dst_w1_ports").max(1.0);
-        let many =
-            flows >= FLOOD * window && flows >= 30.0 * ports.min(self.of("ctx_pair_w1_ports").max(1.0));
-        let far = self.times("dst", "flows").max(self.times("srcsvc", "flows")) >= FAR;
-        let (sent, answered) = (self.of("fwd_packets"), self.of("bwd_packets"));
-        let deaf =
-            sent >= 10.0 * FLOOD * window && answered <= 0.1 * sent && self.times("", "fwd_packets") >= FAR;
-        (many && far) || deaf
+        let ports = self.of("ctx_dst_w1_ports").min(self.of("ctx_pair_w1_ports")).max(1.0);
+        // More comes back than the refusals of all of them.
+        let answered = self.of("ctx_dstsvc_w1_bwd_bytes") > 2.0 * LITTLE / 3.0 * flows;
+        let rate = if answered { ANSWERED_FLOOD } else { FLOOD };
+        let far =
+            self.times("dst", "flows").max(self.times("dstsvc", "flows")).max(self.times("srcsvc", "flows"));
+        let many = flows >= rate * window && flows >= 30.0 * ports && far >= FAR;
+        let sent = self.of("fwd_packets");
+        let packets = sent >= 10.0 * FLOOD * window
+            && (self.times("", "fwd_packets").max(self.times("", "fwd_bytes")) >= FAR
+                || self.times("pairsvc", "fwd_bytes").max(self.times("srcsvc", "fwd_bytes")) >= FAR);
+        many || (packets && (self.is_icmp() || self.of("bwd_packets") <= 0.1 * sent))
     }
 
     /// Flow after flow to one place to log in, each answered and short.
@@ -168,6 +196,11 @@ impl Judged<'_> {
             && self.of("bwd_packets") > 0.0
     }
 
+    /// More packets a second than a tunnel through small packets makes.
+    fn is_bulk(&self) -> bool {
+        self.facts.window().is_some_and(|window| self.of("fwd_packets") >= 10.0 * FLOOD * window)
+    }
+
     /// Much more than usual through a service that carries little.
     fn tunnels(&self) -> bool {
         let far = self
@@ -175,14 +208,20 @@ impl Judged<'_> {
             .max(self.times("srcsvc", "fwd_bytes"))
             .max(self.times("", "fwd_bytes"));
         let answered = self.of("bwd_packets") >= 0.5 * self.of("fwd_packets") && self.of("bwd_packets") > 0.0;
-        far >= FAR && answered && self.reason.share(&["vol_srcsvc", "vol_pairsvc", "shape_srcsvc"]) >= SHARE
+        // What is asked for with little and answered with much carries nothing out.
+        let both = self.of("bwd_bytes") <= 4.0 * self.of("fwd_bytes");
+        both && !self.is_bulk()
+            && far >= FAR
+            && answered
+            && self.reason.share(&["vol_srcsvc", "vol_pairsvc", "shape_srcsvc"]) >= SHARE
     }
 
     /// Far more than usual out to a host outside that is new.
     fn carries_out(&self) -> bool {
         let far = ["src", "srcsvc", "pairsvc", ""].into_iter().map(|entity| self.times(entity, "fwd_bytes"));
         let out = self.of("fwd_bytes");
-        self.from_inside()
+        !self.is_icmp()
+            && self.from_inside()
             && !self.to_inside()
             && self.facts.number("age_pair").is_some_and(|age| age < 60.0)
             && far.fold(0.0, f64::max) >= FAR

@@ -30,7 +30,7 @@ pub(in crate::detect) fn line(reason: &Reason, facts: &Facts<'_>) -> String {
                 let of = on_it.filter(|on_it| *on_it >= 0.9 * many).map(|_| format!(" of {destination}"));
                 Some(format!("{source} -> {}{}", many_of("ports"), of.unwrap_or_default()))
             }
-            ("src", "ends") => Some(format!("{source} -> {}", many_of("hosts and ports"))),
+            ("src", "ends") => Some(format!("{source} -> {}", many_of("targets"))),
             ("dst" | "dstsvc", "peers") => Some(format!("{} -> {destination}{port}", many_of("hosts"))),
             _ => None,
         }
@@ -76,7 +76,7 @@ mod tests {
 
     fn said(column: &str, srcsvc_peers: u32) -> String {
         let evidence = Evidence {
-            column: column.to_owned(),
+            column: column.to_owned().into(),
             entity: String::new(),
             value: Some(41.0),
             text: None,

@@ -14,14 +14,15 @@ pub(super) mod hints;
 pub(super) mod line;
 pub(super) mod phrase;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write;
 
 pub use self::hints::Hint;
-use self::phrase::{Phrase, about, decimal};
+use self::phrase::{Phrase, decimal};
 
 /// Columns that are written of a reason.
-const WRITTEN: usize = 5;
+pub(super) const WRITTEN: usize = 5;
 /// Groups that are written of a part.
 const GROUPS: usize = 3;
 
@@ -70,8 +71,8 @@ pub struct Group {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     /// The column.
-    pub column: String,
-    /// Whose value it is.
+    pub column: Cow<'static, str>,
+    /// Whose value it is; empty for what is too weak to be written.
     pub entity: String,
     /// The row's value, in the column's unit; `None` for text.
     pub value: Option<f64>,
@@ -117,11 +118,6 @@ impl Reason {
         all.filter(|group| groups.contains(&group.name)).map(|group| group.share).sum()
     }
 
-    /// The evidence about a statistic of an entity.
-    pub(crate) fn about(&self, entity: &str, statistic: &str) -> Option<&Evidence> {
-        self.evidence.iter().find(|evidence| about(&evidence.column) == (entity, statistic))
-    }
-
     /// Adds what lasts, in nats, and the score that both have together. The parts are then those of the row's own
     /// score.
     pub(super) fn last(&mut self, level: f64, score: f64) {
@@ -135,28 +131,31 @@ impl Reason {
         self.evidence.iter_mut().for_each(|evidence| evidence.share *= of_total);
         self.parts.push(Part { name: "lasting", nats: level, groups: Vec::new() });
         (self.score, self.total) = (score, total);
-        self.order();
+        self.parts.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
     }
 
-    /// Strongest first, and so the same for equal strengths.
-    pub(super) fn order(&mut self) {
+    /// Strongest first, evidence by a strength, and the same for equal ones.
+    pub(super) fn order(&mut self, strength: impl Fn(&Evidence) -> f64) {
         for part in &mut self.parts {
             part.groups.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
         }
         self.parts.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
-        self.evidence.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.column.cmp(&b.column)));
+        self.evidence
+            .sort_by(|a, b| strength(b).total_cmp(&strength(a)).then_with(|| a.column.cmp(&b.column)));
     }
 
     /// One object of JSON, the same bytes for the same reason. Nats are rounded to thousandths, and the total is the
     /// sum of the parts as they are written; `usual` is `[median, p99]`, for values below the median
-    /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part.
-    pub fn json(&self, window: Option<u64>) -> String {
-        let mut out = String::with_capacity(1024);
-        self.write(&mut out, window).expect("a string takes all text");
+    /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part;
+    /// in brief one column and no groups.
+    pub fn json(&self, window: Option<u64>, brief: bool) -> String {
+        let mut out = String::with_capacity(if brief { 768 } else { 2048 });
+        self.write(&mut out, window, brief).expect("a string takes all text");
         out
     }
 
-    fn write(&self, out: &mut String, window: Option<u64>) -> fmt::Result {
+    fn write(&self, out: &mut String, window: Option<u64>, brief: bool) -> fmt::Result {
+        let (columns, groups) = if brief { (1, 0) } else { (WRITTEN, GROUPS) };
         write!(out, "{{\"score\":{},\"total\":", decimal(self.score, 4))?;
         thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum())?;
         if let Some(at_zero) = self.at_zero {
@@ -171,7 +170,7 @@ impl Reason {
             out.push_str("\",\"nats\":");
             thousandths(out, whole_thousandths(part.nats))?;
             out.push_str(",\"groups\":[");
-            let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(GROUPS);
+            let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(groups);
             for (at, group) in groups.enumerate() {
                 out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
                 out.push_str(&group.name.replace('_', " "));
@@ -182,7 +181,7 @@ impl Reason {
             out.push_str("]}");
         }
         out.push_str("],\"evidence\":[");
-        for (at, evidence) in self.evidence.iter().take(WRITTEN).enumerate() {
+        for (at, evidence) in self.evidence.iter().take(columns).enumerate() {
             out.push_str(if at == 0 { "{\"column\":" } else { ",{\"column\":" });
             text(out, &evidence.column);
             out.push_str(",\"entity\":");
@@ -267,7 +266,7 @@ mod tests {
 
     fn reason(nats: &[f64], text: &str) -> Reason {
         let evidence = |share: f64| Evidence {
-            column: "ctx_src_w1_peers".to_owned(),
+            column: "ctx_src_w1_peers".into(),
             entity: text.to_owned(),
             value: Some(41.0),
             text: None,
@@ -292,7 +291,8 @@ mod tests {
     #[test]
     fn a_reason_is_the_json_that_is_agreed_on() {
         let json: Value =
-            serde_json::from_str(&reason(&[11.0, 6.25], "10.1.2.3").json(Some(10_000_000_000))).unwrap();
+            serde_json::from_str(&reason(&[11.0, 6.25], "10.1.2.3").json(Some(10_000_000_000), false))
+                .unwrap();
         assert_eq!(json["score"], 7.9);
         assert_eq!(json["total"], 17.25);
         assert_eq!(json["parts"][0]["groups"][0], serde_json::json!({"name": "fan src", "nats": 6.1}));
@@ -304,6 +304,9 @@ mod tests {
         assert_eq!(evidence["p"], 1.2e-5);
         assert_eq!(evidence["words"], "41 peers in 10 s; usual 3, p99 6");
         assert_eq!(json["hints"][0]["technique"], "T1046");
+        let brief: Value = serde_json::from_str(&reason(&[11.0], "10.1.2.3").json(None, true)).unwrap();
+        assert_eq!(brief["evidence"].as_array().unwrap().len(), 1);
+        assert_eq!(brief["parts"][0], serde_json::json!({"name": "fan-out", "nats": 11, "groups": []}));
     }
 
     proptest! {
@@ -312,7 +315,7 @@ mod tests {
             nats in prop::collection::vec(-50.0..50.0f64, 0..6), text in ".*",
         ) {
             let reason = reason(&nats, &text);
-            let json: Value = serde_json::from_str(&reason.json(None)).unwrap();
+            let json: Value = serde_json::from_str(&reason.json(None, false)).unwrap();
             let sum: f64 = json["parts"].as_array().unwrap().iter().map(|part| part["nats"].as_f64().unwrap()).sum();
             prop_assert!((sum - json["total"].as_f64().unwrap()).abs() < 1e-9);
             prop_assert!((sum - reason.total).abs() <= 0.0005 * nats.len() as f64 + 1e-9);

@@ -3,6 +3,8 @@
 //! In patterns `{}` stands for the value with its unit and `~` for the s of a plural. Columns of no table here are
 //! their names with the unit that the dictionary of rows has for them.
 
+use std::borrow::Cow;
+
 use super::super::outline::grouped;
 use super::{Evidence, Usual};
 use crate::row::columns::find;
@@ -33,25 +35,29 @@ const STATISTICS: [(&str, &str, &str, Unit); 16] = [
     ("ports", "{} port~", "{} port~ asked for", Count),
     ("services", "{} service~", "{} service~ asked for", Count),
     ("ends", "{} target~ (host and port)", "{} target~ (host and port)", Count),
-    ("new_peers", "{} peer~ never met before", "{} client~ never met before", Count),
-    ("new_ports", "{} port~ never used before", "{} port~ never asked for before", Count),
-    ("new_services", "{} service~ never used before", "{} service~ never asked for before", Count),
-    ("new_ends", "{} target~ (host and port) never met before", "{} target~ never met before", Count),
+    ("new_peers", "{} new peer~", "{} new client~", Count),
+    ("new_ports", "{} new port~", "{} new port~ asked for", Count),
+    ("new_services", "{} new service~", "{} new service~ asked for", Count),
+    ("new_ends", "{} new target~ (host and port)", "{} new target~ (host and port)", Count),
     ("active", "active {}", "active {}", Windows),
     ("", "{}", "{}", Count),
 ];
 
-/// What is seen for the first time, by the identity of an age.
-const FIRSTS: [(&str, &str); 9] = [
-    ("src", "this source is seen"),
-    ("dst", "this destination is seen"),
-    ("pair", "these two hosts talk"),
-    ("srcsvc", "this source uses this service"),
-    ("dstsvc", "this destination is asked for this service"),
-    ("pairsvc", "these two hosts use this service"),
-    ("pairport", "these two hosts use this port"),
-    ("dstport", "this destination is asked on this port"),
-    ("srcsvcport", "this source uses this port"),
+/// What is seen for the first time, by the identity of an age: now, and a while ago.
+const FIRSTS: [(&str, &str, &str); 9] = [
+    ("src", "this source is seen", "this source was first seen {}"),
+    ("dst", "this destination is seen", "this destination was first seen {}"),
+    ("pair", "these two hosts talk", "these two hosts first talked {}"),
+    ("srcsvc", "this source uses this service", "this source first used this service {}"),
+    (
+        "dstsvc",
+        "this destination is asked for this service",
+        "this destination was first asked for this service {}",
+    ),
+    ("pairsvc", "these two hosts use this service", "these two hosts first used this service {}"),
+    ("pairport", "these two hosts use this port", "these two hosts first used this port {}"),
+    ("dstport", "this destination is asked on this port", "this destination was first asked on this port {}"),
+    ("srcsvcport", "this source uses this port", "this source first used this port {}"),
 ];
 
 /// Measures of regularity.
@@ -116,7 +122,7 @@ const STATES: [(&str, &str); 13] = [
 ];
 
 /// The age from which on everything is equally old, in windows, as a bucket's least value.
-const OLD: f64 = 52.0;
+const OLD: f64 = 48.0;
 
 /// What a column is about: whose (empty for the row itself) and which statistic; horizons and the new among the counted
 /// do not tell columns apart.
@@ -137,7 +143,9 @@ pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
 
 /// A column in words, without its value.
 pub(in crate::detect) struct Phrase {
-    pattern: String,
+    pattern: Cow<'static, str>,
+    /// What `{dir}` stands for.
+    direction: &'static str,
     unit: Unit,
     /// Windows of its horizon.
     horizon: Option<u64>,
@@ -150,8 +158,8 @@ enum Kind {
     Plain,
     /// Windows of the horizon.
     Active,
-    /// Windows since something was first seen.
-    Age,
+    /// Windows since something was first seen, told so if it is now.
+    Age(&'static str),
     /// A text.
     Text,
 }
@@ -160,25 +168,21 @@ impl Phrase {
     /// Of a column: its name, also with whose past it is held against (`fwd_packets|srcsvc`).
     pub(in crate::detect) fn of(column: &str) -> Phrase {
         let name = column.split('|').next().unwrap_or(column);
-        let plain = |pattern: String, unit| Phrase { pattern, unit, horizon: None, kind: Kind::Plain };
         let mut parts = name.splitn(4, '_');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some("ctx"), Some(entity), Some(windows), Some(statistic)) => {
                 context(entity, windows, statistic)
             }
-            (Some("age"), Some(of), None, _) => {
-                let who = FIRSTS.iter().find(|(name, _)| *name == of).map_or(of, |(_, who)| who);
-                let pattern = format!("first time that {who}");
-                Phrase { pattern, unit: Windows, horizon: None, kind: Kind::Age }
-            }
+            (Some("age"), Some(of), None, _) => match FIRSTS.iter().find(|(name, ..)| *name == of) {
+                Some((_, now, past)) => Phrase { kind: Kind::Age(now), ..plain((*past).into(), Windows) },
+                None => plain(format!("{of} first seen {{}} ago").into(), Windows),
+            },
+            (Some("young"), Some(entity), Some("active"), None) => context(entity, "w30", "active"),
             (Some("reg" | "young"), Some(_), Some(measure), None) => {
-                let known = MEASURES.iter().find(|(name, ..)| *name == measure);
-                let (pattern, unit) =
-                    known.map_or((format!("{measure} {{}}"), Count), |(_, p, unit)| ((*p).to_owned(), *unit));
-                if name.starts_with("young") && measure == "active" {
-                    return context("pairsvc", "w30", "active");
+                match MEASURES.iter().find(|(name, ..)| *name == measure) {
+                    Some((_, pattern, unit)) => plain((*pattern).into(), *unit),
+                    None => plain(format!("{measure} {{}}").into(), Count),
                 }
-                plain(pattern, unit)
             }
             _ => row(name),
         }
@@ -186,58 +190,84 @@ impl Phrase {
 
     /// With a value and what is usual.
     pub(super) fn words(&self, evidence: &Evidence, window: Option<u64>) -> String {
-        let seconds = |windows: f64| match window {
-            Some(window) => time(windows * window as f64 / 1e9),
-            None if windows == 1.0 => "1 window".to_owned(),
-            None => format!("{} windows", decimal(windows, 0)),
+        let mut out = String::with_capacity(96);
+        let Some(value) = evidence.value else {
+            let text = evidence.text.as_deref().unwrap_or("nothing");
+            let state =
+                STATES.iter().find(|(state, _)| *state == text && self.pattern.starts_with("connection"));
+            match state {
+                Some((state, meaning)) => self.fill(&mut out, &format!("{state} ({meaning})"), 0.0),
+                None => self.fill(&mut out, text, 0.0),
+            }
+            return out;
         };
         let number = |value: f64| match self.unit {
             Count => count(value),
             Bytes => bytes(value),
             Seconds => time(value),
-            Windows => seconds(value),
+            Windows => in_windows(value, window),
             Percent => format!("{} %", significant(100.0 * value)),
         };
-        let Some(value) = evidence.value else {
-            let text = evidence.text.as_deref().unwrap_or("nothing");
-            let meaning =
-                STATES.iter().find(|(state, _)| *state == text && self.pattern.contains("connection"));
-            let meaning = meaning.map_or(String::new(), |(_, meaning)| format!(" ({meaning})"));
-            return self.pattern.replace("{}", &format!("{text}{meaning}"));
-        };
-        if self.kind == Kind::Text {
-            return self.pattern.replace("{}", &count(value));
-        }
-        if self.kind == Kind::Age {
-            let mut words = self.pattern.clone();
+        let usual = evidence.usual.filter(|_| self.kind != Kind::Text);
+        let whose = if usual.is_some_and(|usual| !usual.own) { " for others" } else { "" };
+        if let Kind::Age(now) = self.kind {
             if value > 0.0 {
-                words.push_str(&format!(" was {} ago", number(value)));
+                self.fill(&mut out, &number(value), value);
+                out.push_str(" ago");
+            } else {
+                out.push_str("first time that ");
+                out.push_str(now);
             }
-            if let Some(usual) = evidence.usual.filter(|usual| usual.median > 0.0) {
+            if let Some(usual) = usual.filter(|usual| usual.median > 0.0) {
                 let over = if usual.median >= OLD { "over " } else { "" };
-                let whose = if usual.own { "" } else { " for others" };
-                words.push_str(&format!("; usual{whose} {over}{} ago", number(usual.median)));
+                // What is old is as old as can be told, less what buckets leave open.
+                let median = if usual.median >= OLD { OLD } else { usual.median };
+                out.extend(["; usual", whose, " ", over, &number(median), " ago"]);
             }
-            return words;
+            return out;
         }
-        let mut words = self.pattern.replace("{}", &number(value));
-        words = words.replace('~', if value == 1.0 { "" } else { "s" });
+        self.fill(&mut out, &number(value), value);
         if let Some(horizon) = self.horizon {
-            let of = if self.kind == Kind::Active { "of the last" } else { "in" };
-            words.push_str(&format!(" {of} {}", seconds(horizon as f64)));
+            out.push_str(if self.kind == Kind::Active { " of the last " } else { " in " });
+            out.push_str(&in_windows(horizon as f64, window));
         }
-        match evidence.usual {
-            Some(Usual { median, extreme, low, own }) => {
-                let whose = if own { "" } else { " for others" };
-                let (median, extreme) = (number(median), number(extreme));
-                words.push_str(&format!("; usual{whose} {median}"));
-                if extreme != median {
-                    words.push_str(&format!(", {} {extreme}", if low { "p1" } else { "p99" }));
-                }
+        if let Some(Usual { median, extreme, low, .. }) = usual {
+            let (median, extreme) = (number(median), number(extreme));
+            out.extend(["; usual", whose, " ", &median]);
+            if extreme != median {
+                out.extend([if low { ", p1 " } else { ", p99 " }, &extreme]);
             }
-            None => {}
         }
-        words
+        out
+    }
+
+    /// The pattern with a value in it.
+    fn fill(&self, out: &mut String, number: &str, value: f64) {
+        let mut rest = &*self.pattern;
+        while let Some(at) = rest.find(['{', '~']) {
+            out.push_str(&rest[..at]);
+            rest = &rest[at..];
+            let (mark, with) = match rest {
+                number_here if number_here.starts_with("{}") => ("{}", number),
+                direction if direction.starts_with("{dir}") => ("{dir}", self.direction),
+                _ => ("~", if value == 1.0 { "" } else { "s" }),
+            };
+            out.push_str(with);
+            rest = &rest[mark.len()..];
+        }
+        out.push_str(rest);
+    }
+}
+
+fn plain(pattern: Cow<'static, str>, unit: Unit) -> Phrase {
+    Phrase { pattern, direction: "", unit, horizon: None, kind: Kind::Plain }
+}
+
+fn in_windows(windows: f64, window: Option<u64>) -> String {
+    match window {
+        Some(window) => time(windows * window as f64 / 1e9),
+        None if windows == 1.0 => "1 window".to_owned(),
+        None => format!("{} windows", decimal(windows, 0)),
     }
 }
 
@@ -245,37 +275,37 @@ fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
     let horizon = windows.strip_prefix('w').and_then(|windows| windows.parse().ok());
     let known = STATISTICS.iter().find(|(name, ..)| *name == statistic);
     let (pattern, unit) = match known {
-        Some((_, _, destination, unit)) if entity.starts_with("dst") => ((*destination).to_owned(), *unit),
-        Some((_, source, _, unit)) => ((*source).to_owned(), *unit),
-        None => (format!("{} {{}}", statistic.replace('_', " ")), Count),
+        Some((_, _, destination, unit)) if entity.starts_with("dst") => (Cow::from(*destination), *unit),
+        Some((_, source, _, unit)) => (Cow::from(*source), *unit),
+        None => (format!("{} {{}}", statistic.replace('_', " ")).into(), Count),
     };
     let kind = if statistic == "active" { Kind::Active } else { Kind::Plain };
-    Phrase { pattern, unit, horizon, kind }
+    Phrase { pattern, direction: "", unit, horizon, kind }
 }
 
 fn row(name: &str) -> Phrase {
-    let plain = |pattern: String, unit| Phrase { pattern, unit, horizon: None, kind: Kind::Plain };
     let whole = ROW.iter().find(|(stem, pattern, _)| *stem == name && !pattern.contains("{dir}"));
     if let Some((_, pattern, unit)) = whole {
-        return plain((*pattern).to_owned(), *unit);
+        return plain((*pattern).into(), *unit);
     }
     for (prefix, direction) in [("fwd_", "sent"), ("bwd_", "received"), ("bidir_", "both ways")] {
         let Some(stem) = name.strip_prefix(prefix) else { continue };
         if let Some((_, pattern, unit)) = ROW.iter().find(|(known, ..)| *known == stem) {
-            return plain(pattern.replace("{dir}", direction), *unit);
+            return Phrase { direction, ..plain((*pattern).into(), *unit) };
         }
     }
-    let (label, kind) = match name {
-        "conn_state" => ("connection".to_owned(), Kind::Text),
-        "service" | "protocol_name" | "protocol" => (name.replace('_', " "), Kind::Text),
-        _ => (name.replace('_', " "), Kind::Plain),
-    };
     let unit = match find(name).map(|column| column.unit) {
         Some("B") => Bytes,
         Some("s") => Seconds,
         _ => Count,
     };
-    Phrase { pattern: format!("{label} {{}}"), unit, horizon: None, kind }
+    match name {
+        "conn_state" => Phrase { kind: Kind::Text, ..plain("connection {}".into(), unit) },
+        "service" | "protocol_name" | "protocol" => {
+            Phrase { kind: Kind::Text, ..plain(format!("{} {{}}", name.replace('_', " ")).into(), unit) }
+        }
+        _ => plain(format!("{} {{}}", name.replace('_', " ")).into(), unit),
+    }
 }
 
 fn count(value: f64) -> String {
@@ -289,6 +319,7 @@ fn count(value: f64) -> String {
 fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
+        1000.0.. if value > 0.0 && value < 1e15 => grouped(value.round() as u64),
         10.0.. => format!("{value:.0}"),
         1.0..10.0 => decimal(value, 1),
         0.1..1.0 => decimal(value, 2),
@@ -355,7 +386,7 @@ mod tests {
         let usual =
             usual.map(|(median, extreme)| Usual { median, extreme, low: extreme < median, own: true });
         Evidence {
-            column: column.to_owned(),
+            column: column.to_owned().into(),
             entity: String::new(),
             value: Some(value),
             text: None,
@@ -378,7 +409,7 @@ mod tests {
                 "2.1 MB sent in 60 s; usual 12 kB, p99 80 kB",
             ),
             ("ctx_dst_w30_fwd_bytes", 999.0, Some((0.0, 0.0)), "999 B received in 5 min; usual 0 B"),
-            ("ctx_src_w6_new_peers", 1234.0, None, "1,234 peers never met before in 60 s"),
+            ("ctx_src_w6_new_peers", 1234.0, None, "1,234 new peers in 60 s"),
             (
                 "ctx_pairsvc_w30_active",
                 28.0,
@@ -389,9 +420,9 @@ mod tests {
                 "age_pair|src",
                 0.0,
                 Some((53.0, 20.0)),
-                "first time that these two hosts talk; usual over 8.8 min ago",
+                "first time that these two hosts talk; usual over 8 min ago",
             ),
-            ("age_pair", 4.0, None, "first time that these two hosts talk was 40 s ago"),
+            ("age_pair", 4.0, None, "these two hosts first talked 40 s ago"),
             (
                 "reg_pairsvc_cv8|pairsvc",
                 0.021,

@@ -1,14 +1,16 @@
 //! Why a row scores as it does: its themes, their groups, their columns with the value and what is usual.
 //!
 //! The total is the sum of the themes' tails, and the score its tail among the calibration rows. A theme's share of
-//! the total is told on to its groups by what they count in it, and a group's to its columns by their
-//! ranks, whose mean it is. Columns that differ only in their horizon, or in counting the new alone, speak
+//! the total is told on to its groups by what they count in it, and a group's to its columns by their ranks, whose mean
+//! it is (by their surprises, where those are smaller). Columns that differ only in their horizon, or in counting the new alone, speak
 //! as one: their shares add up, and the strongest is shown.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use arrow::array::RecordBatch;
+use hashbrown::HashMap;
 
 use super::Themes;
 use super::columns::{Column, GROUPS, Reading, THEMES, belongs, columns};
@@ -16,7 +18,7 @@ use super::resolve::{Resolved, Resolver};
 use super::scale::Levels;
 use crate::detect::reason::facts::{number, text};
 use crate::detect::reason::phrase::about;
-use crate::detect::reason::{Evidence, Group, Part, Reason, Usual};
+use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::{ABSENT, least};
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
@@ -34,6 +36,10 @@ static ABOUT: LazyLock<(Vec<usize>, usize)> = LazyLock::new(|| {
     let numbers = columns().iter().map(&mut number).collect();
     (numbers, known.len())
 });
+
+/// Whose past each judged column is held against.
+static SUBJECTS: LazyLock<HashMap<&'static str, Subject, foldhash::fast::RandomState>> =
+    LazyLock::new(|| columns().iter().map(|column| (column.name.as_str(), column.judged.subject)).collect());
 
 /// A row that was judged.
 pub(super) struct Judged<'a> {
@@ -69,11 +75,18 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
         total: levels.sum,
         at_zero: None,
         parts,
-        evidence: spoken(judged, &shares),
+        evidence: Vec::new(),
         line: String::new(),
         hints: Vec::new(),
     };
-    reason.order();
+    reason.evidence = spoken(judged, &shares);
+    // Of what explains as much, the less likely says more.
+    reason.order(|evidence| evidence.share * evidence.nats);
+    for evidence in reason.evidence.iter_mut().take(WRITTEN) {
+        if let Some(subject) = SUBJECTS.get(&*evidence.column) {
+            evidence.entity = entity(&judged.resolved.parties[judged.row], *subject);
+        }
+    }
     reason
 }
 
@@ -90,9 +103,11 @@ fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
             && judged.resolved.buckets(judged.row)[*at] != ABSENT
     };
     for at in (0..columns().len()).filter(tells) {
-        let rank = ranks[at].rank(f64::from(judged.surprises[at]));
-        strengths[at] = rank;
-        sums[columns()[at].group] += rank;
+        // What is rare among rows need not be unlikely for this one: it speaks as loud as both.
+        let surprise = f64::from(judged.surprises[at]);
+        let strength = ranks[at].rank(surprise).min(surprise);
+        strengths[at] = strength;
+        sums[columns()[at].group] += strength;
     }
     // The sum of each, and its strongest column.
     let mut all = vec![(0.0, None::<usize>); *many];
@@ -106,7 +121,15 @@ fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
     all.into_iter()
         .filter(|(share, _)| *share >= LEAST)
         .filter_map(|(share, at)| Some(evidence(judged, at?, share)))
+        .filter(|evidence| !is_said_by_age(evidence))
         .collect()
+}
+
+/// Whether a count is one of what an age says better: the row's own peer, port or service is the new one.
+fn is_said_by_age(evidence: &Evidence) -> bool {
+    let (entity, statistic) = about(&evidence.column);
+    let counts_new = evidence.column.contains("_new_") || (entity == "srcsvc" && statistic == "ports");
+    counts_new && evidence.value.is_some_and(|value| value <= 1.0)
 }
 
 fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
@@ -115,8 +138,8 @@ fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
     let of_row = judged.resolved.buckets(judged.row)[at];
     let (value, text) = value(judged, column);
     Evidence {
-        column: column.name.clone(),
-        entity: entity(&judged.resolved.parties[judged.row], column.judged.subject),
+        column: Cow::Borrowed(&column.name),
+        entity: String::new(),
         value,
         text,
         usual: usual(judged, at, of_row),
@@ -154,7 +177,7 @@ fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
     };
     let value = |bucket: u8| match &column.reading {
         // The least whole value of a bucket, for columns that count.
-        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil(),
+        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil().max(0.0),
         _ => least(bucket) / factor,
     };
     let usual = judged.of.surprises.past.usual(at, judged.found)?;
