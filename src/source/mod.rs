@@ -1,5 +1,6 @@
 //! Bytes with a capture time: capture files, compressed, many merged by time; interfaces; Parquet rows.
 
+mod ahead;
 mod capture;
 pub mod inputs;
 pub mod interface;

@@ -9,14 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use flate2::bufread::GzDecoder;
 
+use super::ahead::Ahead;
+
 /// Compressed bytes read at a time.
 const BUFFER: usize = 64 << 10;
 /// Base 2 logarithm of the largest zstd window: what `zstd --long=27` writes and `zstd -d` reads unasked.
 const WINDOW_LOG: u32 = 27;
 
+/// Decompressed bytes that are read here before a thread reads on: many files are only looked into.
+const HERE: usize = 64 << 10;
+
 /// The bytes of an input, decompressed, in order.
 pub(super) struct Stored {
     reader: Box<dyn Read + Send>,
+    /// Bytes that are still read here where they are compressed; `None` where they are not, or a thread reads on.
+    here: Option<usize>,
     head: Vec<u8>,
     cut: bool,
 }
@@ -32,6 +39,7 @@ impl Stored {
         let mut reader = Counted { reader, read };
         let (magic, cut) = beginning(&mut reader)?;
         let whole = Cursor::new(magic.clone()).chain(reader);
+        let mut here = Some(HERE);
         let reader: Box<dyn Read + Send> = match magic[..] {
             [0x1f, 0x8b, ..] => Box::new(Members::new(BufReader::with_capacity(BUFFER, whole))),
             // The second is a frame to skip, with which seekable and parallel archives begin.
@@ -41,9 +49,12 @@ impl Stored {
                 frames.window_log_max(WINDOW_LOG)?;
                 Box::new(Frames(frames))
             }
-            _ => Box::new(whole),
+            _ => {
+                here = None;
+                Box::new(whole)
+            }
         };
-        let mut stored = Stored { reader, head: Vec::new(), cut };
+        let mut stored = Stored { reader, here, head: Vec::new(), cut };
         (stored.head, stored.cut) = beginning(&mut stored.reader)?;
         Ok(stored)
     }
@@ -66,10 +77,23 @@ impl Read for Stored {
         if self.cut {
             return Err(ErrorKind::UnexpectedEof.into());
         }
+        if self.here == Some(0) {
+            self.here = None;
+            let reader = std::mem::replace(&mut self.reader, Box::new(std::io::empty()));
+            self.reader = match Ahead::new(reader) {
+                Ok(ahead) => Box::new(ahead),
+                Err(reader) => reader,
+            };
+        }
         loop {
             match self.reader.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read,
+                read => {
+                    if let (Some(here), Ok(count)) = (&mut self.here, &read) {
+                        *here = here.saturating_sub(*count);
+                    }
+                    return read;
+                }
             }
         }
     }
