@@ -17,7 +17,7 @@ const NAMED_BY: [(&str, &[&str]); 7] = [
     ("indicatif", &["cli/"]),
     ("pcap_file", &["source/"]),
     ("etherparse", &["packet/"]),
-    ("rayon", &["detect/", "sink/"]),
+    ("rayon", &["cli/", "detect/", "sink/"]),
     ("differential_dataflow", &["incident/"]),
 ];
 

@@ -134,6 +134,9 @@ impl How {
         if let Some(workers) = self.workers {
             controls.workers = workers.get();
         }
+        // What goes on beside the workers (encoding, growing trees) has as many threads, not all that there are.
+        // A second run in this process finds them made.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(controls.workers).build_global();
         controls.stop = stop_at_signal().map_err(Failure::Signals)?;
         Ok(controls)
     }
