@@ -14,6 +14,7 @@ mod eve;
 mod incident_lines;
 mod incidents;
 pub mod operator;
+mod pages;
 mod parquet;
 #[cfg(test)]
 mod samples;

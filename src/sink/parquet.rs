@@ -4,22 +4,23 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
-use parquet::basic::{Compression, Encoding, LogicalType, Type, ZstdLevel};
+use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
+use parquet::schema::types::SchemaDescriptor;
 use rayon::prelude::*;
 
 use super::chunks::Chunks;
 use super::operator::End;
+use super::pages::{Encode, Encoded, compression, encoder};
 use super::{AnyError, SinkError};
 use crate::draft::Draft;
 use crate::row::RowSettings;
@@ -27,11 +28,8 @@ use crate::row::RowSettings;
 /// Rows of a row group: smaller ones cost time and bytes, larger ones memory.
 const GROUP: usize = 256 * 1024;
 
-/// Rows that column writers are given at once; part of the file's make, since pages are cut by it.
+/// Rows of a page, which are also those that are encoded at once.
 const CHUNK: usize = 16 * 1024;
-
-/// Columns with long runs of one value beside those that dictionaries are for anyway.
-const RUNS: [&str; 1] = ["window_start"];
 
 /// One Parquet file, under its name when it is finished.
 pub struct ParquetFile {
@@ -87,18 +85,46 @@ fn failed(path: &Path, error: ParquetError) -> SinkError {
     }
 }
 
-/// A column of the open row group.
-struct Column {
-    field: FieldRef,
-    leaves: Vec<ArrowColumnWriter>,
+/// A column of the row groups.
+enum Column {
+    /// One that is encoded here.
+    Encoded { at: usize, encoder: Box<dyn Encode> },
+    /// One that the parquet crate writes, by its place among those; its writers in the open row group.
+    Other { at: usize, field: FieldRef, leaves: Vec<ArrowColumnWriter> },
+}
+
+/// What a column is in a row group that ends.
+enum Closed {
+    Encoded(Box<Encoded>),
+    Other(Vec<ArrowColumnChunk>),
 }
 
 impl Column {
-    fn write(&mut self, values: &ArrayRef) -> Result<(), ParquetError> {
-        for (writer, leaf) in self.leaves.iter_mut().zip(compute_leaves(&self.field, values)?) {
-            writer.write(&leaf)?;
+    /// Adds rows: those of `batches`, which as far as the parquet crate writes them are in `chunks`.
+    fn write(&mut self, batches: &[RecordBatch], chunks: &[RecordBatch]) -> Result<(), ParquetError> {
+        match self {
+            Column::Encoded { at, encoder } => {
+                batches.iter().try_for_each(|rows| encoder.push(rows.column(*at)))
+            }
+            Column::Other { at, field, leaves } => {
+                for rows in chunks {
+                    for (writer, leaf) in leaves.iter_mut().zip(compute_leaves(field, rows.column(*at))?) {
+                        writer.write(&leaf)?;
+                    }
+                }
+                Ok(())
+            }
         }
-        Ok(())
+    }
+
+    fn close(&mut self) -> Result<Closed, ParquetError> {
+        Ok(match self {
+            Column::Encoded { encoder, .. } => Closed::Encoded(Box::new(encoder.end()?)),
+            Column::Other { leaves, .. } => {
+                let leaves = std::mem::take(leaves);
+                Closed::Other(leaves.into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?)
+            }
+        })
     }
 }
 
@@ -106,131 +132,162 @@ impl Column {
 pub(super) struct Writer<W: Write + Send> {
     file: SerializedFileWriter<W>,
     factory: ArrowRowGroupWriterFactory,
+    columns: Vec<Column>,
+    /// Places of the columns that the parquet crate writes, and what it is given of them: its bytes depend on how
+    /// many rows it is given at once.
+    others: Vec<usize>,
     chunks: Chunks,
-    /// The open row group, its rows, and how many make it full.
-    group: Vec<Column>,
+    /// Rows that wait until they are worth the way to other threads.
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    chunk: usize,
+    /// Rows of the open row group, those that wait included, and how many make it full.
     rows: usize,
     full: usize,
 }
 
 impl<W: Write + Send> Writer<W> {
-    /// Row groups of `full` rows, a multiple of `chunk`.
+    /// Row groups of `full` rows, a multiple of `chunk`, which is a page's rows.
     pub(super) fn new(
         out: W,
         schema: &SchemaRef,
         chunk: usize,
         full: usize,
     ) -> Result<Writer<W>, ParquetError> {
-        let columns = ArrowSchemaConverter::new().convert(schema)?;
-        let properties = Arc::new(properties(schema, &columns));
-        let file = SerializedFileWriter::new(out, columns.root_schema_ptr(), properties)?;
+        let leaves = ArrowSchemaConverter::new().convert(schema)?;
+        let properties = Arc::new(properties(schema, &leaves));
+        let file = SerializedFileWriter::new(out, leaves.root_schema_ptr(), properties)?;
         let factory = ArrowRowGroupWriterFactory::new(&file, schema.clone());
-        let chunks = Chunks::new(schema, chunk, &DataType::Utf8View);
-        Ok(Writer { file, factory, chunks, group: Vec::new(), rows: 0, full })
+        let (mut columns, mut others) = (Vec::new(), Vec::new());
+        for (at, field) in schema.fields().iter().enumerate() {
+            let leaf = (0..leaves.num_columns()).find(|leaf| leaves.get_column_root_idx(*leaf) == at);
+            let encoder = leaf.and_then(|leaf| encoder(field.data_type(), leaves.column(leaf), chunk));
+            columns.push(match encoder {
+                Some(encoder) => Column::Encoded { at, encoder },
+                None => {
+                    others.push(at);
+                    Column::Other { at: others.len() - 1, field: field.clone(), leaves: Vec::new() }
+                }
+            });
+        }
+        let chunks = Chunks::new(&schema.project(&others)?, chunk, &DataType::Utf8View);
+        for column in &mut columns {
+            if let Column::Other { at, field, .. } = column {
+                *field = chunks.schema().fields()[*at].clone();
+            }
+        }
+        let waiting = Vec::new();
+        Ok(Writer { file, factory, columns, others, chunks, waiting, waiting_rows: 0, chunk, rows: 0, full })
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
-        self.chunks.push(rows)?;
-        self.drain()
-    }
-
-    pub(super) fn finish(mut self) -> Result<W, ParquetError> {
-        self.chunks.end()?;
-        self.drain()?;
-        self.close_group()?;
-        self.file.into_inner()
-    }
-
-    fn drain(&mut self) -> Result<(), ParquetError> {
-        while let Some(chunk) = self.chunks.next() {
-            if self.group.is_empty() {
-                self.open_group()?;
-            }
-            self.group
-                .par_iter_mut()
-                .zip(chunk.columns())
-                .try_for_each(|(column, values)| column.write(values))?;
-            self.rows += chunk.num_rows();
-            if self.rows >= self.full {
+        if rows.num_columns() != self.columns.len() {
+            let (found, expected) = (rows.num_columns(), self.columns.len());
+            return Err(ParquetError::General(format!("{found} columns came, {expected} were expected")));
+        }
+        let mut from = 0;
+        while from < rows.num_rows() {
+            let count = (rows.num_rows() - from).min(self.full - self.rows);
+            self.waiting.push(rows.slice(from, count));
+            self.waiting_rows += count;
+            self.rows += count;
+            from += count;
+            if self.rows == self.full {
+                self.encode()?;
                 self.close_group()?;
+            } else if self.waiting_rows >= self.chunk {
+                self.encode()?;
             }
         }
         Ok(())
     }
 
+    pub(super) fn finish(mut self) -> Result<W, ParquetError> {
+        if self.rows > 0 {
+            self.chunks_of_waiting()?;
+            self.chunks.end()?;
+            self.encode_columns()?;
+            self.close_group()?;
+        }
+        self.file.into_inner()
+    }
+
+    /// Encodes what waits.
+    fn encode(&mut self) -> Result<(), ParquetError> {
+        self.chunks_of_waiting()?;
+        self.encode_columns()
+    }
+
+    fn chunks_of_waiting(&mut self) -> Result<(), ParquetError> {
+        if !self.others.is_empty() {
+            for rows in &self.waiting {
+                self.chunks.push(&rows.project(&self.others)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_columns(&mut self) -> Result<(), ParquetError> {
+        let chunks: Vec<RecordBatch> = std::iter::from_fn(|| self.chunks.next()).collect();
+        self.open_group()?;
+        let batches = std::mem::take(&mut self.waiting);
+        self.waiting_rows = 0;
+        self.columns.par_iter_mut().try_for_each(|column| column.write(&batches, &chunks))
+    }
+
+    /// Makes the parquet crate's writers of the open row group, if it has none yet.
     fn open_group(&mut self) -> Result<(), ParquetError> {
+        let open = |column: &Column| matches!(column, Column::Other { leaves, .. } if leaves.is_empty());
+        if !self.columns.iter().any(open) {
+            return Ok(());
+        }
         let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
-        self.group = self
-            .chunks
-            .schema()
-            .fields()
-            .iter()
-            .cloned()
-            .map(|field| Column { field, leaves: Vec::new() })
-            .collect();
         let columns = self.file.schema_descr();
         for (leaf, writer) in writers.into_iter().enumerate() {
-            self.group[columns.get_column_root_idx(leaf)].leaves.push(writer);
+            if let Column::Other { leaves, .. } = &mut self.columns[columns.get_column_root_idx(leaf)] {
+                leaves.push(writer);
+            }
         }
         Ok(())
     }
 
     fn close_group(&mut self) -> Result<(), ParquetError> {
-        if self.rows == 0 {
-            return Ok(());
-        }
         self.rows = 0;
-        let columns = std::mem::take(&mut self.group);
-        let closed: Vec<Vec<ArrowColumnChunk>> = columns
-            .into_par_iter()
-            .map(|column| column.leaves.into_iter().map(ArrowColumnWriter::close).collect())
-            .collect::<Result<_, _>>()?;
+        let closed: Vec<Closed> = self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?;
         let mut group = self.file.next_row_group()?;
-        for chunk in closed.into_iter().flatten() {
-            chunk.append_to_row_group(&mut group)?;
+        for column in closed {
+            match column {
+                Closed::Encoded(encoded) => group.append_column(&encoded.bytes, encoded.close)?,
+                Closed::Other(chunks) => {
+                    chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
+                }
+            }
         }
         group.close()?;
         Ok(())
     }
 }
 
-/// How the columns are written. Encodings follow from what Parquet makes of a column: text and whole
-/// numbers of up to 16 bits (addresses, names, ports, flags) go by dictionary, wider whole numbers and
-/// times as differences, fractions with their bytes apart: measured, dictionaries of measures double the
-/// time and gain no room.
+/// What the file says of itself, and how the parquet crate writes the columns that are left to it.
 fn properties(schema: &Schema, columns: &SchemaDescriptor) -> WriterProperties {
     // As metadata of its own beside the Arrow schema, for readers that know nothing of Arrow.
     let own = schema.metadata().iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));
     let mut properties = WriterProperties::builder()
         .set_created_by("netweir".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
+        .set_compression(compression())
         .set_key_value_metadata(Some(own.collect()))
-        .set_sorting_columns(sorting(schema, columns));
+        .set_sorting_columns(sorting(schema, columns))
+        // Rows lie in the order of hashes: pages are as wide as their row group, and an index of them tells nothing.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true);
     for column in columns.columns() {
-        let path = column.path().clone();
-        let (dictionary, encoding) = encoding(column);
-        properties = properties.set_column_dictionary_enabled(path.clone(), dictionary);
-        if let Some(encoding) = encoding {
-            properties = properties.set_column_encoding(path, encoding);
-        }
+        let whole =
+            matches!(column.physical_type(), Type::INT64 | Type::FLOAT | Type::DOUBLE | Type::BOOLEAN);
+        properties = properties.set_column_dictionary_enabled(column.path().clone(), !whole);
     }
     let mut properties = properties.build();
     add_encoded_arrow_schema_to_metadata(schema, &mut properties);
     properties
-}
-
-/// Whether a column goes by dictionary, and its encoding where it does not.
-fn encoding(column: &ColumnDescriptor) -> (bool, Option<Encoding>) {
-    if RUNS.contains(&column.name()) {
-        return (true, None);
-    }
-    match (column.physical_type(), column.logical_type_ref()) {
-        (Type::INT32, Some(LogicalType::Integer(integer))) if integer.bit_width <= 16 => (true, None),
-        (Type::INT32 | Type::INT64, _) => (false, Some(Encoding::DELTA_BINARY_PACKED)),
-        (Type::FLOAT | Type::DOUBLE, _) => (false, Some(Encoding::BYTE_STREAM_SPLIT)),
-        (Type::BYTE_ARRAY, _) => (true, None),
-        (Type::BOOLEAN | Type::INT96 | Type::FIXED_LEN_BYTE_ARRAY, _) => (false, None),
-    }
 }
 
 /// The order that rows of our own making have; of other tables nothing is known.
@@ -249,6 +306,7 @@ mod tests {
 
     use arrow::compute::concat_batches;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::basic::Encoding;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use proptest::prelude::*;
 
@@ -324,8 +382,8 @@ mod tests {
             column.encodings().collect::<Vec<_>>()
         };
         for (encoding, names) in [
-            (Encoding::RLE_DICTIONARY, &["window_start", "src_ip", "dst_port", "protocol", "vlan"][..]),
-            (Encoding::DELTA_BINARY_PACKED, &["row_end", "flow_id", "fwd_bytes", "fwd_syn"]),
+            (Encoding::RLE_DICTIONARY, &["src_ip", "dst_port", "protocol", "vlan"][..]),
+            (Encoding::DELTA_BINARY_PACKED, &["window_start", "row_end", "flow_id", "fwd_bytes", "fwd_syn"]),
             (Encoding::BYTE_STREAM_SPLIT, &["duration_s", "fwd_len_mean", "score"]),
         ] {
             for name in names {

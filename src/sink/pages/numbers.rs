@@ -1,0 +1,274 @@
+//! Columns of numbers.
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray};
+use arrow::buffer::NullBuffer;
+use parquet::basic::Encoding;
+use parquet::errors::ParquetError;
+use parquet::file::statistics::{Statistics, ValueStatistics};
+
+use super::chunk::{Encoded, Entries, Open};
+use super::{Encode, delta, hybrid};
+
+/// A number as Parquet stores it.
+pub(super) trait Number: Copy + PartialOrd + Default + Send + 'static {
+    /// Its bits among those of 64 bits, signed if it is.
+    fn wide(self) -> i64;
+    /// What must be added to `before` to come to it, in the arithmetic of the type that stores it.
+    fn difference(self, before: Self) -> i64;
+    /// The extremes of a column, and how many of its values are null.
+    fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics;
+}
+
+macro_rules! whole {
+    ($($number:ty as $stored:ty),*) => {$(
+        impl Number for $number {
+            #[inline(always)]
+            fn wide(self) -> i64 {
+                i64::from(self as $stored)
+            }
+
+            #[inline(always)]
+            fn difference(self, before: Self) -> i64 {
+                i64::from((self as $stored).wrapping_sub(before as $stored))
+            }
+
+            fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
+                let (least, most) = extremes.unzip();
+                let [least, most] = [least, most].map(|value| value.map(|value| value as $stored));
+                ValueStatistics::<$stored>::new(least, most, None, Some(nulls), false).into()
+            }
+        }
+    )*};
+}
+
+whole!(u8 as i32, i8 as i32, u16 as i32, i16 as i32, u32 as i32, i32 as i32, u64 as i64, i64 as i64);
+
+macro_rules! fraction {
+    ($($number:ty),*) => {$(
+        impl Number for $number {
+            fn wide(self) -> i64 {
+                self.to_bits().into_wide()
+            }
+
+            fn difference(self, before: Self) -> i64 {
+                self.wide().wrapping_sub(before.wide())
+            }
+
+            fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
+                // Zero has two signs: readers must find either between the extremes.
+                let (least, most) = extremes.unzip();
+                let least = least.map(|value| if value == 0.0 { -0.0 } else { value });
+                let most = most.map(|value| if value == 0.0 { 0.0 } else { value });
+                ValueStatistics::<$number>::new(least, most, None, Some(nulls), false).into()
+            }
+        }
+    )*};
+}
+
+fraction!(f32, f64);
+
+/// Unsigned bits among those of 64 bits.
+trait IntoWide {
+    fn into_wide(self) -> i64;
+}
+
+impl IntoWide for u32 {
+    fn into_wide(self) -> i64 {
+        i64::from(self)
+    }
+}
+
+impl IntoWide for u64 {
+    fn into_wide(self) -> i64 {
+        self as i64
+    }
+}
+
+/// How the values of a page become bytes.
+pub(super) trait Coding<V>: Default + Send {
+    /// Writes the values of a page and says how.
+    fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding;
+
+    /// The dictionary of the pages so far, if they have one; it is empty afterwards.
+    fn entries(&mut self) -> Option<Entries> {
+        None
+    }
+}
+
+/// By dictionary: whole numbers of up to 16 bits.
+#[derive(Default)]
+pub(super) struct Distinct<V> {
+    /// By a value's bits its place among `entries` plus one, 0 where it has none.
+    known: Vec<u32>,
+    entries: Vec<V>,
+    places: Vec<u32>,
+}
+
+impl<V: Number> Coding<V> for Distinct<V> {
+    fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding {
+        self.known.resize(1 << (8 * size_of::<V>()), 0);
+        let mask = self.known.len() - 1;
+        self.places.clear();
+        self.places.reserve_exact(values.len());
+        for value in values {
+            let known = &mut self.known[value.wide() as usize & mask];
+            if *known == 0 {
+                self.entries.push(*value);
+                *known = self.entries.len() as u32;
+            }
+            self.places.push(*known - 1);
+        }
+        hybrid::places(out, &self.places, self.entries.len());
+        Encoding::RLE_DICTIONARY
+    }
+
+    fn entries(&mut self) -> Option<Entries> {
+        self.known.fill(0);
+        let stored = self.entries.iter().flat_map(|value| (value.wide() as i32).to_le_bytes());
+        let entries = Entries { count: self.entries.len(), bytes: stored.collect() };
+        self.entries.clear();
+        Some(entries)
+    }
+}
+
+/// As differences: other whole numbers, and times.
+#[derive(Default)]
+pub(super) struct Differences;
+
+impl<V: Number> Coding<V> for Differences {
+    fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding {
+        delta::differences(out, values, V::wide, V::difference);
+        Encoding::DELTA_BINARY_PACKED
+    }
+}
+
+/// With their bytes apart, the lowest first: fractions.
+#[derive(Default)]
+pub(super) struct Split;
+
+impl<V: Number> Coding<V> for Split {
+    fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding {
+        for byte in 0..size_of::<V>() {
+            out.extend(values.iter().map(|value| (value.wide() >> (8 * byte)) as u8));
+        }
+        Encoding::BYTE_STREAM_SPLIT
+    }
+}
+
+/// A column of numbers.
+pub(super) struct Numbers<T: ArrowPrimitiveType, C> {
+    open: Open,
+    /// Values of the open page.
+    values: Vec<T::Native>,
+    extremes: Option<(T::Native, T::Native)>,
+    coding: C,
+}
+
+impl<T: ArrowPrimitiveType, C: Coding<T::Native>> Numbers<T, C>
+where
+    T::Native: Number,
+{
+    pub(super) fn new(open: Open) -> Self {
+        Numbers { open, values: Vec::new(), extremes: None, coding: C::default() }
+    }
+
+    fn end_page(&mut self) -> Result<(), ParquetError> {
+        widen(&mut self.extremes, &self.values);
+        self.open.end_page(|out| self.coding.page(&self.values, out))?;
+        self.values.clear();
+        Ok(())
+    }
+}
+
+impl<T: ArrowPrimitiveType, C: Coding<T::Native>> Encode for Numbers<T, C>
+where
+    T::Native: Number,
+{
+    fn push(&mut self, rows: &ArrayRef) -> Result<(), ParquetError> {
+        let Some(rows) = rows.as_primitive_opt::<T>() else {
+            return Err(ParquetError::General(format!(
+                "{} came instead of {}",
+                rows.data_type(),
+                T::DATA_TYPE
+            )));
+        };
+        self.values.reserve_exact(self.open.page() - self.values.len());
+        let mut from = 0;
+        while from < rows.values().len() {
+            let count = self.open.room().min(rows.values().len() - from);
+            let part = &rows.values()[from..from + count];
+            let nulls = rows.nulls().map(|nulls| nulls.slice(from, count));
+            let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+            self.open.add(count, nulls.as_ref());
+            match nulls {
+                None => self.values.extend_from_slice(part),
+                Some(nulls) => gather(&mut self.values, part, &nulls),
+            }
+            from += count;
+            if self.open.room() == 0 {
+                self.end_page()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<Encoded, ParquetError> {
+        if self.open.has_rows() {
+            self.end_page()?;
+        }
+        let extremes = self.extremes.take();
+        let entries = self.coding.entries();
+        self.open.end(entries, |nulls| T::Native::statistics(extremes, nulls))
+    }
+}
+
+/// Widens `known` extremes by those of `values`.
+pub(super) fn widen<V: Number>(known: &mut Option<(V, V)>, values: &[V]) {
+    if let Some((least, most)) = extremes(values) {
+        let known = known.get_or_insert((least, most));
+        known.0 = if least < known.0 { least } else { known.0 };
+        known.1 = if most > known.1 { most } else { known.1 };
+    }
+}
+
+/// The least and the most of the values that have an order; NaNs have none.
+#[allow(clippy::eq_op)] // A NaN is what does not equal itself.
+fn extremes<V: Number>(values: &[V]) -> Option<(V, V)> {
+    const LANES: usize = 16;
+    let first = *values.iter().find(|value| **value == **value)?;
+    let (mut least, mut most) = ([first; LANES], [first; LANES]);
+    for part in values.chunks(LANES) {
+        for ((value, least), most) in part.iter().zip(&mut least).zip(&mut most) {
+            *least = if *value < *least { *value } else { *least };
+            *most = if *value > *most { *value } else { *most };
+        }
+    }
+    let least = least.into_iter().fold(first, |least, value| if value < least { value } else { least });
+    let most = most.into_iter().fold(first, |most, value| if value > most { value } else { most });
+    Some((least, most))
+}
+
+/// Appends the values that are not null. Which ones are is a coin toss to a predictor: all are written, and those
+/// that are null written over.
+fn gather<V: Copy + Default>(to: &mut Vec<V>, values: &[V], nulls: &NullBuffer) {
+    let mut end = to.len();
+    to.resize(end + values.len(), V::default());
+    let words = nulls.inner().bit_chunks();
+    for (part, word) in values.chunks(64).zip(words.iter_padded()) {
+        match word {
+            0 => {}
+            u64::MAX => {
+                to[end..end + part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            mut word => {
+                for value in part {
+                    to[end] = *value;
+                    end += (word & 1) as usize;
+                    word >>= 1;
+                }
+            }
+        }
+    }
+    to.truncate(end);
+}
