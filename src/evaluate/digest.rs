@@ -9,11 +9,13 @@ use super::summary::{WIDTH, cut, wrap};
 
 /// Columns before what explains an incident.
 const INDENT: usize = 10;
+/// Pieces of evidence of one incident.
+const PIECES: usize = 3;
 /// Columns of one event.
 const EVENT: usize = WIDTH / 2;
 
 impl Evaluation {
-    /// The worst incidents with their reasons, two or three lines each, at most 100 columns wide; none where the run has
+    /// The worst incidents with their reasons and what the labels say, three lines each, at most 100 columns wide; none where the run has
     /// left no incidents.
     pub fn worst_incidents(&self, most: usize) -> Option<String> {
         let cases = self.cases()?;
@@ -49,10 +51,21 @@ impl Evaluation {
             },
         );
         let reasons = incident.top.and_then(|top| self.reasons.get(&top));
-        let evidence =
-            reasons.and_then(|reasons| reasons.evidence.iter().find(|words| **words != incident.why));
-        let hint = incident.hints.first().map(|hint| format!("like {hint}"));
-        let lines = [Some(incident.why.clone()).filter(|why| !why.is_empty()), evidence.cloned(), hint];
+        let evidence = reasons
+            .map(|reasons| reasons.evidence.iter().take(PIECES).cloned().collect::<Vec<_>>().join("; "));
+        let why = evidence.filter(|evidence| !evidence.is_empty()).unwrap_or_else(|| incident.why.clone());
+        let mut families: Vec<&str> = case
+            .events
+            .iter()
+            .map(|event| self.events.families[self.events.events[*event].family].as_str())
+            .collect();
+        families.dedup();
+        let truth = match (families.is_empty(), case.is_false()) {
+            (false, _) => format!("labelled {}", families.join(", ")),
+            (true, true) => "false: no label fits".to_owned(),
+            (true, false) => "its truth is not known".to_owned(),
+        };
+        let hint = incident.hints.first().map_or_else(String::new, |hint| format!("; looks like {hint}"));
         let mut line = |indent: usize, words: &str| {
             let words: String =
                 words.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
@@ -60,9 +73,10 @@ impl Evaluation {
             writeln!(text, "{:indent$}{words}", "").expect("a string takes all that is written");
         };
         line(0, &head);
-        for words in lines.into_iter().flatten() {
-            line(INDENT, &words);
+        if !why.is_empty() {
+            line(INDENT, &why);
         }
+        line(INDENT, &(truth + &hint));
     }
 
     /// What became of each event, two a line, and the sums; at most 100 columns wide.
@@ -145,7 +159,11 @@ mod tests {
         let incidents = evaluation.worst_incidents(1).unwrap();
         assert!(incidents.starts_with("The worst 1 of 2 incidents"), "{incidents}");
         assert!(incidents.contains("critical  10.0.1.1 as source, 40 alerts in 81.0 s"), "{incidents}");
-        assert!(incidents.contains("many <ports> of 10.0.1.1\n          like T1046"), "{incidents}");
+        assert!(
+            incidents.contains("many <ports> of 10.0.1.1\n          labelled scan, flood; looks like T1046"),
+            "{incidents}"
+        );
+        assert!(evaluation.worst_incidents(2).unwrap().contains("false: no label fits"));
         let events = evaluation.events_found();
         assert!(events.contains("beacon <slow>") && events.contains("missed"), "{events}");
         assert!(events.contains("ARP, not IP") && events.contains("not captured"), "{events}");

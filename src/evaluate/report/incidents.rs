@@ -141,8 +141,13 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let reasons = incident.top.and_then(|top| evaluation.reasons.get(&top)).unwrap_or(&blank);
         let parts = reasons.parts.iter().filter(|(_, nats)| *nats >= 0.05);
         let parts = parts.map(|(name, nats)| format!("{} {}", name, short(*nats))).collect::<Vec<_>>();
-        let evidence: String =
-            reasons.evidence.iter().take(PIECES).map(|words| format!("<li>{}</li>", escape(words))).collect();
+        let evidence: String = reasons
+            .evidence
+            .iter()
+            .filter(|words| !incident.why.contains(*words))
+            .take(PIECES)
+            .map(|words| format!("<li>{}</li>", escape(words)))
+            .collect();
         let evidence = if evidence.is_empty() { evidence } else { format!("<ul>{evidence}</ul>") };
         let parts = match parts.is_empty() {
             true => String::new(),
@@ -188,7 +193,7 @@ fn row(case: &Case) -> (&'static str, Vec<Cell>) {
         number(count(incident.peers)),
         number(count(incident.ports)),
         text(time(incident.first)),
-        text(incident.why.clone()),
+        Cell::Markup(format!("<span class=\"why\">{}</span>", escape(&incident.why))),
     ];
     ("", cells)
 }
