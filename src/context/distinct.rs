@@ -10,6 +10,8 @@
 //! place of an earlier one (Chabchoub, Hébrail, "Sliding HyperLogLog", 2010). Elements are remembered one by
 //! one as far back as there are at most [`EXACT`] of them, registers only while a horizon can hold more.
 
+use smallvec::SmallVec;
+
 /// Sets up to this size are counted exactly.
 pub const EXACT: usize = 64;
 
@@ -69,8 +71,8 @@ struct Seen {
 /// The elements of an entity over a horizon of at most 30 windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Distinct {
-    /// Elements last seen after the window of `beyond`, by hash: at most [`EXACT`].
-    recent: Vec<Seen>,
+    /// Elements last seen after the window of `beyond`, by hash: at most [`EXACT`]. Most sets have one.
+    recent: SmallVec<[Seen; 1]>,
     /// Where there were more.
     beyond: Option<Box<Beyond>>,
 }

@@ -23,10 +23,18 @@ const UDP: u32 = 17;
 const ICMP6: u32 = 58;
 
 /// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Address {
     version: u8,
     bytes: [u8; 16],
+}
+
+impl Hash for Address {
+    /// All bytes at once.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(u128::from_ne_bytes(self.bytes));
+        state.write_u8(self.version);
+    }
 }
 
 impl Address {
@@ -117,10 +125,16 @@ pub(crate) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
     protocol << 16 | port
 }
 
+/// Whether a port shares its service with others.
+#[inline]
+pub(super) fn pools(port: u32) -> bool {
+    port & 65_535 >= POOLED
+}
+
 /// The service of a port.
 #[inline]
 pub(crate) fn service(port: u32) -> u32 {
-    match port & 65_535 >= POOLED {
+    match pools(port) {
         true => port & !65_535 | POOLED,
         false => port,
     }
@@ -192,14 +206,27 @@ impl Key {
 
     /// A fixed hash, the same in every process.
     pub(crate) fn hash(&self) -> u64 {
-        let words: [u64; 5] = bytemuck::cast(*self);
-        words.iter().fold(0, |hash, word| mix(hash ^ word))
+        self.order().iter().fold(0, |hash, word| mix(hash ^ word))
     }
 
-    /// The worker, of `peers`, that remembers the entity: by a fixed hash, the same in every process.
-    pub(super) fn owner(&self, peers: usize) -> usize {
-        (((self.hash() >> 32) * peers as u64) >> 32) as usize
+    /// An order of all keys.
+    pub(super) fn order(&self) -> [u64; 5] {
+        bytemuck::cast(*self)
     }
+
+    /// The share that it belongs to.
+    pub(super) fn shard(&self) -> usize {
+        (self.hash() >> 56) as usize
+    }
+}
+
+/// Shares of the space of keys. A share is remembered by one worker as a whole, so what it has room for does
+/// not depend on how many workers there are.
+pub(super) const SHARDS: usize = 256;
+
+/// The worker, of `peers`, that remembers a share.
+pub(super) fn owner(shard: usize, peers: usize) -> usize {
+    shard * peers / SHARDS
 }
 
 /// What text columns must be.
@@ -346,9 +373,9 @@ mod tests {
         assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
         let (a, b) = (Address::parse(Some("10.0.0.1")), Address::parse(Some("fe80::1")));
         let elements = [a.element(0), a.element(6 << 16 | 443), b.element(0), b.element(1)];
-        let owners = ENTITIES.map(|entity| Key::new(&entity, &a, &b, 6 << 16 | 443).owner(1 << 16));
+        let shards = ENTITIES.map(|entity| Key::new(&entity, &a, &b, 6 << 16 | 443).shard());
         assert_eq!(elements, FIXED);
-        assert_eq!(owners, OWNERS);
+        assert_eq!(shards, OWNED);
     }
 
     const FIXED: [u64; 4] = [
@@ -357,14 +384,14 @@ mod tests {
         12_712_931_118_919_525_460,
         2_370_749_210_759_435_241,
     ];
-    const OWNERS: [usize; 6] = [7_597, 55_296, 41_865, 47_967, 36_233, 10_372];
+    const OWNED: [usize; 6] = [29, 216, 163, 187, 141, 40];
 
     #[test]
     fn owners_share_neighbouring_hosts_evenly() {
         let mut counts = [0u32; 7];
         for host in 0..7_000u32 {
             let address = Address::parse(Some(&std::net::Ipv4Addr::from(0x0A00_0000 + host).to_string()));
-            counts[Key::new(&ENTITIES[0], &address, &address, 0).owner(7)] += 1;
+            counts[owner(Key::new(&ENTITIES[0], &address, &address, 0).shard(), 7)] += 1;
         }
         assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::distinct::Distinct;
-use super::entity::Key;
+use super::entity::{Key, SHARDS};
 use super::window::{Ask, Head};
 use super::{Counted, Group, HORIZONS, Plan};
 
@@ -78,6 +79,12 @@ impl Horizons {
         Answer { head, numbers, values }
     }
 
+    /// All of the window was answered. Returns how many entities were forgotten for lack of room.
+    pub(super) fn close(&mut self) -> u64 {
+        let most = self.plan.most;
+        self.kinds.iter_mut().zip(&self.plan.groups).map(|(kind, group)| kind.shed(most, group)).sum()
+    }
+
     /// Entities remembered now.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -86,7 +93,6 @@ impl Horizons {
 }
 
 /// The entities of one kind.
-#[derive(Default)]
 struct Kind {
     /// Slots by key. The hash is seeded anew in each process: crafted keys must not collide at will.
     index: HashTable<u32>,
@@ -95,8 +101,27 @@ struct Kind {
     /// The sets of each slot, side by side.
     sets: Vec<Distinct>,
     free: Vec<u32>,
-    /// The slots that had a row, by window.
+    /// All slots, each under its last window or an earlier one.
     touched: BTreeMap<u64, Vec<u32>>,
+    /// Entities of each share of keys.
+    shares: [u32; SHARDS],
+    /// The last window that anything was counted in.
+    newest: u64,
+}
+
+impl Default for Kind {
+    fn default() -> Kind {
+        Kind {
+            index: HashTable::new(),
+            seed: RandomState::default(),
+            remembered: Vec::new(),
+            sets: Vec::new(),
+            free: Vec::new(),
+            touched: BTreeMap::new(),
+            shares: [0; SHARDS],
+            newest: 0,
+        }
+    }
 }
 
 /// One entity.
@@ -105,56 +130,113 @@ struct Remembered {
     /// The last window with a row.
     newest: u64,
     /// The windows of the horizon with a row, oldest first. For each its index, then the sums of it and of
-    /// all before: a horizon's sum is the difference of two, modulo 2^64.
-    windows: Vec<u64>,
+    /// all before: a horizon's sum is the difference of two, modulo 2^64. Most entities have one window, and few sums.
+    windows: SmallVec<[u64; 3]>,
 }
 
 impl Kind {
     fn forget(&mut self, window: u64, group: &Group) {
-        while let Some(oldest) = self.touched.first_entry()
-            && oldest.key().saturating_add(group.horizon) <= window
-        {
-            let (touched, slots) = oldest.remove_entry();
-            for slot in slots {
+        let old = |touched: &u64| touched.saturating_add(group.horizon) <= window;
+        if old(&self.newest) {
+            return self.clear(group);
+        }
+        while let Some(oldest) = self.touched.first_entry().filter(|oldest| old(oldest.key())) {
+            for slot in oldest.remove() {
                 let at = slot as usize;
-                // One that had a later row stands in that window's list too.
-                if self.remembered[at].newest != touched {
+                let Remembered { key, newest, .. } = self.remembered[at];
+                if !old(&newest) {
+                    self.touched.entry(newest).or_default().push(slot);
                     continue;
                 }
-                let key = self.remembered[at].key;
                 let entry = self.index.find_entry(self.seed.hash_one(key), |other| *other == slot);
                 if let Ok(entry) = entry {
                     entry.remove();
                 }
-                self.remembered[at].windows = Vec::new();
+                self.shares[key.shard()] -= 1;
+                self.remembered[at].windows = SmallVec::new();
                 let sets = group.sets.len();
                 self.sets[at * sets..(at + 1) * sets].fill(Distinct::default());
                 self.free.push(slot);
             }
         }
-        if self.index.is_empty() && !self.remembered.is_empty() {
-            // What a flood of entities needed is given back.
+    }
+
+    /// Forgets all. Where that happens in every window room for as many is kept; what more a flood of entities needed is
+    /// given back.
+    fn clear(&mut self, group: &Group) {
+        if group.horizon > 1 || self.remembered.capacity() > 4 * self.remembered.len() {
             *self = Kind::default();
+            return;
         }
+        self.index.clear();
+        self.remembered.clear();
+        self.sets.clear();
+        self.free.clear();
+        self.touched.clear();
+        self.shares = [0; SHARDS];
+    }
+
+    /// Forgets entities of shares that have more than `most`: those last seen longest ago, of one window the last by
+    /// their keys, and some more so that it need not be done again at once. Returns how many.
+    fn shed(&mut self, most: usize, group: &Group) -> u64 {
+        if self.shares.iter().all(|count| *count as usize <= most) {
+            return 0;
+        }
+        let mut full: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+        for slot in self.touched.values().flatten() {
+            let share = self.remembered[*slot as usize].key.shard();
+            if self.shares[share] as usize > most {
+                full.entry(share).or_default().push(*slot);
+            }
+        }
+        let mut leaves = vec![false; self.remembered.len()];
+        for slots in full.values_mut() {
+            let excess = slots.len() - (most - most / 8);
+            let known = |slot: &u32| &self.remembered[*slot as usize];
+            slots.select_nth_unstable_by(excess - 1, |a, b| {
+                let (a, b) = (known(a), known(b));
+                a.newest.cmp(&b.newest).then_with(|| b.key.order().cmp(&a.key.order()))
+            });
+            slots[..excess].iter().for_each(|slot| leaves[*slot as usize] = true);
+        }
+        let mut kept = Kind { newest: self.newest, ..Kind::default() };
+        let stay: Vec<u32> = self.touched.values().flatten().copied().collect();
+        for slot in stay.iter().filter(|slot| !leaves[**slot as usize]) {
+            let at = *slot as usize;
+            let Remembered { key, newest, windows } = &mut self.remembered[at];
+            let slot = kept.slot(key, *newest, group);
+            kept.remembered[slot as usize].windows = std::mem::take(windows);
+            kept.touched.entry(*newest).or_default().push(slot);
+            let sets = group.sets.len();
+            let own = kept.sets[slot as usize * sets..].iter_mut();
+            own.zip(&mut self.sets[at * sets..(at + 1) * sets])
+                .for_each(|(new, old)| *new = std::mem::take(old));
+        }
+        let forgotten = stay.len() - kept.remembered.len();
+        *self = kept;
+        forgotten as u64
     }
 
     fn take(&mut self, ask: &Ask, group: &Group) -> Vec<u32> {
         let window = ask.head.window;
+        self.newest = window;
         let mut slots = Vec::with_capacity(ask.keys.len());
         let mut sets = ask.sets();
         let mut touched = self.touched.remove(&window).unwrap_or_default();
         let mut sums = ask.sums.chunks_exact(group.sums.len().max(1));
         for keys in ask.keys.chunks(GROUP) {
             let from = slots.len();
+            let near = keys.iter().filter_map(|key| self.index.find(self.seed.hash_one(key), |_| true));
+            std::hint::black_box(near.fold(0, |sum, at| sum ^ self.remembered[*at as usize].newest));
             slots.extend(keys.iter().map(|key| self.slot(key, window, group)));
             self.fetch(&slots[from..], group);
             for slot in &slots[from..] {
                 let at = *slot as usize;
                 let remembered = &mut self.remembered[at];
-                if remembered.newest != window || remembered.windows.is_empty() {
-                    remembered.newest = window;
+                if remembered.windows.is_empty() {
                     touched.push(*slot);
                 }
+                remembered.newest = window;
                 let counted = if group.sums.is_empty() { None } else { sums.next() };
                 remembered.add(window, counted.unwrap_or_default(), group);
                 let own = &mut self.sets[at * group.sets.len()..(at + 1) * group.sets.len()];
@@ -186,7 +268,7 @@ impl Kind {
         if let Some(slot) = self.index.find(hash, |slot| remembered[*slot as usize].key == *key) {
             return *slot;
         }
-        let new = Remembered { key: *key, newest: window, windows: Vec::new() };
+        let new = Remembered { key: *key, newest: window, windows: SmallVec::new() };
         let slot = match self.free.pop() {
             Some(slot) => {
                 remembered[slot as usize] = new;
@@ -198,6 +280,7 @@ impl Kind {
                 remembered.len() as u32 - 1
             }
         };
+        self.shares[key.shard()] += 1;
         let (seed, remembered) = (&self.seed, &self.remembered);
         self.index.insert_unique(hash, slot, |slot| seed.hash_one(remembered[*slot as usize].key));
         slot
@@ -249,13 +332,12 @@ impl Remembered {
                 self.windows.drain(..stride);
             }
             if len == 0 {
-                // Most entities have one window.
                 self.windows.reserve_exact(stride);
             }
             self.windows.push(window);
-            match self.windows.len().checked_sub(stride) {
-                Some(before) if len > 0 => self.windows.extend_from_within(before..before + sums.len()),
-                _ => self.windows.resize(stride, 0),
+            for _ in sums {
+                let before = if len == 0 { 0 } else { self.windows[self.windows.len() - stride] };
+                self.windows.push(before);
             }
         }
         let newest = self.windows.len() - sums.len();

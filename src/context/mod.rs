@@ -36,6 +36,7 @@ pub(crate) use window::Head;
 
 use crate::row::columns::is_context;
 use definitions::{Column, Counting, Method, matches};
+use entity::SHARDS;
 use local::Networks;
 use recall::{IDENTITIES, Recall};
 
@@ -51,6 +52,9 @@ pub struct ContextSpec {
     /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that was never seen in training is a new
     /// host (`src_is_new`). The private ranges of IPv4 and IPv6 and link-local addresses when not given.
     pub local: Vec<String>,
+    /// How many entities of each kind (sources, pairs, services of theirs) are counted over horizons; of more than
+    /// that those last seen longest ago are forgotten, and counted anew when they come again.
+    pub entities: u64,
 }
 
 impl Default for ContextSpec {
@@ -58,13 +62,14 @@ impl Default for ContextSpec {
         ContextSpec {
             columns: Vec::new(),
             remember: 1_000_000,
+            entities: 2_000_000,
             local: local::PRIVATE.map(str::to_owned).to_vec(),
         }
     }
 }
 
-/// What `remember` may be.
-const REMEMBER: std::ops::RangeInclusive<u64> = 256..=100_000_000;
+/// What `remember` and `entities` may be.
+const ROOM: std::ops::RangeInclusive<u64> = 256..=100_000_000;
 
 /// Columns that cannot be computed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -85,9 +90,11 @@ pub enum ContextError {
         /// A known name.
         example: String,
     },
-    /// A number of remembered identities that makes no sense.
-    #[error("[context] remember = {found}: allowed are {} to {}", REMEMBER.start(), REMEMBER.end())]
-    Remember {
+    /// A number of identities or entities that makes no sense.
+    #[error("[context] {key} = {found}: allowed are {} to {}", ROOM.start(), ROOM.end())]
+    Room {
+        /// The key.
+        key: &'static str,
         /// What the file says.
         found: u64,
     },
@@ -123,6 +130,8 @@ pub struct Plan {
     names: Vec<String>,
     fields: Vec<Arc<Field>>,
     groups: Vec<Group>,
+    /// Entities of a kind that a share of keys has room for.
+    most: usize,
     recall: Recall,
     reads: Vec<Read>,
 }
@@ -192,8 +201,10 @@ impl Plan {
     /// # Errors
     /// [`ContextError`] for a name or pattern that no column has, and for a number out of its range.
     pub fn new(spec: &ContextSpec) -> Result<Plan, ContextError> {
-        if !REMEMBER.contains(&spec.remember) {
-            return Err(ContextError::Remember { found: spec.remember });
+        for (key, found) in [("remember", spec.remember), ("entities", spec.entities)] {
+            if !ROOM.contains(&found) {
+                return Err(ContextError::Room { key, found });
+            }
         }
         let recall = Recall::new(spec.remember, Networks::parse(&spec.local)?);
         let all: Vec<(String, Definition)> = definitions().into_iter().map(|d| (d.name(), d)).collect();
@@ -219,13 +230,14 @@ impl Plan {
             });
         }
         let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
-        Ok(Plan::of(chosen.map(|(definition, _)| definition), recall))
+        let most = (spec.entities / SHARDS as u64) as usize;
+        Ok(Plan::of(chosen.map(|(definition, _)| definition), recall, most))
     }
 
-    /// Of columns in the order of the table.
-    fn of(columns: impl Iterator<Item = (String, Definition)>, recall: Recall) -> Plan {
+    /// Of columns in the order of the table; each share of keys has room for so many entities.
+    fn of(columns: impl Iterator<Item = (String, Definition)>, recall: Recall, most: usize) -> Plan {
         let (names, fields) = (Vec::new(), Vec::new());
-        let mut plan = Plan { names, fields, groups: Vec::new(), recall, reads: Vec::new() };
+        let mut plan = Plan { names, fields, groups: Vec::new(), most, recall, reads: Vec::new() };
         for (name, definition) in columns {
             let read = match definition.0 {
                 Column::Counted(counting) => plan.count(counting),

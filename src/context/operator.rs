@@ -24,6 +24,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Stamp;
 
 use super::attach::{Schemas, Values};
+use super::cells::Room;
 use super::horizon::{Answer, Horizons, Taken};
 use super::window::{Ask, Cells, Head, Numbers, Window};
 use super::{Memory, Plan, recall};
@@ -62,14 +63,17 @@ pub fn count<'s>(
 ) -> Stream<'s, u64, RowBatch> {
     assert!(window > 0, "rows with context have windows");
     let rows = match plan.remembers() {
-        true => recall::operator::recall(rows, plan.clone(), window, remembering, tally, fault.clone()),
+        true => {
+            let tally = tally.clone();
+            recall::operator::recall(rows, plan.clone(), window, remembering, tally, fault.clone())
+        }
         false => rows,
     };
     if plan.groups.is_empty() {
         return rows;
     }
     let (held, asks) = gather(rows, plan.clone(), window, fault);
-    let answers = remember(asks, plan.clone());
+    let answers = remember(asks, plan.clone(), tally);
     attach(held, answers, plan)
 }
 
@@ -149,6 +153,7 @@ fn gather<'s>(
     builder.build(move |capabilities| {
         let mut capabilities = Some(capabilities);
         let mut windows: BTreeMap<(u64, u64), (Cells, Vec<Celled>)> = BTreeMap::new();
+        let mut room = Room::default();
         let mut asking: Option<Asking> = None;
         move |frontiers| {
             input.for_each(|cap, batch| {
@@ -159,7 +164,7 @@ fn gather<'s>(
                 }
                 let (cells, batches) = windows
                     .entry((time, batch.place.window / length))
-                    .or_insert_with(|| (Cells::new(&plan), Vec::new()));
+                    .or_insert_with(|| (Cells::new(&plan, room), Vec::new()));
                 match cells.add(&plan, &batch.rows) {
                     Ok(cells) => batches.push((batch, cells)),
                     Err(error) => fault.note(error),
@@ -186,6 +191,7 @@ fn gather<'s>(
                 let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
                 let Some(complete) = complete else { break };
                 let ((time, index), (cells, batches)) = complete.remove_entry();
+                room = cells.room();
                 let mut window = cells.close(&plan);
                 let mut rows = Held { window: index, batches, numbers: window.of_cells() };
                 let at = caps[0].delayed(&time);
@@ -204,7 +210,7 @@ fn gather<'s>(
 }
 
 /// Remembers entities over their horizons, and answers what is asked about them.
-fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, Answer> {
+fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>, tally: Arc<Tally>) -> Stream<'s, u64, Answer> {
     let scope = asks.scope();
     let to_owner = DistributorPact(|_| ToTarget);
     asks.unary_frontier::<NoopBuilder<Answer>, _, _, _>(to_owner, "remember", move |capability, info| {
@@ -225,6 +231,7 @@ fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, 
                 if let Some((time, taken)) = &mut answering {
                     let Some(taken) = taken.next() else {
                         answering = None;
+                        recall::operator::count(&tally.forgotten, horizons.close());
                         continue;
                     };
                     let time = cap.delayed(time);
@@ -250,6 +257,31 @@ fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>) -> Stream<'s, u64, 
     })
 }
 
+/// A window whose rows wait for values.
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Celled>,
+    /// As far as they came; `None` before the rows came.
+    values: Option<Values>,
+    /// Answers that came before the rows.
+    early: Vec<Answer>,
+}
+
+impl Waiting {
+    fn held(&mut self, plan: &Plan, held: Held) {
+        let mut values = Values::new(plan, held.numbers);
+        self.early.drain(..).for_each(|answer| values.put(plan, &answer));
+        (self.batches, self.values) = (held.batches, Some(values));
+    }
+
+    fn answer(&mut self, plan: &Plan, answer: Answer) {
+        match &mut self.values {
+            Some(values) => values.put(plan, &answer),
+            None => self.early.push(answer),
+        }
+    }
+}
+
 /// A window whose values are all there, and its rows.
 struct Attaching {
     time: u64,
@@ -273,20 +305,19 @@ fn attach<'s>(
         move |capability, info| {
             let activator = scope.activator_for(info.address);
             let mut capability = Some(capability);
-            let mut windows: BTreeMap<(u64, u64), (Held, Vec<Answer>)> = BTreeMap::new();
+            let mut windows: BTreeMap<(u64, u64), Waiting> = BTreeMap::new();
             let mut attaching: Option<Attaching> = None;
             let mut schemas = Schemas::default();
             move |(held, held_frontier), (answers, answer_frontier), output| {
                 held.for_each(|cap, held| {
                     let time = *cap.least().expect("sent under a capability");
                     let held = std::mem::take(held);
-                    let window = windows.entry((time, held.window)).or_default();
-                    window.0 = held;
+                    windows.entry((time, held.window)).or_default().held(&plan, held);
                 });
                 answers.for_each(|cap, answer| {
                     let time = *cap.least().expect("sent under a capability");
                     let answer = std::mem::take(answer);
-                    windows.entry((time, answer.head.window)).or_default().1.push(answer);
+                    windows.entry((time, answer.head.window)).or_default().answer(&plan, answer);
                 });
                 let Some(cap) = capability.as_mut() else { return };
                 let heads = [held_frontier, answer_frontier].map(|f| f.frontier().first().copied());
@@ -311,10 +342,9 @@ fn attach<'s>(
                     }
                     let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
                     let Some(complete) = complete else { break };
-                    let ((time, _), (held, answers)) = complete.remove_entry();
-                    let mut values = Values::new(&plan, held.numbers);
-                    answers.iter().for_each(|answer| values.put(&plan, answer));
-                    attaching = Some(Attaching { time, values, batches: held.batches.into_iter() });
+                    let ((time, _), Waiting { batches, values, .. }) = complete.remove_entry();
+                    let values = values.expect("who asks has rows, and sends them first");
+                    attaching = Some(Attaching { time, values, batches: batches.into_iter() });
                 }
                 match open {
                     Some(open) => cap.downgrade(&open),

@@ -311,7 +311,7 @@ fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u
         let parts = parts.iter().map(|part| part.chunks(size).map(batch).collect()).collect();
         let parts: Vec<Vec<RecordBatch>> = recall.window(window * WINDOW, parts);
         for (from, batches) in parts.into_iter().enumerate().filter(|(_, part)| !part.is_empty()) {
-            let mut cells = Cells::new(plan);
+            let mut cells = Cells::new(plan, Default::default());
             let of_rows: Vec<Vec<u32>> = batches.iter().map(|rows| cells.add(plan, rows).unwrap()).collect();
             let mut counted = cells.close(plan);
             held.push((from, batches, of_rows, Values::new(plan, counted.of_cells())));
@@ -336,6 +336,9 @@ fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u
             let mut askers = held.iter_mut().filter(|held| held.0 == answer.head.target as usize);
             askers.next().unwrap().3.put(plan, &answer);
         }
+        memories.iter_mut().for_each(|memory| {
+            memory.close();
+        });
         remembered.push(memories.iter().map(Horizons::len).sum());
         for (_, batches, cells, attached) in &held {
             for (rows, cells) in batches.iter().zip(cells) {
@@ -454,7 +457,7 @@ proptest! {
         rows in rows(400, 600), seed: u64, tenths in 3..30u64,
     ) {
         let all = ["*".to_owned()].to_vec();
-        let plan = Plan::new(&ContextSpec { columns: all, remember: 256, ..ContextSpec::default() }).unwrap();
+        let plan = Plan::new(&ContextSpec { columns: all, remember: 256, entities: 256, ..ContextSpec::default() }).unwrap();
         let run = |workers, size| {
             let kept = Arc::new(Mutex::new(None));
             let remembering = Remembering { before: None, after: Some(kept.clone()) };
@@ -559,12 +562,29 @@ fn an_entity_is_forgotten_after_the_longest_horizon_that_is_asked_for() {
 }
 
 #[test]
+fn a_flood_of_entities_leaves_no_more_than_there_is_room_for_and_the_last_seen_stay() {
+    let columns = ["ctx_src_w30_rows", "ctx_src_w30_peers"].map(str::to_owned).to_vec();
+    let spec = ContextSpec { columns, entities: 2_560, ..ContextSpec::default() };
+    let plan = Plan::new(&spec).unwrap();
+    // Twelve thousand sources, each once, and one that comes again in every window.
+    let flood = (0..12_000u64).map(|id| plain(id, 10 + id / 1_000, 1_000 + id as u16));
+    let steady = (0..12u64).map(|window| plain(20_000 + window, 10 + window, 7));
+    let rows: Vec<Row> = flood.chain(steady).collect();
+    let (found, remembered) = simulate(&plan, &rows, 1, 500);
+    assert_eq!(remembered.len(), 12);
+    assert!(remembered.iter().all(|count| *count <= 2_560), "{remembered:?}");
+    assert!(remembered[11] > 2_560 * 3 / 4, "{remembered:?}");
+    assert_eq!(found[&20_011], [12, 1]);
+    assert_eq!(simulate(&plan, &rows, 3, 70), (found, remembered));
+}
+
+#[test]
 fn context_columns_of_the_input_are_replaced() {
     let rows = batch(&[plain(0, 0, 0)]);
     let plan = plan(&["ctx_src_w1_rows", "ctx_dst_w6_peers"]).unwrap();
     let mut schemas = Schemas::default();
     let attach = |rows: &RecordBatch, schema: &SchemaRef| {
-        let mut cells = Cells::new(&plan);
+        let mut cells = Cells::new(&plan, Default::default());
         let of_rows = cells.add(&plan, rows).unwrap();
         let values = Values::new(&plan, cells.close(&plan).of_cells());
         values.attach(&plan, rows, &of_rows, schema)
@@ -617,21 +637,15 @@ fn rows_without_what_is_counted_are_an_error_with_the_column() {
 #[test]
 fn a_plan_that_looks_back_forgets_no_more_than_it_must() {
     let rows: Vec<Row> = (0..900).map(|n| plain(n, n, n as u16)).collect();
-    let plan = Plan::new(&ContextSpec {
-        columns: vec!["age_src".to_owned()],
-        remember: 256,
-        ..ContextSpec::default()
-    })
-    .unwrap();
+    let few = ContextSpec { remember: 256, ..ContextSpec::default() };
+    let plan = Plan::new(&ContextSpec { columns: vec!["age_src".to_owned()], ..few }).unwrap();
     let mut recall = Simulated::new(&plan, 2, WINDOW);
     for row in &rows {
         recall.window(row.window * WINDOW, vec![vec![batch(std::slice::from_ref(row))], Vec::new()]);
         assert!(recall.len() <= 256);
     }
     assert!(recall.len() > 200);
-    let error = Plan::new(&ContextSpec { columns: Vec::new(), remember: 255, ..ContextSpec::default() })
-        .unwrap_err()
-        .to_string();
+    let error = Plan::new(&ContextSpec { remember: 255, ..ContextSpec::default() }).unwrap_err().to_string();
     assert_eq!(error, "[context] remember = 255: allowed are 256 to 100000000");
 }
 

@@ -5,12 +5,11 @@
 
 use arrow::record_batch::RecordBatch;
 use bytemuck::{Pod, Zeroable};
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 
-use super::cells::{Finder, packed};
+use super::cells::{Alike, Finder, Room};
 use super::distinct::{Elements, summarise};
-use super::entity::{Key, Texts, asks, mix, numbers, service};
+use super::entity::{Key, Texts, asks, mix, numbers, owner, service};
+use super::recall::Part;
 use super::{ContextError, Entity, Group, Plan, Statistic, Sum, recall};
 
 /// The cells of a window, counted while its rows arrive.
@@ -22,11 +21,17 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    pub(super) fn new(plan: &Plan) -> Cells {
+    /// For a window like the one before.
+    pub(super) fn new(plan: &Plan, room: Room) -> Cells {
         let mut sums: Vec<Sum> = plan.groups.iter().flat_map(|group| &group.sums).copied().collect();
         sums.sort_unstable();
         sums.dedup();
-        Cells { sums, finder: Finder::default(), counted: Vec::new() }
+        Cells { sums, finder: Finder::new(room), counted: Vec::new() }
+    }
+
+    /// How much there was so far.
+    pub(super) fn room(&self) -> Room {
+        self.finder.room()
     }
 
     /// Counts rows of the window, and says which cell each is in.
@@ -51,9 +56,13 @@ impl Cells {
     }
 
     /// All rows of the window were added.
-    pub(super) fn close(self, plan: &Plan) -> Window {
+    pub(super) fn close(mut self, plan: &Plan) -> Window {
+        self.finder.close();
         let entities = plan.groups.iter().map(|group| Entities::new(group, &self.finder)).collect();
-        Window { entities, sums: self.sums, finder: self.finder, counted: self.counted }
+        let place = |sum| self.sums.binary_search(sum).expect("cells count what any group needs");
+        let places = plan.groups.iter().map(|group| group.sums.iter().map(place).collect()).collect();
+        let Cells { sums, finder, counted } = self;
+        Window { entities, stride: sums.len(), places, finder, counted, elements: Vec::new() }
     }
 }
 
@@ -92,9 +101,14 @@ fn weights(sum: Sum, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextErro
 /// A complete window of one worker.
 pub(super) struct Window {
     entities: Vec<Entities>,
-    sums: Vec<Sum>,
+    /// Values of a cell in `counted`.
+    stride: usize,
+    /// For each group where its sums are among them.
+    places: Vec<Vec<usize>>,
     finder: Finder,
     counted: Vec<u64>,
+    /// Room for the elements of one set.
+    elements: Vec<u64>,
 }
 
 /// The entities of one kind in a window, numbered as they first come.
@@ -111,22 +125,15 @@ struct Entities {
 impl Entities {
     fn new(group: &Group, finder: &Finder) -> Entities {
         let entity = &group.entity;
-        let mut index: HashMap<u128, u32, RandomState> = HashMap::default();
-        let mut keys = Vec::new();
-        let mut starts = vec![0];
-        let mut of_cell = Vec::with_capacity(finder.cells().len());
-        for [src, dst, port] in finder.cells() {
-            let service = service(*port);
-            let own = |part: bool, value: u32| if part { value } else { 0 };
-            let cell = [own(entity.src, *src), own(entity.dst, *dst), own(entity.service, service)];
-            let number = *index.entry(packed(cell)).or_insert_with(|| {
-                keys.push(Key::new(entity, &finder.address(*src), &finder.address(*dst), service));
-                starts.push(0);
-                keys.len() as u32 - 1
-            });
-            starts[number as usize + 1] += 1;
-            of_cell.push(number);
-        }
+        let part = if entity.service { Part::Service } else { Part::Nothing };
+        let Alike { of_cell, firsts } = finder.alike(entity.src, entity.dst, part);
+        let key = |cell: &u32| {
+            let [src, dst, port] = finder.cells()[*cell as usize];
+            Key::new(entity, &finder.address(src), &finder.address(dst), service(port))
+        };
+        let keys: Vec<Key> = firsts.iter().map(key).collect();
+        let mut starts = vec![0; keys.len() + 1];
+        of_cell.iter().for_each(|number| starts[*number as usize + 1] += 1);
         for at in 1..starts.len() {
             starts[at] += starts[at - 1];
         }
@@ -201,23 +208,22 @@ impl Window {
 
     /// The worker that remembers an entity.
     pub(super) fn owner(&self, group: usize, number: usize, peers: usize) -> usize {
-        self.entities[group].keys[number].owner(peers)
+        owner(self.entities[group].keys[number].shard(), peers)
     }
 
     /// Adds to an ask what was counted for an entity.
-    pub(super) fn ask(&self, plan: &Plan, group: usize, number: usize, ask: &mut Ask) {
+    pub(super) fn ask(&mut self, plan: &Plan, group: usize, number: usize, ask: &mut Ask) {
         let entities = &self.entities[group];
         let wanted = &plan.groups[group];
         let (from, to) = (entities.starts[number] as usize, entities.starts[number + 1] as usize);
         let cells = &entities.order[from..to];
         ask.numbers.push(number as u32);
         ask.keys.push(entities.keys[number]);
-        for sum in &wanted.sums {
-            let offset = self.sums.binary_search(sum).expect("cells count what any group needs");
-            let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.sums.len() + offset]);
+        for place in &self.places[group] {
+            let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.stride + place]);
             ask.sums.push(counted.fold(0, u64::wrapping_add));
         }
-        let mut elements = Vec::with_capacity(cells.len());
+        let mut elements = std::mem::take(&mut self.elements);
         for set in &wanted.sets {
             elements.clear();
             elements.extend(cells.iter().map(|cell| self.element(&wanted.entity, set.statistic, *cell)));
@@ -225,6 +231,7 @@ impl Window {
             ask.lengths.push(elements.len() as u32 | registers);
             ask.elements.extend_from_slice(&elements);
         }
+        self.elements = elements;
     }
 
     /// The element that a cell is in a set of an entity.

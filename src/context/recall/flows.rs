@@ -6,9 +6,9 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::super::entity::SHARDS;
 use super::OLDEST;
 use super::columns::MEASURES;
-use super::shard::SHARDS;
 
 /// Values of one flow, in the order of the measures; not a number for null.
 pub(super) type Values = [f32; MEASURES.len()];

@@ -1,10 +1,11 @@
 //! What the owner of shares of keys does with a window: takes in what workers say, answers what they ask,
 //! forgets what is too much.
 
+use super::super::entity::{SHARDS, owner};
 use super::super::window::Head;
 use super::memory::Memory;
 use super::questions::Question;
-use super::shard::{self, SHARDS, Shard, owner};
+use super::shard::Shard;
 use super::starts::{Regularity, Start};
 
 /// What is known of identities, for the worker that asked.
@@ -56,7 +57,7 @@ impl Keeper {
         let turns = told.map(|((key, lead), length)| {
             let (own, others) = rest.split_at((*length as usize).min(rest.len()));
             rest = others;
-            let at = shard::shard(key);
+            let at = key.shard();
             (at as u32, self.shards[at].see(key, head.window, *lead, own))
         });
         let turns = turns.collect();

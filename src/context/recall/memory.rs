@@ -1,7 +1,7 @@
 //! What a run knows at its end, for another to begin with.
 
-use super::super::entity::Key;
-use super::shard::{Known, SHARDS, order, shard};
+use super::super::entity::{Key, SHARDS};
+use super::shard::{Known, order};
 
 /// What was seen, first and last, and the last starts of flows: what context remembers beyond its horizons.
 /// Bounded by `[context] remember`; the same for any number of workers.
@@ -47,7 +47,7 @@ impl Memory {
     /// Adds what is known of identities that are not in it yet.
     pub(super) fn extend(&mut self, known: Vec<Known>) {
         for one in known {
-            self.shards[shard(&one.key)].push(one);
+            self.shards[one.key.shard()].push(one);
         }
     }
 

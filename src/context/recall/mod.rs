@@ -40,6 +40,7 @@ pub use tables::MemoryError;
 
 pub(super) use columns::{IDENTITIES, Measure, Part, Recalled, with_element};
 
+use super::entity::SHARDS;
 use super::local::Networks;
 use crate::row::columns::is_context;
 
@@ -97,7 +98,7 @@ impl Recall {
 
     /// Identities that a share has room for.
     fn most(&self) -> usize {
-        (self.remember / shard::SHARDS as u64) as usize
+        (self.remember / SHARDS as u64) as usize
     }
 
     /// Place among the identities asked about.

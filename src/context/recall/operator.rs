@@ -16,6 +16,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::super::Plan;
+use super::super::cells::Room;
 use super::super::operator::{BURST, Celled, Lists, MESSAGE, Remembering, Targeted, ToTarget, length, write};
 use super::super::window::Head;
 use super::answers::{Answers, Columns};
@@ -103,6 +104,7 @@ fn gather<'s>(
         let mut capabilities = Some(capabilities);
         let mut windows: BTreeMap<(u64, u64), (Gathering, Vec<Celled>)> = BTreeMap::new();
         let mut asking: Option<Asking> = None;
+        let mut room = Room::default();
         move |frontiers| {
             input.for_each(|cap, batch| {
                 let time = *cap.least().expect("sent under a capability");
@@ -111,7 +113,8 @@ fn gather<'s>(
                     return;
                 }
                 let window = batch.place.window / length * length;
-                let (gathering, batches) = windows.entry((time, window)).or_default();
+                let (gathering, batches) =
+                    windows.entry((time, window)).or_insert_with(|| (Gathering::new(room), Vec::new()));
                 match gathering.add(&plan, &batch.rows) {
                     Ok(cells) => batches.push((batch, cells)),
                     Err(error) => fault.note(error),
@@ -138,6 +141,7 @@ fn gather<'s>(
                 let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
                 let Some(complete) = complete else { break };
                 let ((time, window), (gathering, batches)) = complete.remove_entry();
+                room = gathering.room();
                 let questions = Arc::new(gathering.close(&plan));
                 let mut rows = Held { window, batches, questions: questions.clone() };
                 let at = caps[0].delayed(&time);
@@ -217,7 +221,8 @@ fn answer<'s>(
     })
 }
 
-fn count(counter: &AtomicU64, more: u64) {
+/// Adds to a counter.
+pub(in crate::context) fn count(counter: &AtomicU64, more: u64) {
     if more > 0 {
         counter.fetch_add(more, Relaxed);
     }

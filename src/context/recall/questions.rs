@@ -1,14 +1,11 @@
 //! A worker's rows of one window: the identities that they have, and what is to be known of them.
 
 use arrow::record_batch::RecordBatch;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 
-use super::super::cells::{Finder, packed};
-use super::super::entity::{Key, numbers, service, times};
+use super::super::cells::{Alike, Finder, Room};
+use super::super::entity::{Key, numbers, owner, service, times};
 use super::super::window::Head;
 use super::super::{ContextError, Plan};
-use super::shard::{owner, shard};
 use super::starts::Start;
 use super::{IDENTITIES, Part};
 
@@ -29,6 +26,16 @@ pub(super) struct Gathering {
 }
 
 impl Gathering {
+    /// For a window like the one before.
+    pub(super) fn new(room: Room) -> Gathering {
+        Gathering { finder: Finder::new(room), ..Gathering::default() }
+    }
+
+    /// How much there was so far.
+    pub(super) fn room(&self) -> Room {
+        self.finder.room()
+    }
+
     /// Takes in rows, and says which cell each is in.
     ///
     /// # Errors
@@ -57,7 +64,8 @@ impl Gathering {
     }
 
     /// All rows of the window were added.
-    pub(super) fn close(self, plan: &Plan) -> Questions {
+    pub(super) fn close(mut self, plan: &Plan) -> Questions {
+        self.finder.close();
         let mut questions = Questions {
             rows: self.rows,
             of_cell: Vec::with_capacity(plan.recall.identities.len()),
@@ -121,27 +129,26 @@ impl Questions {
     /// Numbers what cells are of one kind; for each cell its number.
     fn identify(&mut self, position: usize, finder: &Finder, leads: &[Lead]) -> Vec<u32> {
         let identity = &IDENTITIES[position];
-        let mut index: HashMap<u128, u32, RandomState> = HashMap::default();
-        let cells = finder.cells().iter().zip(leads).map(|([src, dst, port], lead)| {
+        let Alike { mut of_cell, firsts } = finder.alike(identity.src, identity.dst, identity.part);
+        let from = self.keys.len();
+        self.keys.extend(firsts.iter().map(|cell| {
+            let [src, dst, port] = finder.cells()[*cell as usize];
             let part = match identity.part {
                 Part::Nothing => 0,
-                Part::Service => service(*port),
-                Part::Port => *port,
+                Part::Service => service(port),
+                Part::Port => port,
             };
-            let own = |part: bool, value: u32| if part { value } else { 0 };
-            let cell = [own(identity.src, *src), own(identity.dst, *dst), part];
-            let number = *index.entry(packed(cell)).or_insert_with(|| {
-                let end = |part: bool, at: &u32| part.then(|| finder.address(*at));
-                let (src, dst) = (end(identity.src, src), end(identity.dst, dst));
-                self.keys.push(Key::of(src.as_ref(), dst.as_ref(), (position as u32) << 24 | part));
-                self.leads.push((u64::MAX, u32::MAX));
-                self.keys.len() as u32 - 1
-            });
-            let own = &mut self.leads[number as usize];
+            let end = |part: bool, at: u32| part.then(|| finder.address(at));
+            let (src, dst) = (end(identity.src, src), end(identity.dst, dst));
+            Key::of(src.as_ref(), dst.as_ref(), (position as u32) << 24 | part)
+        }));
+        self.leads.resize(self.keys.len(), (u64::MAX, u32::MAX));
+        for (number, lead) in of_cell.iter_mut().zip(leads) {
+            *number += from as u32;
+            let own = &mut self.leads[*number as usize];
             *own = (*own).min(*lead);
-            number
-        });
-        cells.collect()
+        }
+        of_cell
     }
 
     /// Identities of all kinds.
@@ -162,7 +169,7 @@ impl Questions {
 
     /// The worker that knows about an identity.
     pub(super) fn owner(&self, number: usize, peers: usize) -> usize {
-        owner(shard(&self.keys[number]), peers)
+        owner(self.keys[number].shard(), peers)
     }
 
     /// Adds to a question what is asked about an identity.

@@ -9,20 +9,6 @@ use hashbrown::HashTable;
 use super::super::entity::{Address, Key};
 use super::starts::{Regularity, Start, Starts};
 
-/// Shares of the space of keys. A share is remembered by one worker as a whole, so what it has room for does
-/// not depend on how many workers there are.
-pub(super) const SHARDS: usize = 256;
-
-/// The share of a key.
-pub(super) fn shard(key: &Key) -> usize {
-    (key.hash() >> 56) as usize
-}
-
-/// The worker, of `peers`, that remembers a share.
-pub(super) fn owner(shard: usize, peers: usize) -> usize {
-    shard * peers / SHARDS
-}
-
 /// One identity. Windows are known by their start in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Known {
