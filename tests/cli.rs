@@ -490,6 +490,7 @@ fn check_prints_the_graph_of_every_pipeline_that_ships() {
         let output = succeed(&[OsStr::new("check"), path.as_os_str()]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("is well formed") && text.contains("-> ends"), "{text}");
+        assert!(text.contains("-> incident"), "{text}");
         pipelines += 1;
     }
     assert!(pipelines >= 5);

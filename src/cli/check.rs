@@ -61,6 +61,10 @@ fn rooms(spec: &Spec) -> Result<Vec<(&'static str, String)>, RunError> {
         rooms.push(("incident", incidents(&spec.incident)?));
     } else {
         row_rooms(spec, &mut rooms)?;
+        // The verb brings the model.
+        if spec.ends.rows.is_none() && spec.ends.fit.is_none() {
+            rooms.push(("incident", format!("where a model scores: {}", incidents(&spec.incident)?)));
+        }
     }
     rooms.push(("ends", ends(spec)));
     Ok(rooms)

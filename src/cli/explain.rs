@@ -451,9 +451,10 @@ fn list(incidents: &[Incident], rows: &Belonging) -> String {
                 format!("{first}Z  {:<8}  {id}  {} is new in this network", severity.name(), incident.host)
             }
             _ => format!(
-                "{first}Z  {:<8}  {id}  {:<42} {alerts:>7} rows{held}",
+                "{first}Z  {:<8}  {id}  {:<42} {alerts:>7} row{}{held}",
                 severity.name(),
-                who(incident)
+                who(incident),
+                if *alerts == 1 { "" } else { "s" }
             ),
         };
         text.push_str(line.trim_end());

@@ -2,7 +2,7 @@
 //!
 //! An incident is reported when fewer incidents of the trailing day are stronger than reports are left of that day's budget. With the whole budget left that
 //! is lenient; the fewer reports are left, the stronger an incident must be, and the last one is for the strongest of the day. An incident is
-//! looked at again whenever it grows; once reported it stays so. No more than the budget is ever reported within a day of event time, whatever
+//! looked at again whenever it grows; once reported it stays so. One row alone is not looked at before it has company, or is over. No more than the budget is ever reported within a day of event time, whatever
 //! comes, and the choice follows from event times and incidents alone, so that an archive is reported as the wire was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +71,8 @@ impl Budget {
             self.by_strength.remove(&((severity, weight), id));
             return !reported;
         }
-        if !reported {
+        let waits = event.state.alerts == 1 && event.said != Said::Close;
+        if !reported && !waits {
             let left = self.a_day - self.reports.len().min(self.a_day);
             let stronger = self.by_strength.iter().rev().take(left).take_while(|(strength, other)| {
                 *strength > (severity, weight) || *strength == (severity, weight) && *other > id
@@ -205,6 +206,20 @@ mod tests {
         assert!(!held(6, 70));
         assert!(held(7, 80), "nothing is left");
         assert!(!held(31, 80), "a day later there is room again");
+    }
+
+    #[test]
+    fn one_row_alone_takes_no_report_before_it_has_company_or_is_over() {
+        let mut budget = Budget::new(2);
+        let alone = |time, said| {
+            let mut event = event(time, said, 1, Severity::Low, 9);
+            event.state.alerts = 1;
+            event
+        };
+        assert!(budget.holds(&alone(1, Said::Create)));
+        assert!(!budget.holds(&event(2, Said::Create, 2, Severity::Medium, 20)));
+        assert!(budget.holds(&alone(3, Said::Close)), "the last report is for the strongest");
+        assert!(!Budget::new(2).holds(&alone(1, Said::Close)));
     }
 
     #[test]

@@ -153,8 +153,8 @@ fn judge<'s>(
 
 /// The parts of each window.
 fn parts<'s>(judged: Collection<'s, (Finding, Verdict)>) -> Collection<'s, Part> {
-    let standing =
-        judged.flat_map(|(finding, verdict)| (verdict == Verdict::Stands).then(|| (finding.window, finding)));
+    let standing = judged
+        .flat_map(|(finding, verdict)| (verdict == Verdict::Stands).then_some((finding.window, finding)));
     let parts = standing.reduce_named("cover", |_, findings, output| {
         let findings: Vec<&Finding> = findings.iter().map(|(finding, _)| *finding).collect();
         output.extend(cover(&findings).into_iter().map(|part| (part, 1)));
