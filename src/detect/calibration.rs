@@ -179,13 +179,18 @@ const BODY: f64 = 0.9;
 /// How much of one calibration row a share may be that the continuation is trusted with.
 const BEYOND: f64 = 0.01;
 
+/// How many values of a mean excess of 1 the continuation has in mind before it sees any whose excess is less: values
+/// are in nats, and nats that are what they say fall by one e-fold each. So a handful of equal values does not make a
+/// greater one impossible.
+const PRIOR: f64 = 5.0;
+
 /// The tail of a value among calibration values, continued as an exponential beyond their 0.9 quantile.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tail {
     pub(super) steps: Steps,
     /// Where the continuation begins.
     pub(super) from: f64,
-    /// Mean excess over it.
+    /// Mean excess over it; where it is below 1, of [`PRIOR`] more with an excess of 1.
     pub(super) mean: f64,
     /// -ln of the share of calibration values beyond it.
     pub(super) base: f64,
@@ -201,8 +206,9 @@ impl Tail {
         let from = value(low) + (value(low + 1) - value(low)) * part;
         let beyond = &values[values.partition_point(|value| *value <= from)..];
         let sum: f64 = beyond.iter().map(|value| value - from).sum();
-        let mean = (sum / beyond.len().max(1) as f64).max(1e-9);
-        let base = -libm::log(beyond.len().max(1) as f64 / values.len().max(1) as f64);
+        let count = beyond.len() as f64;
+        let mean = if sum > count { sum / count } else { (sum + PRIOR) / (count + PRIOR) };
+        let base = tail(beyond.len() as f64, values.len() as f64);
         Tail { steps, from, mean, base }
     }
 

@@ -43,20 +43,21 @@ pub fn scored(
     attached(detector, threshold, rows, schema, detector.score(rows)?, None)
 }
 
-/// The rows with these scores; `levels` are what lasts, where it is in them.
+/// The rows with these scores; `summed` are the own score and the level that each is made of, where what lasts is in
+/// them.
 pub(super) fn attached(
     detector: &dyn Detector,
     threshold: f64,
     rows: &RecordBatch,
     schema: &SchemaRef,
     found: Scores,
-    levels: Option<&[f64]>,
+    summed: Option<&[(f64, f64)]>,
 ) -> Result<RecordBatch, AnyError> {
     let which: Vec<usize> = (0..found.scores.len()).filter(|row| found.scores[*row] > threshold).collect();
     let mut reasons = if which.is_empty() { Vec::new() } else { detector.reasons(rows, &which)? };
-    if let Some(levels) = levels {
+    if let Some(summed) = summed {
         for (reason, row) in reasons.iter_mut().zip(&which) {
-            reason.last(levels[*row], found.scores[*row]);
+            reason.last(summed[*row], found.scores[*row]);
         }
     }
     let reasons = which.into_iter().zip(reasons).collect();

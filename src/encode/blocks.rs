@@ -60,6 +60,11 @@ impl Blocks {
                 return cut;
             }
         }
+        // Too short: blocks within one another's horizons still judge better than rows judge themselves.
+        let short = blocks((0..FEWEST).map(|at| nearest(at, FEWEST)).collect(), true);
+        if short.windows.iter().all(|windows| *windows > 0) {
+            return short;
+        }
         let mut starts = vec![0, nearest(1, 2)];
         starts.dedup();
         blocks(starts, false)
@@ -73,6 +78,11 @@ impl Blocks {
     /// The first window of the late blocks.
     pub fn late_starts(&self) -> u64 {
         self.starts.get(self.late).copied().unwrap_or(0)
+    }
+
+    /// Whether training was too short for blocks that tell little of one another.
+    pub fn short(&self) -> bool {
+        !self.apart || self.windows.iter().any(|windows| *windows < SHORTEST as u64)
     }
 
     /// Windows with rows.
@@ -92,15 +102,17 @@ mod tests {
         assert_eq!((cut(7..127, 0).late, cut(7..127, 0).late_starts()), (4, 87));
         assert_eq!(cut(0..59, 0).windows, [12, 12, 11, 12, 12]);
         assert_eq!((cut(0..59, 0).late, cut(0..59, 0).late_starts()), (3, 35));
-        assert_eq!(cut(3..1003, 5).windows, [157, 160, 192, 160, 160, 171]);
+        assert_eq!(cut(3..1003, 5).windows, [157, 192, 160, 160, 160, 171]);
         assert_eq!(
             cut(0..30, 0),
             Blocks { starts: vec![0, 10, 20], windows: vec![10; 3], late: 1, apart: true }
         );
         assert_eq!(
             cut(0..29, 0),
-            Blocks { starts: vec![0, 14], windows: vec![14, 15], late: 1, apart: false }
+            Blocks { starts: vec![0, 10, 19], windows: vec![10, 9, 10], late: 1, apart: true }
         );
+        assert!(cut(0..29, 0).short() && cut(9..10, 0).short() && !cut(0..30, 0).short());
+        assert_eq!(cut(0..2, 0), Blocks { starts: vec![0, 1], windows: vec![1, 1], late: 1, apart: false });
         assert_eq!(cut(9..10, 0), Blocks { starts: vec![9], windows: vec![1], late: 0, apart: false });
         let gaps: Vec<u64> = (0..200).chain(9000..9200).collect();
         let cut = Blocks::cut(&gaps, 3);

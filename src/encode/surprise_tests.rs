@@ -253,10 +253,7 @@ fn cells_of_time_double_and_what_is_in_them_adds_up() {
         assert!(histograms.cells.len() <= 128 && (windows < 128 || histograms.cells.len() > 63));
         let learned = histograms.finish();
         let blocks = learned.blocks();
-        assert_eq!(
-            (blocks.total(), blocks.windows.len(), blocks.apart),
-            (windows, 4 - usize::from(windows < 120), true)
-        );
+        assert_eq!((blocks.total(), blocks.windows.len(), blocks.apart), (windows, 6, true));
         // Columns of what is new count just the late blocks.
         let late = rows.iter().filter(|row| row.window >= blocks.late_starts()).count();
         let past = learned.all();

@@ -7,6 +7,10 @@
 //! that sum is among the calibration rows. Who is usually unremarkable is forgiven one odd row; a sum that grows
 //! without end over a life, as CUSUM's, would find every connection of some age.
 //!
+//! And who is under attack is excused: a flooded proxy's connections to the servers behind it are odd because of what
+//! comes in. Where a row with a tail below 1e-3 goes to a host, the rows of the same window that the host itself sends
+//! to destinations and services that it has long known count no more than those of an unknown ([`excused`]).
+//!
 //! Levels are kept by key ([`Levels`]), each by the worker that owns its share of keys ([`operator`]), window by
 //! window in event time: the result depends neither on the workers nor on the order of rows.
 
@@ -23,6 +27,12 @@ const STEP: f64 = 0.2;
 
 /// The level of those of whom nothing is known, in nats: what is new is neither forgiven nor held against anybody.
 const START: f64 = 4.0;
+
+/// A host is under attack in a window in which the own score of a row to it is greater, in nats.
+const STRUCK: f64 = 6.9;
+
+/// A destination and service is long known to a source when its first row is so many windows ago.
+const LONG: u8 = crate::context::OLDEST as u8;
 
 /// Levels that are kept, in all; those of whom nothing was heard longest leave.
 const KEPT: usize = 1 << 18;
@@ -50,6 +60,11 @@ impl Lasting {
     pub fn score(&self, own: f64, level: f64) -> f64 {
         self.tail.nats(own + level)
     }
+}
+
+/// Own score and level of a row that its source sends while it is under attack, to where it has sent for long.
+fn excused(own: f64, level: f64) -> (f64, f64) {
+    (own.min(START), level.min(START))
 }
 
 /// The level of each row's source, destination and service after the row's window, whatever the order of rows.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{SchemaRef, UInt8Type};
 use bytemuck::cast_slice;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -24,7 +24,7 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::{KEPT, Levels, owner};
+use super::{KEPT, LONG, Levels, STRUCK, excused, owner};
 use crate::context::Head;
 use crate::context::entity::Key;
 use crate::context::operator::{BURST, Lists, MESSAGE, Targeted, ToTarget, length, write};
@@ -50,11 +50,15 @@ pub(in crate::detect) fn score<'s>(
     settle(held, levels, detector, threshold, schema, tally, fault)
 }
 
-/// A batch, its rows' own scores, and the number of each row's key.
+/// In the place of a service: the key is of a host, as the destination of rows.
+const HOST: u32 = u32::MAX;
+
+/// A batch, its rows' own scores, and the numbers of the keys of each row: of source, destination and service, and of
+/// the source as a host where the row is excused if that is under attack.
 struct Judged {
     batch: RowBatch,
     own: Scores,
-    numbers: Vec<u32>,
+    numbers: Vec<(u32, Option<u32>)>,
 }
 
 /// The judged batches of one window, which wait for the levels of their keys.
@@ -80,7 +84,7 @@ struct Said {
     numbers: Vec<u32>,
     /// The keys; none in what is told.
     keys: Vec<Key>,
-    /// The largest score of each; in what is told its level.
+    /// The largest score of each; in what is told its level, of hosts the largest score of all.
     values: Vec<f64>,
 }
 
@@ -96,18 +100,30 @@ impl Gathering {
     fn add(&mut self, detector: &dyn Detector, batch: RowBatch) -> Result<(), AnyError> {
         let own = detector.score(&batch.rows)?;
         let mut numbers = Vec::with_capacity(own.scores.len());
-        for (party, score) in parties(&batch.rows)?.iter().zip(&own.scores) {
-            let key = party.key(Subject::PairService);
-            let number = *self.numbers.entry(key).or_insert_with(|| {
-                self.largest.push((key, f64::MIN));
-                self.largest.len() as u32 - 1
-            });
-            let largest = &mut self.largest[number as usize].1;
-            *largest = largest.max(*score);
-            numbers.push(number);
+        let ages = batch.rows.column_by_name("age_pairsvc");
+        let ages = ages.and_then(|ages| ages.as_primitive_opt::<UInt8Type>());
+        for (row, (party, score)) in parties(&batch.rows)?.iter().zip(&own.scores).enumerate() {
+            let number = self.tell(party.key(Subject::PairService), *score);
+            if *score > STRUCK {
+                self.tell(Key::of(None, Some(&party.dst), HOST), *score);
+            }
+            let long = ages.is_some_and(|ages| ages.value(row) >= LONG);
+            let host = long.then(|| self.tell(Key::of(None, Some(&party.src), HOST), f64::MIN));
+            numbers.push((number, host));
         }
         self.batches.push(Judged { batch, own, numbers });
         Ok(())
+    }
+
+    /// Takes in a score of a key; its number.
+    fn tell(&mut self, key: Key, score: f64) -> u32 {
+        let number = *self.numbers.entry(key).or_insert_with(|| {
+            self.largest.push((key, f64::MIN));
+            self.largest.len() as u32 - 1
+        });
+        let largest = &mut self.largest[number as usize].1;
+        *largest = largest.max(score);
+        number
     }
 }
 
@@ -217,6 +233,7 @@ fn follow<'s>(told: Stream<'s, u64, Said>) -> Stream<'s, u64, Said> {
         let activator = scope.activator_for(info.address);
         let mut capability = Some(capability);
         let mut levels = Levels::new(KEPT);
+        let mut struck: HashMap<Key, f64, RandomState> = HashMap::default();
         let mut windows: BTreeMap<(u64, u64), Vec<Said>> = BTreeMap::new();
         let mut telling: Option<(u64, std::vec::IntoIter<Said>)> = None;
         move |(input, frontier), output| {
@@ -246,15 +263,22 @@ fn follow<'s>(told: Stream<'s, u64, Said>) -> Stream<'s, u64, Said> {
                 let ((time, window), mut all) = complete.remove_entry();
                 for said in &all {
                     for (key, largest) in said.keys.iter().zip(&said.values) {
-                        levels.see(key, window, *largest);
+                        if key.code() == HOST {
+                            let known = struck.entry(*key).or_insert(f64::MIN);
+                            *known = known.max(*largest);
+                        } else {
+                            levels.see(key, window, *largest);
+                        }
                     }
                 }
                 for said in &mut all {
-                    said.values = said.keys.iter().map(|key| levels.level(key)).collect();
+                    let level = |key: &Key| struck.get(key).copied().unwrap_or_else(|| levels.level(key));
+                    said.values = said.keys.iter().map(level).collect();
                     said.keys = Vec::new();
                     said.head.target = said.head.from;
                 }
                 levels.close();
+                struck.clear();
                 telling = Some((time, all.into_iter()));
             }
             match frontier.frontier().first() {
@@ -367,14 +391,18 @@ fn settled(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
     let Judged { batch, mut own, numbers } = judged;
+    let mut summed = Vec::with_capacity(numbers.len());
     if let Some(lasting) = detector.lasting() {
-        for ((score, p_value), number) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
-            *score = lasting.score(*score, levels[*number as usize]);
+        for ((score, p_value), (number, host)) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
+            let struck = host.is_some_and(|host| levels[host as usize] > STRUCK);
+            let (own, level) = (*score, levels[*number as usize]);
+            let (own, level) = if struck { excused(own, level) } else { (own, level) };
+            summed.push((own, level));
+            *score = lasting.score(own, level);
             *p_value = libm::exp(-*score);
         }
     }
-    let levels: Vec<f64> = numbers.iter().map(|number| levels[*number as usize]).collect();
-    attached(detector, threshold, &batch.rows, schema, own, Some(&levels))
+    attached(detector, threshold, &batch.rows, schema, own, Some(&summed))
 }
 
 impl Targeted for Said {

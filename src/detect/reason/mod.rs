@@ -120,10 +120,10 @@ impl Reason {
 
     /// Adds what lasts, in nats, and the score that both have together. The parts are then those of the row's own
     /// score.
-    pub(super) fn last(&mut self, level: f64, score: f64) {
-        let of_own = self.score / self.total.max(f64::MIN_POSITIVE);
-        let total = self.score + level;
-        let of_total = self.score / total.max(f64::MIN_POSITIVE);
+    pub(super) fn last(&mut self, (own, level): (f64, f64), score: f64) {
+        let of_own = own / self.total.max(f64::MIN_POSITIVE);
+        let total = own + level;
+        let of_total = own / total.max(f64::MIN_POSITIVE);
         for part in &mut self.parts {
             part.nats *= of_own;
             part.groups.iter_mut().for_each(|group| group.share *= of_total);

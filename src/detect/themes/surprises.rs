@@ -144,14 +144,24 @@ impl Surprises {
 
     /// What training was too short for, in one line.
     pub(in crate::detect) fn note(&self) -> Option<String> {
-        (!self.blocks.apart).then(|| {
-            format!(
-                "{} windows are fewer than {}, three blocks: rows are judged by themselves too, and false alarms are \
-                 more than promised; train on more",
-                grouped(self.blocks.total()),
-                FEWEST * SHORTEST
-            )
-        })
+        const MORE: &str = "false alarms are more than promised; train on more";
+        let few = format!(
+            "{} windows are fewer than {}, three blocks",
+            grouped(self.blocks.total()),
+            FEWEST * SHORTEST
+        );
+        match (self.blocks.apart, self.blocks.short()) {
+            (true, false) => None,
+            (true, true) => {
+                Some(format!("{few}: {}, each judged by the others, tell of one another; {MORE}", self.cut()))
+            }
+            (false, _) => Some(format!("{few}: rows are judged by themselves too; {MORE}")),
+        }
+    }
+
+    fn cut(&self) -> String {
+        let windows = self.blocks.windows.iter().map(|windows| grouped(*windows)).collect::<Vec<_>>();
+        format!("{} blocks of {} windows", windows.len(), windows.join(", "))
     }
 
     /// Which columns are read, for people.
@@ -165,10 +175,7 @@ impl Surprises {
 
     /// How training was cut and what is known of it, for people.
     pub(in crate::detect) fn outline_past(&self) -> Vec<Line> {
-        let windows = self.blocks.windows.iter().map(|windows| grouped(*windows)).collect::<Vec<_>>();
-        let apart = self.note().unwrap_or_else(|| {
-            format!("{} blocks of {} windows, each judged by the others", windows.len(), windows.join(", "))
-        });
+        let apart = self.note().unwrap_or_else(|| format!("{}, each judged by the others", self.cut()));
         let entities: Vec<String> = Subject::ALL
             .iter()
             .map(|subject| format!("{} {}", grouped(self.past.entities(*subject) as u64), subject.name()))
