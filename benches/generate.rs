@@ -114,7 +114,7 @@ impl Ends {
         let (server, server_port) = match bits % 5 {
             0 => (0xC000_0000 | ((bits >> 8) % 5000) as u32, PORTS[0]),
             _ => {
-                let server = mixed_bits(host << 8 | (bits >> 40) % 5) % 40;
+                let server = mixed_bits((host << 8) | ((bits >> 40) % 5)) % 40;
                 (0x0AFF_0000 | server as u32, PORTS[server as usize % PORTS.len()])
             }
         };

@@ -614,7 +614,7 @@ mod tests {
             samples.partitions[partition as usize].identities[row as usize].1
         };
         let before: Vec<u64> = samples.all.iter().map(|at| named(&samples, *at)).collect();
-        let even = |of: &Sample| (0..40).filter(|row| of.identities[*row].1 % 2 == 0).collect();
+        let even = |of: &Sample| (0..40).filter(|row| of.identities[*row].1.is_multiple_of(2)).collect();
         let which: Vec<Vec<usize>> = samples
             .partitions
             .iter()
@@ -624,7 +624,7 @@ mod tests {
         let names: Vec<&str> = samples.partitions.iter().map(|sample| &*sample.partition).collect();
         assert_eq!(names, ["a", "c"]);
         let after: Vec<u64> = samples.all.iter().map(|at| named(&samples, *at)).collect();
-        let stays = |row: &&u64| **row % 2 == 0 && !(100..200).contains(*row);
+        let stays = |row: &&u64| row.is_multiple_of(2) && !(100..200).contains(*row);
         assert_eq!(after, before.iter().filter(stays).copied().collect::<Vec<_>>());
         for sample in &samples.partitions {
             let values = sample.rows.column(0).as_primitive::<UInt64Type>().values();
@@ -632,7 +632,7 @@ mod tests {
                 values
                     .iter()
                     .zip(&sample.identities)
-                    .all(|(value, (_, row))| value % 2 == 0 && row % 100 == *value)
+                    .all(|(value, (_, row))| value.is_multiple_of(2) && row % 100 == *value)
             );
         }
     }
