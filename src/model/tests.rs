@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, DictionaryArray, Float32Array, RecordBatch, StringArray, UInt8Array, UInt64Array,
+    Array, ArrayRef, AsArray, DictionaryArray, Float32Array, RecordBatch, StringArray, UInt8Array,
+    UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
 use bytes::Bytes;
@@ -28,7 +29,8 @@ fn mixed(a: u64, b: u64) -> u64 {
 }
 
 /// Members of a forest's model.
-const MEMBERS: [&str; 4] = ["calibration.parquet", "encoders.parquet", "forest.parquet", "tail.parquet"];
+const MEMBERS: [&str; 5] =
+    ["calibration.parquet", "encoders.parquet", "forest.parquet", "tail.parquet", "usual.parquet"];
 
 const BYTES: [&str; 2] = ["fwd_bytes", "bwd_bytes"];
 
@@ -207,6 +209,35 @@ fn a_model_that_is_read_scores_as_the_one_that_was_written() {
 }
 
 #[test]
+fn reasons_stand_where_anomalies_are_and_scored_rows_score_again() {
+    let rows = rows(1000, 1500, flow_metadata()).rows;
+    let schema: SchemaRef = scored_schema(rows.schema_ref());
+    let detector = flow_model().detector().as_ref();
+    let threshold = detector.threshold();
+    let first = scored(detector, threshold, &rows, &schema).unwrap();
+    let reasons = first.column_by_name("reasons").unwrap().as_string::<i32>();
+    let anomalies = first.column_by_name("is_anomaly").unwrap().as_boolean();
+    assert!(anomalies.true_count() > 0 && anomalies.false_count() > 0);
+    for (row, reason) in reasons.iter().enumerate() {
+        assert_eq!(reason.is_some(), anomalies.value(row));
+        let Some(reason) = reason else { continue };
+        let reason: serde_json::Value = serde_json::from_str(reason).unwrap();
+        let parts = reason["parts"].as_array().unwrap();
+        let sum: f64 = parts.iter().map(|part| part["nats"].as_f64().unwrap()).sum();
+        assert!((sum - reason["total"].as_f64().unwrap()).abs() < 1e-9, "{reason}");
+        let words = reason["evidence"][0]["words"].as_str().unwrap();
+        assert!(!words.is_empty(), "{reason}");
+    }
+    for (row, anomaly) in anomalies.iter().enumerate().filter(|(_, anomaly)| *anomaly == Some(true)) {
+        let reason = &detector.reasons(&rows, &[row]).unwrap()[0];
+        let score = reason.at_zero.unwrap() * reason.total.exp();
+        assert!((score - reason.score).abs() < 1e-9, "{anomaly:?} {reason:?}");
+    }
+    assert_eq!(*scored_schema(&schema), *schema);
+    assert_eq!(scored(detector, threshold, &first, &schema).unwrap(), first);
+}
+
+#[test]
 fn the_same_rows_give_the_same_bytes_in_any_batches_and_order() {
     assert_eq!(flow_model().to_bytes().unwrap(), file());
     for backwards in [false, true] {
@@ -244,7 +275,8 @@ fn a_file_is_replaced_as_a_whole_and_nothing_is_left_behind() {
 fn members_stand_in_order_with_fixed_dates_and_say_nothing_of_where_they_were_made() {
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(file())).unwrap();
     let names: Vec<_> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
-    assert_eq!(names, [manifest::NAME, MEMBERS[0], MEMBERS[1], MEMBERS[2], MEMBERS[3]]);
+    assert_eq!(names[0], manifest::NAME);
+    assert_eq!(names[1..], MEMBERS);
     for index in 0..zip.len() {
         let member = zip.by_index(index).unwrap();
         assert_eq!(member.last_modified(), Some(zip::DateTime::DEFAULT));

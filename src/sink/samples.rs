@@ -21,12 +21,13 @@ use crate::row::{COLUMNS, Kind, RowSettings};
 pub(super) const START: i64 = 1_795_339_800_000_000_000;
 const WINDOW: i64 = 10_000_000_000;
 /// A reason as detectors write them.
-const REASON: &str = r#"{"score":7.9,"total":17.25,"line":"10.1.2.3 -> 41 hosts: 41 peers in 10 s; usual 3, p99 6",
-"parts":[{"name":"fan-out","nats":11,"groups":[{"name":"fan src","nats":6.1}]},{"name":"volume","nats":6.25,"groups":[]}],
-"evidence":[{"column":"ctx_src_w1_peers","entity":"10.1.2.3","value":[41,41],"usual":[3,6],"p":1.2e-5,"nats":11.3,
-"words":"41 peers in 10 s; usual 3, p99 6"},{"column":"ctx_src_w1_services","entity":"10.1.2.3","value":[9,9],
-"usual":null,"p":1e-3,"nats":6.9,"words":"9 services in 10 s"}],
-"hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#;
+const REASON: &str = concat!(
+    r#"{"score":7.9,"total":17.25,"line":"10.1.2.3 -> 41 hosts: 41 peers in 10 s; usual 3, p99 6","#,
+    r#""parts":[{"name":"fan-out","nats":11,"groups":[{"name":"fan src","nats":6.1}]},{"name":"volume","nats":6.25,"groups":[]}],"#,
+    r#""evidence":[{"column":"ctx_src_w1_peers","entity":"10.1.2.3","value":[41,41],"usual":[3,6],"p":1.2e-5,"nats":11.3,"words":"41 peers in 10 s; usual 3, p99 6"},"#,
+    r#"{"column":"ctx_src_w1_services","entity":"10.1.2.3","value":[9,9],"usual":null,"p":1e-3,"nats":6.9,"words":"9 services in 10 s"}],"#,
+    r#""hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#,
+);
 
 /// A generator of numbers for tests (splitmix64).
 pub(super) struct Numbers(pub(super) u64);

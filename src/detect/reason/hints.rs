@@ -242,3 +242,117 @@ impl Judged<'_> {
             && self.reason.share(&["new_src", "new_srcsvc", "age"]) >= SHARE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Lookup;
+    use super::super::{Group, Part, Usual};
+    use super::*;
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+
+    /// A row with these numbers, whose anomaly is about one group and says one thing of one column.
+    fn said(
+        src: &str,
+        dst: &str,
+        numbers: &[(&str, f64)],
+        group: &'static str,
+        column: &str,
+    ) -> Vec<&'static str> {
+        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let mut columns = vec![("src_ip", text(src)), ("dst_ip", text(dst))];
+        columns.extend(
+            numbers.iter().map(|(name, n)| (*name, Arc::new(Float64Array::from(vec![*n])) as ArrayRef)),
+        );
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let settings = crate::flow::row_settings(&crate::flow::FlowSpec::default(), false);
+        let schema = rows.schema().as_ref().clone().with_metadata(settings.metadata());
+        let rows = rows.with_schema(Arc::new(schema)).unwrap();
+        let lookup = Lookup::new(&rows);
+        let value = lookup.row(0).number(column);
+        let evidence = Evidence {
+            column: column.to_owned().into(),
+            entity: String::new(),
+            value,
+            text: None,
+            usual: Some(Usual { median: 1.0, extreme: 2.0, low: false, own: true }),
+            p: Some(1e-6),
+            nats: 12.0,
+            share: 0.5,
+        };
+        let group = Group { name: group, nats: 10.0, share: 0.5 };
+        let part = Part { name: "part", nats: 20.0, groups: vec![group] };
+        let reason = Reason {
+            score: 9.0,
+            total: 20.0,
+            at_zero: None,
+            parts: vec![part],
+            evidence: vec![evidence],
+            line: String::new(),
+            hints: vec![],
+        };
+        hints(&reason, &lookup.row(0)).iter().map(|hint| hint.technique).collect()
+    }
+
+    const SCAN: [(&str, f64); 8] = [
+        ("protocol", 6.0),
+        ("dst_port", 3389.0),
+        ("fwd_payload_bytes", 0.0),
+        ("bwd_payload_bytes", 0.0),
+        ("ctx_src_w1_flows", 41.0),
+        ("ctx_src_w1_new_ends", 40.0),
+        ("age_pairport", 0.0),
+        ("ctx_src_w1_peers", 41.0),
+    ];
+
+    #[test]
+    fn a_scan_is_discovery_from_inside_and_scanning_from_outside() {
+        let of = |src| said(src, "10.0.0.9", &SCAN, "fan_src", "ctx_src_w1_peers");
+        assert_eq!(of("10.0.0.1"), ["T1046"]);
+        assert_eq!(of("203.0.113.9"), ["T1595"]);
+    }
+
+    #[test]
+    fn an_outlier_alone_has_no_technique() {
+        // About something else than targets; with payload; of a port that is long known.
+        assert!(said("10.0.0.1", "10.0.0.9", &SCAN, "age", "ctx_src_w1_peers").is_empty());
+        for (column, value) in
+            [("fwd_payload_bytes", 9e4), ("age_pairport", 60.0), ("ctx_src_w1_new_ends", 3.0)]
+        {
+            let mut other = SCAN;
+            other.iter_mut().filter(|(name, _)| *name == column).for_each(|(_, number)| *number = value);
+            let hints = said("10.0.0.1", "10.0.0.9", &other, "fan_src", "ctx_src_w1_peers");
+            assert!(hints.is_empty(), "{column} {hints:?}");
+        }
+        assert!(said("10.0.0.1", "8.8.8.8", &[], "shape_srcsvc", "fwd_bytes").is_empty());
+    }
+
+    #[test]
+    fn floods_logins_beacons_and_what_is_carried_out_are_told_apart() {
+        let flood = [
+            ("protocol", 6.0),
+            ("dst_port", 443.0),
+            ("ctx_dstsvc_w1_flows", 5000.0),
+            ("ctx_srcsvc_w1_flows", 500.0),
+            ("ctx_dst_w1_ports", 1.0),
+            ("ctx_pair_w1_ports", 1.0),
+        ];
+        assert_eq!(said("8.8.8.8", "10.0.0.9", &flood, "vol_dst", "ctx_srcsvc_w1_flows"), ["T1499"]);
+        let login = [
+            ("protocol", 6.0),
+            ("dst_port", 22.0),
+            ("bwd_payload_bytes", 900.0),
+            ("ctx_pairsvc_w6_flows", 30.0),
+            ("ctx_pairsvc_w6_fwd_bytes", 60_000.0),
+        ];
+        assert_eq!(said("8.8.8.8", "10.0.0.9", &login, "vol_pairsvc", "ctx_pairsvc_w6_flows"), ["T1110"]);
+        let beacon =
+            [("protocol", 6.0), ("reg_pairsvc_cv8", 0.1), ("reg_pairsvc_gap8", 30.0), ("bwd_packets", 3.0)];
+        assert_eq!(said("10.0.0.1", "8.8.8.8", &beacon, "reg", "reg_pairsvc_cv8"), ["T1071"]);
+        assert!(said("10.0.0.1", "10.0.0.9", &beacon, "reg", "reg_pairsvc_cv8").is_empty());
+        let out = [("protocol", 6.0), ("age_pair", 0.0), ("fwd_bytes", 9e6), ("bwd_bytes", 1e5)];
+        assert_eq!(said("10.0.0.1", "8.8.8.8", &out, "vol_src", "fwd_bytes"), ["T1048"]);
+        assert!(said("8.8.8.8", "10.0.0.1", &out, "vol_src", "fwd_bytes").is_empty());
+    }
+}

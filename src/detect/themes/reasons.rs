@@ -136,7 +136,7 @@ fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
     let column = &columns()[at];
     let found = judged.found;
     let of_row = judged.resolved.buckets(judged.row)[at];
-    let (value, text) = value(judged, column);
+    let (value, text) = value(judged, at);
     Evidence {
         column: Cow::Borrowed(&column.name),
         entity: String::new(),
@@ -150,19 +150,15 @@ fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
 }
 
 /// The row's value, as a number in the column's unit or as text.
-fn value(judged: &Judged<'_>, column: &Column) -> (Option<f64>, Option<String>) {
-    let array = |name: &str| Some(judged.rows.column(judged.resolver.place(name)?).as_ref());
-    let of = |name: &str| number(array(name)?, judged.row);
-    match &column.reading {
-        Reading::Number(name, _) => (of(name), None),
-        Reading::Ratio => {
-            let both = of("fwd_bytes").zip(of("bwd_bytes"));
-            (both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0)), None)
-        }
-        Reading::State => {
+fn value(judged: &Judged<'_>, at: usize) -> (Option<f64>, Option<String>) {
+    let made_of = judged.resolver.made_of(at);
+    match made_of.map(|place| number(judged.rows.column(place?).as_ref(), judged.row)) {
+        [None, None] => {
             let state = judged.rows.column_by_name(super::columns::STATE);
             (None, state.and_then(|state| text(state.as_ref(), judged.row)).map(str::to_owned))
         }
+        [Some(forward), Some(backward)] => (Some((forward + 20.0) / (backward + 20.0)), None),
+        [value, _] => (value, None),
     }
 }
 

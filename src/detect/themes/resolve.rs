@@ -135,8 +135,6 @@ pub(in crate::detect) struct Resolver {
     /// For each judged column what it is made of, as positions among the numbers.
     recipes: Vec<Recipe>,
     failed: usize,
-    /// Positions among the numbers, by name.
-    names: BTreeMap<String, usize>,
     /// Positions of the judged columns that say since when something is known.
     ages: Vec<usize>,
 }
@@ -202,8 +200,7 @@ impl Resolver {
         let failed = number(FAILED)?;
         let age = |column: &Column| GROUPS[column.group] == "age";
         let ages = (0..columns().len()).filter(|at| age(&columns()[*at])).collect();
-        let schema = Schema::new(schema.fields().clone());
-        Ok(Resolver { schema, places, recipes, failed, names, ages })
+        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed, ages })
     }
 
     /// Whether it is for rows of this schema.
@@ -211,9 +208,13 @@ impl Resolver {
         self.schema.fields() == schema.fields()
     }
 
-    /// The column of rows that is read under this name.
-    pub(super) fn place(&self, name: &str) -> Option<usize> {
-        self.names.get(name).map(|number| self.places[*number])
+    /// The columns of rows that a judged column is made of numbers from: one, or the two of a ratio.
+    pub(super) fn made_of(&self, at: usize) -> [Option<usize>; 2] {
+        match self.recipes[at].value {
+            Value::Number(number, _) => [Some(self.places[number]), None],
+            Value::Ratio(forward, backward) => [Some(self.places[forward]), Some(self.places[backward])],
+            Value::State => [None, None],
+        }
     }
 
     /// What is judged of rows, whose windows are so many nanoseconds long.
