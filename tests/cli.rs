@@ -564,8 +564,13 @@ fn evaluate_trains_and_scores_pipelines_with_seeds_and_leaves_the_page_alone() {
     ];
     let output = succeed(&arguments);
     let text = String::from_utf8(output.stdout).unwrap();
-    for words in ["`forest` over 2 seeds", "`usual` over 2 seeds", "line 3 fits no row: scan e2", "1 of ARP"]
-    {
+    for name in ["forest", "usual"] {
+        let spread = text.contains(&format!("`{name}` over 2 seeds: ROC-AUC"));
+        let same =
+            text.replace('\n', " ").contains(&format!("`{name}` gives the same figures under all 2 seeds"));
+        assert!(spread != same, "{name}: {text}");
+    }
+    for words in ["line 3 fits no row: scan e2", "1 of ARP"] {
         assert!(text.contains(words), "no {words} in\n{text}");
     }
     let metrics: serde_json::Value =

@@ -139,8 +139,8 @@ impl Evaluate {
         if let Some(folder) = &self.folder {
             return Ok(folder.clone());
         }
-        options.called =
-            Some(format!("{} scored after {}, seed {first}", self.on.join(" "), self.train.join(" ")));
+        let (on, train) = (file_names(&self.on), file_names(&self.train));
+        options.called = Some(format!("{on} scored after {train}, seed {first}"));
         options.name = Some(name.clone());
         Ok(runs.folder.join(first.to_string()).join(format!("0-{name}")))
     }
@@ -164,6 +164,12 @@ impl Evaluate {
         crate::run::run(&detect, how.controls()?)?;
         Ok(())
     }
+}
+
+/// Inputs without their folders.
+fn file_names(inputs: &[String]) -> String {
+    let name = |input: &String| Path::new(input).file_name().map(|name| name.to_string_lossy().into_owned());
+    inputs.iter().map(|input| name(input).unwrap_or_else(|| input.clone())).collect::<Vec<_>>().join(" ")
 }
 
 /// A folder for models and scores, gone when the page is written.

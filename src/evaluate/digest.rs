@@ -87,7 +87,7 @@ impl Evaluation {
         for at in 0..half {
             let left = format!("{:<EVENT$}", events[at]);
             let right = events.get(at + half).map_or("", String::as_str);
-            text += &format!("{left}{right}").trim_end().to_owned();
+            text += format!("{left}{right}").trim_end();
             text.push('\n');
         }
         text.push('\n');

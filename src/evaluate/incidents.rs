@@ -222,6 +222,9 @@ fn moment(name: &str, text: &str) -> Result<u64, String> {
     u64::try_from(time.as_nanosecond()).map_err(|_| format!("{name} `{text}` is no time from 1970 to 2554"))
 }
 
+/// For each incident, or rule that mutes, how many times more a row was given than taken back.
+type Sums = BTreeMap<(Option<String>, Option<String>), BTreeMap<RowKey, i64>>;
+
 struct Members {
     of_incident: BTreeMap<String, BTreeSet<RowKey>>,
     muted: Vec<(RowKey, String)>,
@@ -235,7 +238,7 @@ fn members(path: &Path) -> Result<Members, EvaluateError> {
     let builder =
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(first_line(&error)))?;
     let batches = builder.build().map_err(|error| wrong(first_line(&error)))?;
-    let mut sums: BTreeMap<(Option<String>, Option<String>), BTreeMap<RowKey, i64>> = BTreeMap::new();
+    let mut sums = Sums::new();
     for batch in batches {
         let batch = batch.map_err(|error| wrong(first_line(&error)))?;
         add(&batch, &mut sums).map_err(wrong)?;
@@ -252,10 +255,7 @@ fn members(path: &Path) -> Result<Members, EvaluateError> {
     Ok(members)
 }
 
-fn add(
-    batch: &RecordBatch,
-    sums: &mut BTreeMap<(Option<String>, Option<String>), BTreeMap<RowKey, i64>>,
-) -> Result<(), String> {
+fn add(batch: &RecordBatch, sums: &mut Sums) -> Result<(), String> {
     if batch.num_rows() == 0 {
         return Ok(());
     }
@@ -288,16 +288,16 @@ mod tests {
     use parquet::arrow::ArrowWriter;
     use std::sync::Arc;
 
+    /// Incident, window, flow, rule, sign.
+    type MemberRow = (Option<&'static str>, i64, u64, Option<&'static str>, i8);
+
     const CREATE: &str = r#"{"event":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","host":"10.0.0.1",
         "role":"source","first":"2026-11-23T00:19:31.5Z","last":"2026-11-23T00:19:39Z","windows":1,"alerts":1,"score":7.5,
         "p_value":0.0005,"severity":"low","peers":1,"ports":1,"top":{"flow_id":7,"window_start":"2026-11-23T00:19:30Z",
         "src":"10.0.0.1","src_port":4,"dst":"10.0.0.2","dst_port":22,"protocol":"tcp","score":7.5},"why":"odd",
         "hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#;
 
-    fn log(
-        lines: &[&str],
-        rows: &[(Option<&str>, i64, u64, Option<&str>, i8)],
-    ) -> Result<Log, EvaluateError> {
+    fn log(lines: &[&str], rows: &[MemberRow]) -> Result<Log, EvaluateError> {
         let folder = tempfile::tempdir().unwrap();
         let lines: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
         std::fs::write(folder.path().join(LOG), lines).unwrap();

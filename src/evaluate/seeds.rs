@@ -1,7 +1,7 @@
 //! How much of a figure is the luck of a model's seed: the same training and the same rows under several seeds.
 
 use super::measure::{Detector, RATES};
-use super::number::rate;
+use super::number::{part, rate, short};
 
 /// A figure under each seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +21,11 @@ impl Figure {
         let mean = self.mean().filter(|_| self.values.len() > 1)?;
         let squares: f64 = self.values.iter().map(|value| (value - mean).powi(2)).sum();
         Some((squares / (self.values.len() - 1) as f64).sqrt())
+    }
+
+    /// A value of the figure in words: parts of one, but for what is counted.
+    pub(super) fn say(&self, value: f64) -> String {
+        if self.name.starts_with("events") { short(value) } else { part(value) }
     }
 
     /// The least and the greatest.
@@ -63,6 +68,15 @@ impl Seeds {
         self.seeds.push(seed);
     }
 
+    /// The figures with their ends, as a line says them.
+    pub(super) fn words(&self) -> String {
+        let figures = self.figures.iter().filter_map(|figure| {
+            let [least, most] = figure.ends()?.map(|end| figure.say(end));
+            Some(format!("{} {} ({least} to {most})", figure.name, figure.say(figure.mean()?)))
+        });
+        figures.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether every figure is the same under all of several seeds.
     pub(super) fn is_one(&self) -> bool {
         let same = |figure: &Figure| figure.ends().is_none_or(|[least, most]| least == most);
@@ -78,6 +92,10 @@ mod tests {
     #[test]
     fn spread_is_that_made_by_hand() {
         let figure = Figure { name: "x".into(), values: vec![1.0, 2.0, 3.0, 6.0] };
+        assert_eq!(
+            (figure.say(0.99999), Figure { name: "events".into(), ..figure.clone() }.say(3.0)),
+            (">0.999".into(), "3.00".into())
+        );
         assert_eq!((figure.mean(), figure.ends()), (Some(3.0), Some([1.0, 6.0])));
         assert!((figure.deviation().unwrap() - (14.0_f64 / 3.0).sqrt()).abs() < 1e-12);
         let one = Figure { name: "x".into(), values: vec![1.0] };

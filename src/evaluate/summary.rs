@@ -158,19 +158,9 @@ impl Evaluation {
     }
 
     fn spread_over_seeds(&self, to: &mut Formatter<'_>) -> fmt::Result {
-        for seeds in &self.seeds {
-            let figures = seeds.figures.iter().filter_map(|figure| {
-                let [least, most] = figure.ends()?;
-                Some(format!(
-                    "{} {} ({} to {})",
-                    figure.name,
-                    short(figure.mean()?),
-                    short(least),
-                    short(most)
-                ))
-            });
-            let figures = figures.collect::<Vec<_>>().join(", ");
-            let words = format!("`{}` over {} seeds: {figures}.", seeds.name, seeds.seeds.len());
+        // Of those that are the same under all a note says so.
+        for seeds in self.seeds.iter().filter(|seeds| !seeds.is_one()) {
+            let words = format!("`{}` over {} seeds: {}.", seeds.name, seeds.seeds.len(), seeds.words());
             writeln!(to, "{}", wrap(&words))?;
         }
         Ok(())

@@ -245,8 +245,9 @@ pub(super) fn seeds(evaluation: &Evaluation) -> String {
         let mut cells = vec![text(seeds.name.clone()), number(count(seeds.seeds.len() as u64))];
         for figure in &seeds.figures {
             let words = figure.mean().zip(figure.ends()).map(|(mean, [least, most])| {
-                let deviation = figure.deviation().map_or_else(String::new, |sd| format!(" ± {}", short(sd)));
-                format!("{}{deviation} ({} to {})", short(mean), short(least), short(most))
+                let deviation =
+                    figure.deviation().map_or_else(String::new, |sd| format!(" ± {}", figure.say(sd)));
+                format!("{}{deviation} ({} to {})", figure.say(mean), figure.say(least), figure.say(most))
             });
             cells.push(dash(words));
         }
