@@ -107,16 +107,16 @@ fn the_threshold_that_it_was_trained_with_is_the_one_asked_for_anew() {
 
 #[test]
 fn too_short_a_training_is_said_and_still_learns() {
-    for (windows, lines) in [(59, 1), (1, 1), (60, 0)] {
+    for (windows, lines) in [(29, 1), (1, 1), (30, 0)] {
         let detector = learned_as(&specs()[0], &judged_rows(0..windows, false), 1, 100, false);
         assert_eq!(detector.notes().len(), lines, "{windows}: {:?}", detector.notes());
     }
-    let forest = learned_as(&specs()[2], &judged_rows(0..20, false), 1, 100, false);
+    let forest = learned_as(&specs()[2], &judged_rows(0..8, false), 1, 100, false);
     let notes = forest.notes();
-    assert!(notes[0].starts_with("20 windows are fewer than 60, two blocks: "), "{notes:?}");
+    assert!(notes[0].starts_with("8 windows are fewer than 30, three blocks: "), "{notes:?}");
     assert!(
         notes[1]
-            .contains("has fewer than 30 windows: the forest is calibrated on rows that it was grown from")
+            .contains("has fewer than 10 windows: the forest is calibrated on rows that it was grown from")
     );
     assert!(notes.iter().all(|note| !note.contains('\n')));
     assert_eq!(forest.score(&judged_rows(500..501, false)).unwrap().scores.len(), 10);

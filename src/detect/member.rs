@@ -196,7 +196,7 @@ mod tests {
             (spec.kind().unwrap(), spec.members(), spec.tables().len())
         };
         use Member::{Forest, Sum, Themes};
-        assert_eq!(built("detector = \"forest\""), (Kind::Forest, vec![], 4));
+        assert_eq!(built("detector = \"forest\""), (Kind::Forest, vec![], 5));
         assert_eq!(built("detector = \"themes\""), (Kind::Themes, vec![Themes], 5));
         assert_eq!(built("detector = \"sum\""), (Kind::Ensemble, vec![Sum], 5));
         assert_eq!(built("detector = \"sum\"\ninputs = \"groups\""), (Kind::Ensemble, vec![Sum], 7));

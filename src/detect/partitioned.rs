@@ -527,7 +527,7 @@ mod tests {
             let samples = training(&[("a", rows)], 4000, 1);
             PartitionedForest::fit(&samples, &encode, &spec().check().unwrap(), 5).unwrap()
         };
-        let (short, long) = (fit(59), fit(60));
+        let (short, long) = (fit(19), fit(20));
         assert_eq!((short.held_out(), long.held_out()), (false, true));
         for forest in [short, long] {
             let (settings, tables) = (forest.settings(), forest.tables().unwrap());
