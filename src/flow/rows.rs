@@ -81,7 +81,7 @@ impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send> Column for 
 
     fn extend(&mut self, rows: &[Finished]) {
         let Values { value, values, .. } = self;
-        values.extend(rows.iter().map(|row| value(row)));
+        values.extend(rows.iter().map(value));
     }
 
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {

@@ -32,8 +32,8 @@ const SHAPES: [Shape; 10] = [
     shape("T1110", "Brute Force", |row| row.tries_logins()),
     shape("T1498", "Network Denial of Service", |row| row.floods() && !row.is_tcp()),
     shape("T1499", "Endpoint Denial of Service", |row| row.floods() && row.is_tcp()),
-    shape("T1046", "Network Service Discovery", |row| row.scans() && row.from_inside()),
-    shape("T1595", "Active Scanning", |row| row.scans() && !row.from_inside()),
+    shape("T1046", "Network Service Discovery", |row| row.scans() && row.is_from_inside()),
+    shape("T1595", "Active Scanning", |row| row.scans() && !row.is_from_inside()),
     shape("T1071.004", "Application Layer Protocol: DNS", |row| row.tunnels() && row.port_is(&[53])),
     shape("T1095", "Non-Application Layer Protocol", |row| row.tunnels() && row.is_icmp()),
     shape("T1071", "Application Layer Protocol", |row| row.beacons()),
@@ -92,7 +92,7 @@ impl Judged<'_> {
         matches!(self.facts.number("protocol"), Some(1.0 | 58.0))
     }
 
-    fn from_inside(&self) -> bool {
+    fn is_from_inside(&self) -> bool {
         self.facts.text("src_ip").is_some_and(is_inside)
     }
 
@@ -190,7 +190,7 @@ impl Judged<'_> {
         let slow = self.facts.number("reg_pairsvc_gap8").is_some_and(|gap| gap >= 1.0);
         regular
             && slow
-            && self.from_inside()
+            && self.is_from_inside()
             && !self.to_inside()
             && self.reason.share(&["reg", "young"]) >= SHARE
             && self.of("bwd_packets") > 0.0
@@ -221,7 +221,7 @@ impl Judged<'_> {
         let far = ["src", "srcsvc", "pairsvc", ""].into_iter().map(|entity| self.times(entity, "fwd_bytes"));
         let out = self.of("fwd_bytes");
         !self.is_icmp()
-            && self.from_inside()
+            && self.is_from_inside()
             && !self.to_inside()
             && self.facts.number("age_pair").is_some_and(|age| age < 60.0)
             && far.fold(0.0, f64::max) >= FAR
@@ -232,7 +232,7 @@ impl Judged<'_> {
     /// A shell, a desktop or files of a host inside, by one that never did so, and it answers.
     fn moves_sideways(&self) -> bool {
         let new = self.facts.number("age_pairsvc").is_some_and(|age| age < 6.0);
-        self.from_inside()
+        self.is_from_inside()
             && self.to_inside()
             && self.is_tcp()
             && self.port_is(&REMOTE)
@@ -307,7 +307,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_scan_is_discovery_from_inside_and_scanning_from_outside() {
+    fn a_scan_is_discovery_is_from_inside_and_scanning_from_outside() {
         let of = |src| said(src, "10.0.0.9", &SCAN, "fan_src", "ctx_src_w1_peers");
         assert_eq!(of("10.0.0.1"), ["T1046"]);
         assert_eq!(of("203.0.113.9"), ["T1595"]);

@@ -54,6 +54,9 @@ pub struct Themes {
     scale: Scale,
 }
 
+/// Scores, and the reasons of some rows by their positions.
+type Told = (Vec<f64>, Vec<(usize, Reason)>);
+
 impl Themes {
     /// Reads its tables.
     ///
@@ -82,11 +85,7 @@ impl Themes {
     }
 
     /// Scores of rows that are few enough to be judged at once, and the reasons of those above a threshold.
-    fn judge_some(
-        &self,
-        rows: &RecordBatch,
-        threshold: f64,
-    ) -> Result<(Vec<f64>, Vec<(usize, Reason)>), AnyError> {
+    fn judge_some(&self, rows: &RecordBatch, threshold: f64) -> Result<Told, AnyError> {
         let (resolver, resolved) = self.surprises.resolve(rows)?;
         let (crowd, surprises) = self.surprises.of(&resolved);
         let mut scores = Vec::with_capacity(rows.num_rows());
