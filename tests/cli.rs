@@ -373,11 +373,11 @@ fn training_that_is_too_short_is_said_and_its_model_can_be_used() {
         ("train.toml", "are fewer than 30, three blocks: rows are judged by themselves too"),
         (
             "forest.toml",
-            "training has fewer than 20 windows, two blocks: p-values are by rows that the forest",
+            "training has fewer than 3 windows, three blocks: p-values are by rows that the forest",
         ),
         (
             "forest-surprise.toml",
-            "has fewer than 10 windows: the forest is calibrated on rows that it was grown from",
+            "has fewer than 3 windows: the forest is calibrated on rows that it was grown from",
         ),
         ("sum.toml", "train on more"),
         ("ensemble.toml", "train on more"),

@@ -5,7 +5,7 @@
 //! what it says in nats; the tails are summed (Fisher's way), and of a sum of several the tail is taken again. So all
 //! scores are -ln of a p-value. Calibration rows are training rows of the late blocks: their surprises are by other
 //! minutes of training, and a forest's number for them is by trees that were grown from the rows of other blocks of
-//! them (of at least [`SHORTEST`] / 2 windows).
+//! them (of at least [`SHORTEST`] / 2 windows where there are so many).
 //!
 //! Tables, beside those of the surprises and the scale ([`super::themes`]) and, under other names, of a forest
 //! ([`FOREST`]): `member_calibration` and `member_tails`, of the same form as `calibration` and `tails` of `themes`,
@@ -30,7 +30,7 @@ use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest, Partitions,
     Scores, Threshold, partitions,
 };
-use crate::encode::{EncodeError, SHORTEST};
+use crate::encode::{EncodeError, FEWEST, SHORTEST};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -334,7 +334,7 @@ impl Detector for Ensemble {
             format!(
                 "the late part of training has fewer than {} windows: the forest is calibrated on rows that it was \
                  grown from, and false alarms are more than promised; train on more",
-                2 * SHORTEST.div_ceil(2)
+                FEWEST
             )
         });
         self.surprises.note().into_iter().chain(note).collect()

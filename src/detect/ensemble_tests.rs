@@ -111,12 +111,12 @@ fn too_short_a_training_is_said_and_still_learns() {
         let detector = learned_as(&specs()[0], &judged_rows(0..windows, false), 1, 100, false);
         assert_eq!(detector.notes().len(), lines, "{windows}: {:?}", detector.notes());
     }
-    let forest = learned_as(&specs()[2], &judged_rows(0..8, false), 1, 100, false);
+    let forest = learned_as(&specs()[2], &judged_rows(0..3, false), 1, 100, false);
     let notes = forest.notes();
-    assert!(notes[0].starts_with("8 windows are fewer than 30, three blocks: "), "{notes:?}");
+    assert!(notes[0].starts_with("3 windows are fewer than 30, three blocks: "), "{notes:?}");
     assert!(
         notes[1]
-            .contains("has fewer than 10 windows: the forest is calibrated on rows that it was grown from")
+            .contains("has fewer than 3 windows: the forest is calibrated on rows that it was grown from")
     );
     assert!(notes.iter().all(|note| !note.contains('\n')));
     assert_eq!(forest.score(&judged_rows(500..501, false)).unwrap().scores.len(), 10);

@@ -15,7 +15,7 @@ use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionSummary,
     PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
-use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, Fit, SHORTEST, input_type, nearest_name};
+use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type, nearest_name};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -213,9 +213,9 @@ impl Detector for Isolation {
 
     fn notes(&self) -> Vec<String> {
         let note = format!(
-            "training has fewer than {} windows, two blocks: p-values are by rows that the forest was grown from, and \
+            "training has fewer than {} windows, three blocks: p-values are by rows that the forest was grown from, and \
              false alarms are more than promised; train on more",
-            2 * SHORTEST
+            FEWEST
         );
         if self.forest.held_out() { Vec::new() } else { vec![note] }
     }

@@ -160,9 +160,9 @@ impl PartitionedForest {
     /// the sample over all rows, and is the only forest when nothing separates partitions. A tree's seed
     /// is made of `seed`, the partition's name and the tree's number.
     ///
-    /// P-values come from rows that did not grow the trees that score them: training is cut into blocks of time (up to
-    /// four, of at least [`SHORTEST`] distinct times), and a block's kept rows are scored by forests that were grown,
-    /// in the same way, from the kept rows of the others. Where training is too short for two blocks, the forest's
+    /// P-values come from rows that did not grow the trees that score them: training is cut into blocks of time (three
+    /// to six, of at least [`SHORTEST`] distinct times where there are so many), and a block's kept rows are scored by forests that were grown,
+    /// in the same way, from the kept rows of the others. Where training has fewer than three distinct times, the forest's
     /// own scores of the rows that it was grown from stand in ([`PartitionedForest::held_out`]).
     ///
     /// The threshold for a false alarm rate is the score beyond which p-values are at most that. For a contamination
@@ -522,12 +522,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_short_for_two_blocks_is_calibrated_on_itself() {
+    fn what_is_too_short_for_three_blocks_is_calibrated_on_itself() {
         let fit = |rows| {
             let samples = training(&[("a", rows)], 4000, 1);
             PartitionedForest::fit(&samples, &encode, &spec().check().unwrap(), 5).unwrap()
         };
-        let (short, long) = (fit(19), fit(20));
+        let (short, long) = (fit(2), fit(3));
         assert_eq!((short.held_out(), long.held_out()), (false, true));
         for forest in [short, long] {
             let (settings, tables) = (forest.settings(), forest.tables().unwrap());
