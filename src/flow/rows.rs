@@ -81,7 +81,9 @@ impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send> Column for 
 
     fn extend(&mut self, rows: &[Finished]) {
         let Values { value, values, .. } = self;
-        values.extend(rows.iter().map(value));
+        // Given as it is, by reference, it would be called for each row instead of inlined.
+        #[allow(clippy::redundant_closure)]
+        values.extend(rows.iter().map(|row| value(row)));
     }
 
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {

@@ -93,16 +93,16 @@ impl Brief {
         (self.count.into(), self.traces().map(|trace| u64::from(trace.length)).sum())
     }
 
-    /// The sums over its packets. `first_row` as in [`Span::add`].
+    /// Makes `span` the sums over its packets. `first_row` as in [`Span::add`].
     #[inline(always)]
-    pub fn whole(&self, first_row: bool) -> Span {
-        let mut span = Span { handshake: self.handshake, ..Span::EMPTY };
+    pub fn sum_up(&self, span: &mut Span, first_row: bool) {
+        *span = Span::EMPTY;
+        span.handshake = self.handshake;
         let mut previous = 0;
         for trace in self.traces() {
             span.add(&trace, previous, first_row);
             previous = trace.time;
         }
-        span
     }
 }
 
@@ -177,6 +177,21 @@ pub struct Span {
     pad: u32,
 }
 
+/// For each byte of flags what it adds to their counts: added as a whole, without a look at bits.
+static FLAGS: [[u32; 8]; 256] = {
+    let mut flags = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut bit = 0;
+        while bit < 8 {
+            flags[byte][bit] = (byte >> bit & 1) as u32;
+            bit += 1;
+        }
+        byte += 1;
+    }
+    flags
+};
+
 const SIDE: Side = Side {
     packets: 0,
     length_min: u16::MAX,
@@ -243,8 +258,8 @@ impl Span {
         side.length_min = side.length_min.min(length);
         side.length_max = side.length_max.max(length);
         side.ttl_min = side.ttl_min.min(trace.ttl);
-        for (bit, count) in side.flags.iter_mut().enumerate() {
-            *count += u32::from(trace.flags >> bit & 1);
+        for (count, one) in side.flags.iter_mut().zip(&FLAGS[usize::from(trace.flags)]) {
+            *count += one;
         }
         side.retransmits += u32::from(trace.retransmits);
     }
@@ -297,7 +312,8 @@ mod tests {
                 previous = trace.time;
             }
             prop_assert_eq!(brief.traces().collect::<Vec<_>>(), traces.clone());
-            let whole = brief.whole(first_row);
+            let mut whole = span;
+            brief.sum_up(&mut whole, first_row);
             prop_assert_eq!(bytemuck::bytes_of(&whole), bytemuck::bytes_of(&span));
             if let Some(trace) = traces.first() {
                 (traces.len()..Brief::ROOM).for_each(|_| assert!(brief.add(trace)));

@@ -91,6 +91,8 @@ pub struct Table {
     window_end: u64,
     /// Open rows: named while their heads are at hand.
     touched: Vec<Pending>,
+    /// Memory to sort open rows with.
+    spare: Vec<Pending>,
     /// Rows that ended before their window did.
     finished: Vec<Ended>,
     /// Lists of flows to look at, by window (see [`Table::due`]); a ring.
@@ -135,6 +137,7 @@ impl Table {
             members: vec![Vec::new(); SHARDS],
             window_end: 0,
             touched: Vec::new(),
+            spare: Vec::new(),
             finished: Vec::new(),
             wheel: vec![NONE; ring.min(1 << 20)],
             turned: 0,
@@ -255,9 +258,11 @@ impl Table {
         let head = &mut self.heads.get_mut()[id as usize];
         let first_row = head.row_index == 0;
         if head.open & WHOLE == 0 {
-            let span = self.briefs.get()[head.open as usize].whole(first_row);
+            let place = self.spans.put(Span::EMPTY);
+            let span = &mut self.spans.get_mut()[place as usize];
+            self.briefs.get()[head.open as usize].sum_up(span, first_row);
             self.briefs.release(head.open);
-            head.open = self.spans.put(span) | WHOLE;
+            head.open = place | WHOLE;
         }
         let span = &mut self.spans.get_mut()[(head.open & !WHOLE) as usize];
         span.add(trace, previous, first_row);
@@ -382,8 +387,38 @@ impl Table {
         };
         let ended = (0..).zip(&self.finished);
         pending.extend(ended.map(|(at, row)| Pending { flow_id: row.head.flow_id(), at: at | APART }));
-        pending.sort_unstable();
-        pending
+        self.sort(pending)
+    }
+
+    /// Rows in their order. Flow ids are hashes: dealt out by their highest bits they lie in short piles.
+    fn sort(&mut self, mut rows: Vec<Pending>) -> Vec<Pending> {
+        const BITS: u32 = 11;
+        if rows.len() < 1 << BITS {
+            rows.sort_unstable();
+            return rows;
+        }
+        let pile = |row: &Pending| (row.flow_id >> (u64::BITS - BITS)) as usize;
+        let mut ends = vec![0; 1 << BITS];
+        rows.iter().for_each(|row| ends[pile(row)] += 1);
+        let mut begin = 0;
+        for end in &mut ends {
+            begin += std::mem::replace(end, begin);
+        }
+        let mut piled = std::mem::take(&mut self.spare);
+        piled.clear();
+        piled.resize(rows.len(), Pending { flow_id: 0, at: 0 });
+        for row in &rows {
+            let end = &mut ends[pile(row)];
+            piled[*end] = *row;
+            *end += 1;
+        }
+        let mut begin = 0;
+        for end in ends {
+            piled[begin..end].sort_unstable();
+            begin = end;
+        }
+        self.spare = rows;
+        piled
     }
 
     /// When the input ended, if it ended in the open window.
@@ -439,7 +474,7 @@ impl Table {
             let Ended { head, row, reason } = &self.finished[(pending.at & !APART) as usize];
             let span = match row {
                 Row::Brief(brief) => {
-                    *room = brief.whole(head.row_index == 0);
+                    brief.sum_up(room, head.row_index == 0);
                     &*room
                 }
                 Row::Whole(span) => span,
@@ -459,7 +494,7 @@ impl Table {
             };
             let span = match head.open & WHOLE {
                 0 => {
-                    *room = self.briefs.get()[head.open as usize].whole(head.row_index == 0);
+                    self.briefs.get()[head.open as usize].sum_up(room, head.row_index == 0);
                     &*room
                 }
                 _ => &self.spans.get()[(head.open & !WHOLE) as usize],
