@@ -31,7 +31,7 @@ pub(in crate::detect) struct SurprisesLearning {
     by: PartitionBy,
 }
 
-/// The rows of the second half of training that were kept, and their surprises by other minutes.
+/// The rows of the late blocks of training that were kept, and their surprises by other minutes.
 pub(in crate::detect) struct Judged {
     /// By partition; those without such a row are left out.
     pub(in crate::detect) samples: Samples,
