@@ -392,7 +392,7 @@ fn one_row(rows: &Rows, row: usize, text: &dyn Fn(&str, usize) -> String, reason
             let _ = writeln!(printed, "      {:.1} = {}", reasons.total, parts.join(" + "));
         }
         for evidence in &reasons.evidence {
-            let _ = writeln!(printed, "      {}", evidence.words);
+            let _ = writeln!(printed, "      {}: {}", evidence.entity, evidence.words);
         }
     }
     printed
@@ -417,6 +417,8 @@ struct Part {
 
 #[derive(Deserialize)]
 struct Evidence {
+    /// Whose past it is held against: the same words may be said of several.
+    entity: String,
     words: String,
 }
 

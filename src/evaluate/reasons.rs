@@ -112,9 +112,16 @@ fn take(
         }
         let stored: Stored = serde_json::from_str(reasons.value(at))
             .map_err(|error| format!("reasons of flow {}: {error}", flows[at]))?;
+        // What is said of several entities in the same words is said once.
+        let mut evidence: Vec<String> = Vec::new();
+        for words in stored.evidence.into_iter().map(Evidence::words) {
+            if !evidence.contains(&words) {
+                evidence.push(words);
+            }
+        }
         let reasons = Reasons {
             parts: stored.parts.into_iter().map(|part| (part.name, part.nats)).collect(),
-            evidence: stored.evidence.into_iter().map(Evidence::words).collect(),
+            evidence,
             hints: stored.hints.into_iter().map(Hint::words).collect(),
         };
         found.insert(key, reasons);
