@@ -71,7 +71,23 @@ pub(crate) fn write(workload: Workload, size: Size, to: &mut impl Write) -> io::
     Ok(writer.bytes)
 }
 
-/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), also as a hash of flow numbers.
+/// SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+pub(crate) struct SplitMix(pub(crate) u64);
+
+impl SplitMix {
+    /// 64 random bits.
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed_bits(self.0)
+    }
+
+    /// A number of 0 to `end` - 1.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        ((u128::from(self.bits()) * u128::from(end)) >> 64) as u64
+    }
+}
+
+/// What SplitMix64 makes of its state, also a hash of flow numbers.
 fn mixed_bits(seed: u64) -> u64 {
     let z = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -149,7 +165,7 @@ struct Writer<'w, W> {
     /// Event time of the next frame and between frames, in nanoseconds; the latter with 32 binary places.
     time: u64,
     step: u64,
-    random: u64,
+    random: SplitMix,
     bytes: u64,
     record: [u8; LONGEST],
 }
@@ -165,19 +181,18 @@ impl<'w, W: Write> Writer<'w, W> {
             written: 0,
             time: 0,
             step: ((u128::from(size.seconds * SECOND) << 32) / u128::from(size.packets.max(1))) as u64,
-            random: size.seed,
+            random: SplitMix(size.seed),
             bytes: 24,
             record: [0; LONGEST],
         })
     }
 
     fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mixed_bits(self.random)
+        self.random.bits()
     }
 
     fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.random()) * u128::from(end)) >> 64) as u64
+        self.random.below(end)
     }
 
     fn full(&self) -> bool {
