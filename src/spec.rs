@@ -43,7 +43,7 @@ pub struct Spec {
     pub ends: Ends,
 }
 
-/// What a graph ends in (`[ends]`): any of rows, a model, a report.
+/// What a graph ends in (`[ends]`): any of rows, a model, a report or scores.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ends {
@@ -57,6 +57,11 @@ pub struct Ends {
     pub model: Option<PathBuf>,
     /// The folder of scores, alerts and summary.
     pub report: Option<PathBuf>,
+    /// Instead of a report: where scores alone go, with what names their rows; as `rows`.
+    pub scores: Option<PathBuf>,
+    /// Columns of `rows` (all where none is named), or those that go beside `scores`; `*` stands for any run of
+    /// characters. What names a row is always there. No other columns are made or read.
+    pub columns: Vec<String>,
     /// Where the counters go, as JSON.
     pub summary: Option<PathBuf>,
     /// Where a live run writes the frames that it used, as pcap.

@@ -123,13 +123,10 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
     let rows = options.scaled(1e6) as usize;
     let path = |name: &str| folder.join(name).display().to_string();
     let (table, taught, model, scores) =
-        (path("table.parquet"), path("taught.parquet"), path("table.netweir"), path("scores"));
+        (path("table.parquet"), path("taught.parquet"), path("table.netweir"), path("scores.parquet"));
     write(table.as_ref(), rows)?;
     write(taught.as_ref(), rows.min(100_000))?;
-    let pipeline = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/table.toml").display().to_string();
-    let training = netweir(&["train", "-p", &pipeline, &taught, "-m", &model], 1);
-    let mut training = training;
-    run(&mut training, Stdio::null(), folder)?;
+    run(&mut netweir(&["train", "-p", "table", &taught, "-m", &model], 1), Stdio::null(), folder)?;
 
     let mut scorers = vec![Scorer::new(
         "netweir detect",
@@ -139,7 +136,7 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
     for (module, name) in [("sklearn", "scikit-learn"), ("onnxruntime", "onnxruntime")] {
         if let Some(python) = python(module) {
             let mut command = script(&python, "score_forest.py");
-            command.args([name, &table, &path("scores.parquet")]);
+            command.args([name, &table, &scores]);
             scorers.push(Scorer::new(name, command, true));
         }
     }
@@ -180,6 +177,6 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
     for file in [&table, &taught, &model] {
         std::fs::remove_file(file)?;
     }
-    std::fs::remove_dir_all(&scores)?;
+    std::fs::remove_file(&scores)?;
     Ok(())
 }

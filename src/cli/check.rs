@@ -16,14 +16,14 @@ use crate::spec::Spec;
 /// Check a pipeline file and print the graph that it builds
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// The pipeline file
+    /// The pipeline file, or the name of one that is built in
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let spec = Spec::read(&self.pipeline)?;
+        let spec = Spec::find(&self.pipeline)?;
         let rooms = rooms(&spec)?;
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -180,7 +180,10 @@ fn ends(spec: &Spec) -> String {
         }
     }
     if let Some(model) = &ends.model {
-        named.push(format!("scores, alerts and summary by {} to {report}", model.display()));
+        named.push(match &ends.scores {
+            Some(scores) => format!("scores by {} to {}", model.display(), scores.display()),
+            None => format!("scores, alerts and summary by {} to {report}", model.display()),
+        });
     }
     match named.is_empty() {
         true => "none in the file: extract, train, detect and watch bring theirs".to_owned(),

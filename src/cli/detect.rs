@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::threshold::Alarms;
 use super::{Common, Failure, Inputs};
+use crate::sink;
 
 /// Score captures or rows with a model: scores, alerts, summary
 #[derive(Debug, clap::Args)]
@@ -12,8 +13,10 @@ use super::{Common, Failure, Inputs};
   netweir detect rows.parquet -m office.netweir -o out     the same scores, bit for bit
   netweir detect today.pcap.zst -m office.netweir -o out --false-alarm-rate 0.0001
                                                            the same scores, fewer of them alarms
+  netweir detect rows/ -m forest.netweir -o scores.parquet --columns src_ip,dst_ip
+                                                           scores alone; reads what the model needs
 
-What is left in OUTDIR:
+What is left in OUT, unless its name ends in .parquet, .arrow or .csv (then it is a file of scores alone):
   scores.parquet          all columns of the rows, and score, p_value, is_anomaly, partition, reasons
   alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON)
   incidents.jsonl         what was said of incidents, one event a line; the last line of an id is its state
@@ -35,9 +38,12 @@ pub(super) struct Detect {
     /// The model that scores
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
-    /// The folder of scores, alerts and summary
-    #[arg(short, long, value_name = "OUTDIR")]
+    /// The folder of scores, alerts and summary; or a .parquet, .arrow or .csv file of scores alone
+    #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
+    /// Columns of the rows to write beside scores alone; * stands for any run of characters
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Rules that say what is not to be reported
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
@@ -54,7 +60,13 @@ impl Detect {
         spec.source.inputs = self.inputs.inputs;
         spec.source.interface = None;
         spec.ends.model = Some(self.model);
-        spec.ends.report = Some(self.output);
+        (spec.ends.report, spec.ends.scores) = match sink::names_a_file(&self.output) {
+            false => (Some(self.output), None),
+            true => (None, Some(self.output)),
+        };
+        if !self.columns.is_empty() {
+            spec.ends.columns = self.columns;
+        }
         spec.ends.fit = None;
         if self.allow.is_some() {
             spec.incident.allow = self.allow;

@@ -11,7 +11,8 @@ use super::{Common, Failure, Inputs};
   netweir extract archive/ -o rows/                 a dataset: rows/date=2026-11-22/hour=09/part-0.parquet
   netweir extract 'day-*.pcap.gz' -o rows.arrow     files are merged by event time
   zcat big.pcap.gz | netweir extract - -o rows.csv
-  netweir extract capture.pcap --packets -o packets.parquet")]
+  netweir extract capture.pcap --packets -o packets.parquet
+  netweir extract capture.pcap --columns 'src_ip,dst_*,ctx_src_w1_*' -o some.parquet")]
 pub(super) struct Extract {
     #[command(flatten)]
     inputs: Inputs,
@@ -21,6 +22,9 @@ pub(super) struct Extract {
     /// Write a row for each packet instead
     #[arg(long)]
     packets: bool,
+    /// Columns to write, beside what names a row; * stands for any run of characters [default: all]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    columns: Vec<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -32,9 +36,13 @@ impl Extract {
         spec.source.interface = None;
         spec.ends.rows = Some(self.output);
         spec.ends.packets |= self.packets;
+        if !self.columns.is_empty() {
+            spec.ends.columns = self.columns;
+        }
         spec.ends.fit = None;
         spec.ends.model = None;
         spec.ends.report = None;
+        spec.ends.scores = None;
         self.common.how.run(&spec).map(drop)
     }
 }

@@ -80,7 +80,7 @@ struct Inputs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Common options")]
 struct Common {
-    /// Pipeline file to use instead of the one built in
+    /// Pipeline to use instead: a file, or one that is built in (forest, usual, ...)
     #[arg(short, long, value_name = "FILE")]
     pipeline: Option<PathBuf>,
     #[command(flatten)]
@@ -112,7 +112,7 @@ impl Common {
     /// The pipeline of the verb, or the file that was named, with what the command line says on top.
     fn spec(&self, verb: &str) -> Result<Spec, SpecError> {
         let mut spec = match &self.pipeline {
-            Some(path) => Spec::read(path)?,
+            Some(path) => Spec::find(path)?,
             None => Spec::built_in(verb),
         };
         self.how.over(&mut spec);

@@ -30,6 +30,7 @@ impl Train {
         spec.ends.fit = Some(self.model);
         spec.ends.model = None;
         spec.ends.report = None;
+        spec.ends.scores = None;
         self.common.how.run(&spec).map(drop)
     }
 }

@@ -44,6 +44,7 @@ impl Watch {
         spec.source.interface = Some(self.interface);
         spec.ends.model = Some(self.model);
         spec.ends.report = Some(self.output);
+        spec.ends.scores = None;
         spec.ends.write_pcap = self.write_pcap;
         spec.ends.fit = None;
         if self.allow.is_some() {

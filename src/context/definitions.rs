@@ -336,20 +336,6 @@ pub fn definitions() -> Vec<Definition> {
     all
 }
 
-/// Whether `name` is what `pattern` says, where `*` stands for any run of characters, none included.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let head = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(head) else { return false };
-    let Some(tail) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        // The leftmost place leaves the most room for the parts after it.
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(tail)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,12 +355,5 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all);
-    }
-
-    #[test]
-    fn a_star_stands_for_any_run() {
-        assert!(matches("a*", "a") && matches("*", "") && matches("a*c*e", "abcde") && matches("ab", "ab"));
-        assert!(matches("*_peers", "ctx_src_w1_peers") && matches("**", "x"));
-        assert!(!matches("a", "ab") && !matches("ab*ba", "aba") && !matches("", "x") && !matches("*b", "a"));
     }
 }

@@ -35,7 +35,8 @@ pub use recall::{Memory, MemoryError, OLDEST};
 pub(crate) use window::Head;
 
 use crate::row::columns::is_context;
-use definitions::{Column, Counting, Method, matches};
+use crate::row::names::matches;
+use definitions::{Column, Counting, Method};
 use entity::SHARDS;
 use local::Networks;
 use recall::{IDENTITIES, Recall};
@@ -322,7 +323,8 @@ impl Plan {
         Ok(())
     }
 
-    fn reads(&self, column: &str) -> bool {
+    /// Whether a column of the rows is needed.
+    pub(crate) fn reads(&self, column: &str) -> bool {
         self.reads.iter().any(|read| read.column == column)
     }
 }

@@ -15,7 +15,8 @@ use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionSummary,
     PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
-use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type, nearest_name};
+use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type};
+use crate::row::names::nearest;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -275,7 +276,7 @@ pub(super) fn differs(expected: &Field, found: Option<&DataType>, schema: &Schem
         found: found.cloned(),
         nearest: match found {
             Some(_) => None,
-            None => nearest_name(expected.name(), names),
+            None => nearest(expected.name(), names),
         },
     }
 }

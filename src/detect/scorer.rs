@@ -17,7 +17,8 @@ use crate::context::entity::mix;
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Names of the columns that scoring adds.
-pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", "reasons"];
+pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", REASONS];
+const REASONS: &str = "reasons";
 
 /// The schema of scored rows.
 pub fn scored_schema(rows: &Schema) -> SchemaRef {
@@ -25,12 +26,19 @@ pub fn scored_schema(rows: &Schema) -> SchemaRef {
     let added = [DataType::Float64, DataType::Float64, DataType::Boolean, text, DataType::Utf8];
     let fields = rows.fields().iter().filter(|field| !ADDED.contains(&field.name().as_str())).cloned();
     let added =
-        ADDED.iter().zip(added).map(|(name, kind)| Arc::new(Field::new(*name, kind, *name == "reasons")));
+        ADDED.iter().zip(added).map(|(name, kind)| Arc::new(Field::new(*name, kind, *name == REASONS)));
     Arc::new(Schema::new(fields.chain(added).collect::<Vec<_>>()).with_metadata(rows.metadata().clone()))
 }
 
+/// The schema of scored rows without reasons, whose words take columns that scores do not.
+pub fn scored_schema_without_reasons(rows: &Schema) -> SchemaRef {
+    let whole = scored_schema(rows);
+    let fields = whole.fields().iter().filter(|field| field.name() != REASONS).cloned();
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()).with_metadata(whole.metadata().clone()))
+}
+
 /// The rows with their scores, each by itself, in the columns of [`ADDED`]; scores above the threshold are anomalies,
-/// `schema` is that of [`scored_schema`].
+/// `schema` is that of [`scored_schema`], or of [`scored_schema_without_reasons`].
 ///
 /// # Errors
 /// If the rows are not of the make that the detector was fitted on.
@@ -53,7 +61,9 @@ pub(super) fn attached(
     found: Scores,
     summed: Option<&[(f64, f64)]>,
 ) -> Result<RecordBatch, AnyError> {
-    let which: Vec<usize> = (0..found.scores.len()).filter(|row| found.scores[*row] > threshold).collect();
+    let tells = schema.index_of(REASONS).is_ok();
+    let odd = |row: &usize| tells && found.scores[*row] > threshold;
+    let which: Vec<usize> = (0..found.scores.len()).filter(odd).collect();
     let mut reasons = if which.is_empty() { Vec::new() } else { detector.reasons(rows, &which)? };
     if let Some(summed) = summed {
         for (reason, row) in reasons.iter_mut().zip(&which) {
@@ -72,7 +82,9 @@ pub(super) fn attached(
     columns.push(Arc::new(Float64Array::from(found.p_values)));
     columns.push(Arc::new(anomalies));
     columns.push(Arc::new(names(&found.partitions)));
-    columns.push(Arc::new(told(rows, reasons).finish()));
+    if tells {
+        columns.push(Arc::new(told(rows, reasons).finish()));
+    }
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 

@@ -6,7 +6,8 @@ use arrow::datatypes::{DataType, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::values::input_type;
-use super::{EncodeError, EncodeSpec, Encoder, MinFrequency, NullPolicy, nearest_name};
+use super::{EncodeError, EncodeSpec, Encoder, MinFrequency, NullPolicy};
+use crate::row::names::{matches, nearest};
 
 /// A column and what becomes of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -111,7 +112,7 @@ pub(crate) fn choose(spec: &EncodeSpec, schema: &Schema) -> Result<Vec<Choice>, 
     for name in spec.nulls.keys() {
         if !choices.iter().any(|choice| matches(name, &choice.column.name)) {
             let names = choices.iter().map(|choice| choice.column.name.as_str());
-            let nearest = nearest_name(name, names);
+            let nearest = nearest(name, names);
             return Err(EncodeError::NoSuchColumn { list: "nulls", name: name.clone(), nearest });
         }
     }
@@ -163,22 +164,8 @@ fn null_policy(spec: &EncodeSpec, column: &str, encoder: Encoder) -> Result<Null
 }
 
 fn no_such(list: &'static str, name: &str, schema: &Schema) -> EncodeError {
-    let nearest = nearest_name(name, schema.fields().iter().map(|field| field.name().as_str()));
+    let nearest = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
     EncodeError::NoSuchColumn { list, name: name.to_owned(), nearest }
-}
-
-/// Whether `text` is of the form `pattern`, in which `*` stands for any run of characters.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut parts: Vec<&str> = rest.split('*').collect();
-    let tail = parts.pop().unwrap_or_default();
-    // The leftmost place for each part leaves the most room for those after it.
-    for part in parts {
-        let Some(at) = text.find(part) else { return false };
-        text = &text[at + part.len()..];
-    }
-    text.ends_with(tail)
 }
 
 /// Finds every input in a schema, or says which is the first that differs.
@@ -206,7 +193,7 @@ pub(crate) fn places<'a>(
                 found: found.cloned(),
                 nearest: match found {
                     Some(_) => None,
-                    None => nearest_name(&input.name, fields.iter().map(|field| field.name().as_str())),
+                    None => nearest(&input.name, fields.iter().map(|field| field.name().as_str())),
                 },
             }),
         }
@@ -237,18 +224,6 @@ mod tests {
     fn chosen(spec: &EncodeSpec) -> Result<Vec<(String, Encoder)>, String> {
         let choices = choose(spec, &schema()).map_err(|error| error.to_string())?;
         Ok(choices.into_iter().map(|choice| (choice.column.name, choice.encoder)).collect())
-    }
-
-    #[test]
-    fn wildcards_match_runs_of_characters() {
-        for (pattern, text) in
-            [("*", ""), ("*", "a"), ("a*", "a"), ("a*c", "abbc"), ("*b*", "abc"), ("a*b*a", "abba")]
-        {
-            assert!(matches(pattern, text), "{pattern} {text}");
-        }
-        for (pattern, text) in [("a", "ab"), ("a*a", "a"), ("*b", "abc"), ("a*b*b", "ab")] {
-            assert!(!matches(pattern, text), "{pattern} {text}");
-        }
     }
 
     #[test]

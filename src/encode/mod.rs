@@ -333,13 +333,3 @@ fn time_hint(found: &DataType) -> &'static str {
         false => "",
     }
 }
-
-/// The name most like `name`, if one is alike at all.
-pub(crate) fn nearest_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
-    let alike = |candidate: &'a str| (strsim::normalized_damerau_levenshtein(name, candidate), candidate);
-    names
-        .map(alike)
-        .filter(|(likeness, _)| *likeness > 0.4)
-        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)))
-        .map(|(_, candidate)| candidate.to_owned())
-}

@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod columns;
+pub(crate) mod names;
 pub mod operator;
 pub mod schema;
 

@@ -1,6 +1,7 @@
 //! Starts workers, watches event time, stops. Training, archive and live run through here; batch is a
 //! feed that ends.
 
+mod columns;
 mod opening;
 mod ticker;
 mod workers;
@@ -17,7 +18,7 @@ use self::ticker::Ticker;
 use self::workers::Work;
 use crate::context::operator::Remembering;
 use crate::context::{ContextError, Plan};
-use crate::detect::{DetectError, Learning, Lesson, scored_schema};
+use crate::detect::{DetectError, Learning, Lesson, scored_schema, scored_schema_without_reasons};
 use crate::graph::Rooms;
 use crate::incident::budget::Budget;
 use crate::incident::operator::Watch;
@@ -97,6 +98,14 @@ pub enum RunError {
     /// Two ends that exclude each other.
     #[error("[ends] {0}")]
     Ends(&'static str),
+    /// A column that is to be written.
+    #[error("columns: no column is named `{pattern}`; {advice}")]
+    NoColumn {
+        /// What was asked for.
+        pattern: String,
+        /// What may be meant.
+        advice: String,
+    },
     /// Rows of windows are needed.
     #[error("{}: {what}", path.display())]
     Table {
@@ -176,10 +185,19 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         None => with_context(spec),
     };
     check_ends(spec)?;
+    let spec = &columns::with_chosen_context(spec.clone())?;
     let rules = spec.incident.allow.as_deref().map_or(Ok(Rules::default()), read_rules)?;
     let shared = Shared::default();
-    let opened = open(spec, &shared, &controls.stop)?;
     let plan = Plan::new(&spec.context)?;
+    let judge = model.as_ref().map(|model| model.detector().clone());
+    let opened = open(spec, &shared, &controls.stop, |schema, window| {
+        let counted = if window.is_some() { plan.schema(schema) } else { Arc::new(schema.clone()) };
+        if let Some(model) = &model {
+            model.check_rows(&counted)?;
+        }
+        columns::check(&spec.ends, &counted)?;
+        Ok(columns::of_source(&spec.ends, &plan, judge.as_deref(), schema))
+    })?;
     let counts_context = opened.window.is_some() && !plan.is_empty();
     if counts_context {
         plan.check(&opened.schema)?;
@@ -190,10 +208,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let (mut detector, mut before) = (None, None);
     if let Some(model) = model {
-        model.check_rows(&rows)?;
         let judge = model.detector();
         let threshold = asked.map_or_else(|| Ok(judge.threshold()), |asked| judge.threshold_for(asked))?;
-        detector = Some((judge.clone(), threshold, scored_schema(&rows)));
+        let schema = match spec.ends.scores {
+            Some(_) => scored_schema_without_reasons(&rows),
+            None => scored_schema(&rows),
+        };
+        detector = Some((judge.clone(), threshold, schema));
         before = model.memory().cloned();
     }
     let lesson = match &spec.ends.fit {
@@ -210,11 +231,17 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let rows_end = match &spec.ends.rows {
         None => None,
-        Some(path) => Some(vec![sink::rows_end(path, &rows)?]),
+        Some(path) => Some(vec![match columns::written(&spec.ends, &rows) {
+            None => sink::rows_end(path, &rows)?,
+            Some(columns) => sink::chosen_end(path, &rows, columns)?,
+        }]),
     };
     let (mut scored_ends, mut incident_ends, mut watch) = (Vec::new(), Vec::new(), None);
     let threshold = detector.as_ref().map(|(_, threshold, _)| *threshold);
-    if let Some((_, threshold, schema)) = &detector {
+    if let (Some((_, _, schema)), Some(path)) = (&detector, &spec.ends.scores) {
+        let columns = columns::written(&spec.ends, schema).unwrap_or_default();
+        scored_ends = vec![sink::chosen_end(path, schema, columns)?];
+    } else if let Some((_, threshold, schema)) = &detector {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
         let judge = Judge { model: judged_by, threshold: *threshold };
         // People read incidents; rows of tables, which are of nobody, by themselves.
@@ -325,11 +352,22 @@ fn check_ends(spec: &Spec) -> Result<(), RunError> {
     if ends.rows.is_none() && ends.fit.is_none() && ends.model.is_none() && ends.summary.is_none() {
         return Err(RunError::NoEnd);
     }
-    if ends.model.is_some() && ends.report.is_none() {
-        return Err(RunError::Ends("model needs report: the folder where scores and alerts go"));
+    if ends.report.is_some() && ends.scores.is_some() {
+        return Err(RunError::Ends(
+            "report and scores exclude each other: a report has the scores of all rows",
+        ));
     }
-    if ends.model.is_none() && ends.report.is_some() {
-        return Err(RunError::Ends("report needs model: the file that scores"));
+    if ends.model.is_some() && ends.report.is_none() && ends.scores.is_none() {
+        return Err(RunError::Ends("model needs report, the folder where scores and alerts go, or scores"));
+    }
+    if ends.model.is_none() && (ends.report.is_some() || ends.scores.is_some()) {
+        return Err(RunError::Ends("report and scores need model: the file that scores"));
+    }
+    if !ends.columns.is_empty() && (ends.report.is_some() || ends.rows.is_none() && ends.scores.is_none()) {
+        return Err(RunError::Ends("columns are those of a file of rows or scores; a report has all"));
+    }
+    if !ends.columns.is_empty() && ends.rows.is_some() && ends.scores.is_some() {
+        return Err(RunError::Ends("columns of rows and of scores cannot be chosen in one run"));
     }
     if ends.model.is_some() && ends.fit.is_some() {
         return Err(RunError::Ends("model and fit exclude each other: a run trains or scores"));

@@ -1,11 +1,12 @@
 //! What a pipeline reads, opened: the source of the graph and the rows that will come of it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Progress, RunError, Shared};
 use crate::flow::operator::{Assembly, Product};
@@ -44,26 +45,40 @@ pub(super) struct Opened {
     pub(super) name: PathBuf,
 }
 
-/// Opens what the pipeline reads.
-pub(super) fn open(spec: &Spec, shared: &Shared, stop: &Arc<AtomicBool>) -> Result<Opened, RunError> {
+/// The columns of a schema, of rows with windows of so many nanoseconds, that somebody takes; `None` where all are.
+type Taken = Option<BTreeSet<String>>;
+
+/// Opens what the pipeline reads. `taken` is asked about the rows that could come of it before anything is read.
+pub(super) fn open(
+    spec: &Spec,
+    shared: &Shared,
+    stop: &Arc<AtomicBool>,
+    taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
+) -> Result<Opened, RunError> {
     if let Some(interface) = &spec.source.interface {
         let mut feed = listen(interface, &spec.source, stop.clone())?;
         if let Some(path) = &spec.ends.write_pcap {
             feed = record(feed, path).map_err(SourceError::from)?;
         }
-        return Ok(open_frames(spec, shared, feed, vec![PathBuf::from(interface)]));
+        return open_frames(spec, shared, feed, vec![PathBuf::from(interface)], taken);
     }
     match inputs::find(&spec.source.inputs)? {
         Found::Captures(found) => {
             let captures = Captures::open(found, &spec.source)?;
             let names = captures.paths();
-            Ok(open_frames(spec, shared, Box::new(captures), names))
+            open_frames(spec, shared, Box::new(captures), names, taken)
         }
-        Found::Rows(paths) => open_rows(spec, shared, &paths),
+        Found::Rows(paths) => open_rows(spec, shared, &paths, taken),
     }
 }
 
-fn open_frames(spec: &Spec, shared: &Shared, feed: Box<dyn Feed>, names: Vec<PathBuf>) -> Opened {
+fn open_frames(
+    spec: &Spec,
+    shared: &Shared,
+    feed: Box<dyn Feed>,
+    names: Vec<PathBuf>,
+    taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
+) -> Result<Opened, RunError> {
     let settings = row_settings(&spec.flow, spec.packet.tunnels);
     let slice = spec.source.slice_ns();
     let (product, schema) = match spec.ends.packets {
@@ -73,6 +88,11 @@ fn open_frames(spec: &Spec, shared: &Shared, feed: Box<dyn Feed>, names: Vec<Pat
                 |column: &crate::row::Column| spec.flow.first_lengths || column.name != "first_lengths";
             (Product::Rows, flow_schema(&settings, wanted))
         }
+    };
+    let window = (product == Product::Rows).then(|| spec.flow.window_ns());
+    let schema = match taken(&schema, window)? {
+        None => schema,
+        Some(taken) => flow_schema(&settings, |column| taken.contains(column.name)),
     };
     let in_flight = Arc::new(AtomicI64::new(0));
     let name = names.first().cloned().unwrap_or_default();
@@ -95,27 +115,35 @@ fn open_frames(spec: &Spec, shared: &Shared, feed: Box<dyn Feed>, names: Vec<Pat
         in_flight,
         tally: shared.tally.clone(),
     });
-    Opened {
+    Ok(Opened {
         source: Source::Frames(reading.clone(), assembly),
         reader: Reader::Frames(reading),
         schema,
         settings: Some(settings),
-        window: (product == Product::Rows).then(|| spec.flow.window_ns()),
+        window,
         name,
-    }
+    })
 }
 
-fn open_rows(spec: &Spec, shared: &Shared, paths: &[PathBuf]) -> Result<Opened, RunError> {
+fn open_rows(
+    spec: &Spec,
+    shared: &Shared,
+    paths: &[PathBuf],
+    taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
+) -> Result<Opened, RunError> {
     let name = paths.first().cloned().unwrap_or_default();
     let missing = |what| Err(RunError::Table { path: name.clone(), what });
     if spec.ends.packets {
         return missing("packet rows come from captures, this is Parquet");
     }
-    let feed = RowsFeed::open(paths)?;
+    let mut feed = RowsFeed::open(paths)?;
     let settings = feed.settings().cloned();
     let window = settings.as_ref().and_then(window_of);
     if settings.is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
+    }
+    if let Some(taken) = taken(feed.schema(), window)? {
+        feed.keep(|name| taken.contains(name));
     }
     let schema = feed.schema().clone();
     let reading = Arc::new(RowReading {

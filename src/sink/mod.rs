@@ -22,7 +22,9 @@ mod severity;
 mod summary;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 
 pub use self::alert::Anomalies;
@@ -159,6 +161,40 @@ pub fn incident_ends(folder: &Path, lines: Option<Lines>) -> Result<Vec<Box<dyn 
     Ok(ends)
 }
 
+fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+}
+
+/// Whether [`rows_end`] makes one file of that name, not a folder.
+pub fn names_a_file(path: &Path) -> bool {
+    matches!(extension(path).as_deref(), Some("parquet" | "arrow" | "feather" | "csv"))
+}
+
+/// As [`rows_end`], of those columns alone, by their places in `schema`, in that order.
+///
+/// # Errors
+/// As [`rows_end`].
+pub fn chosen_end(path: &Path, schema: &SchemaRef, columns: Vec<usize>) -> Result<Box<dyn End>, SinkError> {
+    let projected = schema.project(&columns).map_err(|error| SinkError::rows(path, &error))?;
+    Ok(Box::new(Chosen { end: rows_end(path, &Arc::new(projected))?, columns }))
+}
+
+/// Some columns of rows, for another end.
+struct Chosen {
+    columns: Vec<usize>,
+    end: Box<dyn End>,
+}
+
+impl End for Chosen {
+    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
+        self.end.take(&rows.project(&self.columns)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        self.end.finish()
+    }
+}
+
 /// The end of rows that the name asks for: `.parquet`, `.arrow` or `.feather`, `.csv`; any other name is
 /// a folder of hours ([`Dataset`]).
 ///
@@ -167,8 +203,7 @@ pub fn incident_ends(folder: &Path, lines: Option<Lines>) -> Result<Vec<Box<dyn 
 /// # Errors
 /// [`SinkError`] if the name cannot be written to, or the schema is not one that the format can hold.
 pub fn rows_end(path: &Path, schema: &SchemaRef) -> Result<Box<dyn End>, SinkError> {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    Ok(match extension.as_deref() {
+    Ok(match extension(path).as_deref() {
         Some("parquet") => Box::new(ParquetFile::create(path, schema)?),
         Some("arrow" | "feather") => Box::new(ArrowFile::create(path, schema)?),
         Some("csv") => Box::new(CsvFile::create(path, schema)?),

@@ -176,6 +176,13 @@ impl RowsFeed {
         &self.schema
     }
 
+    /// Reads no other columns than those named.
+    pub fn keep(&mut self, named: impl Fn(&str) -> bool) {
+        let fields = self.schema.fields().iter().filter(|field| named(field.name())).cloned();
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        self.schema = Arc::new(schema.with_metadata(self.schema.metadata().clone()));
+    }
+
     /// How the rows were made; `None` for tables of other making.
     pub fn settings(&self) -> Option<&RowSettings> {
         self.settings.as_ref()

@@ -123,6 +123,9 @@ fn cells(column: &dyn Array) -> Vec<Cell> {
         DataType::Float32 => primitive!(Float32Type, Cell::single),
         DataType::Float64 => primitive!(Float64Type, Cell::double),
         DataType::Utf8 => column.as_string::<i32>().iter().map(|v| Cell::of(v, Cell::text)).collect(),
+        DataType::Boolean => {
+            column.as_boolean().iter().map(|v| Cell::of(v, |v| Cell::whole(u64::from(v)))).collect()
+        }
         DataType::Dictionary(..) => cells(&cast(column, &DataType::Utf8).unwrap()),
         DataType::List(_) => column
             .as_list::<i32>()

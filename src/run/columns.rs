@@ -1,0 +1,84 @@
+//! Which columns somebody takes: a source makes or reads no others.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::Schema;
+
+use super::RunError;
+use crate::context::{Plan, definitions};
+use crate::detect::{ADDED, Detector};
+use crate::row::names::{matches, nearest};
+use crate::spec::{Ends, Spec};
+
+/// What names a row of flows, or of packets.
+const KEYS: [&str; 3] = ["window_start", "timestamp", "flow_id"];
+
+fn is_key(name: &str) -> bool {
+    KEYS.contains(&name)
+}
+
+fn chosen(ends: &Ends, name: &str) -> bool {
+    is_key(name) || ends.columns.iter().any(|pattern| matches(pattern, name))
+}
+
+/// The pipeline with the context columns that are written: those of its own that are chosen, and any that is chosen by
+/// its name.
+pub(super) fn with_chosen_context(mut spec: Spec) -> Result<Spec, RunError> {
+    let ends = &spec.ends;
+    if ends.columns.is_empty() || ends.fit.is_some() || ends.model.is_some() {
+        return Ok(spec);
+    }
+    let plan = Plan::new(&spec.context)?;
+    let own = plan.names().iter().filter(|name| chosen(ends, name)).cloned();
+    let named = definitions().into_iter().map(|definition| definition.name());
+    let named = named.filter(|name| ends.columns.contains(name));
+    spec.context.columns = own.chain(named).collect();
+    Ok(spec)
+}
+
+/// The columns that a source with this schema must give; `None` where somebody takes all.
+pub(super) fn of_source(
+    ends: &Ends,
+    plan: &Plan,
+    detector: Option<&dyn Detector>,
+    schema: &Schema,
+) -> Option<BTreeSet<String>> {
+    let all_rows = ends.rows.is_some() && ends.columns.is_empty();
+    let scores_or_some_rows = ends.scores.is_some() || ends.rows.is_some();
+    // What lasts is followed by who sends what to whom: most of what there is.
+    let lasts = detector.is_some_and(|detector| detector.lasting().is_some());
+    if all_rows || !scores_or_some_rows || ends.fit.is_some() || ends.packets || lasts {
+        return None;
+    }
+    let judged = detector.map_or(&[][..], |detector| detector.columns());
+    let named = |name: &str| {
+        chosen(ends, name) || plan.reads(name) || judged.iter().any(|field| field.name() == name)
+    };
+    let names = schema.fields().iter().map(|field| field.name());
+    Some(names.filter(|name| named(name)).cloned().collect())
+}
+
+/// Checks what is asked for against the columns that rows could have.
+///
+/// # Errors
+/// The first name or pattern that no column has.
+pub(super) fn check(ends: &Ends, schema: &Schema) -> Result<(), RunError> {
+    let names = || schema.fields().iter().map(|field| field.name().as_str());
+    let unknown = ends.columns.iter().find(|pattern| !names().any(|name| matches(pattern, name)));
+    let Some(pattern) = unknown else { return Ok(()) };
+    let advice = match nearest(pattern, names()) {
+        Some(name) => format!("`{name}` is most like it"),
+        None => "`netweir features` lists those of captures".to_owned(),
+    };
+    Err(RunError::NoColumn { pattern: pattern.clone(), advice })
+}
+
+/// The places of the columns that are written of rows with this schema; `None` where all are.
+pub(super) fn written(ends: &Ends, schema: &Schema) -> Option<Vec<usize>> {
+    if ends.columns.is_empty() && ends.scores.is_none() {
+        return None;
+    }
+    let added = |name: &str| ends.scores.is_some() && ADDED.contains(&name);
+    let names = schema.fields().iter().map(|field| field.name().as_str()).enumerate();
+    Some(names.filter(|(_, name)| chosen(ends, name) || added(name)).map(|(place, _)| place).collect())
+}
