@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
 use super::Failure;
+use crate::detect::reason::Told;
 use crate::incident::Severity;
 use crate::sink::{INCIDENT_ROWS, INCIDENTS, SCORES};
 
@@ -385,41 +386,18 @@ fn one_row(rows: &Rows, row: usize, text: &dyn Fn(&str, usize) -> String, reason
         text("fwd_bytes", row),
         text("bwd_bytes", row),
     );
-    if let Some(reasons) = reasons.and_then(|reasons| serde_json::from_str::<Reasons>(reasons).ok()) {
+    if let Some(reasons) = reasons.and_then(|reasons| Told::read(reasons).ok()) {
         let parts: Vec<String> =
             reasons.parts.iter().map(|part| format!("{} {:.1}", part.name, part.nats)).collect();
         if !parts.is_empty() {
-            let _ = writeln!(printed, "      {:.1} = {}", reasons.total, parts.join(" + "));
+            let total = reasons.total.unwrap_or(0.0);
+            let _ = writeln!(printed, "      {total:.1} = {}", parts.join(" + "));
         }
         for evidence in &reasons.evidence {
             let _ = writeln!(printed, "      {}: {}", evidence.entity, evidence.words);
         }
     }
     printed
-}
-
-/// Why a row is an anomaly, as its column `reasons` says it.
-#[derive(Deserialize)]
-struct Reasons {
-    #[serde(default)]
-    total: f64,
-    #[serde(default)]
-    parts: Vec<Part>,
-    #[serde(default)]
-    evidence: Vec<Evidence>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    name: String,
-    nats: f64,
-}
-
-#[derive(Deserialize)]
-struct Evidence {
-    /// Whose past it is held against: the same words may be said of several.
-    entity: String,
-    words: String,
 }
 
 fn who(incident: &Incident) -> String {

@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use super::EvaluateError;
 use super::scores::{RowKey, column, numbers};
+use crate::detect::reason::ToldHint;
 
 /// The log of incidents in a folder.
 pub(super) const LOG: &str = "incidents.jsonl";
@@ -109,7 +110,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Log>, EvaluateError> {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct Line<'a> {
     id: String,
     time: String,
     kind: Kind,
@@ -132,8 +133,8 @@ struct Line {
     top: Option<Top>,
     #[serde(default)]
     why: String,
-    #[serde(default)]
-    hints: Vec<Hint>,
+    #[serde(borrow, default)]
+    hints: Vec<ToldHint<'a>>,
     #[serde(default)]
     held: bool,
 }
@@ -144,20 +145,6 @@ struct Top {
     window_start: String,
 }
 
-/// A technique that a shape looks like.
-#[derive(Deserialize)]
-pub(super) struct Hint {
-    technique: String,
-    #[serde(default)]
-    name: String,
-}
-
-impl Hint {
-    pub(super) fn words(self) -> String {
-        format!("{} {}", self.technique, self.name).trim_end().to_owned()
-    }
-}
-
 #[derive(Default)]
 struct States {
     incidents: Vec<Incident>,
@@ -166,7 +153,7 @@ struct States {
 
 impl States {
     fn take(&mut self, text: &str) -> Result<(), String> {
-        let line: Line = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let top = match line.top {
             None => None,
             Some(top) => Some((moment("top.window_start", &top.window_start)?, top.flow_id)),
@@ -192,7 +179,7 @@ impl States {
             ports: line.ports,
             top,
             why: line.why,
-            hints: line.hints.into_iter().map(Hint::words).collect(),
+            hints: line.hints.iter().map(ToldHint::words).collect(),
         };
         match self.incidents.get_mut(place) {
             Some(before) => *before = incident,

@@ -9,12 +9,11 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampNanosecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
 
 use super::EvaluateError;
-use super::incidents::Hint;
 use super::number::short;
 use super::scores::{RowKey, numbers};
+use crate::detect::reason::{Told, ToldEvidence, ToldHint};
 
 const COLUMNS: [&str; 3] = ["window_start", "flow_id", "reasons"];
 
@@ -29,40 +28,13 @@ pub(super) struct Reasons {
     pub(super) hints: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    #[serde(default)]
-    parts: Vec<Part>,
-    #[serde(default)]
-    evidence: Vec<Evidence>,
-    #[serde(default)]
-    hints: Vec<Hint>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    name: String,
-    nats: f64,
-}
-
-#[derive(Deserialize)]
-struct Evidence {
-    column: String,
-    #[serde(default)]
-    entity: String,
-    #[serde(default)]
-    p: Option<f64>,
-    #[serde(default)]
-    words: String,
-}
-
-impl Evidence {
-    fn words(self) -> String {
-        match (self.words.is_empty(), self.p) {
-            (false, _) => self.words,
-            (true, Some(p)) => format!("{} of {}: p {}", self.column, self.entity, short(p)),
-            (true, None) => format!("{} of {}", self.column, self.entity),
-        }
+/// A column's words; those of a writer that had none are made of what it says.
+fn words(evidence: &ToldEvidence<'_>) -> String {
+    let ToldEvidence { column, entity, p, words } = evidence;
+    match (words.is_empty(), p) {
+        (false, _) => words.to_string(),
+        (true, Some(p)) => format!("{column} of {entity}: p {}", short(*p)),
+        (true, None) => format!("{column} of {entity}"),
     }
 }
 
@@ -110,19 +82,19 @@ fn take(
         if !reasons.is_valid(at) || !wanted.contains(&key) {
             continue;
         }
-        let stored: Stored = serde_json::from_str(reasons.value(at))
+        let told = Told::read(reasons.value(at))
             .map_err(|error| format!("reasons of flow {}: {error}", flows[at]))?;
         // What is said of several entities in the same words is said once.
         let mut evidence: Vec<String> = Vec::new();
-        for words in stored.evidence.into_iter().map(Evidence::words) {
+        for words in told.evidence.iter().map(words) {
             if !evidence.contains(&words) {
                 evidence.push(words);
             }
         }
         let reasons = Reasons {
-            parts: stored.parts.into_iter().map(|part| (part.name, part.nats)).collect(),
+            parts: told.parts.into_iter().map(|part| (part.name.into(), part.nats)).collect(),
             evidence,
-            hints: stored.hints.into_iter().map(Hint::words).collect(),
+            hints: told.hints.iter().map(ToldHint::words).collect(),
         };
         found.insert(key, reasons);
     }

@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::cover::GREETED;
+use crate::detect::reason::Told;
 
 /// A number that is ordered as numbers are: NaN above all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -124,21 +125,6 @@ const IS_NEW: &str = "src_is_new";
 /// Why a row is an anomaly, where rows say so.
 const REASONS: &str = "reasons";
 
-/// What of a row's reasons is passed on.
-#[derive(Deserialize)]
-struct Reasons {
-    #[serde(default)]
-    evidence: Vec<Evidence>,
-    #[serde(default)]
-    hints: Vec<Hint>,
-}
-
-#[derive(Deserialize)]
-struct Evidence {
-    #[serde(default)]
-    words: String,
-}
-
 impl Columns {
     /// Whether rows of this schema can be findings: flow rows can, tables of other columns cannot.
     pub fn known(rows: &Schema) -> bool {
@@ -192,11 +178,11 @@ impl Columns {
         for row in 0..rows.num_rows() {
             let (Ok(src), Ok(dst)) = (src_ip.value(row).parse(), dst_ip.value(row).parse()) else { continue };
             let said = reasons.as_ref().filter(|reasons| reasons.is_valid(row));
-            let said: Option<Reasons> = said.and_then(|said| serde_json::from_str(said.value(row)).ok());
-            let (words, hints) = said.map_or((String::new(), Vec::new()), |said| {
-                let words = said.evidence.into_iter().next().map_or(String::new(), |evidence| evidence.words);
-                (words, said.hints)
-            });
+            // Text of another writer that is no reason says nothing.
+            let said = said.and_then(|said| Told::read(said.value(row)).ok()).unwrap_or_default();
+            let words = said.evidence.into_iter().next().map_or(String::new(), |first| first.words.into());
+            let hints = said.hints.into_iter();
+            let hints = hints.map(|hint| Hint { technique: hint.technique.into(), name: hint.name.into() });
             let finding = Finding {
                 window: u64::try_from(window.value(row)).unwrap_or(0),
                 kind: Kind::Anomaly,
@@ -216,7 +202,7 @@ impl Columns {
                     .map(|column| column.is_valid(row).then(|| Real::new(column.value(row))))
                     .collect(),
                 words,
-                hints,
+                hints: hints.collect(),
             };
             // More than a window reports are not passed on: that they are more is all that matters.
             if is(new, row) && greeted.len() <= GREETED && !greeted.contains(&src) {

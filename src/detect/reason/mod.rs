@@ -8,11 +8,13 @@
 //!
 //! - [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
+//! - [`told`]: what was written of a reason, read back.
 
 pub(super) mod facts;
 pub(super) mod hints;
 pub(super) mod line;
 pub(super) mod phrase;
+mod told;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,6 +22,7 @@ use std::fmt::Write;
 
 pub use self::hints::Hint;
 use self::phrase::{Phrase, decimal};
+pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
 
 /// Columns that are written of a reason.
 pub(super) const WRITTEN: usize = 5;
@@ -307,6 +310,23 @@ mod tests {
         let brief: Value = serde_json::from_str(&reason(&[11.0], "10.1.2.3").json(None, true)).unwrap();
         assert_eq!(brief["evidence"].as_array().unwrap().len(), 1);
         assert_eq!(brief["parts"][0], serde_json::json!({"name": "fan-out", "nats": 11, "groups": []}));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_less_is_enough() {
+        let reason = reason(&[11.0, 6.25], "10.1.2.3 \"x\"");
+        let text = reason.json(Some(10_000_000_000), false);
+        let told = Told::read(&text).unwrap();
+        assert_eq!((told.score, told.total), (Some(7.9), Some(17.25)));
+        assert_eq!(told.line, reason.line);
+        let parts: Vec<(&str, f64)> = told.parts.iter().map(|part| (&*part.name, part.nats)).collect();
+        assert_eq!(parts, [("fan-out", 11.0), ("fan-out", 6.25)]);
+        let first = &told.evidence[0];
+        assert_eq!((&*first.column, &*first.entity), ("ctx_src_w1_peers", "10.1.2.3 \"x\""));
+        assert_eq!((&*first.words, first.p), ("41 peers in 10 s; usual 3, p99 6", Some(1.2e-5)));
+        assert_eq!((&*told.hints[0].technique, told.hints.len()), ("T1046", 1));
+        assert_eq!(Told::read("{}").unwrap(), Told::default());
+        assert!(Told::read("7").is_err() && Told::read("{\"parts\":[{}]}").is_err());
     }
 
     proptest! {

@@ -1,0 +1,82 @@
+//! Reasons as rows carry them, read back: the one reader of what [`Reason::json`](super::Reason::json) writes.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// A reason as a row's `reasons` say it. What an older or another writer left out is empty.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Told<'a> {
+    /// The score.
+    pub score: Option<f64>,
+    /// The sum of the parts.
+    pub total: Option<f64>,
+    /// The row in one line.
+    #[serde(borrow)]
+    pub line: Cow<'a, str>,
+    /// Parts, the strongest first.
+    #[serde(borrow)]
+    pub parts: Vec<ToldPart<'a>>,
+    /// What columns say, the strongest first.
+    #[serde(borrow)]
+    pub evidence: Vec<ToldEvidence<'a>>,
+    /// Techniques whose shape the row has.
+    #[serde(borrow)]
+    pub hints: Vec<ToldHint<'a>>,
+}
+
+/// A part of the total.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ToldPart<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    /// What it adds, in nats.
+    pub nats: f64,
+}
+
+/// What a column says.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ToldEvidence<'a> {
+    /// The column.
+    #[serde(borrow)]
+    pub column: Cow<'a, str>,
+    /// Whose value it is: the same words may be said of several.
+    #[serde(borrow)]
+    pub entity: Cow<'a, str>,
+    /// The tail probability of the value.
+    pub p: Option<f64>,
+    /// The value beside what is usual, in words.
+    #[serde(borrow)]
+    pub words: Cow<'a, str>,
+}
+
+/// A technique of ATT&CK.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ToldHint<'a> {
+    /// Its number.
+    #[serde(borrow)]
+    pub technique: Cow<'a, str>,
+    /// Its name.
+    #[serde(borrow, default)]
+    pub name: Cow<'a, str>,
+}
+
+impl<'a> Told<'a> {
+    /// Reads a row's `reasons`.
+    ///
+    /// # Errors
+    /// What is wrong with the text, in one line.
+    pub fn read(text: &'a str) -> Result<Told<'a>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl ToldHint<'_> {
+    /// Number and name.
+    pub fn words(&self) -> String {
+        format!("{} {}", self.technique, self.name).trim_end().to_owned()
+    }
+}
