@@ -9,7 +9,7 @@
 //! - [`policy`]: the threshold and the allow-list ([`rules`], [`net`]): which findings stand, and which rule mutes one.
 //! - [`cover`]: the findings of one window shared out among few hosts: a [`Part`] for each.
 //! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
-//! - [`severity`]: how bad it is, in a word; [`budget`]: which incidents are worth a person's time where only so many
+//! - [`severity`]: how bad it is, in a word, for rows too; [`budget`]: which incidents are worth a person's time where only so many
 //!   a day may be reported; [`change`]: what is said of incidents.
 //!
 //! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by differential
@@ -42,7 +42,7 @@ pub use self::cover::Part;
 pub use self::finding::{Columns, Finding, Kind};
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};
-pub use self::severity::Severity;
+pub use self::severity::{Beyond, Severity};
 
 /// What the pipeline file says about incidents (`[incident]`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,31 +20,64 @@ pub enum Severity {
     Critical,
 }
 
+/// How far beyond the threshold a score lies: what severities of rows and of incidents are reckoned from.
+///
+/// A forest's scores end at 1. Scores in nats (-ln p), whose thresholds lie above 1, have no end: there the way goes to
+/// twice the threshold, where p is squared, and what lies beyond is far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Beyond {
+    /// Not above the threshold.
+    Not,
+    /// In the first quarter of the way from the threshold to the end. Scores of another range, and a threshold that
+    /// leaves no way to go, are here.
+    Near,
+    /// In the second quarter.
+    Midway,
+    /// Beyond half of the way.
+    Far,
+}
+
+impl Beyond {
+    /// Of a score, given the threshold.
+    pub fn of(score: f64, threshold: f64) -> Beyond {
+        if score.partial_cmp(&threshold) != Some(std::cmp::Ordering::Greater) {
+            return Beyond::Not;
+        }
+        let nats = threshold > 1.0;
+        let end = if nats { 2.0 * threshold } else { 1.0 };
+        match (score - threshold) / (end - threshold) {
+            0.25..0.5 => Beyond::Midway,
+            0.5..=1.0 => Beyond::Far,
+            1.0.. if nats => Beyond::Far,
+            _ => Beyond::Near,
+        }
+    }
+}
+
 /// The table: rows by how far the best score lies beyond the threshold, columns by how many rows there are.
 const TABLE: [[Severity; 4]; 3] = {
     use Severity::{Critical, High, Low, Medium};
     //   1    2..  10..      100..
     [
-        [Low, Low, Medium, Medium],    // first quarter of the way
-        [Low, Medium, Medium, High],   // second quarter
-        [Low, Medium, High, Critical], // beyond
+        [Low, Low, Medium, Medium],    // near
+        [Low, Medium, Medium, High],   // midway
+        [Low, Medium, High, Critical], // far
     ]
 };
 
 impl Severity {
     /// Of an incident with `alerts` rows of which the oddest has `score`.
     ///
-    /// One row alone waits at `Low`, however odd it is: most false alarms are single rows, and what goes on has more. The way
-    /// from the threshold leads to 1, where a forest's scores end; for scores in nats, whose thresholds lie above 1, to twice the threshold.
+    /// One row alone waits at `Low`, however odd it is: most false alarms are single rows, and what goes on has more.
     pub fn of(kind: Kind, score: f64, threshold: f64, alerts: u64) -> Severity {
+        let beyond = Beyond::of(score, threshold);
         if kind == Kind::NewHost {
-            return if score > threshold { Severity::Medium } else { Severity::Low };
+            return if beyond == Beyond::Not { Severity::Low } else { Severity::Medium };
         }
-        let end = if threshold > 1.0 { 2.0 * threshold } else { 1.0 };
-        let row = match (score - threshold) / (end - threshold) {
-            0.25..0.5 => 1,
-            0.5.. => 2,
-            _ => 0,
+        let row = match beyond {
+            Beyond::Not | Beyond::Near => 0,
+            Beyond::Midway => 1,
+            Beyond::Far => 2,
         };
         let column = match alerts {
             0 => return Severity::Info,
@@ -86,5 +119,15 @@ mod tests {
         assert!(scores.iter().all(|score| of(*score, 1) == Severity::Low));
         assert_eq!(of(40.0, 100), Severity::Critical);
         assert_eq!(Severity::of(Kind::Anomaly, 0.9, 0.6, 20), Severity::High);
+    }
+
+    #[test]
+    fn scores_of_another_range_are_near() {
+        for (score, threshold) in [(7.0, 0.5), (f64::INFINITY, 0.5), (2.0, 1.0)] {
+            assert_eq!(Beyond::of(score, threshold), Beyond::Near, "{score} {threshold}");
+            assert_eq!(Severity::of(Kind::Anomaly, score, threshold, 20), Severity::Medium);
+        }
+        assert_eq!(Beyond::of(f64::NAN, 0.5), Beyond::Not);
+        assert_eq!(Beyond::of(1.0, 0.5), Beyond::Far);
     }
 }

@@ -1,37 +1,31 @@
-//! How bad an anomaly is, in one word: the one rule that alerts and lines for people share.
+//! How bad an anomalous row is, in one word: what alerts and lines for people share.
 
-/// How far beyond the threshold a score lies. There is no `critical`: one odd row does not say so much.
+use crate::incident::Beyond;
+
+/// How far beyond the threshold a score lies ([`Beyond`]), in a word. There is no `critical`: one odd row does not say so
+/// much.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
     /// Not above the threshold.
     Info,
-    /// In the first quarter of the way from the threshold to the end (see [`Severity::of`]).
+    /// Near.
     Low,
-    /// In the second quarter.
+    /// Midway.
     Medium,
-    /// Beyond half of the way.
+    /// Far.
     High,
 }
 
 impl Severity {
     /// The severity of a score, given the threshold.
     ///
-    /// A forest's scores end at 1. Scores in nats (-ln p), whose thresholds lie above 1, have no end: there the
-    /// way goes to twice the threshold, where p is squared, and what lies beyond is `High`.
-    ///
     /// It ranks scores of one model, no more: it knows nothing of what a flow carried or whom it hurt.
-    /// Scores of another range, and a threshold that leaves no way to go, make every anomaly `Low`.
     pub fn of(score: f64, threshold: f64) -> Severity {
-        if score.partial_cmp(&threshold) != Some(std::cmp::Ordering::Greater) {
-            return Severity::Info;
-        }
-        let nats = threshold > 1.0;
-        let end = if nats { 2.0 * threshold } else { 1.0 };
-        match (score - threshold) / (end - threshold) {
-            0.25..0.5 => Severity::Medium,
-            0.5..=1.0 => Severity::High,
-            1.0.. if nats => Severity::High,
-            _ => Severity::Low,
+        match Beyond::of(score, threshold) {
+            Beyond::Not => Severity::Info,
+            Beyond::Near => Severity::Low,
+            Beyond::Midway => Severity::Medium,
+            Beyond::Far => Severity::High,
         }
     }
 
