@@ -1,5 +1,7 @@
 //! Networks that are one's own: by what they begin with.
 
+use arrow::datatypes::Schema;
+
 use super::ContextError;
 use super::entity::Address;
 
@@ -7,16 +9,20 @@ use super::entity::Address;
 pub(super) const PRIVATE: [&str; 6] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 
+/// Metadata key of the networks that rows were made with, separated by spaces; rows without it were made with
+/// [`PRIVATE`].
+pub(super) const LOCAL: &str = "netweir.local";
+
 /// A set of networks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Networks(Vec<(Address, u32)>);
+pub(crate) struct Networks(Vec<(Address, u32)>);
 
 impl Networks {
     /// Of texts like `10.0.0.0/8` or `fd00::/8`; an address alone is a network of one.
     ///
     /// # Errors
     /// [`ContextError::Network`] for the first that is none.
-    pub(super) fn parse(texts: &[String]) -> Result<Networks, ContextError> {
+    pub(crate) fn parse(texts: &[String]) -> Result<Networks, ContextError> {
         let network = |text: &String| {
             let (address, length) = text.split_once('/').map_or((text.as_str(), None), |(a, l)| (a, Some(l)));
             let address = Address::parse(Some(address));
@@ -34,8 +40,17 @@ impl Networks {
         Ok(Networks(all.collect::<Result<_, _>>()?))
     }
 
+    /// The networks that rows of this schema were made with.
+    pub(crate) fn of(rows: &Schema) -> Networks {
+        let texts = |texts: &str| texts.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let named = rows.metadata().get(LOCAL).and_then(|local| Networks::parse(&texts(local)).ok());
+        named.unwrap_or_else(|| {
+            Networks::parse(&PRIVATE.map(str::to_owned)).expect("the private networks are networks")
+        })
+    }
+
     /// Whether an address lies in one of them.
-    pub(super) fn hold(&self, address: &Address) -> bool {
+    pub(crate) fn hold(&self, address: &Address) -> bool {
         let (version, bytes) = address.parts();
         self.0.iter().any(|(network, length)| {
             let (of, begin) = network.parts();
@@ -47,6 +62,8 @@ impl Networks {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn networks(texts: &[&str]) -> Result<Networks, ContextError> {
@@ -74,6 +91,20 @@ mod tests {
         let one = networks(&["198.51.100.7", "::/0"]).unwrap();
         assert!(one.hold(&Address::parse(Some("198.51.100.7"))) && one.hold(&Address::parse(Some("::1"))));
         assert!(!one.hold(&Address::parse(Some("198.51.100.6"))));
+    }
+
+    #[test]
+    fn rows_say_which_networks_they_were_made_with() {
+        let schema = |local: Option<&str>| {
+            let metadata = local.map(|local| (LOCAL.to_owned(), local.to_owned()));
+            Schema::empty().with_metadata(metadata.into_iter().collect::<BTreeMap<_, _>>())
+        };
+        let private = networks(&PRIVATE).unwrap();
+        let own = networks(&["198.51.100.0/24", "2001:db8::/32"]).unwrap();
+        assert_eq!(Networks::of(&schema(Some("198.51.100.0/24 2001:db8::/32"))), own);
+        // Nothing, and what another writer left there.
+        assert_eq!(Networks::of(&schema(None)), private);
+        assert_eq!(Networks::of(&schema(Some("the office"))), private);
     }
 
     #[test]

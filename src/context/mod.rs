@@ -16,7 +16,7 @@ mod definitions;
 mod distinct;
 pub(crate) mod entity;
 mod horizon;
-mod local;
+pub(crate) mod local;
 pub mod operator;
 mod recall;
 mod window;
@@ -133,6 +133,8 @@ pub struct Plan {
     groups: Vec<Group>,
     /// Entities of a kind that a share of keys has room for.
     most: usize,
+    /// What rows say of the networks that are one's own; nothing where they are the private ones.
+    local: Option<String>,
     recall: Recall,
     reads: Vec<Read>,
 }
@@ -232,13 +234,15 @@ impl Plan {
         }
         let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
         let most = (spec.entities / SHARDS as u64) as usize;
-        Ok(Plan::of(chosen.map(|(definition, _)| definition), recall, most))
+        let plan = Plan::of(chosen.map(|(definition, _)| definition), recall, most);
+        Ok(Plan { local: (spec.local != local::PRIVATE).then(|| spec.local.join(" ")), ..plan })
     }
 
     /// Of columns in the order of the table; each share of keys has room for so many entities.
     fn of(columns: impl Iterator<Item = (String, Definition)>, recall: Recall, most: usize) -> Plan {
         let (names, fields) = (Vec::new(), Vec::new());
-        let mut plan = Plan { names, fields, groups: Vec::new(), most, recall, reads: Vec::new() };
+        let mut plan =
+            Plan { names, fields, groups: Vec::new(), most, local: None, recall, reads: Vec::new() };
         for (name, definition) in columns {
             let read = match definition.0 {
                 Column::Counted(counting) => plan.count(counting),
@@ -298,15 +302,19 @@ impl Plan {
         self.names.is_empty()
     }
 
-    /// The schema of rows with these columns behind their own, metadata kept. Context columns that the rows
-    /// have already are left out: they are computed anew.
+    /// The schema of rows with these columns behind their own, metadata kept; it says which networks are one's own
+    /// where those are not the private ones. Context columns that the rows have already are left out: they are computed
+    /// anew.
     pub fn schema(&self, rows: &Schema) -> SchemaRef {
         if self.is_empty() {
             return Arc::new(rows.clone());
         }
         let own = rows.fields().iter().filter(|field| !is_context(field.name()));
         let fields: Vec<Arc<Field>> = own.chain(&self.fields).cloned().collect();
-        Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
+        let mut metadata = rows.metadata().clone();
+        metadata.remove(local::LOCAL);
+        metadata.extend(self.local.iter().map(|local| (local::LOCAL.to_owned(), local.clone())));
+        Arc::new(Schema::new_with_metadata(fields, metadata))
     }
 
     /// Checks that rows of this schema have what the columns are counted from.

@@ -9,6 +9,8 @@ use arrow::datatypes::{
 };
 use hashbrown::HashMap;
 
+use crate::context::entity::Address;
+use crate::context::local::Networks;
 use crate::flow::window_of;
 use crate::row::RowSettings;
 
@@ -18,6 +20,8 @@ pub(in crate::detect) struct Lookup<'a> {
     places: HashMap<&'a str, usize, foldhash::fast::RandomState>,
     /// Length of windows in nanoseconds, for rows that know it.
     pub(in crate::detect) window: Option<u64>,
+    /// Networks that are one's own.
+    local: Networks,
 }
 
 impl<'a> Lookup<'a> {
@@ -25,7 +29,8 @@ impl<'a> Lookup<'a> {
         let schema = rows.schema_ref();
         let places =
             schema.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
-        Lookup { rows, places, window: RowSettings::of(schema).as_ref().and_then(window_of) }
+        let window = RowSettings::of(schema).as_ref().and_then(window_of);
+        Lookup { rows, places, window, local: Networks::of(schema) }
     }
 
     /// One row of them.
@@ -55,6 +60,11 @@ impl<'a> Facts<'a> {
     /// A text, likewise.
     pub(in crate::detect) fn text(&self, name: &str) -> Option<&'a str> {
         text(self.column(name)?, self.row)
+    }
+
+    /// Whether a column has an address of one's own networks ([`is_inside`]).
+    pub(in crate::detect) fn is_inside(&self, column: &str) -> bool {
+        self.text(column).is_some_and(|address| is_inside(address, &self.of.local))
     }
 
     /// Length of windows in nanoseconds.
@@ -110,22 +120,16 @@ pub(in crate::detect) fn text(column: &dyn Array, row: usize) -> Option<&str> {
     }
 }
 
-/// Whether an address is of a private network or of the link (RFC 1918, RFC 4193, RFC 3927, RFC 4291), or of many
-/// hosts of one; what is no address is taken for a name in one's own network.
-pub(in crate::detect) fn is_inside(address: &str) -> bool {
-    match address.split('%').next().unwrap_or_default().parse() {
-        Ok(IpAddr::V4(v4)) => {
-            v4.is_private()
-                || v4.is_link_local()
-                || v4.is_loopback()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-        }
-        Ok(IpAddr::V6(v6)) => {
-            v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback() || v6.is_multicast()
-        }
+/// Whether an address is of one's own networks, of this machine, or of many hosts of one network; what is no address is
+/// taken for a name in one's own.
+fn is_inside(address: &str, local: &Networks) -> bool {
+    let address = address.split('%').next().unwrap_or_default();
+    let near = match address.parse() {
+        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_broadcast() || v4.is_multicast(),
+        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_multicast(),
         Err(_) => true,
-    }
+    };
+    near || local.hold(&Address::parse(Some(address)))
 }
 
 #[cfg(test)]
@@ -161,7 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn inside_is_what_no_public_network_routes() {
+    fn inside_is_what_rows_say_is_local_else_what_no_public_network_routes() {
+        let private = Networks::of(&arrow::datatypes::Schema::empty());
         for (address, inside) in [
             ("10.1.2.3", true),
             ("172.31.0.1", true),
@@ -173,7 +178,17 @@ mod tests {
             ("224.0.0.251", true),
             ("printer", true),
         ] {
-            assert_eq!(is_inside(address), inside, "{address}");
+            assert_eq!(is_inside(address, &private), inside, "{address}");
+        }
+        let own = Networks::parse(&["8.8.8.0/24".to_owned()]).unwrap();
+        for (address, inside) in [
+            ("8.8.8.8", true),
+            ("8.8.9.8", false),
+            ("10.1.2.3", false),
+            ("224.0.0.251", true),
+            ("printer", true),
+        ] {
+            assert_eq!(is_inside(address, &own), inside, "{address}");
         }
     }
 }

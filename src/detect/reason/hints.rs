@@ -5,7 +5,7 @@
 //! flows, failed to all, bytes out to bytes in, value to what one in a hundred of its past exceeds. It is a hint: who
 //! acts for a good reason (a monitor, a backup that moved) has the same shape. Rows without the columns have none.
 
-use super::facts::{Facts, is_inside};
+use super::facts::Facts;
 use super::phrase::about;
 use super::{Evidence, Reason};
 
@@ -93,11 +93,11 @@ impl Judged<'_> {
     }
 
     fn is_from_inside(&self) -> bool {
-        self.facts.text("src_ip").is_some_and(is_inside)
+        self.facts.is_inside("src_ip")
     }
 
     fn to_inside(&self) -> bool {
-        self.facts.text("dst_ip").is_some_and(is_inside)
+        self.facts.is_inside("dst_ip")
     }
 
     fn port_is(&self, ports: &[u16]) -> bool {
