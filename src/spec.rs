@@ -4,6 +4,7 @@
 //! graph ends in stands in `[ends]`. The verbs of the command line are the files in `pipelines/` with
 //! other ends.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -41,6 +42,10 @@ pub struct Spec {
     pub incident: IncidentSpec,
     /// What the graph ends in.
     pub ends: Ends,
+    /// Keys of `[detect]` that the file names: a run with a model holds them against it, also where they are the
+    /// defaults.
+    #[serde(skip)]
+    pub detect_named: BTreeSet<String>,
 }
 
 /// What a graph ends in (`[ends]`): any of rows, a model, a report or scores.
@@ -81,6 +86,7 @@ impl Default for Spec {
             detect: DetectSpec::default(),
             incident: IncidentSpec::default(),
             ends: Ends::default(),
+            detect_named: BTreeSet::new(),
         }
     }
 }
@@ -138,8 +144,8 @@ impl Spec {
     /// # Errors
     /// [`SpecError`], with line and column where they are known.
     pub fn read(path: &Path) -> Result<Spec, SpecError> {
-        let spec: Spec = read(path)?;
-        spec.checked(&path.display().to_string())
+        let text = text(path)?;
+        Spec::parse(&text, &path.display().to_string())
     }
 
     /// The built-in pipeline of that name.
@@ -168,7 +174,12 @@ impl Spec {
     /// # Errors
     /// As [`Spec::read`].
     pub fn parse(text: &str, file: &str) -> Result<Spec, SpecError> {
-        let spec: Spec = parse(text, file)?;
+        let mut spec: Spec = parse(text, file)?;
+        if let Ok(tables) = text.parse::<toml::Table>()
+            && let Some(toml::Value::Table(detect)) = tables.get("detect")
+        {
+            spec.detect_named = detect.keys().cloned().collect();
+        }
         spec.checked(file)
     }
 
@@ -197,12 +208,18 @@ impl Spec {
 /// # Errors
 /// [`SpecError`], with line and column.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| SpecError::Io { path: path.to_owned(), source })?;
-    parse(&text, &path.display().to_string())
+    parse(&text(path)?, &path.display().to_string())
 }
 
-fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
+fn text(path: &Path) -> Result<String, SpecError> {
+    std::fs::read_to_string(path).map_err(|source| SpecError::Io { path: path.to_owned(), source })
+}
+
+/// Parses TOML; `file` is its name in messages.
+///
+/// # Errors
+/// [`SpecError::Syntax`].
+pub fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let before = text.get(..at).unwrap_or("");

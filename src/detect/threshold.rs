@@ -1,5 +1,6 @@
 //! Where alarms begin, as people say it: by a model's own setting, or by another one for a run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Map, Value};
@@ -71,12 +72,17 @@ impl DetectSpec {
     }
 
     /// What `[detect]` of a pipeline that scores changes about a model that was trained with `trained`: the
-    /// threshold and nothing else. What the file of the training says may stand there too.
+    /// threshold and nothing else. What the file of the training says may stand there too. `named` are the keys that
+    /// the pipeline's file names: what it does not name it does not ask for.
     ///
     /// # Errors
     /// [`DetectError::Spec`] for a value that cannot be, [`DetectError::Trained`] for the first other key that is
-    /// neither the default nor what the model was trained with.
-    pub fn over(&self, trained: &DetectSpec) -> Result<Option<Threshold>, DetectError> {
+    /// named, or not the default, and not what the model was trained with.
+    pub fn over(
+        &self,
+        trained: &DetectSpec,
+        named: &BTreeSet<String>,
+    ) -> Result<Option<Threshold>, DetectError> {
         self.check()?;
         let keys = |spec: &DetectSpec| -> Map<String, Value> {
             let keys = serde_json::to_value(spec).expect("texts and numbers are JSON");
@@ -85,7 +91,8 @@ impl DetectSpec {
         let (ours, theirs, default) = (keys(self), keys(trained), keys(&DetectSpec::default()));
         let made = ours.iter().filter(|(key, _)| !KEYS.contains(&key.as_str()));
         for (key, value) in made {
-            if default.get(key) == Some(value) || theirs.get(key) == Some(value) {
+            let asked = named.contains(key) || default.get(key) != Some(value);
+            if !asked || theirs.get(key) == Some(value) {
                 continue;
             }
             let was = theirs.get(key).map_or_else(|| "left out".to_owned(), Value::to_string);
@@ -114,13 +121,13 @@ mod tests {
     #[test]
     fn a_run_changes_the_threshold_and_nothing_else() {
         let trained = spec("detector = \"forest\"\ntrees = 300\ncontamination = 0.001");
-        assert_eq!(spec("").over(&trained).unwrap(), None);
-        let asked = spec("false_alarm_rate = 0.01").over(&trained).unwrap();
+        assert_eq!(spec("").over(&trained, &BTreeSet::new()).unwrap(), None);
+        let asked = spec("false_alarm_rate = 0.01").over(&trained, &BTreeSet::new()).unwrap();
         assert_eq!(asked, Some(Threshold::FalseAlarmRate(0.01)));
-        let same = spec("trees = 300\npercentile = 99.5").over(&trained).unwrap();
+        let same = spec("trees = 300\npercentile = 99.5").over(&trained, &BTreeSet::new()).unwrap();
         assert_eq!(same, Some(Threshold::Percentile(99.5)));
         let error = |text: &str| {
-            let error = spec(text).over(&trained).unwrap_err().to_string();
+            let error = spec(text).over(&trained, &BTreeSet::new()).unwrap_err().to_string();
             assert!(!error.contains('\n'), "{error}");
             error
         };
@@ -137,6 +144,17 @@ mod tests {
             "[detect] detector = \"themes\": the model was trained with \"forest\"; that model has no baselines; \
              `netweir train` with pipelines/train.toml makes one that has"
         );
+        // A default is asked for where it is named.
+        let baselines = spec("detector = \"themes\"");
+        let forest = spec("detector = \"forest\"");
+        assert_eq!(forest.over(&baselines, &BTreeSet::new()).unwrap(), None);
+        let named = BTreeSet::from(["detector".to_owned()]);
+        let said = forest.over(&baselines, &named).unwrap_err().to_string();
+        assert!(
+            said.starts_with("[detect] detector = \"forest\": the model was trained with \"themes\"; a run"),
+            "{said}"
+        );
+        assert_eq!(forest.over(&forest, &named).unwrap(), None);
         assert!(error("false_alarm_rate = 2.0").starts_with("[detect] false_alarm_rate = 2: must be "));
         assert!(error("false_alarm_rate = 0.1\ncontamination = 0.1").contains("left out when"));
     }

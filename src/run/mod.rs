@@ -179,7 +179,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
     let judged_by = model.as_ref().map(|model| model.pipeline().name.clone()).unwrap_or_default();
-    let asked = model.as_ref().map(|model| spec.detect.over(&model.pipeline().detect)).transpose()?.flatten();
+    let asked = model.as_ref().map(|model| spec.detect.over(&model.pipeline().detect, &spec.detect_named)).transpose()?.flatten();
     let spec = &match &model {
         Some(model) => as_trained(spec, model),
         None => with_context(spec),
