@@ -724,7 +724,7 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     ];
     let output = succeed(&with_rules);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("rule 2: long over: expired (2020-01-02T"), "{said}");
+    assert!(said.contains("rule 2: long over: expired (until 2020-01-01)"), "{said}");
     assert!(said.contains("rule 3: nobody: matched nothing") && !said.contains("rule 1:"), "{said}");
     assert!(incidents(&muted).values().all(|event| event["host"] != host));
     let list = explain(&[muted.as_ref()]);

@@ -94,8 +94,8 @@ impl Hits {
         let newest = self.newest.load(Relaxed);
         let complaint = |(rule, hit): &(Rule, AtomicBool)| match (rule.expired(newest), hit.load(Relaxed)) {
             (true, _) => {
-                let until = rule.until().map(super::change::time).unwrap_or_default();
-                Some(format!("allow-list rule {rule}: expired ({until}); remove it or move `until`"))
+                let until = rule.until().unwrap_or_default();
+                Some(format!("allow-list rule {rule}: expired (until {until}); remove it or move `until`"))
             }
             (false, false) => Some(format!("allow-list rule {rule}: matched nothing")),
             (false, true) => None,

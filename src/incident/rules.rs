@@ -83,6 +83,8 @@ pub struct Rule {
     range: Option<Range>,
     /// End of event time that it holds for, nanoseconds.
     until: Option<i64>,
+    /// The same as it is written: a day, or a time.
+    written_until: Option<String>,
     why: String,
 }
 
@@ -138,8 +140,10 @@ impl Written {
         {
             return Err("it would allow everything: name net, src, dst, port, protocol or column".to_owned());
         }
+        let written_until = until.map(|until| until.to_string());
         let until = until.map(|until| end_of(&until)).transpose()?;
-        Ok(Rule { number, net, src, dst, port, protocol, range, until, why: why.trim().to_owned() })
+        let why = why.trim().to_owned();
+        Ok(Rule { number, net, src, dst, port, protocol, range, until, written_until, why })
     }
 }
 
@@ -200,9 +204,9 @@ impl Rule {
         self.until.is_some_and(|until| i64::try_from(end).is_ok_and(|end| end > until))
     }
 
-    /// When its time is over, nanoseconds.
-    pub fn until(&self) -> Option<i64> {
-        self.until
+    /// When its time is over, as it is written: a day ends with it.
+    pub fn until(&self) -> Option<&str> {
+        self.written_until.as_deref()
     }
 }
 
