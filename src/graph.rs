@@ -13,7 +13,7 @@ use crate::detect::operator as detect;
 use crate::detect::{Detector, Learning};
 use crate::flow::operator::{self as flow, Assembly};
 use crate::incident::budget::Budget;
-use crate::incident::operator::{self as incident, Watch};
+use crate::incident::operator::{self as incident, Incidents, Watch};
 use crate::packet::operator::{self as packet, Reading};
 use crate::sink::operator::{self as sink, ChangeEnd, End, Joined};
 use crate::source::operator::{self as source, RowReading};
@@ -35,7 +35,8 @@ pub struct Rooms {
     pub context: Option<(Arc<Plan>, u64)>,
     /// What context remembers from before, and where it leaves what it remembers.
     pub remembering: Remembering,
-    /// The model that scores, above which score a row is an anomaly, and the schema of scored rows.
+    /// The model that scores, above which score a row is an anomaly (where that may change, the loosest that there can
+    /// be), and the schema of scored rows.
     pub detector: Option<(Arc<dyn Detector>, f64, SchemaRef)>,
     /// How incidents are made of scored rows, and how many a day are reported; `None` where rows are not of flows.
     pub incidents: Option<(Watch, Option<Budget>)>,
@@ -86,11 +87,15 @@ pub fn build(
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
     if let Some((detector, threshold, schema)) = rooms.detector {
-        let scored =
+        let mut scored =
             detect::score(rows.clone(), detector, threshold, schema, rooms.tally.clone(), fault.clone());
         if let Some((watch, budget)) = rooms.incidents {
             // The probe does not wait for it: it is woken by whole windows, and what it holds is small.
-            let changes = incident::incidents(scored.clone(), &watch, fault.clone());
+            let Incidents { changes, thresholds } =
+                incident::incidents(scored.clone(), &watch, fault.clone());
+            if watch.changes.is_some() {
+                scored = detect::mark(scored, thresholds, rooms.tally.clone(), fault.clone());
+            }
             sink::report(changes, ends.incidents, budget, rooms.tally, fault.clone());
         }
         ended.push(sink::write(scored, ends.scored, rooms.joined, fault.clone()));

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(target_os = "linux")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
@@ -19,7 +20,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use arrow::array::AsArray;
 use arrow::compute::concat_batches;
+use arrow::datatypes::Int8Type;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -432,5 +435,128 @@ fn live_is_archive(quiet: Duration) {
         assert_eq!(count("frames"), arrived);
         let refused = ["not_ip", "truncated", "malformed", "unknown_link"].map(count);
         assert_eq!(count("frames"), count("packets") + refused.iter().sum::<u64>());
+    });
+}
+
+/// The last line of each incident that was not taken back, without when it was said, and the rows that are left.
+fn final_state(folder: &Path) -> (BTreeMap<String, Value>, BTreeSet<String>) {
+    let log = std::fs::read_to_string(folder.join("incidents.jsonl")).unwrap();
+    let mut incidents = BTreeMap::new();
+    for line in log.lines() {
+        let mut event: Value = serde_json::from_str(line).unwrap();
+        let event = event.as_object_mut().unwrap();
+        for key in ["event", "time"] {
+            event.remove(key);
+        }
+        incidents.insert(event["id"].as_str().unwrap().to_owned(), Value::Object(event.clone()));
+    }
+    incidents.retain(|_, incident| incident["alerts"] != 0);
+    let rows = rows(&folder.join("incident_rows.parquet"));
+    let diffs = rows.column_by_name("diff").unwrap().as_primitive::<Int8Type>().values().to_vec();
+    let names = ["incident", "window_start", "flow_id", "muted_by"];
+    let mut left: BTreeMap<String, i64> = BTreeMap::new();
+    for (row, diff) in diffs.iter().enumerate() {
+        let name = names.map(|name| format!("{:?}", rows.column_by_name(name).unwrap().slice(row, 1)));
+        *left.entry(name.concat()).or_default() += i64::from(*diff);
+    }
+    assert!(left.values().all(|count| (0..=1).contains(count)));
+    (incidents, left.into_iter().filter(|(_, count)| *count == 1).map(|(name, _)| name).collect())
+}
+
+#[test]
+fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_start() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let sent = traffic();
+        write_capture(Path::new(&at("train.pcap")), &sent);
+        std::fs::write(at("live.toml"), PIPELINE).unwrap();
+        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
+        succeed("train", &netweir(&train).output().unwrap());
+        let (model, live, capture, rules) = (at("model"), at("live"), at("live.pcap"), at("rules.toml"));
+        std::fs::write(&rules, "[threshold]\ncontamination = 0.1\n").unwrap();
+
+        cable();
+        let witness = packet_socket("far");
+        let watch = [
+            "watch",
+            "-i",
+            "far",
+            "-m",
+            &model,
+            "-o",
+            &live,
+            "--write-pcap",
+            &capture,
+            "--allow",
+            &rules,
+            "-w",
+            "2",
+        ];
+        let mut watcher = Watcher::start(&watch);
+        until("watch listens", || !watcher.running() || listeners("far") == 2);
+        let mut sender = File::from(packet_socket("near"));
+        let mut now = 0;
+        for (number, Sent { after, frame }) in sent.iter().enumerate() {
+            if !watcher.running() {
+                break;
+            }
+            if number == sent.len() / 10 {
+                std::fs::write(&rules, "[[alow]]\n").unwrap();
+            }
+            // What the rule mutes and the threshold leaves out is said of incidents before, which change.
+            if number == sent.len() / 2 {
+                let changed = "[threshold]\ncontamination = 0.04\n\
+                               [[allow]]\nnet = '10.0.1.0/30'\nwhy = 'servers of ours'\n";
+                std::fs::write(&rules, changed).unwrap();
+            }
+            sleep(Duration::from_nanos(after - now));
+            now = *after;
+            assert_eq!(sender.write(frame).unwrap(), frame.len());
+        }
+        let mut arrived = 0;
+        until("all frames arrive", || {
+            arrived += met(&witness);
+            arrived >= sent.len() as u64 || !watcher.running()
+        });
+        let output = watcher.interrupt();
+        succeed("watch", &output);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("did you mean `allow`?") && said.contains("stays in force"), "{said}");
+        assert!(
+            said.contains("rules.toml: changed: 1 rule, scores above ")
+                && said.contains("contamination = 0.04"),
+            "{said}"
+        );
+        let detect = ["detect", &capture, "-m", &model, "-o", &at("again"), "--allow", &rules, "-q"];
+        succeed("detect", &netweir(&detect).output().unwrap());
+
+        let (incidents, left) = final_state(Path::new(&live));
+        let (fresh, expected) = final_state(Path::new(&at("again")));
+        assert!(!fresh.is_empty() && !expected.is_empty());
+        assert_eq!(incidents, fresh);
+        assert_eq!(left, expected);
+        let belonging = rows(&Path::new(&live).join("incident_rows.parquet"));
+        let diffs = belonging.column_by_name("diff").unwrap().as_primitive::<Int8Type>().values().to_vec();
+        assert!(diffs.contains(&-1), "the change reached what was said before");
+
+        // Scores are the same; which of them are anomalies is by the threshold of their time.
+        let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+        let (scored, again) = (table("live"), table("again"));
+        let column = |rows: &RecordBatch, name: &str| rows.column_by_name(name).unwrap().clone();
+        for name in ["flow_id", "window_start", "score", "p_value"] {
+            assert!(column(&scored, name) == column(&again, name), "{name}");
+        }
+        let odd = |rows: &RecordBatch| column(rows, "is_anomaly").as_boolean().clone();
+        let (odd, fresh) = (odd(&scored), odd(&again));
+        let last = odd.len() - 1;
+        assert!(odd.true_count() > fresh.true_count(), "the first half had a looser threshold");
+        let same = (0..=last).rev().take_while(|row| odd.value(*row) == fresh.value(*row)).count();
+        assert!(same > odd.len() / 10, "the last rows have the new one");
+        let alerts = std::fs::read_to_string(Path::new(&live).join("alerts.eve.jsonl")).unwrap();
+        assert_eq!(alerts.lines().count(), odd.true_count());
+        let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
+        let summary: Value = serde_json::from_str(&summary).unwrap();
+        assert_eq!(number(&summary, "anomalies"), Some(odd.true_count() as u64));
     });
 }

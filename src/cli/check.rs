@@ -131,12 +131,16 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
     let mut what =
         format!("anomalies by the host that accounts for them, until {:?} of silence", spec.silence);
     if let Some(path) = &spec.allow {
-        let rules = read_rules(path)?.rules().len();
+        let file = read_rules(path)?;
+        let rules = file.rules().len();
         what.push_str(&format!(
             "; {rules} {} of {}",
             if rules == 1 { "rule" } else { "rules" },
             path.display()
         ));
+        if let Some(threshold) = file.threshold() {
+            what.push_str(&format!(", which puts the threshold by {threshold}"));
+        }
     }
     match spec.alerts_per_day {
         Some(reports) => what.push_str(&format!("; the strongest {reports} a day are reported")),

@@ -31,7 +31,10 @@ protocol, column with min or max. `why` must be there, `until` ends a rule.
   src = \"10.20.0.90\"
   protocol = \"icmp\"
   until = 2027-01-31
-  why = \"the monitor pings all hosts\"")]
+  why = \"the monitor pings all hosts\"
+The same file may say where alarms begin, by false_alarm_rate, contamination or percentile:
+  [threshold]
+  false_alarm_rate = 0.0005")]
 pub(super) struct Detect {
     #[command(flatten)]
     inputs: Inputs,
@@ -44,7 +47,7 @@ pub(super) struct Detect {
     /// Columns of the rows to write beside scores alone; * stands for any run of characters
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     columns: Vec<String>,
-    /// Rules that say what is not to be reported
+    /// Rules that say what is not to be reported, and where alarms begin
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
     #[command(flatten)]

@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::run::{Controls, Outcome, RunError};
+use crate::run::{Controls, Notice, Outcome, RunError};
 use crate::sink::Style;
 use crate::spec::{Spec, SpecError};
 
@@ -158,6 +158,10 @@ impl How {
         if let Some(bar) = bar.clone() {
             controls.progress = Some(Box::new(move |progress| progress::show(&bar, progress)));
         }
+        if live {
+            let (quiet, bar) = (self.quiet, bar.clone());
+            controls.notices = Some(Box::new(move |notice| tell(notice, quiet, bar.as_ref())));
+        }
         let outcome = crate::run::run(spec, controls);
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -167,6 +171,23 @@ impl How {
             say(&outcome);
         }
         Ok(outcome)
+    }
+}
+
+/// What a live run makes of a file of rules that changed, as a line on standard error.
+fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
+    let (line, wrong) = match notice {
+        Notice::Changed(line) => (line, false),
+        Notice::Refused(line) => (line, true),
+    };
+    if quiet && !wrong {
+        return;
+    }
+    // Nobody may be listening any more; the run goes on.
+    let say = || _ = writeln!(std::io::stderr(), "{line}");
+    match bar {
+        Some(bar) => bar.suspend(say),
+        None => say(),
     }
 }
 

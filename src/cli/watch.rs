@@ -12,6 +12,15 @@ use super::{Common, Failure};
   sudo netweir watch -i eth0 -m office.netweir -o out --write-pcap seen.pcap
   netweir detect seen.pcap -m office.netweir -o again      the same rows, scores and incidents, bit for bit
 
+The file of --allow is looked at while the run goes on: its rules, and where alarms begin.
+  [threshold]
+  false_alarm_rate = 0.0005
+  [[allow]]
+  net = \"10.20.9.0/24\"
+  why = \"the test lab\"
+What changes is in force from the next window on, and for incidents of the last minute ([incident] keep).
+netweir detect --help says what rules are made of.
+
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]
 pub(super) struct Watch {
@@ -27,7 +36,7 @@ pub(super) struct Watch {
     /// Write the frames that were used
     #[arg(long, value_name = "FILE")]
     write_pcap: Option<PathBuf>,
-    /// Rules that say what is not to be reported
+    /// Rules that say what is not to be reported, and where alarms begin; followed when they change
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
     #[command(flatten)]

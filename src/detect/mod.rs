@@ -74,7 +74,7 @@ pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
 pub use reason::{Evidence, Group, Hint, Part, Reason};
 pub use sample::{Identity, Reservoir, Sample, Samples};
-pub use scorer::{ADDED, scored, scored_schema, scored_schema_without_reasons};
+pub use scorer::{ADDED, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
 pub use themes::Themes;
 pub use threshold::Threshold;
 pub use tree::{Tree, mean_path_length};

@@ -1,5 +1,6 @@
 //! Detection in the graph: rows are learned from, or scored where they are.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 
 use super::lasting::operator as lasting;
-use super::{Detector, Learning, scored};
+use super::{Detector, Learning, marked, scored};
 use crate::row::RowBatch;
 use crate::tally::{Fault, Tally};
 
@@ -82,4 +83,67 @@ pub fn score<'s>(
             });
         }
     })
+}
+
+/// Marks scored rows as anomalies by thresholds that change while a run goes on, each in force from its timestamp on. Rows,
+/// which were scored with the loosest of them, wait until all thresholds of their time are known; `tally`, which counted
+/// them as that one has it, counts them as they are then.
+pub fn mark<'s>(
+    rows: Stream<'s, u64, RowBatch>,
+    thresholds: Stream<'s, u64, Vec<f64>>,
+    tally: Arc<Tally>,
+    fault: Arc<Fault>,
+) -> Stream<'s, u64, RowBatch> {
+    rows.binary_frontier::<_, NoopBuilder<RowBatch>, _, _, _, _>(
+        thresholds,
+        Pipeline,
+        Pipeline,
+        "mark",
+        move |capability, _| {
+            let mut capability = Some(capability);
+            let mut waiting: BTreeMap<u64, Vec<RowBatch>> = BTreeMap::new();
+            let mut thresholds: BTreeMap<u64, f64> = BTreeMap::new();
+            move |(rows, rows_frontier), (said, said_frontier), output| {
+                rows.for_each(|cap, batch| {
+                    let time = *cap.least().expect("sent under a capability");
+                    waiting.entry(time).or_default().push(std::mem::take(batch));
+                });
+                said.for_each(|cap, said| {
+                    let time = *cap.least().expect("sent under a capability");
+                    thresholds.extend(said.drain(..).map(|threshold| (time, threshold)));
+                });
+                let Some(cap) = capability.as_mut() else { return };
+                let known = said_frontier.frontier().first().copied();
+                while let Some(first) = waiting.first_entry()
+                    && known.is_none_or(|known| *first.key() < known)
+                {
+                    let (time, batches) = first.remove_entry();
+                    let in_force = thresholds.range(..=time).next_back().map(|(_, threshold)| *threshold);
+                    let Some(threshold) = in_force else { continue };
+                    let at = cap.delayed(&time);
+                    for RowBatch { rows, place, .. } in batches {
+                        let odd = rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
+                        let odd = odd.map_or(0, |odd| odd.true_count());
+                        match marked(&rows, threshold) {
+                            Ok((rows, left)) => {
+                                tally.anomalies.fetch_sub(odd.saturating_sub(left) as u64, Relaxed);
+                                let mut batch = RowBatch { rows, place, target: 0 };
+                                output.session_with_builder(&at).give_container(&mut batch);
+                            }
+                            Err(error) => fault.note(error),
+                        }
+                    }
+                    // Of what was before, only the last one is still in force.
+                    thresholds = thresholds.split_off(&time);
+                    thresholds.entry(time).or_insert(threshold);
+                }
+                let open = [rows_frontier, said_frontier].map(|f| f.frontier().first().copied());
+                let open = open.into_iter().flatten().chain(waiting.keys().next().copied()).min();
+                match open {
+                    Some(open) => cap.downgrade(&open),
+                    None => capability = None,
+                }
+            }
+        },
+    )
 }

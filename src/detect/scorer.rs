@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int16Array, RecordBatch,
+    ArrayBuilder, ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int16Array, RecordBatch,
     StringArray, StringBuilder,
 };
-use arrow::datatypes::{DataType, Field, Int16Type, Schema, SchemaRef};
+use arrow::compute::{not, nullif};
+use arrow::datatypes::{DataType, Field, Float64Type, Int16Type, Schema, SchemaRef};
 
 use super::reason::facts::{Facts, Lookup};
 use super::reason::hints::hints;
@@ -19,6 +20,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// Names of the columns that scoring adds.
 pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", REASONS];
 const REASONS: &str = "reasons";
+
+/// Metadata key of the threshold that rows were marked by, where that changes while a run goes on.
+pub const THRESHOLD: &str = "netweir.threshold";
 
 /// The schema of scored rows.
 pub fn scored_schema(rows: &Schema) -> SchemaRef {
@@ -49,6 +53,28 @@ pub fn scored(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
     attached(detector, threshold, rows, schema, detector.score(rows)?, None)
+}
+
+/// Scored rows with the anomalies of another threshold, not below the one that they were scored with, which the schema
+/// then names. Also how many there are.
+///
+/// # Errors
+/// For rows that were not scored.
+pub fn marked(rows: &RecordBatch, threshold: f64) -> Result<(RecordBatch, usize), AnyError> {
+    let schema = rows.schema_ref();
+    let place = |name: &str| schema.index_of(name);
+    let (score, anomaly, reasons) = (place("score")?, place("is_anomaly")?, place(REASONS)?);
+    let scores =
+        rows.column(score).as_primitive_opt::<Float64Type>().ok_or("column `score` has no numbers")?;
+    let anomalies: BooleanArray = scores.values().iter().map(|score| Some(*score > threshold)).collect();
+    let count = anomalies.true_count();
+    let mut columns = rows.columns().to_vec();
+    columns[reasons] = nullif(rows.column(reasons).as_ref(), &not(&anomalies)?)?;
+    columns[anomaly] = Arc::new(anomalies);
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(THRESHOLD.to_owned(), format!("{threshold:?}"));
+    let schema = Arc::new(Schema::new(schema.fields().clone()).with_metadata(metadata));
+    Ok((RecordBatch::try_new(schema, columns)?, count))
 }
 
 /// The rows with these scores; `summed` are the own score and the level that each is made of, where what lasts is in

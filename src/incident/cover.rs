@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::extent::{Extent, weight};
-use super::finding::{Finding, Kind};
+use super::finding::{Finding, Kind, Real};
 
 /// New hosts of one window that are still reported. More are no hosts that joined but forged addresses, or a network that the model was not trained on:
 /// none of that window is reported.
@@ -26,15 +26,17 @@ pub struct Part {
     pub host: IpAddr,
     /// Start of the window, nanoseconds.
     pub window: u64,
+    /// The threshold that was in force.
+    pub threshold: Real,
     /// Their flows, ascending; none for a new host.
     pub flows: Vec<u64>,
     /// What they add up to.
     pub extent: Extent,
 }
 
-/// The parts of one window's findings, by kind and host.
-pub(super) fn cover(findings: &[&Finding]) -> Vec<Part> {
-    let mut parts = new_hosts(findings);
+/// The parts of one window's findings, by kind and host, under this threshold.
+pub(super) fn cover(findings: &[&Finding], threshold: Real) -> Vec<Part> {
+    let mut parts = new_hosts(findings, threshold);
     let anomalies: Vec<&Finding> = findings.iter().copied().filter(|f| f.kind == Kind::Anomaly).collect();
     let hosts = covering(&anomalies);
     let mut by_host: BTreeMap<IpAddr, Part> = BTreeMap::new();
@@ -43,7 +45,8 @@ pub(super) fn cover(findings: &[&Finding]) -> Vec<Part> {
         match by_host.entry(host) {
             btree_map::Entry::Vacant(entry) => {
                 let flows = vec![finding.flow_id];
-                entry.insert(Part { kind: Kind::Anomaly, host, window: finding.window, flows, extent });
+                let (kind, window) = (Kind::Anomaly, finding.window);
+                entry.insert(Part { kind, host, window, threshold, flows, extent });
             }
             btree_map::Entry::Occupied(mut entry) => {
                 entry.get_mut().flows.push(finding.flow_id);
@@ -59,7 +62,7 @@ pub(super) fn cover(findings: &[&Finding]) -> Vec<Part> {
 }
 
 /// New hosts, each by its row with the smallest flow id.
-fn new_hosts(findings: &[&Finding]) -> Vec<Part> {
+fn new_hosts(findings: &[&Finding], threshold: Real) -> Vec<Part> {
     let mut first: BTreeMap<IpAddr, &Finding> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.kind == Kind::NewHost) {
         let kept = first.entry(finding.src).or_insert(finding);
@@ -72,7 +75,8 @@ fn new_hosts(findings: &[&Finding]) -> Vec<Part> {
     }
     let part = |(host, finding): (IpAddr, &Finding)| {
         let extent = Extent { alerts: 0, ..Extent::of(finding, host) };
-        Part { kind: Kind::NewHost, host, window: finding.window, flows: Vec::new(), extent }
+        let (kind, window) = (Kind::NewHost, finding.window);
+        Part { kind, host, window, threshold, flows: Vec::new(), extent }
     };
     first.into_iter().map(part).collect()
 }
@@ -131,7 +135,7 @@ mod tests {
     use super::*;
 
     fn hosts(findings: &[Finding]) -> Vec<(String, usize)> {
-        let parts = cover(&findings.iter().collect::<Vec<_>>());
+        let parts = cover(&findings.iter().collect::<Vec<_>>(), Real::new(5.0));
         parts.iter().map(|part| (part.host.to_string(), part.flows.len())).collect()
     }
 

@@ -11,6 +11,7 @@
 //! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
 //! - [`severity`]: how bad it is, in a word, for rows too; [`budget`]: which incidents are worth a person's time where only so many
 //!   a day may be reported; [`change`]: what is said of incidents.
+//! - [`changes`]: rules and a threshold that change while a run goes on.
 //!
 //! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by differential
 //! dataflow: findings, rules and the threshold are collections, and a change of any of them, also to the past, changes
@@ -20,6 +21,7 @@
 
 pub mod budget;
 pub mod change;
+pub mod changes;
 mod cover;
 mod extent;
 mod finding;
@@ -38,14 +40,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::change::{Change, Event, RowChange, Said, State};
+pub use self::changes::{Changes, InForce};
 pub use self::cover::Part;
-pub use self::finding::{Columns, Finding, Kind};
+pub use self::finding::{Columns, Finding, Hint, Kind, Real};
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};
 pub use self::severity::{Beyond, Severity};
 
 /// What the pipeline file says about incidents (`[incident]`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct IncidentSpec {
     /// An incident ends when its host was silent for so long.
@@ -54,9 +57,13 @@ pub struct IncidentSpec {
     /// How far back a changed rule or threshold reaches; at least `silence`. Findings are held in memory for so long.
     #[serde(with = "humantime_serde")]
     pub keep: Duration,
-    /// The file of the allow-list.
+    /// The file of the allow-list, which may say another threshold too. A live run follows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<PathBuf>,
+    /// The loosest threshold that a live run can be changed to, as a false alarm rate, above 0 and up to 0.5: what lies
+    /// above it is held for `keep`. Ten times what the run starts with where it is not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loosest: Option<f64>,
     /// So many incidents a day are reported, the strongest; the others stand in the log, marked as held. All of them where
     /// it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,6 +76,7 @@ impl Default for IncidentSpec {
             silence: Duration::from_secs(60),
             keep: Duration::from_secs(60),
             allow: None,
+            loosest: None,
             alerts_per_day: None,
         }
     }
@@ -102,6 +110,11 @@ impl IncidentSpec {
         }
         if !(self.silence..=day).contains(&self.keep) {
             return wrong("keep", format!("{:?}", self.keep), "from the value of `silence` to 1d");
+        }
+        if let Some(loosest) = self.loosest
+            && !(loosest > 0.0 && loosest <= 0.5)
+        {
+            return wrong("loosest", loosest.to_string(), "above 0 and up to 0.5");
         }
         if self.alerts_per_day == Some(0) {
             return wrong("alerts_per_day", "0".to_owned(), "at least 1");
@@ -142,6 +155,12 @@ impl Clock {
     /// The timestamp at which all before an event time is complete: that of the windows that end then.
     fn stamp(&self, end: u64) -> u64 {
         end.saturating_sub(1) / self.slice
+    }
+
+    /// Whether, when all before the timestamp `open` is complete, so is the window of `held`.
+    fn passes_window(&self, held: u64, open: u64) -> bool {
+        let from = held.saturating_mul(self.slice);
+        open > self.stamp(self.end(from / self.window * self.window))
     }
 
     /// The end of the latest window that is complete at a timestamp.

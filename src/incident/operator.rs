@@ -1,16 +1,17 @@
 //! Incidents in the graph: findings, rules and the threshold are differential collections; what follows from them is kept up to date.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use differential_dataflow::hashable::Hashable;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::vec::Map;
-use timely::dataflow::operators::{Concat, Operator, ToStream};
+use timely::dataflow::operators::vec::{Broadcast, Map};
+use timely::dataflow::operators::{Concat, Operator};
 
 use super::change::{Change, RowChange};
+use super::changes::{Changes, InForce};
 use super::cover::{Part, cover};
 use super::finding::{Columns, Finding, Kind, Real};
 use super::policy::{Hits, Policy, Setting, Verdict};
@@ -35,6 +36,8 @@ pub struct Watch {
     pub threshold: f64,
     /// What is not to be reported.
     pub rules: Rules,
+    /// What changes of both while the run goes on; `None` where nothing may.
+    pub changes: Option<Arc<Changes>>,
     /// Which rules held for something.
     pub hits: Arc<Hits>,
 }
@@ -43,23 +46,76 @@ impl Watch {
     /// Incidents of rows with these windows and slices, in nanoseconds.
     pub fn new(spec: &IncidentSpec, window: u64, slice: u64, threshold: f64, rules: Rules) -> Watch {
         let hits = Arc::new(Hits::new(&rules));
-        Watch { clock: Clock::new(spec, window, slice), threshold, rules, hits }
+        Watch { clock: Clock::new(spec, window, slice), threshold, rules, changes: None, hits }
+    }
+
+    /// The same, following `changes`.
+    #[must_use]
+    pub fn following(self, changes: Arc<Changes>) -> Watch {
+        Watch { changes: Some(changes), ..self }
     }
 }
 
-/// Incidents of scored rows: what changes about them, in pieces; complete for a time when the frontier has passed it.
-pub fn incidents<'s>(
+/// What comes of scored rows.
+pub struct Incidents<'s> {
+    /// What changes about incidents, in pieces; complete for a time when the frontier has passed it.
+    pub changes: Stream<'s, u64, Vec<Change>>,
+    /// Thresholds, on all workers, each in force from its timestamp on until the next one's.
+    pub thresholds: Stream<'s, u64, Vec<f64>>,
+}
+
+/// Incidents of scored rows. Rows must be marked as anomalies from the loosest threshold on that the run may come to.
+pub fn incidents<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>) -> Incidents<'s> {
+    let settings = settings(scored.clone(), watch);
+    let thresholds = settings.clone().flat_map(|(setting, _, diff)| match setting {
+        Setting::Threshold(threshold) if diff > 0 => Some(threshold.get()),
+        Setting::Threshold(_) | Setting::Allow(_) => None,
+    });
+    let findings = find(scored, watch, fault);
+    Incidents {
+        changes: follow(findings, settings.as_collection(), watch),
+        thresholds: thresholds.broadcast(),
+    }
+}
+
+/// The settings, said by worker 0: what holds at first, and what changes. A change is in force from the first
+/// timestamp on that is not complete anywhere when it is taken, so that all workers take it at one time.
+fn settings<'s>(
     scored: Stream<'s, u64, RowBatch>,
     watch: &Watch,
-    fault: Arc<Fault>,
-) -> Stream<'s, u64, Vec<Change>> {
-    let scope = scored.scope();
-    let findings = find(scored, watch, fault);
-    let threshold = Setting::Threshold(Real::new(watch.threshold));
-    let settings = watch.rules.rules().iter().cloned().map(Setting::Allow).chain([threshold]);
-    let settings = settings.filter(|_| scope.index() == 0).map(|setting| (setting, 0, 1)).collect::<Vec<_>>();
-    let settings = settings.to_stream(scope).as_collection();
-    follow(findings, settings, watch)
+) -> Stream<'s, u64, Vec<(Setting, u64, isize)>> {
+    let Watch { clock, threshold, rules, changes, hits } = watch.clone();
+    let speaks = scored.scope().index() == 0;
+    scored.unary_frontier(Pipeline, "settings", move |capability, _| {
+        let mut held = speaks.then_some(capability);
+        let mut now: BTreeSet<Setting> = BTreeSet::new();
+        let mut next = Some(InForce::settings(threshold, &rules));
+        move |(input, frontier), output| {
+            input.for_each(|_, _| {});
+            let Some(cap) = held.as_mut() else { return };
+            let open = frontier.frontier().first().copied();
+            if let Some(open) = open
+                && clock.passes_window(*cap.time(), open)
+            {
+                cap.downgrade(&open);
+                if let Some(change) = changes.as_ref().and_then(|changes| changes.take()) {
+                    hits.follow(&change.rules);
+                    next = Some(InForce::settings(change.threshold, &change.rules));
+                }
+            }
+            if let Some(next) = next.take() {
+                let (time, next): (u64, BTreeSet<Setting>) = (*cap.time(), next.into_iter().collect());
+                let mut session = output.session(&*cap);
+                session.give_iterator(now.difference(&next).map(|old| (old.clone(), time, -1)));
+                session.give_iterator(next.difference(&now).map(|new| (new.clone(), time, 1)));
+                drop(session);
+                now = next;
+            }
+            if open.is_none() || changes.is_none() {
+                held = None;
+            }
+        }
+    })
 }
 
 /// Findings of scored rows, each from its window on until it can change no more.
@@ -93,9 +149,7 @@ fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>)
             match (frontier.frontier().first().copied(), &mut held) {
                 (None, held) => *held = None,
                 (Some(now), Some(held)) => {
-                    let from = held.time().saturating_mul(clock.slice);
-                    let window = clock.stamp(clock.end(from / clock.window * clock.window));
-                    if now > window {
+                    if clock.passes_window(*held.time(), now) {
                         held.downgrade(&now);
                     }
                 }
@@ -153,22 +207,26 @@ fn judge<'s>(
 
 /// The parts of each window.
 fn parts<'s>(judged: Collection<'s, (Finding, Verdict)>) -> Collection<'s, Part> {
-    let standing = judged
-        .flat_map(|(finding, verdict)| (verdict == Verdict::Stands).then_some((finding.window, finding)));
+    let standing = judged.flat_map(|(finding, verdict)| match verdict {
+        Verdict::Stands(threshold) => Some((finding.window, (finding, threshold))),
+        Verdict::Below | Verdict::Muted(_) => None,
+    });
     let parts = standing.reduce_named("cover", |_, findings, output| {
-        let findings: Vec<&Finding> = findings.iter().map(|(finding, _)| *finding).collect();
-        output.extend(cover(&findings).into_iter().map(|part| (part, 1)));
+        // One threshold is in force at a time.
+        let threshold = findings.first().map_or(Real::default(), |((_, threshold), _)| *threshold);
+        let findings: Vec<&Finding> = findings.iter().map(|((finding, _), _)| finding).collect();
+        output.extend(cover(&findings, threshold).into_iter().map(|part| (part, 1)));
     });
     parts.map(|(_, part)| part)
 }
 
 /// What parts say of incidents, on the worker that owns the host.
 fn sessions<'s>(parts: Collection<'s, Part>, watch: &Watch) -> Stream<'s, u64, Vec<Change>> {
-    let (clock, threshold) = (watch.clock, watch.threshold);
+    let clock = watch.clock;
     let by_host = Exchange::new(|(part, _, _): &(Part, u64, isize)| part.host.hashed());
     parts.inner.unary_frontier(by_host, "sessions", move |capability, _| {
         let mut held = Some(capability);
-        let mut sessions = Sessions::new(clock, threshold);
+        let mut sessions = Sessions::new(clock);
         // By the event time that says them; windows that share a timestamp come one after the other.
         let mut waiting: BTreeMap<u64, BTreeMap<u64, Vec<(Part, isize)>>> = BTreeMap::new();
         move |(input, frontier), output| {

@@ -1,5 +1,6 @@
 //! Which findings stand: the threshold, and the rules of the allow-list.
 
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use super::finding::{Finding, Kind, Real};
 use super::rules::{Rule, Rules};
 
 /// One part of a policy; together they are a collection, which may change while a run goes on.
+#[allow(clippy::large_enum_variant, reason = "there are few, and most are rules")]
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Setting {
     /// Rows whose score is greater are anomalies. Of several the greatest counts.
@@ -31,8 +33,8 @@ pub(super) enum Verdict {
     Below,
     /// A rule, by its name, keeps it from being reported.
     Muted(String),
-    /// It is part of an incident.
-    Stands,
+    /// It is part of an incident, and this is the threshold that it lies above; 0 where there is none.
+    Stands(Real),
 }
 
 impl Policy {
@@ -57,7 +59,8 @@ impl Policy {
         }
         let mut holding =
             self.rules.iter().filter(|rule| rule.holds(finding, end)).inspect(|rule| hits.hit(rule));
-        let verdict = holding.next().map_or(Verdict::Stands, |rule| Verdict::Muted(rule.to_string()));
+        let stands = || Verdict::Stands(self.threshold.unwrap_or(Real::new(0.0)));
+        let verdict = holding.next().map_or_else(stands, |rule| Verdict::Muted(rule.to_string()));
         // A rule behind another is of use all the same.
         holding.for_each(drop);
         verdict
@@ -67,19 +70,29 @@ impl Policy {
 /// Which rules held for something, shared by all workers of a process, and how far event time came.
 #[derive(Debug, Default)]
 pub struct Hits {
-    rules: Vec<(Rule, AtomicBool)>,
+    rules: RwLock<Vec<(Rule, AtomicBool)>>,
     newest: AtomicU64,
 }
+
+const LOCK: &str = "no worker panics while it looks at rules";
 
 impl Hits {
     /// Of these rules, none yet.
     pub fn new(rules: &Rules) -> Hits {
-        let rules = rules.rules().iter().map(|rule| (rule.clone(), AtomicBool::new(false))).collect();
-        Hits { rules, newest: AtomicU64::new(0) }
+        let hits = Hits::default();
+        hits.follow(rules);
+        hits
+    }
+
+    /// Of other rules from here on; what is known of those that stay stays.
+    pub(super) fn follow(&self, rules: &Rules) {
+        let mut known = self.rules.write().expect(LOCK);
+        let hit = |rule: &Rule| known.iter().any(|(old, hit)| old == rule && hit.load(Relaxed));
+        *known = rules.rules().iter().map(|rule| (rule.clone(), AtomicBool::new(hit(rule)))).collect();
     }
 
     fn hit(&self, rule: &Rule) {
-        if let Some((_, hit)) = self.rules.iter().find(|(known, _)| known == rule) {
+        if let Some((_, hit)) = self.rules.read().expect(LOCK).iter().find(|(known, _)| known == rule) {
             hit.store(true, Relaxed);
         }
     }
@@ -100,6 +113,6 @@ impl Hits {
             (false, false) => Some(format!("allow-list rule {rule}: matched nothing")),
             (false, true) => None,
         };
-        self.rules.iter().filter_map(complaint).collect()
+        self.rules.read().expect(LOCK).iter().filter_map(complaint).collect()
     }
 }

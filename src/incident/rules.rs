@@ -6,6 +6,9 @@
 //! protocol = "icmp"
 //! until = 2027-01-31          # through that day; or a time, UTC where it names no zone
 //! why = "the monitor pings all hosts"
+//!
+//! [threshold]                 # another one than the model's: one of false_alarm_rate, contamination, percentile
+//! false_alarm_rate = 0.0005
 //! ```
 //!
 //! A rule holds for findings that all of its conditions hold for. Of several that hold the first one of the file is named.
@@ -18,6 +21,7 @@ use toml::value::Datetime;
 
 use super::finding::{Finding, Real};
 use super::net::Net;
+use crate::detect::{DetectError, DetectSpec, Threshold};
 
 /// A file of rules, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -26,6 +30,17 @@ pub struct RulesFile {
     /// The rules in their order.
     #[serde(default)]
     allow: Vec<Written>,
+    /// Where alarms begin.
+    threshold: Option<WrittenThreshold>,
+}
+
+/// Where alarms begin, by the keys of `[detect]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenThreshold {
+    false_alarm_rate: Option<f64>,
+    contamination: Option<f64>,
+    percentile: Option<f64>,
 }
 
 /// One rule, as it is written.
@@ -52,12 +67,20 @@ enum Protocol {
     Name(String),
 }
 
-/// A rule that cannot be: which one, and what is wrong.
+/// What of a file of rules cannot be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("[[allow]] number {number}: {what}")]
-pub struct RulesError {
-    number: usize,
-    what: String,
+pub enum RulesError {
+    /// A rule: which one, and what is wrong.
+    #[error("[[allow]] number {number}: {what}")]
+    Rule {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// The threshold.
+    #[error("[threshold]: {0}")]
+    Threshold(String),
 }
 
 /// A range of a column's values. What is null lies in none.
@@ -89,11 +112,24 @@ pub struct Rule {
 }
 
 /// The rules of a file, checked.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
     columns: Vec<String>,
+    threshold: Option<Threshold>,
 }
+
+/// Columns that rules may come to name while a run goes on, beside those that they named when it began.
+pub const COLUMNS: [&str; 8] = [
+    "duration_s",
+    "fwd_packets",
+    "bwd_packets",
+    "fwd_bytes",
+    "bwd_bytes",
+    "fwd_payload_bytes",
+    "bwd_payload_bytes",
+    "score",
+];
 
 impl RulesFile {
     /// Checks the rules.
@@ -101,12 +137,53 @@ impl RulesFile {
     /// # Errors
     /// The first rule that cannot be.
     pub fn check(self) -> Result<Rules, RulesError> {
-        let mut rules = Rules::default();
+        let mut rules = Rules { threshold: self.alarms()?, ..Rules::default() };
         for (number, written) in (1..).zip(self.allow) {
             let rule = written.check(number, &mut rules.columns);
-            rules.rules.push(rule.map_err(|what| RulesError { number: number as usize, what })?);
+            rules.rules.push(rule.map_err(|what| RulesError::Rule { number: number as usize, what })?);
         }
         Ok(rules)
+    }
+
+    /// Checks rules that take the place of others while a run goes on: findings have the values of `columns` and of no
+    /// others.
+    ///
+    /// # Errors
+    /// The first rule that cannot be, or names another column.
+    pub fn check_within(self, columns: &[String]) -> Result<Rules, RulesError> {
+        let mut rules = Rules { threshold: self.alarms()?, columns: columns.to_vec(), ..Rules::default() };
+        for (number, written) in (1..).zip(self.allow) {
+            let mut rule = written.check(number, &mut rules.columns);
+            if let (Ok(_), Some(column)) = (&rule, rules.columns.get(columns.len())) {
+                rule = Err(format!(
+                    "`column = {column:?}`: no rule named it when this run began; it counts in a new run (these count \
+                     in this one: {})",
+                    columns.join(", ")
+                ));
+            }
+            rules.rules.push(rule.map_err(|what| RulesError::Rule { number: number as usize, what })?);
+        }
+        Ok(rules)
+    }
+
+    /// Where alarms begin, if the file says it.
+    fn alarms(&self) -> Result<Option<Threshold>, RulesError> {
+        let Some(WrittenThreshold { false_alarm_rate, contamination, percentile }) = self.threshold else {
+            return Ok(None);
+        };
+        let spec = DetectSpec { false_alarm_rate, contamination, percentile, ..DetectSpec::default() };
+        match (spec.check(), spec.threshold()) {
+            (Ok(_), Some(threshold)) => Ok(Some(threshold)),
+            (Ok(_), None) => {
+                let what =
+                    "it says nothing: name false_alarm_rate, contamination or percentile, or leave it out";
+                Err(RulesError::Threshold(what.to_owned()))
+            }
+            (Err(DetectError::Spec { key, found, allowed }), _) => {
+                Err(RulesError::Threshold(format!("{key} = {found}: must be {allowed}")))
+            }
+            (Err(error), _) => Err(RulesError::Threshold(error.to_string())),
+        }
     }
 }
 
@@ -175,6 +252,22 @@ impl Rules {
     /// Names of the columns that rules ask for.
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// Where alarms begin, if the file says it.
+    pub fn threshold(&self) -> Option<Threshold> {
+        self.threshold
+    }
+
+    /// The same with the columns that later rules may ask for ([`COLUMNS`]).
+    #[must_use]
+    pub fn with_more_columns(mut self) -> Rules {
+        for column in COLUMNS {
+            if self.columns.iter().all(|known| known != column) {
+                self.columns.push(column.to_owned());
+            }
+        }
+        self
     }
 }
 
@@ -279,6 +372,10 @@ mod tests {
             ("[[allow]]\nwhy = 'x'\nport = 1\nuntil = 10:00:00\n", "is no time"),
             ("[[allow]]\nwhy = 'x'\nnet = '10/8'\n", "is no network"),
             ("[[allow]]\nwhy = 'x'\nprot = 1\n", "unknown field `prot`"),
+            ("[threshold]\n", "[threshold]: it says nothing"),
+            ("[threshold]\nfalse_alarm_rate = 2\n", "[threshold]: false_alarm_rate = 2: must be "),
+            ("[threshold]\nfalse_alarm_rate = 0.1\npercentile = 99\n", "left out when"),
+            ("[threshold]\nscore = 7\n", "unknown field `score`"),
         ] {
             assert!(error(text).contains(said), "{text}: {}", error(text));
         }

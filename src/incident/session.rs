@@ -13,7 +13,7 @@ use super::Clock;
 use super::change::{Change, Event, RowChange, Said, State};
 use super::cover::Part;
 use super::extent::Extent;
-use super::finding::Kind;
+use super::finding::{Kind, Real};
 use super::severity::Severity;
 
 /// A new host that was not seen for so long is new again, nanoseconds.
@@ -29,6 +29,8 @@ pub(super) struct Incident {
     start: u64,
     /// End of its last window.
     end: u64,
+    /// The threshold of its last window.
+    threshold: Real,
     extent: Extent,
 }
 
@@ -36,8 +38,8 @@ impl Incident {
     fn of(part: &Part, clock: &Clock) -> Incident {
         let name = format!("{} {} {}", part.host, part.kind.name(), part.window);
         let id = Sha256::digest(name).iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte));
-        let Part { kind, host, window, ref extent, .. } = *part;
-        Incident { id, kind, host, start: window, end: clock.end(window), extent: extent.clone() }
+        let Part { kind, host, window, threshold, ref extent, .. } = *part;
+        Incident { id, kind, host, start: window, end: clock.end(window), threshold, extent: extent.clone() }
     }
 
     /// Takes the next part in, if it belongs to it.
@@ -46,7 +48,10 @@ impl Incident {
         match self.kind {
             // A new host is said once; that it is still there is only remembered.
             Kind::NewHost if silent < REMEMBERED => {}
-            Kind::Anomaly if silent < clock.silence => self.extent.follow(&part.extent),
+            Kind::Anomaly if silent < clock.silence => {
+                self.extent.follow(&part.extent);
+                self.threshold = part.threshold;
+            }
             _ => return false,
         }
         self.end = clock.end(part.window);
@@ -63,10 +68,17 @@ impl Incident {
 
     /// Whether it says the same as another of the same id.
     fn says(&self, other: &Incident) -> bool {
-        self.extent == other.extent && (self.kind == Kind::NewHost || self.end == other.end)
+        self.extent == other.extent
+            && (self.kind == Kind::NewHost || self.end == other.end)
+            && self.severity() == other.severity()
     }
 
-    fn state(&self, threshold: f64) -> State {
+    fn severity(&self) -> Severity {
+        let (score, threshold) = (self.extent.top.score.get(), self.threshold.get());
+        Severity::of(self.kind, score, threshold, self.extent.alerts)
+    }
+
+    fn state(&self) -> State {
         let Incident { id, kind, host, extent, .. } = self;
         State {
             id: *id,
@@ -80,7 +92,7 @@ impl Incident {
             score: extent.top.score.get(),
             p_value: extent.p_value.get(),
             weight: extent.weight,
-            severity: Severity::of(*kind, extent.top.score.get(), threshold, extent.alerts),
+            severity: self.severity(),
             peers: extent.peers.count(),
             ports: extent.ports.count(),
             top: extent.top.clone(),
@@ -164,15 +176,14 @@ impl Timeline {
 #[derive(Debug)]
 pub(super) struct Sessions {
     clock: Clock,
-    threshold: f64,
     hosts: BTreeMap<(Kind, IpAddr), Timeline>,
     due: BTreeSet<(u64, Kind, IpAddr)>,
 }
 
 impl Sessions {
-    /// None yet; severities are reckoned from `threshold`.
-    pub(super) fn new(clock: Clock, threshold: f64) -> Sessions {
-        Sessions { clock, threshold, hosts: BTreeMap::new(), due: BTreeSet::new() }
+    /// None yet.
+    pub(super) fn new(clock: Clock) -> Sessions {
+        Sessions { clock, hosts: BTreeMap::new(), due: BTreeSet::new() }
     }
 
     /// When [`Sessions::tick`] is due next.
@@ -227,13 +238,13 @@ impl Sessions {
         let mut event = |said, state| changes.push(Change::Event(Box::new(Event { time, said, state })));
         for (old, _) in &before {
             if !timeline.said.iter().any(|(new, _)| new.id == old.id) {
-                let state = State { alerts: 0, windows: 0, withdrawn: true, ..old.state(self.threshold) };
+                let state = State { alerts: 0, windows: 0, withdrawn: true, ..old.state() };
                 event(Said::Close, state);
             }
         }
         for (new, _) in &timeline.said {
             let over = new.over(&clock) < time;
-            let state = || new.state(self.threshold);
+            let state = || new.state();
             match before.iter().find(|(old, _)| old.id == new.id) {
                 None => {
                     event(Said::Create, state());
@@ -260,7 +271,7 @@ impl Sessions {
         {
             let timeline = self.hosts.get_mut(&(kind, host)).expect("what is due is there");
             for (incident, _) in timeline.said.iter().filter(|(incident, _)| incident.over(&clock) == due) {
-                let event = Event { time: due, said: Said::Close, state: incident.state(self.threshold) };
+                let event = Event { time: due, said: Said::Close, state: incident.state() };
                 changes.push(Change::Event(Box::new(event)));
             }
             timeline.settle(due, &clock);

@@ -3,21 +3,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt8Array, UInt16Array, UInt64Array,
+};
+use arrow::datatypes::UInt64Type;
 use differential_dataflow::input::Input;
 use proptest::prelude::*;
-use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::{Inspect, Probe};
+use timely::container::{CapacityContainerBuilder, NoopBuilder};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::{Inspect, Operator, Probe};
+use timely::dataflow::{InputHandle, ProbeHandle};
 
 use super::change::{Change, RowChange, Said, State};
+use super::changes::{Changes, InForce};
 use super::cover::cover;
 use super::extent::weight;
 use super::finding::{Finding, Kind, Real};
-use super::operator::{Watch, follow};
+use super::operator::{Incidents, Watch, follow, incidents};
 use super::policy::{Hits, Setting};
 use super::rules::{Rule, Rules, RulesFile};
 use super::{Clock, Severity};
+use crate::detect::operator::mark;
+use crate::row::{Place, RowBatch};
+use crate::tally::{Fault, Tally};
 
 /// A finding of TCP port 80.
 pub(super) fn finding(window: u64, flow_id: u64, src: [u8; 4], dst: [u8; 4], score: f64) -> Finding {
@@ -49,24 +60,29 @@ const THRESHOLD: f64 = 5.0;
 
 fn watch(keep: u64, rules: Rules) -> Watch {
     let clock = Clock { window: WINDOW, slice: WINDOW, silence: SILENCE, keep };
-    Watch { clock, threshold: THRESHOLD, hits: Arc::new(Hits::new(&rules)), rules }
+    Watch { clock, threshold: THRESHOLD, hits: Arc::new(Hits::new(&rules)), changes: None, rules }
 }
 
 /// Rules that a test may add and remove.
+const RULES: [&str; 3] = [
+    "[[allow]]
+    src = '10.0.0.1'
+    why = 'one source'
+    ",
+    "[[allow]]
+    net = '10.0.0.2/31'
+    port = 80
+    why = 'two hosts'
+    ",
+    "[[allow]]
+    dst = '10.0.0.0/8'
+    until = 1970-01-01T00:00:00.00000005
+    why = 'the first fifty nanoseconds'
+    ",
+];
+
 fn rules() -> Vec<Rule> {
-    let text = "
-        [[allow]]
-        src = '10.0.0.1'
-        why = 'one source'
-        [[allow]]
-        net = '10.0.0.2/31'
-        port = 80
-        why = 'two hosts'
-        [[allow]]
-        dst = '10.0.0.0/8'
-        until = 1970-01-01T00:00:00.0000001
-        why = 'the first hundred nanoseconds'";
-    toml::from_str::<RulesFile>(text).unwrap().check().unwrap().rules().to_vec()
+    toml::from_str::<RulesFile>(&RULES.concat()).unwrap().check().unwrap().rules().to_vec()
 }
 
 /// What findings or settings do at a timestamp.
@@ -223,7 +239,7 @@ fn recompute(findings: &BTreeSet<Finding>, settings: &BTreeSet<Setting>) -> Stan
     for (host, findings) in of_host {
         let silent = |a: &&Finding, b: &&Finding| b.window.saturating_sub(a.window + WINDOW) < SILENCE;
         for incident in findings.chunk_by(silent) {
-            let state = plain_state(host, incident);
+            let state = plain_state(host, incident, threshold.map_or(0.0, Real::get));
             for finding in incident {
                 standing.rows.insert((finding.window, finding.flow_id, Some(state.id), None));
             }
@@ -233,7 +249,7 @@ fn recompute(findings: &BTreeSet<Finding>, settings: &BTreeSet<Setting>) -> Stan
     standing
 }
 
-fn plain_state(host: IpAddr, findings: &[&Finding]) -> State {
+fn plain_state(host: IpAddr, findings: &[&Finding], threshold: f64) -> State {
     let first = findings[0];
     let name = format!("{host} anomaly {}", first.window);
     let digest = <sha2::Sha256 as sha2::Digest>::digest(name);
@@ -257,7 +273,7 @@ fn plain_state(host: IpAddr, findings: &[&Finding]) -> State {
         score: top.score.get(),
         p_value: findings.iter().map(|finding| finding.p_value.get()).reduce(f64::min).unwrap(),
         weight: findings.iter().map(|finding| weight(finding.score)).sum(),
-        severity: Severity::of(Kind::Anomaly, top.score.get(), THRESHOLD, alerts),
+        severity: Severity::of(Kind::Anomaly, top.score.get(), threshold, alerts),
         peers: distinct(|finding, host| (if finding.src == host { finding.dst } else { finding.src }, 0)),
         ports: distinct(|finding, host| (host, finding.dst_port)),
         top: super::extent::Extent::of(top, host).top,
@@ -408,7 +424,7 @@ proptest! {
             plain.entry(host).or_default().push(finding.flow_id);
         }
         let parts: BTreeMap<IpAddr, Vec<u64>> =
-            cover(&findings).into_iter().map(|part| (part.host, part.flows)).collect();
+            cover(&findings, Real::new(THRESHOLD)).into_iter().map(|part| (part.host, part.flows)).collect();
         prop_assert_eq!(parts, plain);
     }
 
@@ -434,58 +450,177 @@ proptest! {
     }
 }
 
-/// Pages of memory that the process has.
-fn resident() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
-    text.split(' ').nth(1).unwrap().parse().unwrap()
+/// Findings as scored rows, all of them marked.
+fn scored_rows(findings: &[&Finding]) -> RecordBatch {
+    fn column<A: Array + FromIterator<T> + 'static, T>(
+        findings: &[&Finding],
+        value: impl Fn(&Finding) -> T,
+    ) -> ArrayRef {
+        Arc::new(findings.iter().map(|finding| value(finding)).collect::<A>())
+    }
+    let text = |value: fn(&Finding) -> String| column::<StringArray, _>(findings, |f| Some(value(f)));
+    let port = |value: fn(&Finding) -> u16| column::<UInt16Array, _>(findings, |f| Some(value(f)));
+    let number = |value: fn(&Finding) -> f64| column::<Float64Array, _>(findings, |f| Some(value(f)));
+    let time = |value: fn(&Finding) -> i64| -> ArrayRef {
+        let times = TimestampNanosecondArray::from_iter_values(findings.iter().map(|f| value(f)));
+        Arc::new(times.with_timezone("UTC"))
+    };
+    let columns = [
+        ("window_start", time(|f| f.window as i64)),
+        ("flow_id", column::<UInt64Array, _>(findings, |f| Some(f.flow_id))),
+        ("src_ip", text(|f| f.src.to_string())),
+        ("dst_ip", text(|f| f.dst.to_string())),
+        ("src_port", port(|f| f.src_port)),
+        ("dst_port", port(|f| f.dst_port)),
+        ("protocol", column::<UInt8Array, _>(findings, |f| Some(f.protocol))),
+        ("protocol_name", text(|f| f.protocol_name.clone())),
+        ("row_start", time(|f| f.start)),
+        ("row_end", time(|f| f.end)),
+        ("score", number(|f| f.score.get())),
+        ("p_value", number(|f| f.p_value.get())),
+        ("is_anomaly", column::<BooleanArray, _>(findings, |_| Some(true))),
+        ("reasons", column::<StringArray, _>(findings, |_| None::<String>)),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
 }
 
-/// By hand, alone: `cargo test --lib -- --ignored --nocapture long_runs`.
-#[test]
-#[ignore = "looks at the memory of the whole process"]
-fn long_runs_hold_no_more_than_short_ones() {
-    let watch = watch(60, Rules::default());
-    let rows = timely::execute_directly(move |worker| {
+/// Runs the graph over scored rows of windows, a change being asked for after so many of them. Rows of a window are on all
+/// workers. What was said, in order, and of each row by what threshold it is marked in the end.
+fn run_rows(
+    watch: &Watch,
+    windows: &[Vec<Finding>],
+    change: Option<(usize, InForce)>,
+    workers: usize,
+) -> (Vec<Change>, BTreeMap<(u64, u64), bool>) {
+    let said = Arc::new(Mutex::new(BTreeMap::<u64, Vec<Change>>::new()));
+    let marked = Arc::new(Mutex::new(BTreeMap::new()));
+    let (all, marks) = (said.clone(), marked.clone());
+    let (watch, windows) = (watch.clone(), windows.to_vec());
+    let turn = Arc::new(Barrier::new(workers));
+    timely::execute(timely::Config::process(workers), move |worker| {
+        let (index, peers) = (worker.index() as u64, worker.peers() as u64);
+        let (said, marked, fault) = (said.clone(), marked.clone(), Arc::<Fault>::default());
+        let tally = Arc::<Tally>::default();
+        tally.anomalies.store(1 << 40, std::sync::atomic::Ordering::Relaxed);
         let probe = ProbeHandle::new();
-        let (mut findings, mut settings) = worker.dataflow::<u64, _, _>(|scope| {
-            let (findings_input, findings) = scope.new_collection::<Finding, isize>();
-            let (settings_input, settings) = scope.new_collection::<Setting, isize>();
-            follow(findings, settings, &watch).probe_with(&probe);
-            (findings_input, settings_input)
+        let mut input = InputHandle::<u64, CapacityContainerBuilder<Vec<(u64, RecordBatch)>>>::new();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let rows = input.to_stream(scope);
+            let rows = rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "rows", |_, _| {
+                move |input, output| {
+                    input.for_each(|cap, rows| {
+                        for (window, rows) in rows.drain(..) {
+                            let place = Place { window, shard: index as u32, number: 0 };
+                            let mut batch = RowBatch { place, target: 0, rows };
+                            output.session_with_builder(&cap).give_container(&mut batch);
+                        }
+                    });
+                }
+            });
+            let Incidents { changes, thresholds } = incidents(rows.clone(), &watch, fault.clone());
+            changes
+                .inspect_core(move |event| {
+                    if let Ok((stamp, changes)) = event {
+                        let time = *stamp.iter().next().unwrap();
+                        said.lock().unwrap().entry(time).or_default().extend_from_slice(changes);
+                    }
+                })
+                .probe_with(&probe);
+            mark(rows, thresholds, tally, fault)
+                .unary::<NoopBuilder<Vec<()>>, _, _, _>(Pipeline, "marked", |_, _| {
+                    move |input, _| {
+                        input.for_each(|_, batch| {
+                            let is = batch.rows.column_by_name("is_anomaly").unwrap().as_boolean();
+                            let flows = batch.rows.column_by_name("flow_id").unwrap();
+                            let flows = flows.as_primitive::<UInt64Type>().values();
+                            let mut marked = marked.lock().unwrap();
+                            for (is, flow) in is.iter().zip(flows) {
+                                assert!(marked.insert((batch.place.window, *flow), is.unwrap()).is_none());
+                            }
+                        });
+                    }
+                })
+                .probe_with(&probe);
         });
-        settings.insert(Setting::Threshold(Real::new(THRESHOLD)));
-        settings.close();
-        let mut pages = Vec::new();
-        for window in 0..40_000u64 {
-            for number in 0..25u64 {
-                let host =
-                    |salt: u64| [10, 0, (window / 20 % 200) as u8, ((number * salt + window) % 250) as u8];
-                let finding = finding(window * WINDOW, number, host(3), host(7), 9.0);
-                findings.update_at(finding.clone(), window, 1);
-                findings.update_at(finding, window + 7, -1);
+        for (number, findings) in windows.iter().enumerate() {
+            if let (Some((after, change)), Some(changes), 0) = (&change, &watch.changes, index)
+                && *after == number
+            {
+                changes.put(change.clone());
             }
-            findings.advance_to(window + 1);
-            findings.flush();
-            worker.step_while(|| probe.less_than(&(window + 1)));
-            if window % 10_000 == 9_999 {
-                pages.push(resident());
+            turn.wait();
+            let own: Vec<&Finding> = findings.iter().filter(|f| f.flow_id % peers == index).collect();
+            if !own.is_empty() {
+                input.send((number as u64 * WINDOW, scored_rows(&own)));
             }
+            input.advance_to(number as u64 + 1);
+            worker.step_while(|| probe.less_than(&(number as u64)));
         }
-        pages
-    });
-    eprintln!("{rows:?} pages");
-    assert!(rows[3] < rows[0] + rows[0] / 10, "{rows:?}");
+        input.close();
+        while worker.step() {}
+    })
+    .unwrap();
+    let mut changes = Vec::new();
+    for (_, mut at_once) in std::mem::take(&mut *all.lock().unwrap()) {
+        Change::sort(&mut at_once);
+        changes.append(&mut at_once);
+    }
+    (changes, std::mem::take(&mut *marks.lock().unwrap()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_change_in_the_middle_ends_as_a_fresh_run_with_it_from_the_start(
+        drawn in prop::collection::vec(prop::collection::vec(some_finding(0..1), 0..6), 12),
+        after in 2..10usize,
+        chosen in prop::collection::vec(0..3usize, 0..3),
+        step in 0..4u32,
+        workers in 1..4usize,
+    ) {
+        let windows: Vec<Vec<Finding>> = (0u64..).zip(drawn).map(|(window, findings)| {
+            (0u64..).zip(findings).map(|(flow, f)| {
+                let (window, flow_id) = (window * WINDOW, window << 8 | flow);
+                Finding { window, flow_id, start: window as i64, end: window as i64 + 1, ..f }
+            }).collect()
+        }).collect();
+        let threshold = 4.5 + f64::from(step);
+        let text: String = BTreeSet::from_iter(chosen).into_iter().map(|rule| RULES[rule]).collect();
+        let rules = toml::from_str::<RulesFile>(&text).unwrap().check().unwrap();
+        let next = InForce { threshold, by: String::new(), rules: rules.clone() };
+        let start = InForce { threshold: THRESHOLD, by: String::new(), rules: Rules::default() };
+
+        let following = watch(FOREVER, Rules::default()).following(Arc::new(Changes::new(start)));
+        let (said, marked) = run_rows(&following, &windows, Some((after, next.clone())), workers);
+        let fresh = Watch { threshold, ..watch(FOREVER, rules) };
+        let (expected, _) = run_rows(&fresh, &windows, None, 1);
+        let heard = |said: &[Change]| {
+            let mut heard = Heard::default();
+            heard.hear(said);
+            (heard.standing, heard.closed)
+        };
+        prop_assert_eq!(heard(&said), heard(&expected));
+        prop_assert_eq!(following.changes.unwrap().now(), next);
+        // All of a window's rows, whatever worker had them, are marked by one threshold.
+        let is_by = |threshold: f64, window: &[Finding]| {
+            window.iter().all(|f| marked[&(f.window, f.flow_id)] == (f.score.get() > threshold))
+        };
+        let first = windows.iter().position(|window| !is_by(THRESHOLD, window)).unwrap_or(windows.len());
+        prop_assert!(first >= after, "{} {}", first, after);
+        prop_assert!(windows[first.min(windows.len())..].iter().all(|window| is_by(threshold, window)));
+    }
 }
 
 #[test]
 fn sessions_forget_what_is_over() {
     let watch = watch(60, Rules::default());
-    let mut sessions = super::session::Sessions::new(watch.clock, THRESHOLD);
+    let mut sessions = super::session::Sessions::new(watch.clock);
     for window in 0..2_000u64 {
         let host = [10, 0, (window / 250) as u8, (window % 250) as u8];
         let one = finding(window * WINDOW, window, host, [10, 9, 9, 9], 9.0);
         let new = Finding { kind: Kind::NewHost, ..one.clone() };
-        let parts = cover(&[&one, &new]).into_iter().map(|part| (part, 1)).collect();
+        let parts = cover(&[&one, &new], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1)).collect();
         let now = (window + 1) * WINDOW;
         while let Some(due) = sessions.due().filter(|due| *due < now) {
             sessions.tick(due);
@@ -504,7 +639,7 @@ fn sessions_forget_what_is_over() {
 #[test]
 fn a_new_host_is_said_once_however_long_it_stays() {
     let watch = watch(60, Rules::default());
-    let mut sessions = super::session::Sessions::new(watch.clock, THRESHOLD);
+    let mut sessions = super::session::Sessions::new(watch.clock);
     let mut said = Vec::new();
     for window in 0..300u64 {
         let new = Finding {
@@ -515,7 +650,12 @@ fn a_new_host_is_said_once_however_long_it_stays() {
         while let Some(due) = sessions.due().filter(|due| *due < now) {
             said.extend(sessions.tick(due));
         }
-        said.extend(sessions.change(now, cover(&[&new]).into_iter().map(|part| (part, 1)).collect()));
+        said.extend(
+            sessions.change(
+                now,
+                cover(&[&new], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1)).collect(),
+            ),
+        );
     }
     let said: Vec<(Said, Severity)> = said
         .iter()

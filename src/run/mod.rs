@@ -2,6 +2,7 @@
 //! feed that ends.
 
 mod columns;
+mod following;
 mod opening;
 mod ticker;
 mod workers;
@@ -13,17 +14,18 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::Schema;
 
+use self::following::{Alarms, Following};
 use self::opening::{Opened, Reader, joined, open};
-use self::ticker::Ticker;
+use self::ticker::{Looks, Ticker};
 use self::workers::Work;
 use crate::context::operator::Remembering;
 use crate::context::{ContextError, Plan};
-use crate::detect::{DetectError, Learning, Lesson, scored_schema, scored_schema_without_reasons};
+use crate::detect::{DetectError, Learning, Lesson, Threshold, scored_schema, scored_schema_without_reasons};
 use crate::graph::Rooms;
 use crate::incident::budget::Budget;
 use crate::incident::operator::Watch;
 use crate::incident::rules::RulesFile;
-use crate::incident::{Columns, Rules, RulesError};
+use crate::incident::{Changes, Columns, InForce, Rules, RulesError};
 use crate::model::{Model, ModelError, Pipeline, Training};
 use crate::sink::{self, Judge, Lines, SinkError, Summary};
 use crate::source::SourceError;
@@ -47,13 +49,27 @@ pub struct Controls {
     pub progress: Option<Show>,
     /// Where alerts go as readable lines.
     pub alerts: Option<Lines>,
+    /// Told what a live run makes of a file of rules that changed.
+    pub notices: Option<Tell>,
 }
+
+/// What a live run makes of a file of rules that changed, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What it says is in force from the next complete window on.
+    Changed(String),
+    /// It cannot be: what it said before stays in force.
+    Refused(String),
+}
+
+/// Is told a notice.
+pub type Tell = Box<dyn FnMut(Notice) + Send>;
 
 impl Default for Controls {
     /// All cores, nobody watching.
     fn default() -> Self {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Controls { workers, stop: Arc::default(), progress: None, alerts: None }
+        Controls { workers, stop: Arc::default(), progress: None, alerts: None, notices: None }
     }
 }
 
@@ -158,6 +174,14 @@ pub enum RunError {
     /// The allow-list cannot be read.
     #[error(transparent)]
     Allow(#[from] SpecError),
+    /// Two thresholds.
+    #[error(
+        "[threshold] of the allow-list says where alarms begin, and so does {asked} of the pipeline or a flag: leave one out"
+    )]
+    Alarms {
+        /// What the pipeline or the flag says.
+        asked: Threshold,
+    },
     /// Met on the way by a room.
     #[error("{0}")]
     Met(AnyError),
@@ -179,13 +203,19 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
     let judged_by = model.as_ref().map(|model| model.pipeline().name.clone()).unwrap_or_default();
-    let asked = model.as_ref().map(|model| spec.detect.over(&model.pipeline().detect, &spec.detect_named)).transpose()?.flatten();
+    let asked = model
+        .as_ref()
+        .map(|model| spec.detect.over(&model.pipeline().detect, &spec.detect_named))
+        .transpose()?
+        .flatten();
     let spec = &match &model {
         Some(model) => as_trained(spec, model),
         None => with_context(spec),
     };
     check_ends(spec)?;
     let spec = &columns::with_chosen_context(spec.clone())?;
+    // Looked at first: what changes from here on is a change.
+    let seen = spec.incident.allow.as_deref().map(following::read);
     let rules = spec.incident.allow.as_deref().map_or(Ok(Rules::default()), read_rules)?;
     let shared = Shared::default();
     let plan = Plan::new(&spec.context)?;
@@ -206,15 +236,32 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         true => plan.schema(&opened.schema),
         false => opened.schema.clone(),
     };
+    let live = spec.source.interface.is_some();
     let (mut detector, mut before) = (None, None);
+    let (mut in_force, mut following) = (None, None);
     if let Some(model) = model {
         let judge = model.detector();
-        let threshold = asked.map_or_else(|| Ok(judge.threshold()), |asked| judge.threshold_for(asked))?;
+        let alarms = Alarms::new(judge.clone(), asked);
+        let mut start = alarms.with(rules)?;
+        let mut loosest = start.threshold;
         let schema = match spec.ends.scores {
             Some(_) => scored_schema_without_reasons(&rows),
             None => scored_schema(&rows),
         };
-        detector = Some((judge.clone(), threshold, schema));
+        let incidents = opened.window.is_some() && spec.ends.scores.is_none() && Columns::known(&schema);
+        if let (Some(path), Some(Ok(seen))) = (&spec.incident.allow, seen)
+            && live
+            && incidents
+        {
+            start.rules = start.rules.with_more_columns();
+            loosest = alarms.loosest(&start, spec.incident.loosest)?;
+            let changes = Arc::new(Changes::new(start.clone()));
+            let columns = start.rules.columns().to_vec();
+            let file = Following::new(path, seen, alarms, loosest, columns, changes.clone());
+            following = Some((file, changes));
+        }
+        detector = Some((judge.clone(), loosest, schema));
+        in_force = Some(start);
         before = model.memory().cloned();
     }
     let lesson = match &spec.ends.fit {
@@ -237,19 +284,20 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         }]),
     };
     let (mut scored_ends, mut incident_ends, mut watch) = (Vec::new(), Vec::new(), None);
-    let threshold = detector.as_ref().map(|(_, threshold, _)| *threshold);
+    let changes = following.as_ref().map(|(_, changes)| changes.clone());
     if let (Some((_, _, schema)), Some(path)) = (&detector, &spec.ends.scores) {
         let columns = columns::written(&spec.ends, schema).unwrap_or_default();
         scored_ends = vec![sink::chosen_end(path, schema, columns)?];
-    } else if let Some((_, threshold, schema)) = &detector {
+    } else if let (Some((_, _, schema)), Some(start)) = (&detector, &in_force) {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
-        let judge = Judge { model: judged_by, threshold: *threshold };
+        let judge = Judge { model: judged_by, threshold: start.threshold };
         // People read incidents; rows of tables, which are of nobody, by themselves.
         let mut lines = controls.alerts.take();
         if let Some(window) = opened.window.filter(|_| Columns::known(schema)) {
             incident_ends = sink::incident_ends(folder, lines.take())?;
             let slice = spec.source.slice_ns();
-            watch = Some(Watch::new(&spec.incident, window, slice, judge.threshold, rules));
+            let new = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
+            watch = Some(Watch { changes: changes.clone(), ..new });
         }
         scored_ends = sink::score_ends(folder, schema, &judge, lines)?;
     }
@@ -275,8 +323,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         scored: Mutex::new(scored_ends),
         incidents: Mutex::new(incident_ends),
     };
-    let live = spec.source.interface.is_some();
-    let ticker = Ticker::start(&opened.reader, &shared, controls.stop, live, controls.progress, started);
+    let looks = Looks {
+        progress: controls.progress,
+        rules: following.map(|(following, _)| following),
+        notices: controls.notices,
+    };
+    let ticker = Ticker::start(&opened.reader, &shared, controls.stop, live, looks, started);
     let learned = work.execute(controls.workers);
     ticker.end();
     let learned = learned?;
@@ -292,8 +344,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     if live {
         summary = summary.live(&counts);
     }
-    if let Some(threshold) = threshold {
-        let by = asked.map_or_else(|| "the model".to_owned(), |asked| asked.to_string());
+    if let Some(InForce { threshold, by, .. }) = changes.map(|changes| changes.now()).or(in_force) {
         summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
     if hits.is_some() {
@@ -323,7 +374,11 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
 /// What is wrong with it: the line and column, or the rule.
 pub fn read_rules(path: &Path) -> Result<Rules, RunError> {
     let file: RulesFile = spec::read(path)?;
-    file.check().map_err(|source| RunError::Rules { path: path.to_owned(), source })
+    check_rules(path, file.check())
+}
+
+fn check_rules(path: &Path, rules: Result<Rules, RulesError>) -> Result<Rules, RunError> {
+    rules.map_err(|source| RunError::Rules { path: path.to_owned(), source })
 }
 
 /// The only places that ask for the time, for progress and for how long it took; no row depends on it.

@@ -25,6 +25,7 @@ use super::community::{Ends, community_id};
 use super::operator::End;
 use super::severity::Severity;
 use super::{AnyError, Judge, SinkError};
+use crate::detect::THRESHOLD;
 use crate::row::schema::WINDOW;
 
 /// Not 1, which is that of Suricata's own rules.
@@ -78,6 +79,9 @@ impl End for EveLog {
         if let Some(alerts) = &alerts
             && let Some(flows) = &alerts.flows
         {
+            // Where it changes while the run goes on, rows say which one they were marked by.
+            let marked = setting(rows.schema_ref(), THRESHOLD).and_then(|text| text.parse().ok());
+            self.judge.threshold = marked.unwrap_or(self.judge.threshold);
             self.write(alerts, flows).map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
         }
         Ok(())
