@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::Failure;
 use crate::detect::reason::Told;
-use crate::incident::Severity;
+use crate::incident::{CROWD, Severity};
 use crate::sink::{INCIDENT_ROWS, INCIDENTS, SCORES};
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -427,6 +427,10 @@ fn list(incidents: &[Incident], rows: &Belonging) -> String {
         let first = first.get(..19).unwrap_or(first).replace('T', " ");
         let held = if incident.held { "  (held)" } else { "" };
         let line = match &incident.kind[..] {
+            // Of many at once its words say it.
+            "new_host" if incident.host == CROWD.to_string() => {
+                format!("{first}Z  {:<8}  {id}  {}", severity.name(), incident.why)
+            }
             "new_host" => {
                 format!("{first}Z  {:<8}  {id}  {} is new in this network", severity.name(), incident.host)
             }

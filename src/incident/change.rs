@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::cover::{CROWD, GREETED};
 use super::extent::Top;
 use super::finding::{Hint, Kind};
 use super::severity::Severity;
@@ -145,10 +146,21 @@ impl State {
         if self.source { "source" } else { "target" }
     }
 
+    /// Whether it is about many new hosts at once.
+    pub fn is_crowd(&self) -> bool {
+        self.kind == Kind::NewHost && self.host == CROWD
+    }
+
     /// What it is, in one line.
     pub fn why(&self) -> String {
         if self.withdrawn {
             return "taken back: its rows are muted, or part of another incident".to_owned();
+        }
+        if self.is_crowd() {
+            return format!(
+                "more than {GREETED} local hosts at once that were never seen in training: forged addresses, or a network \
+                 that the model was not trained on"
+            );
         }
         if self.kind == Kind::NewHost {
             return "a local host that was never seen in training".to_owned();

@@ -10,12 +10,15 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::extent::{Extent, weight};
+use super::extent::{Extent, drawn, weight};
 use super::finding::{Finding, Kind, Real};
 
-/// New hosts of one window that are still reported. More are no hosts that joined but forged addresses, or a network that the model was not trained on:
-/// none of that window is reported.
+/// New hosts of one window that are reported each by itself. More are no hosts that joined but forged addresses, or a network
+/// that the model was not trained on: that is reported, once.
 pub(super) const GREETED: usize = 16;
+
+/// In the place of a host, for new ones that are more than [`GREETED`].
+pub const CROWD: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// What a host did in one window, as far as it is odd.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -70,15 +73,17 @@ fn new_hosts(findings: &[&Finding], threshold: Real) -> Vec<Part> {
             *kept = finding;
         }
     }
-    if first.len() > GREETED {
-        return Vec::new();
-    }
-    let part = |(host, finding): (IpAddr, &Finding)| {
-        let extent = Extent { alerts: 0, ..Extent::of(finding, host) };
+    let part = |host: IpAddr, finding: &Finding| {
+        let extent = Extent { alerts: 0, ..Extent::of(finding, finding.src) };
         let (kind, window) = (Kind::NewHost, finding.window);
         Part { kind, host, window, threshold, flows: Vec::new(), extent }
     };
-    first.into_iter().map(part).collect()
+    if first.len() > GREETED {
+        // One of them stands for all: the one that is drawn first.
+        let one = first.values().min_by_key(|finding| drawn(finding.src));
+        return one.map(|finding| part(CROWD, finding)).into_iter().collect();
+    }
+    first.into_iter().map(|(host, finding)| part(host, finding)).collect()
 }
 
 /// The host that accounts for each finding.
@@ -164,12 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn forged_newcomers_are_nobody() {
+    fn newcomers_that_come_in_a_crowd_are_one() {
         let new = |n: u64| Finding {
             kind: Kind::NewHost,
             ..finding(0, n, [10, 9, 0, n as u8], [10, 0, 0, 1], 1.0)
         };
         assert_eq!(hosts(&(0..GREETED as u64).map(new).collect::<Vec<_>>()).len(), GREETED);
-        assert_eq!(hosts(&(0..=GREETED as u64).map(new).collect::<Vec<_>>()).len(), 0);
+        for crowd in [GREETED as u64 + 1, 200] {
+            let all: Vec<Finding> = (0..crowd).map(new).collect();
+            assert_eq!(hosts(&all), [("0.0.0.0".to_owned(), 0)]);
+        }
     }
 }

@@ -53,6 +53,12 @@ fn mix(mut value: u64) -> u64 {
     value ^ value >> 33
 }
 
+/// An order of addresses that has nothing to do with what they are.
+pub(super) fn drawn(address: IpAddr) -> u64 {
+    let number = number(address);
+    mix(number as u64 ^ mix((number >> 64) as u64))
+}
+
 fn number(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),

@@ -1,5 +1,6 @@
 //! What of an anomalous row is needed to make incidents of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use arrow::array::{
@@ -14,6 +15,7 @@ use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use super::cover::GREETED;
+use super::extent::drawn;
 use crate::detect::reason::Told;
 
 /// A number that is ordered as numbers are: NaN above all.
@@ -174,7 +176,9 @@ impl Columns {
         let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
 
         let mut findings = Vec::with_capacity(rows.num_rows());
-        let mut greeted: Vec<IpAddr> = Vec::new();
+        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that they are more
+        // is all that matters, and those drawn first are the same however rows are cut into batches.
+        let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
         for row in 0..rows.num_rows() {
             let (Ok(src), Ok(dst)) = (src_ip.value(row).parse(), dst_ip.value(row).parse()) else { continue };
             let said = reasons.as_ref().filter(|reasons| reasons.is_valid(row));
@@ -204,21 +208,23 @@ impl Columns {
                 words,
                 hints: hints.collect(),
             };
-            // More than a window reports are not passed on: that they are more is all that matters.
-            if is(new, row) && greeted.len() <= GREETED && !greeted.contains(&src) {
-                greeted.push(src);
-                let plain = Finding {
-                    kind: Kind::NewHost,
-                    words: String::new(),
-                    hints: Vec::new(),
-                    ..finding.clone()
-                };
-                findings.push(plain);
+            if is(new, row) {
+                let place = drawn(src);
+                let late =
+                    greeted.len() > GREETED && greeted.last_key_value().is_some_and(|(k, _)| place > *k);
+                if !late && !greeted.contains_key(&place) {
+                    let (words, hints) = (String::new(), Vec::new());
+                    greeted.insert(place, Finding { kind: Kind::NewHost, words, hints, ..finding.clone() });
+                    if greeted.len() > GREETED + 1 {
+                        greeted.pop_last();
+                    }
+                }
             }
             if is(anomalous, row) {
                 findings.push(finding);
             }
         }
+        findings.extend(greeted.into_values());
         Ok(findings)
     }
 }

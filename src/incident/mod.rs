@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::change::{Change, Event, RowChange, Said, State};
 pub use self::changes::{Changes, InForce};
-pub use self::cover::Part;
+pub use self::cover::{CROWD, Part};
 pub use self::finding::{Columns, Finding, Hint, Kind, Real};
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};

@@ -637,6 +637,39 @@ fn sessions_forget_what_is_over() {
 }
 
 #[test]
+fn a_crowd_of_new_hosts_is_one_incident_however_rows_are_cut() {
+    let rows: Vec<Finding> = (0..300u64)
+        .map(|n| finding(0, n, [10, 1, (n / 2 % 100) as u8, 9], [10, 0, 0, n as u8], 4.0))
+        .collect();
+    let rows = scored_rows(&rows.iter().collect::<Vec<_>>());
+    let new = |rows: &RecordBatch| -> RecordBatch {
+        let mut columns: Vec<(String, ArrayRef)> = rows
+            .schema()
+            .fields()
+            .iter()
+            .zip(rows.columns())
+            .filter(|(field, _)| field.name() != "is_anomaly")
+            .map(|(field, column)| (field.name().clone(), column.clone()))
+            .collect();
+        let all = |is: bool| -> ArrayRef { Arc::new(BooleanArray::from(vec![is; rows.num_rows()])) };
+        columns.extend([("is_anomaly".to_owned(), all(false)), ("src_is_new".to_owned(), all(true))]);
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true)))
+            .unwrap()
+    };
+    let columns = super::Columns::default();
+    let parts = |cut: usize| {
+        let pieces = (0..300).step_by(cut).map(|from| rows.slice(from, cut.min(300 - from)));
+        let findings: Vec<Finding> = pieces.flat_map(|rows| columns.findings(&new(&rows)).unwrap()).collect();
+        cover(&findings.iter().collect::<Vec<_>>(), Real::new(THRESHOLD))
+    };
+    let whole = parts(300);
+    assert_eq!((whole.len(), whole[0].host), (1, super::CROWD));
+    for cut in [7, 40, 128] {
+        assert_eq!(parts(cut), whole, "{cut} rows a batch");
+    }
+}
+
+#[test]
 fn a_new_host_is_said_once_however_long_it_stays() {
     let watch = watch(60, Rules::default());
     let mut sessions = super::session::Sessions::new(watch.clock);

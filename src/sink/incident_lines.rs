@@ -92,6 +92,9 @@ fn line(word: &str, event: &Event, style: Style) -> String {
     let when = time(i64::try_from(event.time).unwrap_or(i64::MAX)).strftime("%Y-%m-%d %H:%M:%SZ");
     let grade = coloured(state.reported(), style);
     let id = &state.name()[..8];
+    if state.is_crowd() {
+        return format!("{when}  {word:<5}  {grade}  {id}  {}", state.why());
+    }
     if state.kind == Kind::NewHost {
         return format!("{when}  {word:<5}  {grade}  {id}  {} is new in this network", state.host);
     }
