@@ -153,7 +153,7 @@ fn read_log(path: &Path) -> Result<Vec<Incident>, ExplainError> {
         }
     }
     let mut incidents: Vec<Incident> = incidents.into_values().collect();
-    incidents.retain(|incident| incident.alerts > 0 || incident.kind != "anomaly");
+    incidents.retain(|incident| incident.windows > 0);
     incidents.sort_by(|a, b| {
         let rank = |incident: &Incident| (incident.severity, incident.alerts);
         rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))

@@ -119,6 +119,9 @@ struct Line<'a> {
     role: String,
     first: String,
     last: String,
+    /// 0 for what was taken back.
+    #[serde(default)]
+    windows: Option<u64>,
     #[serde(default)]
     alerts: u64,
     #[serde(default)]
@@ -149,6 +152,8 @@ struct Top {
 struct States {
     incidents: Vec<Incident>,
     place_of: HashMap<String, usize>,
+    /// Those that were taken back.
+    gone: BTreeSet<String>,
 }
 
 impl States {
@@ -160,6 +165,10 @@ impl States {
         };
         let time = moment("time", &line.time)?;
         let place = *self.place_of.entry(line.id.clone()).or_insert(self.incidents.len());
+        match line.windows {
+            Some(0) => _ = self.gone.insert(line.id.clone()),
+            _ => _ = self.gone.remove(&line.id),
+        }
         let incident = Incident {
             id: line.id,
             kind: line.kind,
@@ -190,7 +199,7 @@ impl States {
 
     fn with(self, members: Members) -> Log {
         let mut rows = members.of_incident;
-        let incidents = self.incidents.into_iter();
+        let incidents = self.incidents.into_iter().filter(|incident| !self.gone.contains(&incident.id));
         Log {
             incidents: incidents
                 .map(|incident| {
@@ -324,6 +333,18 @@ mod tests {
         assert_eq!(incident.created, 1_795_393_180_000_000_000);
         assert_eq!(rows.iter().copied().collect::<Vec<_>>(), [(40, 7)], "what was taken back is not there");
         assert_eq!(incident.hints, ["T1046 Network Service Discovery"]);
+    }
+
+    #[test]
+    fn what_was_taken_back_is_none_unless_it_comes_again() {
+        let close = CREATE
+            .replace("create", "close")
+            .replace("\"windows\":1,\"alerts\":1", "\"windows\":0,\"alerts\":0");
+        let new_host = |line: &str| line.replace("\"anomaly\"", "\"new_host\"");
+        for (create, close) in [(CREATE.to_owned(), close.clone()), (new_host(CREATE), new_host(&close))] {
+            assert!(log(&[&create, &close], &[]).unwrap().incidents.is_empty());
+            assert_eq!(log(&[&create, &close, &create], &[]).unwrap().incidents.len(), 1);
+        }
     }
 
     #[test]
