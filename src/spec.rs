@@ -271,6 +271,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_file_names_of_detection_is_known_also_where_it_is_the_default() {
+        let named = |text: &str| Spec::parse(text, "p.toml").unwrap().detect_named;
+        assert_eq!(named("[detect]\ndetector = \"forest\"\n"), BTreeSet::from(["detector".to_owned()]));
+        assert!(named("seed = 1\n[detect]\n").is_empty());
+    }
+
+    #[test]
     fn a_wrong_value_is_named() {
         let error = Spec::parse("[flow]\nwindow = 10\n", "p.toml").unwrap_err().to_string();
         assert!(error.starts_with("p.toml:2:10: "), "{error}");

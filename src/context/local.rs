@@ -64,6 +64,7 @@ impl Networks {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::{ContextSpec, Plan};
     use super::*;
 
     fn networks(texts: &[&str]) -> Result<Networks, ContextError> {
@@ -105,6 +106,21 @@ mod tests {
         // Nothing, and what another writer left there.
         assert_eq!(Networks::of(&schema(None)), private);
         assert_eq!(Networks::of(&schema(Some("the office"))), private);
+    }
+
+    #[test]
+    fn a_plan_says_in_its_rows_which_networks_are_local_where_they_are_not_the_private_ones() {
+        let schema = |local: &[&str], rows: &Schema| {
+            let local = local.iter().map(|text| (*text).to_owned()).collect();
+            let columns = vec!["ctx_src_w1_flows".to_owned()];
+            Plan::new(&ContextSpec { columns, local, ..ContextSpec::default() }).unwrap().schema(rows)
+        };
+        let plain = schema(&PRIVATE, &Schema::empty());
+        assert!(plain.metadata().is_empty());
+        let own = schema(&["198.51.100.0/24", "fd00::/8"], &plain);
+        assert_eq!(Networks::of(&own), networks(&["198.51.100.0/24", "fd00::/8"]).unwrap());
+        // Computed anew with others, they are those.
+        assert!(schema(&PRIVATE, &own).metadata().is_empty());
     }
 
     #[test]
