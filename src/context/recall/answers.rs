@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::super::entity::{Address, Texts};
-use super::columns::MEASURES;
+use super::columns::{JOINING, MEASURES};
 use super::flows::{Flows, NOTHING, Values};
 use super::keeper::Answer;
 use super::questions::Questions;
@@ -79,7 +79,8 @@ impl Answers {
         let regularities = self.regularities(recall, questions, flows, window);
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
         let ages = self.firsts.iter().map(age).collect();
-        Columns { ages, times, leads, firsts, regularities, known: None }
+        let window = i64::try_from(window).unwrap_or(i64::MAX);
+        Columns { ages, times, leads, firsts, regularities, window, known: None }
     }
 
     /// For each row the values at its flow's start.
@@ -125,8 +126,21 @@ pub(super) struct Columns {
     /// By row.
     firsts: Vec<u16>,
     regularities: Vec<Values>,
+    /// The window.
+    window: i64,
     /// The last window that was known before the run.
     known: Option<i64>,
+}
+
+/// A host of one's own that was not known before, when it was seen first.
+#[derive(Clone, Copy)]
+struct Newcomer(i64);
+
+impl Newcomer {
+    /// Whether a window is of the time in which it joins.
+    fn joins(self, window: i64) -> bool {
+        window < self.0.saturating_add(JOINING)
+    }
 }
 
 impl Columns {
@@ -134,6 +148,28 @@ impl Columns {
     pub(super) fn known_until(mut self, window: Option<u64>) -> Columns {
         self.known = window.map(|window| i64::try_from(window).unwrap_or(i64::MAX));
         self
+    }
+
+    /// For each row whether its source is a host of one's own that was not known before; nothing where none is.
+    fn newcomers(
+        &self,
+        recall: &Recall,
+        questions: &Questions,
+        rows: &RecordBatch,
+        cells: &[u32],
+    ) -> Vec<Option<Newcomer>> {
+        let Some(known) = self.known.filter(|_| recall.tells_new()) else { return Vec::new() };
+        let of_cell = &questions.of_cell[recall.place(Recalled::New.of())];
+        let firsts: Vec<i64> =
+            cells.iter().map(|cell| self.times[of_cell[*cell as usize] as usize]).collect();
+        if firsts.iter().all(|first| *first <= known) {
+            return Vec::new();
+        }
+        let local = Texts::new(rows, "src_ip");
+        let local = local.map(|texts| texts.map(|text| recall.local.hold(&Address::parse(text))));
+        let local = local.unwrap_or_else(|_| vec![false; cells.len()]);
+        let new = |(first, local): (i64, bool)| (local && first > known).then_some(Newcomer(first));
+        firsts.into_iter().zip(local).map(new).collect()
     }
 
     /// Rows with what was recalled. `cells` are those of the rows, which are those of the window from `from` on.
@@ -150,11 +186,24 @@ impl Columns {
         let fields = rows.schema_ref().fields().iter().zip(rows.columns());
         let own = fields.filter(|(field, _)| !is_context(field.name())).map(|(_, column)| column.clone());
         let mut columns: Vec<ArrayRef> = own.collect();
+        let newcomers = self.newcomers(recall, questions, rows, cells);
         for (column, _) in &recall.columns {
             let place = recall.place(column.of());
             let of_cell = &questions.of_cell[place];
             let numbers = cells.iter().map(|cell| of_cell[*cell as usize] as usize);
             columns.push(match *column {
+                // What a newcomer began with is usual for it from then on.
+                Recalled::Age(_) if !newcomers.is_empty() => {
+                    let age = |(number, newcomer): (usize, &Option<Newcomer>)| match newcomer {
+                        Some(newcomer)
+                            if !newcomer.joins(self.window) && newcomer.joins(self.times[number]) =>
+                        {
+                            OLDEST as u8
+                        }
+                        _ => self.ages[number],
+                    };
+                    Arc::new(UInt8Array::from_iter_values(numbers.zip(&newcomers).map(age)))
+                }
                 Recalled::Age(_) => {
                     Arc::new(UInt8Array::from_iter_values(numbers.map(|number| self.ages[number])))
                 }
@@ -170,12 +219,11 @@ impl Columns {
                     Arc::new(values.collect::<Float32Array>())
                 }
                 Recalled::New => {
-                    let local = Texts::new(rows, "src_ip");
-                    let local = local.map(|texts| texts.map(|text| recall.local.hold(&Address::parse(text))));
-                    let local = local.unwrap_or_else(|_| vec![false; cells.len()]);
-                    let new = |number: usize| self.known.is_some_and(|known| self.times[number] > known);
-                    let new = numbers.zip(local).map(|(number, local)| local && new(number));
-                    Arc::new(BooleanArray::from(new.collect::<Vec<bool>>()))
+                    let joins =
+                        |newcomer: &Option<Newcomer>| newcomer.is_some_and(|new| new.joins(self.window));
+                    let mut new: Vec<bool> = newcomers.iter().map(joins).collect();
+                    new.resize(cells.len(), false);
+                    Arc::new(BooleanArray::from(new))
                 }
                 Recalled::Lead(_) => Arc::new(BooleanArray::from(self.leads[place][from..to].to_vec())),
             });

@@ -55,6 +55,10 @@ const PAIRSVC: usize = 5;
 /// Ages from here on are one, in windows.
 pub const OLDEST: u64 = 60;
 
+/// How long a new host of one's own joins, in nanoseconds of event time: for five minutes it is new; what it was seen with
+/// by then is as old as anything from then on, as if it had always been there, and only what comes later is new to it.
+pub(super) const JOINING: i64 = 300_000_000_000;
+
 /// How regularly flows start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::context) enum Measure {
@@ -77,7 +81,7 @@ pub(in crate::context) enum Recalled {
     Regularity(usize, Measure),
     /// Whether the row stands for its entity.
     Lead(usize),
-    /// Whether the source is one's own and had no row before the run.
+    /// Whether the source is one's own, had no row before the run, and its first one is less than [`JOINING`] ago.
     New,
 }
 
@@ -157,7 +161,8 @@ impl Recalled {
             }
             Recalled::New => {
                 format!(
-                    "whether {of} lies in a local network and was never seen in what the model learned from"
+                    "whether {of} lies in a local network, was never seen in what the model learned from, and joined \
+                     less than 5 minutes ago"
                 )
             }
         }

@@ -96,6 +96,11 @@ impl Recall {
         self.columns.iter().map(|(_, field)| field)
     }
 
+    /// Whether rows say which hosts are new.
+    fn tells_new(&self) -> bool {
+        self.columns.iter().any(|(column, _)| *column == Recalled::New)
+    }
+
     /// Identities that a share has room for.
     fn most(&self) -> usize {
         (self.remember / SHARDS as u64) as usize

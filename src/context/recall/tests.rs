@@ -15,6 +15,7 @@ pub(in crate::context) struct Simulated {
     length: u64,
     keepers: Vec<Keeper>,
     flows: Vec<Flows>,
+    known: Option<u64>,
 }
 
 impl Simulated {
@@ -22,7 +23,12 @@ impl Simulated {
         let most = plan.recall.most();
         let keepers = (0..workers).map(|worker| Keeper::new(None, worker, workers, most)).collect();
         let flows = (0..workers).map(|_| Flows::new(length, most)).collect();
-        Simulated { plan: plan.clone(), length, keepers, flows }
+        Simulated { plan: plan.clone(), length, keepers, flows, known: None }
+    }
+
+    /// The same after a run whose last window that was.
+    pub(in crate::context) fn knowing(self, window: u64) -> Simulated {
+        Simulated { known: Some(window), ..self }
     }
 
     /// The batches of a window by worker, with what was recalled.
@@ -70,6 +76,7 @@ impl Simulated {
         let recalled =
             held.into_iter().zip(&mut self.flows).map(|((batches, cells, questions, answers), flows)| {
                 let columns = answers.columns(&plan.recall, &questions, flows, window, self.length);
+                let columns = columns.known_until(self.known);
                 flows.close(window);
                 let mut from = 0;
                 let rows = batches.iter().zip(cells).map(|(rows, cells)| {
