@@ -1,6 +1,6 @@
 //! Where flows are found: (hash, flow) in open addressing.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
@@ -11,7 +11,7 @@ use crate::packet::FlowKey;
 /// Flows by the hash of their keys. The hash is seeded for each process, so that keys cannot be crafted to
 /// collide.
 pub(super) struct Index {
-    random: RandomState,
+    seeds: [u64; 6],
     /// Hash above, flow plus one below; 0 where there is none.
     slots: Region<u64>,
     count: usize,
@@ -19,14 +19,17 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new() -> Index {
-        Index { random: RandomState::default(), slots: Region::committed(1 << 12), count: 0 }
+        let random = RandomState::default();
+        let seeds = std::array::from_fn(|at| random.hash_one(at));
+        Index { seeds, slots: Region::committed(1 << 12), count: 0 }
     }
 
     #[inline(always)]
     pub(super) fn hash(&self, key: &FlowKey) -> u32 {
-        let mut hasher = self.random.build_hasher();
-        hasher.write(bytemuck::bytes_of(key));
-        (hasher.finish() >> 16) as u32
+        let [a, a_high, b, b_high, rest]: [u64; 5] = bytemuck::cast(*key);
+        let seeds = &self.seeds;
+        let ends = fold(a ^ seeds[0], a_high ^ seeds[1]) ^ fold(b ^ seeds[2], b_high ^ seeds[3]);
+        (fold(ends ^ seeds[4], rest ^ seeds[5]) >> 16) as u32
     }
 
     /// Loads what a search for `hash` looks at first.
@@ -96,6 +99,13 @@ impl Index {
         let slots = self.slots.get_mut();
         old.get().iter().filter(|slot| **slot != 0).for_each(|slot| put(slots, *slot));
     }
+}
+
+/// Both halves of the product: every bit of either factor reaches the middle.
+#[inline(always)]
+fn fold(x: u64, y: u64) -> u64 {
+    let product = u128::from(x) * u128::from(y);
+    product as u64 ^ (product >> 64) as u64
 }
 
 fn put(slots: &mut [u64], slot: u64) {

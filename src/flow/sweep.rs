@@ -58,6 +58,8 @@ impl Table {
     fn remove(&mut self, id: u32) {
         let key = self.heads.get()[id as usize].key;
         self.index.remove(self.index.hash(&key), id);
+        // No packet is of this key: who looked the place up before finds out.
+        self.heads.get_mut()[id as usize].key.version = 0;
         let asides = self.asides.get_mut();
         let place = std::mem::replace(&mut asides[id as usize].place, NONE) as usize;
         let members = &mut self.members[shard(&key)];

@@ -173,12 +173,12 @@ impl Table {
     pub fn packets(&mut self, packets: &[Packet], mut each: impl FnMut(&Packet, &Head)) -> usize {
         let mut taken = 0;
         for group in packets.chunks(GROUP) {
-            let hashes = self.fetch(group);
-            for (p, hash) in group.iter().zip(hashes) {
+            let (hashes, found) = self.fetch(group);
+            for ((p, hash), found) in group.iter().zip(hashes).zip(found) {
                 if p.time >= self.window_end {
                     return taken;
                 }
-                let id = self.find(p, hash);
+                let id = self.find(p, hash, found);
                 self.add(id, p);
                 let head = &self.heads.get()[id as usize];
                 each(p, head);
@@ -189,9 +189,9 @@ impl Table {
     }
 
     /// Loads the lines that a group of packets will touch: all slots, then all heads, then all rows, so
-    /// that misses of the cache overlap.
+    /// that misses of the cache overlap. Gives hashes, and the flows that have them.
     #[inline(always)]
-    fn fetch(&self, group: &[Packet]) -> [u32; GROUP] {
+    fn fetch(&self, group: &[Packet]) -> ([u32; GROUP], [u32; GROUP]) {
         let mut hashes = [0; GROUP];
         let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
         let mut sum = 0;
@@ -217,15 +217,20 @@ impl Table {
             }
         }
         std::hint::black_box(sum);
-        hashes
+        (hashes, found)
     }
 
-    /// The flow that a packet belongs to, begun if there is none.
+    /// The flow that a packet belongs to, begun if there is none. It may be the one that was `found` before other
+    /// packets came.
     #[inline(always)]
-    fn find(&mut self, p: &Packet, hash: u32) -> u32 {
+    fn find(&mut self, p: &Packet, hash: u32, found: u32) -> u32 {
         let heads = self.heads.get();
-        let Some(id) = self.index.find(hash, |id| heads[id as usize].key == p.key) else {
-            return self.begin(p, hash);
+        let id = match heads.get(found as usize) {
+            Some(head) if head.key == p.key => found,
+            _ => match self.index.find(hash, |id| heads[id as usize].key == p.key) {
+                Some(id) => id,
+                None => return self.begin(p, hash),
+            },
         };
         if self.goes_on(id, &heads[id as usize], p) { id } else { self.begin_again(id, p) }
     }

@@ -1,7 +1,7 @@
 //! From a captured frame to a [`Packet`]: a short path for plain frames, the walk through all layers for the rest.
 
 use super::link::{self, ETHERNET};
-use super::network::{Datagram, wide};
+use super::network::Datagram;
 use super::transport::{ICMP, ICMP6, TCP, Transport, UDP};
 use super::tunnel::{self, GENEVE_PORT, VXLAN_PORT};
 use super::{BACKWARD, FlowKey, LATER_FRAGMENT, NO_VLAN, Packet, PacketSpec, Refused};
@@ -48,16 +48,14 @@ fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
         (kind, at, vlan) = (be16(tagged, 16), 18, if id == 0 { NO_VLAN } else { id });
     }
     let datagram = frame.get(at..)?;
-    let (src, dst, protocol, version, ttl, size, length) = match kind {
+    let (protocol, version, ttl, size, length) = match kind {
         0x0800 => {
             let header: &[u8; 20] = datagram.first_chunk()?;
             // Neither "more fragments" nor an offset.
             if header[0] != 0x45 || be16(header, 6) & 0x3FFF != 0 {
                 return None;
             }
-            let src = wide([header[12], header[13], header[14], header[15]]);
-            let dst = wide([header[16], header[17], header[18], header[19]]);
-            (src, dst, header[9], 4, header[8], 20, u32::from(be16(header, 2)))
+            (header[9], 4, header[8], 20, u32::from(be16(header, 2)))
         }
         0x86DD => {
             let header: &[u8; 40] = datagram.first_chunk()?;
@@ -68,8 +66,7 @@ fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
                 0 => return None,
                 payload => u32::from(payload) + 40,
             };
-            let (src, dst) = (header[8..].first_chunk()?, header[24..].first_chunk()?);
-            (*src, *dst, header[6], 6, header[7], 40, length)
+            (header[6], 6, header[7], 40, length)
         }
         _ => return None,
     };
@@ -107,8 +104,14 @@ fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
     if room < transport.size {
         return None;
     }
-    let ends = ((src, transport.src_port), (dst, transport.dst_port));
-    let (key, backward) = FlowKey::ordered(ends.0, ends.1, protocol, version, vlan);
+    let (from, to) = (transport.src_port, transport.dst_port);
+    let (key, backward) = if version == 4 {
+        let [src, dst] = [datagram.get(12..)?.first_chunk()?, datagram.get(16..)?.first_chunk()?];
+        FlowKey::ordered_v4((*src, from), (*dst, to), protocol, vlan)
+    } else {
+        let [src, dst] = [datagram.get(8..)?.first_chunk()?, datagram.get(24..)?.first_chunk()?];
+        FlowKey::ordered((*src, from), (*dst, to), protocol, version, vlan)
+    };
     Some(Packet {
         time,
         key,

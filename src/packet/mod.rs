@@ -138,6 +138,21 @@ impl FlowKey {
     }
 }
 
+impl FlowKey {
+    /// As [`FlowKey::ordered`], for IPv4: an end is a number of 48 bits.
+    #[inline]
+    fn ordered_v4(src: ([u8; 4], u16), dst: ([u8; 4], u16), protocol: u8, vlan: u16) -> (FlowKey, bool) {
+        let end = |(address, port)| u64::from(u32::from_be_bytes(address)) << 16 | u64::from(port);
+        let (x, y) = (end(src), end(dst));
+        let swap = x > y;
+        let exchange = (x ^ y) & u64::from(swap).wrapping_neg();
+        let (x, y) = (x ^ exchange, y ^ exchange);
+        let wide = |end: u64| u128::from(((end >> 16) as u32).swap_bytes()).to_le_bytes();
+        let (a, b, port_a, port_b) = (wide(x), wide(y), x as u16, y as u16);
+        (FlowKey { a, b, port_a, port_b, protocol, version: 4, vlan }, swap)
+    }
+}
+
 /// Why a frame is no packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
@@ -152,4 +167,24 @@ pub enum Refused {
     Malformed,
     /// A link type that is not read (only with `--lax`; otherwise an error).
     UnknownLink,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::network::wide;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ends_of_ipv4_are_put_in_the_order_of_all_ends(
+            addresses in prop::array::uniform2(prop_oneof![any::<[u8; 4]>(), Just([10, 0, 0, 1])]),
+            ports in prop::array::uniform2(prop_oneof![any::<u16>(), Just(53)]),
+        ) {
+            let [src, dst] = [0, 1].map(|at| (addresses[at], ports[at]));
+            let whole = FlowKey::ordered((wide(src.0), src.1), (wide(dst.0), dst.1), 17, 4, NO_VLAN);
+            prop_assert_eq!(FlowKey::ordered_v4(src, dst, 17, NO_VLAN), whole);
+        }
+    }
 }
