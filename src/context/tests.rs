@@ -492,7 +492,12 @@ fn graph(plan: &Plan, rows: &[Row], how: How, remembering: Remembering) -> (BTre
     for (window, parts) in dealt(rows, workers as u64) {
         for (shard, part) in parts.iter().enumerate() {
             for (number, rows) in part.chunks(size).enumerate() {
-                let place = Place { window: window * WINDOW, shard: shard as u32, number: number as u32 };
+                let place = Place {
+                    window: window * WINDOW,
+                    shard: shard as u32,
+                    number: number as u32,
+                    last: false,
+                };
                 feeds[shard].push(RowBatch { place, target: 0, rows: batch(rows) });
             }
         }

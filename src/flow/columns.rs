@@ -67,11 +67,13 @@ impl Exists {
             Exists::Tcp => bits(|row| row.head.is_tcp()),
             Exists::Icmp => bits(|row| row.head.is_icmp()),
             Exists::Vlan => bits(|row| row.head.key.vlan != NO_VLAN),
-            Exists::Packets(side) => bits(move |row| row.span.sides[side].packets > 0),
-            Exists::Gaps(between) => bits(move |row| between.gaps(row).2 > 0),
-            Exists::Window(side) => {
-                bits(move |row| row.head.is_tcp() && row.head.tcp.window_first(side).is_some())
-            }
+            Exists::Packets(0) => bits(|row| row.span.sides[0].packets > 0),
+            Exists::Packets(_) => bits(|row| row.span.sides[1].packets > 0),
+            Exists::Gaps(Between::Both) => bits(|row| Between::Both.gaps(row).2 > 0),
+            Exists::Gaps(Between::Side(0)) => bits(|row| Between::Side(0).gaps(row).2 > 0),
+            Exists::Gaps(Between::Side(_)) => bits(|row| Between::Side(1).gaps(row).2 > 0),
+            Exists::Window(0) => bits(|row| row.head.is_tcp() && row.head.tcp.window_first(0).is_some()),
+            Exists::Window(_) => bits(|row| row.head.is_tcp() && row.head.tcp.window_first(1).is_some()),
             Exists::Handshake => bits(|row| row.span.handshake != u64::MAX),
             Exists::FirstRow => bits(|row| row.head.row_index == 0),
         }
@@ -84,13 +86,20 @@ pub(super) fn column(
     calendar: &Calendar,
     first_lengths: bool,
 ) -> Option<(Exists, Box<dyn Column>)> {
-    if let Some((side, measure)) = sided(name)
-        && let Some(column) = of_side(measure, side)
-    {
-        return Some(column);
+    let of_a_side = sided(name).and_then(|(side, measure)| match side {
+        0 => of_side::<0>(measure),
+        _ => of_side::<1>(measure),
+    });
+    if of_a_side.is_some() {
+        return of_a_side;
     }
     if let Some((between, measure)) = gapped(name) {
-        return Some((Exists::Gaps(between), of_gaps(measure, between)?));
+        let column = match between {
+            Between::Side(0) => of_gaps(measure, |row| Between::Side(0).gaps(row)),
+            Between::Side(_) => of_gaps(measure, |row| Between::Side(1).gaps(row)),
+            Between::Both => of_gaps(measure, |row| Between::Both.gaps(row)),
+        };
+        return Some((Exists::Gaps(between), column?));
     }
     let moment = |of: fn(Moment) -> u8| {
         let mut calendar = calendar.clone();
@@ -102,8 +111,8 @@ pub(super) fn column(
         "flow_start" => time(|row| row.head.start),
         "row_start" => time(|row| row.first),
         "row_end" => time(|row| row.head.last),
-        "src_ip" => Box::new(Ends { side: 0, addresses: Addresses::new() }),
-        "dst_ip" => Box::new(Ends { side: 1, addresses: Addresses::new() }),
+        "src_ip" => Box::new(Ends::<0>(Addresses::new())),
+        "dst_ip" => Box::new(Ends::<1>(Addresses::new())),
         "src_port" => u16s(|row| row.port(0)),
         "dst_port" => u16s(|row| row.port(1)),
         "protocol" => u8s(|row| row.head.key.protocol),
@@ -160,28 +169,37 @@ fn gapped(name: &str) -> Option<(Between, &str)> {
     Some((between, measure.strip_prefix("gap_")?))
 }
 
-fn of_side(measure: &str, side: usize) -> Option<(Exists, Box<dyn Column>)> {
-    let any = Exists::Packets(side);
+/// What flow rows say of a side. Known when this is compiled, it is one place in memory.
+fn of_side<const SIDE: usize>(measure: &str) -> Option<(Exists, Box<dyn Column>)> {
+    let any = Exists::Packets(SIDE);
     Some(match measure {
-        "packets" => (Exists::Always, u64s(move |row| row.span.sides[side].packets.into())),
-        "bytes" => (Exists::Always, u64s(move |row| row.span.sides[side].bytes)),
-        "payload_bytes" => (Exists::Always, u64s(move |row| row.span.sides[side].payload)),
-        "len_min" => (any, u16s(move |row| row.span.sides[side].length_min)),
-        "len_max" => (any, u16s(move |row| row.span.sides[side].length_max)),
-        "len_mean" => (any, f32s(move |row| length_mean(&row.span.sides[side]))),
-        "len_std" => (any, f32s(move |row| length_deviation(&row.span.sides[side]))),
+        "packets" => (Exists::Always, u64s(|row| row.span.sides[SIDE].packets.into())),
+        "bytes" => (Exists::Always, u64s(|row| row.span.sides[SIDE].bytes)),
+        "payload_bytes" => (Exists::Always, u64s(|row| row.span.sides[SIDE].payload)),
+        "len_min" => (any, u16s(|row| row.span.sides[SIDE].length_min)),
+        "len_max" => (any, u16s(|row| row.span.sides[SIDE].length_max)),
+        "len_mean" => (any, f32s(|row| length_mean(&row.span.sides[SIDE]))),
+        "len_std" => (any, f32s(|row| length_deviation(&row.span.sides[SIDE]))),
         "window_first" => {
-            let first = move |row: &Finished| row.head.tcp.window_first(side).filter(|_| row.head.is_tcp());
-            (Exists::Window(side), u16s(move |row| first(row).unwrap_or(0)))
+            let first = |row: &Finished| row.head.tcp.window_first(SIDE).filter(|_| row.head.is_tcp());
+            (Exists::Window(SIDE), u16s(move |row| first(row).unwrap_or(0)))
         }
-        "retransmits" => (Exists::Tcp, u32s(move |row| row.span.sides[side].retransmits)),
-        "ttl_min" => (any, u8s(move |row| row.span.sides[side].ttl_min)),
-        flag => {
-            let bit =
-                ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"].iter().position(|f| *f == flag)?;
-            (Exists::Tcp, u32s(move |row| row.span.sides[side].flags[bit]))
-        }
+        "retransmits" => (Exists::Tcp, u32s(|row| row.span.sides[SIDE].retransmits)),
+        "ttl_min" => (any, u8s(|row| row.span.sides[SIDE].ttl_min)),
+        "fin" => flag::<SIDE, 0>(),
+        "syn" => flag::<SIDE, 1>(),
+        "rst" => flag::<SIDE, 2>(),
+        "psh" => flag::<SIDE, 3>(),
+        "ack" => flag::<SIDE, 4>(),
+        "urg" => flag::<SIDE, 5>(),
+        "ece" => flag::<SIDE, 6>(),
+        "cwr" => flag::<SIDE, 7>(),
+        _ => return None,
     })
+}
+
+fn flag<const SIDE: usize, const BIT: usize>() -> (Exists, Box<dyn Column>) {
+    (Exists::Tcp, u32s(|row| row.span.sides[SIDE].flags[BIT]))
 }
 
 fn length_mean(side: &Side) -> f32 {
@@ -199,33 +217,35 @@ fn length_deviation(side: &Side) -> f32 {
 
 /// The population deviation of `n` values: `n` times the sum of their squares, the square of their sum.
 fn deviation(squares: u128, square: u128, n: f64) -> f64 {
-    (squares.saturating_sub(square) as f64).sqrt() / n
+    let difference = squares.saturating_sub(square);
+    // The same number, converted by the processor.
+    let difference = i64::try_from(difference).map_or_else(|_| difference as f64, |narrow| narrow as f64);
+    difference.sqrt() / n
 }
 
-/// Seconds of the gaps between packets.
-fn of_gaps(measure: &str, between: Between) -> Option<Box<dyn Column>> {
-    let shortest = move |row: &Finished| match between.gaps(row) {
-        (_, _, 0) => 0.0,
-        (gaps, ..) => seconds(gaps.min) as f32,
-    };
-    let mean = move |row: &Finished| match between.gaps(row) {
-        (_, _, 0) => 0.0,
-        (_, sum, count) => (sum as f64 / count as f64 / 1e9) as f32,
-    };
-    let spread = move |row: &Finished| match between.gaps(row) {
-        (_, _, 0 | 1) => 0.0,
-        (gaps, sum, count) => {
-            let squares = u128::from(count).wrapping_mul(gaps.squares);
-            (deviation(squares, u128::from(sum) * u128::from(sum), count as f64) / 1e9) as f32
-        }
-    };
-    // Without a gap there is no longest either: it is 0.
-    let longest = move |row: &Finished| seconds(between.gaps(row).0.max) as f32;
+/// Seconds of the gaps between packets: `gaps` gives them, their plain sum in nanoseconds, and how many they are.
+fn of_gaps(
+    measure: &str,
+    gaps: impl for<'a> Fn(&Finished<'a>) -> (&'a Gaps, u64, u64) + Send + 'static,
+) -> Option<Box<dyn Column>> {
     match measure {
-        "min_s" => Some(f32s(shortest)),
-        "mean_s" => Some(f32s(mean)),
-        "std_s" => Some(f32s(spread)),
-        "max_s" => Some(f32s(longest)),
+        "min_s" => Some(f32s(move |row| match gaps(row) {
+            (_, _, 0) => 0.0,
+            (gaps, ..) => seconds(gaps.min) as f32,
+        })),
+        "mean_s" => Some(f32s(move |row| match gaps(row) {
+            (_, _, 0) => 0.0,
+            (_, sum, count) => (sum as f64 / count as f64 / 1e9) as f32,
+        })),
+        "std_s" => Some(f32s(move |row| match gaps(row) {
+            (_, _, 0 | 1) => 0.0,
+            (gaps, sum, count) => {
+                let squares = u128::from(count).wrapping_mul(gaps.squares);
+                (deviation(squares, u128::from(sum) * u128::from(sum), count as f64) / 1e9) as f32
+            }
+        })),
+        // Without a gap there is no longest either: it is 0.
+        "max_s" => Some(f32s(move |row| seconds(gaps(row).0.max) as f32)),
         _ => None,
     }
 }

@@ -1,14 +1,16 @@
 //! Packets to rows in the graph: keeps packets until their time is complete, applies them in order,
 //! gives the rows of every window at its end.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::operators::Operator;
+use timely::scheduling::SyncActivator;
 
 use super::FlowSpec;
 use super::calendar::Calendar;
@@ -25,6 +27,54 @@ use crate::tally::Tally;
 /// Row batches that are sent before the rooms behind have their turn: a window may hold millions of
 /// rows, and whatever an operator sends is queued until the next one runs.
 const BURST: usize = 4;
+
+/// Batches of a window that a worker gives before those of the workers in front of it are given: they wait until
+/// then, and take memory.
+const AHEAD: u32 = 8;
+
+/// How far the workers of a process are with their rows.
+#[derive(Default)]
+pub struct Given {
+    workers: Mutex<BTreeMap<u32, Giver>>,
+}
+
+/// One worker of those.
+#[derive(Default)]
+struct Giver {
+    /// All its rows of windows that end up to this time are given.
+    until: u64,
+    /// Wakes its flow room, if that waits for others.
+    waits: Option<SyncActivator>,
+}
+
+impl Given {
+    /// Notes that all rows of windows that end up to `until` are given; wakes whoever waits for that.
+    fn note(&self, shard: u32, until: u64) {
+        let mut workers = self.lock();
+        let giver = workers.entry(shard).or_default();
+        if until <= giver.until {
+            return;
+        }
+        giver.until = until;
+        for waits in workers.values_mut().filter_map(|giver| giver.waits.take()) {
+            // A worker that is gone waits for nothing.
+            let _ = waits.activate();
+        }
+    }
+
+    /// Whether the workers in front of `shard` have given their rows of windows that end up to `until`; if not, its
+    /// flow room will be woken when they may have.
+    fn reached(&self, shard: u32, until: u64, wake: &SyncActivator) -> bool {
+        let mut workers = self.lock();
+        let reached = workers.range(..shard).all(|(_, giver)| giver.until >= until);
+        workers.entry(shard).or_default().waits = (!reached).then(|| wake.clone());
+        reached
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Giver>> {
+        self.workers.lock().expect("no worker panics while it looks")
+    }
+}
 
 /// What the flow room gives.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +97,8 @@ pub struct Assembly {
     pub slice: u64,
     /// Packets sent and not yet applied.
     pub in_flight: Arc<AtomicI64>,
+    /// How far the workers are.
+    pub given: Given,
     /// Counters.
     pub tally: Arc<Tally>,
 }
@@ -69,6 +121,8 @@ struct Room {
     seen: Vec<Seen>,
     /// Batches of the closed window sent so far.
     number: u32,
+    /// Wakes the room.
+    wake: SyncActivator,
 }
 
 /// What a turn of the room brought.
@@ -77,6 +131,8 @@ enum Turn {
     Rows(Place, RecordBatch),
     /// Work was done, more may be left.
     More,
+    /// Other workers' rows come first; the room is woken when they have come.
+    Wait,
     /// Nothing to do until the frontier moves.
     Done,
 }
@@ -123,6 +179,10 @@ impl Room {
     /// The next batch of the closed window, or its end.
     fn give(&mut self) -> Turn {
         let window = self.table.window_start();
+        let end = window.saturating_add(self.how.spec.window_ns());
+        if self.number >= AHEAD && !self.how.given.reached(self.shard, end, &self.wake) {
+            return Turn::Wait;
+        }
         let rows = match self.how.product {
             Product::Rows => self.flow_rows(),
             Product::Packets => self.packet_rows(),
@@ -130,9 +190,14 @@ impl Room {
         let Some(rows) = rows else {
             let (listed, _) = self.pending.take().expect("a window is closed");
             self.table.advance(listed);
+            self.how.given.note(self.shard, end);
             return Turn::More;
         };
-        let place = Place { window, shard: self.shard, number: self.number };
+        let last = self.pending.as_ref().is_some_and(|(pending, from)| match self.how.product {
+            Product::Rows => *from == pending.len(),
+            Product::Packets => *from == self.seen.len(),
+        });
+        let place = Place { window, shard: self.shard, number: self.number, last };
         self.number += 1;
         self.how.tally.rows.fetch_add(rows.num_rows() as u64, Relaxed);
         Turn::Rows(place, rows)
@@ -186,7 +251,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
     let scope = packets.scope();
     let shard = scope.index() as u32;
     packets.unary_frontier::<NoopBuilder<RowBatch>, _, _, _>(to_owner(), "flows", move |capability, info| {
-        let activator = scope.activator_for(info.address);
+        let activator = scope.activator_for(info.address.clone());
         // Windows end without a packet to tell: the room keeps one capability, moved along with its
         // input, as long as there is input.
         let mut capability = Some(capability);
@@ -202,6 +267,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
             pending: None,
             seen: Vec::new(),
             number: 0,
+            wake: scope.worker().sync_activator_for(info.address.to_vec()),
             how: how.clone(),
         };
         let mut complete = None;
@@ -235,9 +301,11 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
                         }
                     }
                     Turn::More => {}
+                    Turn::Wait => return,
                     Turn::Done => break,
                 }
             }
+            how.given.note(shard, limit);
             match next {
                 Some(slice) => cap.downgrade(&slice),
                 None => {

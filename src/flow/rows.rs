@@ -113,22 +113,19 @@ impl<T: ArrowDictionaryKeyType> Column for Named<T> {
 }
 
 /// Addresses of initiators (0) or responders (1).
-pub(super) struct Ends {
-    pub(super) side: usize,
-    pub(super) addresses: Addresses,
-}
+pub(super) struct Ends<const SIDE: usize>(pub(super) Addresses);
 
-impl Column for Ends {
+impl<const SIDE: usize> Column for Ends<SIDE> {
     fn reserve(&mut self, rows: usize) {
-        self.addresses.reserve(rows);
+        self.0.reserve(rows);
     }
 
     fn extend(&mut self, rows: &[Finished]) {
-        rows.iter().for_each(|row| self.addresses.push(row.head.key.version, row.address(self.side)));
+        self.0.extend(rows.iter().map(|row| (row.head.key.version, row.address(SIDE))));
     }
 
     fn take(&mut self, _: Option<NullBuffer>) -> ArrayRef {
-        self.addresses.take()
+        self.0.take()
     }
 }
 

@@ -226,8 +226,8 @@ impl Table {
     fn find(&mut self, p: &Packet, hash: u32, found: u32) -> u32 {
         let heads = self.heads.get();
         let id = match heads.get(found as usize) {
-            Some(head) if head.key == p.key => found,
-            _ => match self.index.find(hash, |id| heads[id as usize].key == p.key) {
+            Some(head) if head.key.is(&p.key) => found,
+            _ => match self.index.find(hash, |id| heads[id as usize].key.is(&p.key)) {
                 Some(id) => id,
                 None => return self.begin(p, hash),
             },

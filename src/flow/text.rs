@@ -90,8 +90,13 @@ pub(super) struct Addresses {
     places: HashTable<u32>,
     random: RandomState,
     seen: Vec<(u8, [u8; 16])>,
+    /// Whether the batch's addresses hardly repeat themselves: then none is looked for.
+    scattered: bool,
     dictionary: Dictionary<Int32Type>,
 }
+
+/// Rows of a batch after which it is known whether its addresses repeat themselves.
+const TELLING: usize = 512;
 
 impl Addresses {
     pub(super) fn new() -> Self {
@@ -99,6 +104,7 @@ impl Addresses {
             places: HashTable::new(),
             random: RandomState::default(),
             seen: Vec::new(),
+            scattered: false,
             dictionary: Dictionary::new(),
         }
     }
@@ -107,10 +113,27 @@ impl Addresses {
         self.dictionary.keys.reserve_exact(rows);
     }
 
+    /// The next rows have these addresses of version 4 or 6.
+    #[inline]
+    pub(super) fn extend<'a>(&mut self, rows: impl Iterator<Item = (u8, &'a [u8; 16])>) {
+        if !self.scattered {
+            rows.for_each(|(version, bytes)| self.push(version, bytes));
+            let rows = self.dictionary.keys.len();
+            self.scattered = rows >= TELLING && self.seen.len() > rows - rows / 16;
+            return;
+        }
+        for (version, bytes) in rows {
+            let Dictionary { text, ends, keys } = &mut self.dictionary;
+            keys.push(ends.len() as i32 - 1);
+            write_address(version, bytes, text);
+            ends.push(text.len() as i32);
+        }
+    }
+
     /// The next row has the address of `version` 4 or 6 in `bytes`.
     #[inline]
     pub(super) fn push(&mut self, version: u8, bytes: &[u8; 16]) {
-        let Addresses { places, random, seen, dictionary } = self;
+        let Addresses { places, random, seen, dictionary, .. } = self;
         let hash = |bytes: &[u8; 16]| random.hash_one(u128::from_ne_bytes(*bytes));
         let place = *places
             .entry(
@@ -131,26 +154,27 @@ impl Addresses {
     pub(super) fn take(&mut self) -> ArrayRef {
         self.places.clear();
         self.seen.clear();
+        self.scattered = false;
         self.dictionary.take(None)
     }
 }
 
-/// A number of a byte in digits with a dot behind, the first character lowest, and its bits.
-const OCTETS: [(u32, u32); 256] = {
+/// A number of a byte in digits with a dot behind, the first character lowest, and its characters.
+static OCTETS: [(u32, u32); 256] = {
     let mut octets = [(0, 0); 256];
     let mut value = 0;
     while value < 256 {
-        let (mut text, mut bits) = (b'.' as u32, 8);
+        let (mut text, mut length) = (b'.' as u32, 1);
         let mut rest = value as u32;
         loop {
             text = text << 8 | (b'0' as u32 + rest % 10);
-            bits += 8;
+            length += 1;
             rest /= 10;
             if rest == 0 {
                 break;
             }
         }
-        octets[value] = (text, bits);
+        octets[value] = (text, length);
         value += 1;
     }
     octets
@@ -160,16 +184,29 @@ fn write_address(version: u8, bytes: &[u8; 16], text: &mut Vec<u8>) {
     if version != 4 {
         return write_v6(bytes, text);
     }
-    // Put together in a register and copied in one piece of fixed size; the last dot is left out.
-    let (mut dotted, mut bits) = (0u128, 0);
-    for octet in &bytes[..4] {
-        let (digits, more) = OCTETS[usize::from(*octet)];
-        dotted |= u128::from(digits) << bits;
-        bits += more;
-    }
-    let end = text.len() + bits as usize / 8 - 1;
-    text.extend_from_slice(&dotted.to_le_bytes());
+    // In two pieces of fixed size, of which the second writes over what is too much of the first; the last dot is
+    // left out.
+    let half = |first: u8, second: u8| {
+        let (digits, length) = OCTETS[usize::from(first)];
+        let (more, longer) = OCTETS[usize::from(second)];
+        (u64::from(digits) | u64::from(more) << (8 * length), (length + longer) as usize)
+    };
+    let ((first, length), (second, longer)) = (half(bytes[0], bytes[1]), half(bytes[2], bytes[3]));
+    text.reserve(16);
+    let end = text.len() + length;
+    text.extend_from_slice(&first.to_le_bytes());
     text.truncate(end);
+    text.extend_from_slice(&second.to_le_bytes());
+    text.truncate(end + longer - 1);
+}
+
+/// The four digits of a group, the highest one in the lowest byte.
+fn hexadecimal(group: u16) -> u32 {
+    let [high, low] = group.to_be_bytes().map(u32::from);
+    let digits = high >> 4 | (high & 0xF) << 8 | (low >> 4) << 16 | (low & 0xF) << 24;
+    // Ten and more carry into the fifth bit once six is added; letters lie 39 above where digits go on.
+    let letters = (digits + 0x0606_0606) >> 4 & 0x0101_0101;
+    digits + 0x3030_3030 + letters * 39
 }
 
 /// RFC 5952: groups without leading zeros, the first of the longest runs of two or more zero groups as `::`.
@@ -187,8 +224,8 @@ fn write_v6(bytes: &[u8; 16], text: &mut Vec<u8>) {
             zeros = at + 1 - run..at + 1;
         }
     }
-    // The longest is 39 characters.
-    let (mut line, mut end) = ([0; 40], 0);
+    // The longest is 39 characters; groups are written four characters at a time.
+    let (mut line, mut end) = ([0; 48], 0);
     let mut at = 0;
     while at < groups.len() {
         if at == zeros.start && !zeros.is_empty() {
@@ -205,11 +242,10 @@ fn write_v6(bytes: &[u8; 16], text: &mut Vec<u8>) {
             line[end] = b':';
             end += 1;
         }
-        let digits = (groups[at].max(1).ilog2() / 4) as usize;
-        for digit in (0..=digits).rev() {
-            line[end] = b"0123456789abcdef"[usize::from(groups[at] >> (4 * digit) & 0xF)];
-            end += 1;
-        }
+        let digits = (groups[at].max(1).ilog2() / 4) as usize + 1;
+        let text = hexadecimal(groups[at]) >> (8 * (4 - digits));
+        line[end..end + 4].copy_from_slice(&text.to_le_bytes());
+        end += digits;
         at += 1;
     }
     text.extend_from_slice(&line[..end]);
@@ -243,7 +279,7 @@ mod tests {
                     wide[..4].copy_from_slice(four);
                     let wide = if *six { *bytes } else { wide };
                     for _ in 0..=*repeats {
-                        column.push(if *six { 6 } else { 4 }, &wide);
+                        column.extend([(if *six { 6 } else { 4 }, &wide)].into_iter());
                         expected.push(match six {
                             true => Ipv6Addr::from(wide).to_string(),
                             false => Ipv4Addr::from(*four).to_string(),
@@ -253,6 +289,23 @@ mod tests {
                 prop_assert_eq!(texts(&column.take()), expected);
             }
         }
+    }
+
+    #[test]
+    fn addresses_that_hardly_repeat_are_not_looked_for_until_the_batch_ends() {
+        let addresses: Vec<[u8; 16]> =
+            (0..2000u32).map(|at| u128::from((at % 1500).to_be()).to_le_bytes()).collect();
+        let expected: Vec<String> = (0..2000u32).map(|at| Ipv4Addr::from(at % 1500).to_string()).collect();
+        let mut column = Addresses::new();
+        for group in addresses.chunks(64) {
+            column.extend(group.iter().map(|bytes| (4, bytes)));
+        }
+        let scattered = column.take();
+        assert_eq!(texts(&scattered), expected);
+        assert!(scattered.as_any_dictionary().values().len() > 1500);
+        column.extend([(4, &addresses[0]), (4, &addresses[0])].into_iter());
+        let next = column.take();
+        assert_eq!((texts(&next).len(), next.as_any_dictionary().values().len()), (2, 1));
     }
 
     proptest! {
@@ -271,7 +324,7 @@ mod tests {
     fn the_same_bytes_of_two_versions_are_two_addresses() {
         let mut column = Addresses::new();
         let bytes = [9, 0, 10, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        [4, 6, 4].iter().for_each(|version| column.push(*version, &bytes));
+        column.extend([4, 6, 4].into_iter().map(|version| (version, &bytes)));
         assert_eq!(texts(&column.take()), ["9.0.10.200", "900:ac8::", "9.0.10.200"]);
     }
 

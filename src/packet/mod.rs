@@ -60,6 +60,15 @@ pub struct FlowKey {
     pub vlan: u16,
 }
 
+impl FlowKey {
+    /// Whether the two are equal, found out over all bytes at once: most keys that are compared are.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &FlowKey) -> bool {
+        let [x, y]: [[u64; 5]; 2] = [*self, *other].map(bytemuck::cast);
+        x.iter().zip(y).fold(0, |differing, (x, y)| differing | (x ^ y)) == 0
+    }
+}
+
 /// What later rooms need of a packet: 72 bytes, no pointers, the same on every machine of one byte order.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]

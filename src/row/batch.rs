@@ -13,6 +13,8 @@ pub struct Place {
     pub shard: u32,
     /// Counts the batches of a shard in a window from 0; for tables the batch's number in the input.
     pub number: u32,
+    /// The shard has no more batches in the window. Where nobody says so, the frontier does, later.
+    pub last: bool,
 }
 
 /// Rows with their place, and the worker they go to where they change workers.

@@ -278,16 +278,19 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let rows_end = match &spec.ends.rows {
         None => None,
-        Some(path) => Some(vec![match columns::written(&spec.ends, &rows) {
-            None => sink::rows_end(path, &rows)?,
-            Some(columns) => sink::chosen_end(path, &rows, columns)?,
-        }]),
+        Some(path) => {
+            let end = match columns::written(&spec.ends, &rows) {
+                None => sink::rows_end(path, &rows)?,
+                Some(columns) => sink::chosen_end(path, &rows, columns)?,
+            };
+            Some(sink::beside(vec![end], controls.workers))
+        }
     };
     let (mut scored_ends, mut incident_ends, mut watch) = (Vec::new(), Vec::new(), None);
     let changes = following.as_ref().map(|(_, changes)| changes.clone());
     if let (Some((_, _, schema)), Some(path)) = (&detector, &spec.ends.scores) {
         let columns = columns::written(&spec.ends, schema).unwrap_or_default();
-        scored_ends = vec![sink::chosen_end(path, schema, columns)?];
+        scored_ends = sink::beside(vec![sink::chosen_end(path, schema, columns)?], controls.workers);
     } else if let (Some((_, _, schema)), Some(start)) = (&detector, &in_force) {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
         let judge = Judge { model: judged_by, threshold: start.threshold };
@@ -299,7 +302,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
             let new = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
             watch = Some(Watch { changes: changes.clone(), ..new });
         }
-        scored_ends = sink::score_ends(folder, schema, &judge, lines)?;
+        scored_ends = sink::beside(sink::score_ends(folder, schema, &judge, lines)?, controls.workers);
     }
     let hits = watch.as_ref().map(|watch| watch.hits.clone());
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Progress, RunError, Shared};
-use crate::flow::operator::{Assembly, Product};
+use crate::flow::operator::{Assembly, Given, Product};
 use crate::flow::{row_settings, window_of};
 use crate::graph::Source;
 use crate::packet::operator::Reading;
@@ -113,6 +113,7 @@ fn open_frames(
         product,
         slice,
         in_flight,
+        given: Given::default(),
         tally: shared.tally.clone(),
     });
     Ok(Opened {

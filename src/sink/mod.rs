@@ -5,6 +5,7 @@
 
 mod alert;
 mod arrow;
+mod beside;
 mod chunks;
 pub mod community;
 mod console;
@@ -29,6 +30,7 @@ use ::arrow::datatypes::SchemaRef;
 
 pub use self::alert::Anomalies;
 pub use self::arrow::ArrowFile;
+pub use self::beside::Beside;
 pub use self::console::{Console, Style};
 pub use self::csv::CsvFile;
 pub use self::dataset::Dataset;
@@ -145,6 +147,15 @@ pub fn score_ends(
         ends.push(Box::new(Console::new(out, style, judge.threshold)));
     }
     Ok(ends)
+}
+
+/// Ends beside `workers`: where there are several, each end gets a thread of its own, so that the worker which hands
+/// out rows goes on with packets. One worker does everything itself and takes one core.
+pub fn beside(ends: Vec<Box<dyn End>>, workers: usize) -> Vec<Box<dyn End>> {
+    match workers {
+        0 | 1 => ends,
+        _ => ends.into_iter().map(|end| Box::new(Beside::new(end)) as Box<dyn End>).collect(),
+    }
 }
 
 /// The ends of incidents: their log and their rows in `folder`, readable lines to `lines`, if anybody reads them.

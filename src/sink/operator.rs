@@ -76,8 +76,9 @@ pub fn write<'s>(
     let ends = Rc::new(RefCell::new(Some(ends)));
     rows.unary_frontier::<NoopBuilder<Vec<()>>, _, _, _>(to_target(), "write", move |_, _| {
         let mut waiting: BTreeMap<(u64, Place), RecordBatch> = BTreeMap::new();
-        // The next batch of the first worker in the oldest window needs to wait for nobody.
-        let mut expected: Option<(u64, Place)> = None;
+        // The next batch of the oldest window needs to wait for nobody: the first worker's, and behind its last
+        // one the second worker's, and so on.
+        let mut expected: Option<(u64, u32, u32)> = None;
         move |(input, frontier), _| {
             let mut ends = ends.borrow_mut();
             let mut put = |rows: &RecordBatch| {
@@ -101,18 +102,18 @@ pub fn write<'s>(
                     while let Some(first) = waiting.first_entry() {
                         let (time, place) = *first.key();
                         let complete = open.is_none_or(|open| time < open);
+                        let next = expected.filter(|next| next.0 == time).unwrap_or((time, 0, 0));
                         let next = joined == Joined::ByShard
                             && open == Some(time)
-                            && place.shard == 0
-                            && match expected {
-                                Some((at, next)) if at == time => next == place,
-                                _ => place.number == 0,
-                            };
+                            && next == (time, place.shard, place.number);
                         if !complete && !next {
                             break;
                         }
                         put(&first.remove());
-                        expected = Some((time, Place { number: place.number + 1, ..place }));
+                        expected = Some(match place.last {
+                            true => (time, place.shard + 1, 0),
+                            false => (time, place.shard, place.number + 1),
+                        });
                     }
                 }
                 Joined::ByTime => {

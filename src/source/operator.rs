@@ -111,7 +111,7 @@ pub fn rows<'s>(
             let time = cap.delayed(&reading.stamp(&piece).max(*cap.time()));
             let mut session = output.session_with_builder(&time);
             for (target, rows) in deal(&piece, &reading, peers) {
-                let place = Place { window: piece.window, shard: 0, number: piece.number };
+                let place = Place { window: piece.window, number: piece.number, ..Place::default() };
                 session.give_container(&mut RowBatch { place, target, rows });
             }
             drop(session);
@@ -182,7 +182,8 @@ fn arrange<'s>(pieces: Stream<'s, u64, RowBatch>, reading: Arc<RowReading>) -> S
                     if let Some((time, window, rows, from)) = &mut ready {
                         let count = ROWS.min(rows.num_rows() - *from);
                         let number = (*from / ROWS) as u32;
-                        let place = Place { window: *window, shard, number };
+                        let last = *from + count == rows.num_rows();
+                        let place = Place { window: *window, shard, number, last };
                         let part = rows.slice(*from, count);
                         *from += count;
                         let time = cap.delayed(&(*time).max(*cap.time()));

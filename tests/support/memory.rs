@@ -210,6 +210,7 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
         product,
         slice: manner.slice,
         in_flight,
+        given: Default::default(),
         tally: tally.clone(),
     });
     let joined = match packets {

@@ -6,32 +6,68 @@ const BLOCK: usize = 128;
 const PARTS: usize = 4;
 const PART: usize = BLOCK / PARTS;
 
+/// A number as Parquet stores it, in whose arithmetic differences are taken.
+pub(super) trait Stored: Copy + Ord + Default {
+    /// Itself among all numbers.
+    fn wide(self) -> i64;
+    /// What must be added to `before` to come to it.
+    fn minus(self, before: Self) -> Self;
+    /// Its bits.
+    fn bits(self) -> u64;
+    const MOST: Self;
+}
+
+macro_rules! stored {
+    ($($number:ty as $bits:ty),*) => {$(
+        impl Stored for $number {
+            const MOST: Self = <$number>::MAX;
+
+            #[inline(always)]
+            fn wide(self) -> i64 {
+                i64::from(self)
+            }
+
+            #[inline(always)]
+            fn minus(self, before: Self) -> Self {
+                self.wrapping_sub(before)
+            }
+
+            #[inline(always)]
+            fn bits(self) -> u64 {
+                u64::from(self as $bits)
+            }
+        }
+    )*};
+}
+
+stored!(i32 as u32, i64 as u64);
+
 /// The first value, then blocks of differences, each as what it is above the block's smallest.
-pub(super) fn differences<V: Copy>(
-    out: &mut Vec<u8>,
-    values: &[V],
-    wide: impl Fn(V) -> i64,
-    difference: impl Fn(V, V) -> i64,
-) {
+pub(super) fn differences<V: Copy, S: Stored>(out: &mut Vec<u8>, values: &[V], stored: impl Fn(V) -> S) {
     varint(out, BLOCK as u64);
     varint(out, PARTS as u64);
     varint(out, values.len() as u64);
-    zigzag(out, values.first().map_or(0, |first| wide(*first)));
+    zigzag(out, values.first().map_or(0, |first| stored(*first).wide()));
     let mut previous = values;
     while let [_, rest @ ..] = previous {
         let count = rest.len().min(BLOCK);
         if count == 0 {
             break;
         }
-        let mut block = [0; BLOCK];
-        let mut least = i64::MAX;
+        let mut block = [S::default(); BLOCK];
         for ((place, value), before) in block.iter_mut().zip(&rest[..count]).zip(previous) {
-            *place = difference(*value, *before);
-            least = least.min(*place);
+            *place = stored(*value).minus(stored(*before));
         }
+        previous = &previous[count..];
+        // Values that do not change, as of many columns: neither a smallest difference nor anything above it.
+        if block.iter().fold(0, |all, difference| all | difference.bits()) == 0 {
+            out.extend_from_slice(&[0; 1 + PARTS]);
+            continue;
+        }
+        let least = block[..count].iter().fold(S::MOST, |least, difference| least.min(*difference));
         block[count..].fill(least);
-        zigzag(out, least);
-        let above = block.map(|value| value.wrapping_sub(least) as u64);
+        zigzag(out, least.wide());
+        let above = block.map(|value| value.minus(least).bits());
         // The bits of all numbers together tell the widest.
         let mut widths = [0; PARTS];
         for (bits, part) in widths.iter_mut().zip(above.chunks_exact(PART)) {
@@ -42,6 +78,5 @@ pub(super) fn differences<V: Copy>(
         for (part, width) in above.chunks_exact(PART).zip(widths) {
             pack(out, part.iter().copied(), width);
         }
-        previous = &previous[count..];
     }
 }

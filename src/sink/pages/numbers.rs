@@ -13,8 +13,6 @@ use super::{Encode, delta, hybrid};
 pub(super) trait Number: Copy + PartialOrd + Default + Send + 'static {
     /// Its bits among those of 64 bits, signed if it is.
     fn wide(self) -> i64;
-    /// What must be added to `before` to come to it, in the arithmetic of the type that stores it.
-    fn difference(self, before: Self) -> i64;
     /// The extremes of a column, and how many of its values are null.
     fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics;
 }
@@ -25,11 +23,6 @@ macro_rules! whole {
             #[inline(always)]
             fn wide(self) -> i64 {
                 i64::from(self as $stored)
-            }
-
-            #[inline(always)]
-            fn difference(self, before: Self) -> i64 {
-                i64::from((self as $stored).wrapping_sub(before as $stored))
             }
 
             fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
@@ -48,10 +41,6 @@ macro_rules! fraction {
         impl Number for $number {
             fn wide(self) -> i64 {
                 self.to_bits().into_wide()
-            }
-
-            fn difference(self, before: Self) -> i64 {
-                self.wide().wrapping_sub(before.wide())
             }
 
             fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
@@ -137,7 +126,10 @@ pub(super) struct Differences;
 
 impl<V: Number> Coding<V> for Differences {
     fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding {
-        delta::differences(out, values, V::wide, V::difference);
+        match size_of::<V>() {
+            8 => delta::differences(out, values, V::wide),
+            _ => delta::differences(out, values, |value| value.wide() as i32),
+        }
         Encoding::DELTA_BINARY_PACKED
     }
 }
