@@ -1,6 +1,7 @@
 //! Packets to rows in the graph: keeps packets until their time is complete, applies them in order,
 //! gives the rows of every window at its end.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -28,8 +29,8 @@ use crate::tally::Tally;
 /// rows, and whatever an operator sends is queued until the next one runs.
 const BURST: usize = 4;
 
-/// Batches of a window that a worker gives before those of the workers in front of it are given: they wait until
-/// then, and take memory.
+/// Batches of a window that a worker gives before those that stand in front of them in the order of rows: they wait
+/// until then, and take memory.
 const AHEAD: u32 = 8;
 
 /// How far the workers of a process are with their rows.
@@ -62,11 +63,15 @@ impl Given {
         }
     }
 
-    /// Whether the workers in front of `shard` have given their rows of windows that end up to `until`; if not, its
-    /// flow room will be woken when they may have.
-    fn reached(&self, shard: u32, until: u64, wake: &SyncActivator) -> bool {
+    /// Whether all rows are given that stand in front of those of `shard` in the window from `start` to `end`; if
+    /// not, its flow room will be woken when they may be. Whoever is first of all waits for nobody.
+    fn reached(&self, shard: u32, [start, end]: [u64; 2], wake: &SyncActivator) -> bool {
         let mut workers = self.lock();
-        let reached = workers.range(..shard).all(|(_, giver)| giver.until >= until);
+        let reached = workers.iter().all(|(other, giver)| match other.cmp(&shard) {
+            Ordering::Less => giver.until >= end,
+            Ordering::Equal => true,
+            Ordering::Greater => giver.until >= start,
+        });
         workers.entry(shard).or_default().waits = (!reached).then(|| wake.clone());
         reached
     }
@@ -172,6 +177,7 @@ impl Room {
     fn close(&mut self, limit: u64) {
         let newest = self.newest.filter(|_| limit == u64::MAX);
         self.pending = Some((self.table.close(newest), 0));
+        self.how.given.note(self.shard, self.table.window_start());
         self.number = 0;
         self.seen.sort_by_key(Seen::key);
     }
@@ -180,7 +186,11 @@ impl Room {
     fn give(&mut self) -> Turn {
         let window = self.table.window_start();
         let end = window.saturating_add(self.how.spec.window_ns());
-        if self.number >= AHEAD && !self.how.given.reached(self.shard, end, &self.wake) {
+        // Packet rows are gathered by windows anyway.
+        if self.how.product == Product::Rows
+            && self.number >= AHEAD
+            && !self.how.given.reached(self.shard, [window, end], &self.wake)
+        {
             return Turn::Wait;
         }
         let rows = match self.how.product {
@@ -193,10 +203,8 @@ impl Room {
             self.how.given.note(self.shard, end);
             return Turn::More;
         };
-        let last = self.pending.as_ref().is_some_and(|(pending, from)| match self.how.product {
-            Product::Rows => *from == pending.len(),
-            Product::Packets => *from == self.seen.len(),
-        });
+        let listed = self.pending.as_ref().map(|(pending, from)| (*from, pending.len()));
+        let last = listed.is_some_and(|(from, rows)| from == rows) && self.how.product == Product::Rows;
         let place = Place { window, shard: self.shard, number: self.number, last };
         self.number += 1;
         self.how.tally.rows.fetch_add(rows.num_rows() as u64, Relaxed);
@@ -316,4 +324,30 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use timely::scheduling::activate::Activations;
+
+    use super::*;
+
+    #[test]
+    fn rows_wait_for_all_that_stand_in_front_of_them_and_for_no_others() {
+        let given = Given::default();
+        let wake = SyncActivator::new(vec![0], Activations::new(None).sync());
+        let reached = |shard, window| given.reached(shard, [window, window + 10], &wake);
+        // Every worker is at the window from 20 to 30.
+        (0..3).for_each(|shard| given.note(shard, 20));
+        assert_eq!([0, 1, 2].map(|shard| reached(shard, 20)), [true, false, false]);
+        given.note(0, 30);
+        assert_eq!([reached(0, 30), reached(1, 20), reached(2, 20)], [false, true, false]);
+        given.note(1, 30);
+        assert_eq!([reached(0, 30), reached(1, 30), reached(2, 20)], [false, false, true]);
+        given.note(2, 40);
+        assert_eq!([reached(0, 30), reached(1, 30)], [true, false]);
+        // What is said late takes nothing back.
+        given.note(2, 20);
+        assert!(reached(0, 30));
+    }
 }
