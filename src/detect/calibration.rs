@@ -176,6 +176,11 @@ fn tail(count: f64, all: f64) -> f64 {
 /// minutes of training, say how the tail falls.
 const BODY: f64 = 0.9;
 
+/// Calibration values beyond the body at most, where a p-value is claimed. So many tell the fall of a tail well, and the
+/// largest tell it best: sums of evidence fall faster far out than where a tenth of all values are. So the continuation
+/// begins further out the more values there are.
+const BEYOND_BODY: f64 = 200.0;
+
 /// How much of one calibration row a share may be that the continuation is trusted with.
 const BEYOND: f64 = 0.01;
 
@@ -184,7 +189,16 @@ const BEYOND: f64 = 0.01;
 /// greater one impossible.
 const PRIOR: f64 = 5.0;
 
-/// The tail of a value among calibration values, continued as an exponential beyond their 0.9 quantile.
+/// How many values a prediction has in mind beside those that it saw beyond the body: the fewest with which, having seen
+/// none, it would have a mean and a variance.
+const IN_MIND: f64 = 3.0;
+
+/// The tail of a value among calibration values, continued as an exponential beyond most of them.
+///
+/// The exponential's mean is that of the values seen beyond it. [`Tail::nats`] takes it for the truth, which serves to
+/// weigh evidence. [`Tail::predicted`] takes it for the mean of so many values and no more: the probability of the next
+/// one under all exponentials that could have given them, a Lomax tail (Pareto of the second kind). The fewer there are the
+/// slower it falls, so that p-values keep their word after minutes of training as after days.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tail {
     pub(super) steps: Steps,
@@ -194,13 +208,25 @@ pub(super) struct Tail {
     pub(super) mean: f64,
     /// -ln of the share of calibration values beyond it.
     pub(super) base: f64,
+    /// How many values a prediction rests on: those beyond, and [`IN_MIND`].
+    worth: f64,
 }
 
 impl Tail {
-    /// Of the values of the calibration rows, which it sorts.
+    /// Of the values of the calibration rows, which it sorts; to weigh evidence.
     pub(super) fn of(values: &mut [f64]) -> Tail {
+        Tail::beyond(values, BODY)
+    }
+
+    /// The same to claim p-values.
+    pub(super) fn predicting(values: &mut [f64]) -> Tail {
+        Tail::beyond(values, BODY.max(1.0 - BEYOND_BODY / values.len().max(1) as f64))
+    }
+
+    /// Continued beyond this share of the values.
+    fn beyond(values: &mut [f64], body: f64) -> Tail {
         let steps = Steps::of(values);
-        let place = (values.len().saturating_sub(1)) as f64 * BODY;
+        let place = (values.len().saturating_sub(1)) as f64 * body;
         let (low, part) = (place.floor() as usize, place - place.floor());
         let value = |at: usize| values.get(at).or(values.last()).copied().unwrap_or(0.0);
         let from = value(low) + (value(low + 1) - value(low)) * part;
@@ -208,8 +234,13 @@ impl Tail {
         let sum: f64 = beyond.iter().map(|value| value - from).sum();
         let count = beyond.len() as f64;
         let mean = if sum > count { sum / count } else { (sum + PRIOR) / (count + PRIOR) };
-        let base = tail(beyond.len() as f64, values.len() as f64);
-        Tail { steps, from, mean, base }
+        Tail::from_parts(steps, from, mean, tail(count, values.len() as f64))
+    }
+
+    pub(super) fn from_parts(steps: Steps, from: f64, mean: f64, base: f64) -> Tail {
+        let beyond = (steps.all() + 1.0) * libm::exp(-base) - 1.0;
+        let worth = beyond.clamp(0.0, steps.all()) + IN_MIND;
+        Tail { steps, from, mean, base, worth }
     }
 
     /// The score, in nats, above which a value is as rare as this share of calibration rows. The exponential says it
@@ -219,7 +250,7 @@ impl Tail {
     /// [`DetectError::FewRows`] beyond that.
     pub(super) fn threshold_at(&self, share: f64) -> Result<f64, DetectError> {
         if share <= 0.0 {
-            return Ok(self.nats(self.steps.values.last().copied().unwrap_or(0.0)));
+            return Ok(self.predicted(self.steps.values.last().copied().unwrap_or(0.0)));
         }
         let (needed, found) = ((BEYOND / share).ceil() as u64, self.steps.all() as u64);
         match needed <= found {
@@ -228,10 +259,20 @@ impl Tail {
         }
     }
 
-    /// -ln of the tail probability.
+    /// -ln of the tail probability, if the exponential is as the values say.
     #[inline]
     pub(super) fn nats(&self, x: f64) -> f64 {
         if x > self.from { self.base + (x - self.from) / self.mean } else { self.steps.nats(x) }
+    }
+
+    /// -ln of the probability that the next value is as large, given how few values say how the exponential falls.
+    #[inline]
+    pub(super) fn predicted(&self, x: f64) -> f64 {
+        if x > self.from {
+            self.base + self.worth * libm::log1p((x - self.from) / (self.mean * self.worth))
+        } else {
+            self.steps.nats(x)
+        }
     }
 }
 
@@ -297,6 +338,79 @@ mod tests {
         let error = tail.threshold_at(9e-6).unwrap_err().to_string();
         assert!(error.contains("needs 1112 calibration rows, the model has 1000"), "{error}");
         let largest = tail.threshold_at(0.0).unwrap();
-        assert!(largest > 6.0 && values.iter().all(|value| tail.nats(*value) <= largest));
+        assert!(largest > 6.0 && values.iter().all(|value| tail.predicted(*value) <= largest));
+    }
+
+    /// Exponential values of this mean, the same everywhere.
+    fn drawn(mean: f64, count: u64, draw: u64) -> Vec<f64> {
+        let uniform = |at: u64| {
+            let bits = crate::context::entity::mix(crate::context::entity::mix(draw) ^ at);
+            ((bits >> 11) as f64 + 0.5) / 2f64.powi(53)
+        };
+        (0..count).map(|at| -mean * uniform(at).ln()).collect()
+    }
+
+    /// How many of a thousand further values pass a p-value of 1e-3, on average over trainings with so many
+    /// calibration values: as predicted, and by the exponential alone.
+    fn passed(mean: f64, count: u64) -> [f64; 2] {
+        let mut sums = [0.0; 2];
+        for draw in 0..1000 {
+            let tail = Tail::predicting(&mut drawn(mean, count, draw));
+            let wanted = 1000f64.ln() - tail.base;
+            let predicted = tail.from + tail.mean * tail.worth * (wanted / tail.worth).exp_m1();
+            assert!((tail.predicted(predicted) - 1000f64.ln()).abs() < 1e-9);
+            let exponential = tail.from + tail.mean * wanted;
+            for (sum, x) in sums.iter_mut().zip([predicted, exponential]) {
+                *sum += (-x / mean).exp();
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn p_values_keep_their_word_however_few_calibration_values_there_are() {
+        // Nats of networks fall by an e-fold every 1 to 2.
+        for mean in [1.0, 1.5, 2.0] {
+            for count in [10, 20, 40, 80, 300, 3000] {
+                let [predicted, _] = passed(mean, count);
+                assert!(predicted < 1.5, "{predicted} of a thousand, mean {mean}, {count} values");
+            }
+        }
+        let [few, alone] = passed(2.0, 10);
+        assert!(alone > 5.0 * few, "{alone} by the exponential alone, {few} as predicted");
+        let [many, alone] = passed(2.0, 3000);
+        assert!((many / alone - 1.0).abs() < 0.1, "{many} {alone}");
+    }
+
+    #[test]
+    fn the_continuation_begins_further_out_the_more_values_there_are() {
+        // Weibull values, whose tail falls the faster the further out, and the one that a thousandth exceeds.
+        let light = |count, draw| -> Vec<f64> {
+            drawn(1.0, count, draw).iter().map(|exponential| exponential.powf(2.0 / 3.0)).collect()
+        };
+        let rare = 1000f64.ln().powf(2.0 / 3.0);
+        let [few, many] = [1000, 20_000].map(|count| {
+            let tails: Vec<Tail> = (0..20).map(|draw| Tail::predicting(&mut light(count, draw))).collect();
+            let share = if count == 1000 { 10f64 } else { 100.0 };
+            assert!(tails.iter().all(|tail| (tail.base - share.ln()).abs() < 0.02));
+            tails.iter().map(|tail| tail.predicted(rare)).sum::<f64>() / 20.0
+        });
+        assert!(few < 6.5 && many > few + 0.3 && (many - 1000f64.ln()).abs() < 0.3, "{few} {many}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_prediction_is_never_bolder_than_the_exponential_and_keeps_its_order(
+            mut values in proptest::collection::vec(0.0..20.0f64, 1..300), x in 0.0..200.0f64, more in 0.001..50.0f64,
+        ) {
+            let tail = Tail::of(&mut values);
+            prop_assert!(tail.predicted(x) <= tail.nats(x) + 1e-12);
+            prop_assert!(tail.predicted(x + more) >= tail.predicted(x));
+            if x > tail.from {
+                prop_assert!(tail.predicted(x + more) > tail.predicted(x));
+            }
+            let again = Tail::from_parts(tail.steps.clone(), tail.from, tail.mean, tail.base);
+            prop_assert_eq!(again, tail);
+        }
     }
 }

@@ -23,8 +23,8 @@ use super::calibration::Tail;
 use super::member::{Inputs, Member};
 use super::outline::{Line, grouped, percent};
 use super::themes::{
-    AT_ONCE, Batch, GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning, WIDTH, read_parts,
-    read_scale, write_parts, write_scale,
+    AT_ONCE, Batch, GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning, WIDTH, few,
+    read_parts, read_scale, write_parts, write_scale,
 };
 use super::{
     DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest, Partitions,
@@ -168,10 +168,13 @@ impl EnsembleLearning {
                 .collect()
         };
         let all: Vec<Vec<f64>> = (0..parts.members.len()).map(calibration).collect();
-        let tails: Vec<Tail> = all.iter().map(|numbers| Tail::of(&mut numbers.clone())).collect();
-        let sum = (tails.len() > 1).then(|| {
+        let several = all.len() > 1;
+        let tail = if several { Tail::of } else { Tail::predicting };
+        let tails: Vec<Tail> = all.iter().map(|numbers| tail(&mut numbers.clone())).collect();
+        let sum = several.then(|| {
             let rows = 0..samples.all.len();
-            Tail::of(&mut rows.map(|row| summed(&tails, |member| all[member][row])).collect::<Vec<_>>())
+            let sum = |row| summed(&tails, |member| all[member][row]);
+            Tail::predicting(&mut rows.map(sum).collect::<Vec<_>>())
         });
         Ok(Ensemble { settings: detect.clone(), seed, surprises, parts, tails, sum })
     }
@@ -271,9 +274,9 @@ impl Detector for Ensemble {
         let inputs = self.parts.inputs(&surprises, &levels);
         let numbers =
             self.parts.numbers(&inputs, &levels, |forest| forest.score(inputs.view(), &partitions))?;
-        let score = |row: usize| {
-            let sum = summed(&self.tails, |member| numbers[member][row]);
-            self.sum.as_ref().map_or(sum, |tail| tail.nats(sum))
+        let score = |row: usize| match &self.sum {
+            Some(tail) => tail.predicted(summed(&self.tails, |member| numbers[member][row])),
+            None => self.tails[0].predicted(numbers[0][row]),
         };
         let scores: Vec<f64> = (0..rows.num_rows()).map(score).collect();
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
@@ -337,7 +340,8 @@ impl Detector for Ensemble {
                 FEWEST
             )
         });
-        self.surprises.note().into_iter().chain(note).collect()
+        let few = || few(self.last().steps.all() as u64, self.settings.threshold());
+        self.surprises.note().or_else(few).into_iter().chain(note).collect()
     }
 
     fn outline(&self) -> Vec<Line> {

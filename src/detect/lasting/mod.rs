@@ -53,12 +53,12 @@ impl Lasting {
     pub(in crate::detect) fn of(rows: &[(Key, u64)], own: &[f64]) -> Lasting {
         let mut sums: Vec<f64> =
             levels(rows, own).into_iter().zip(own).map(|(level, own)| own + level).collect();
-        Lasting { tail: Tail::of(&mut sums) }
+        Lasting { tail: Tail::predicting(&mut sums) }
     }
 
     /// The score of a row, -ln of its tail.
     pub fn score(&self, own: f64, level: f64) -> f64 {
-        self.tail.nats(own + level)
+        self.tail.predicted(own + level)
     }
 }
 

@@ -40,7 +40,9 @@ pub(in crate::detect) use self::tables::{
     Parts, SCALE, TABLES, read_parts, read_scale, write_parts, write_scale,
 };
 use super::outline::{Line, grouped, percent};
-use super::{DetectError, DetectSettings, DetectSpec, Detector, Lasting, Partitions, Reason, Scores};
+use super::{
+    DetectError, DetectSettings, DetectSpec, Detector, Lasting, Partitions, Reason, Scores, Threshold,
+};
 use crate::encode::{Blocks, EncodeError, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -101,6 +103,22 @@ impl Themes {
         }
         Ok((scores, reasons))
     }
+}
+
+/// A threshold for so rare rows that less than this part of a calibration row is as odd rests on the continuation of the
+/// tail alone.
+const LEAST_ROWS: f64 = 0.1;
+
+/// What a threshold lacks that has few calibration rows to rest on.
+pub(in crate::detect) fn few(rows: u64, threshold: Threshold) -> Option<String> {
+    let share = threshold.share_above();
+    (share > 0.0 && share * (rows as f64) < LEAST_ROWS).then(|| {
+        format!(
+            "{} calibration rows are few for false alarms of {} %: p-values allow for that, and less is found; train on more",
+            grouped(rows),
+            percent(share)
+        )
+    })
 }
 
 impl Detector for Themes {
@@ -171,7 +189,7 @@ impl Detector for Themes {
         lines.push(Line::Title(format!("Detector: {}", self.settings.spec().detector)));
         lines.extend(self.surprises.outline_past());
         lines.extend([
-            field("calibration", format!("{} rows of the last two blocks", grouped(self.scale.rows()))),
+            field("calibration", format!("{} rows of the late blocks", grouped(self.scale.rows()))),
             field("themes", THEMES.map(|(name, _)| name).join(", ")),
             field(
                 "anomaly",
@@ -182,6 +200,9 @@ impl Detector for Themes {
                 ),
             ),
         ]);
+        if self.surprises.note().is_none() {
+            lines.extend(few(self.scale.rows(), self.settings.threshold()).map(Line::Text));
+        }
         lines
     }
 
@@ -198,6 +219,7 @@ impl Detector for Themes {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.surprises.note().into_iter().collect()
+        let few = || few(self.scale.rows(), self.settings.threshold());
+        self.surprises.note().or_else(few).into_iter().collect()
     }
 }

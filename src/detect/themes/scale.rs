@@ -20,7 +20,7 @@ pub(in crate::detect) struct Scale {
     pub(super) groups: Vec<Tail>,
     /// Of each theme.
     pub(super) themes: Vec<Tail>,
-    /// Of the sum of themes.
+    /// Of the sum of themes. What it predicts is a row's own score.
     pub(super) sum: Tail,
     /// Of the score with what lasts.
     pub(super) lasting: Lasting,
@@ -130,8 +130,8 @@ impl Scale {
             .collect();
         let sum = |values: &mut [f64; THEMES.len()]| nats(&of_themes, values).iter().sum();
         let sums: Vec<f64> = themes.par_iter_mut().map(sum).collect();
-        let sum = Tail::of(&mut sums.clone());
-        let own: Vec<f64> = sums.iter().map(|value| sum.nats(*value)).collect();
+        let sum = Tail::predicting(&mut sums.clone());
+        let own: Vec<f64> = sums.iter().map(|value| sum.predicted(*value)).collect();
         let lasting = Lasting::of(rows, &own);
         Scale { ranks, groups: tails, sum, themes: of_themes, lasting }
     }
@@ -142,7 +142,7 @@ impl Scale {
             let groups = counted(&self.groups, &values);
             let themes = nats(&self.themes, &summed(&groups));
             let sum = themes.iter().sum();
-            Levels { groups, themes, sum, score: self.sum.nats(sum) }
+            Levels { groups, themes, sum, score: self.sum.predicted(sum) }
         })
     }
 

@@ -11,8 +11,9 @@
 //! `calibration`, steps of how many calibration rows reach a value, in growing order: `part` (`column`, `group`,
 //! `theme` or `sum`) and `name` (text), `value` and `reached` (f64).
 //!
-//! `tails`, a row for each group, theme, the sum, and the sum with what lasts: `part`, `name`, and the exponential beyond its 0.9 quantile:
-//! `from`, `mean`, `base` (f64).
+//! `tails`, a row for each group, theme, the sum, and the sum with what lasts: `part`, `name`, and the exponential that
+//! continues it: where it begins, its mean, and -ln of the share of calibration values beyond (`from`, `mean`, `base`,
+//! f64).
 //!
 //! What is read is not trusted: a table that no fit can have written is an error.
 
@@ -272,12 +273,8 @@ pub(in crate::detect) fn read_parts(
     if !same || mean.iter().any(|mean| *mean <= 0.0) {
         return Err(tails.damaged("its rows are not those of one training"));
     }
-    let continued = steps.split_off(ranked).into_iter().enumerate().map(|(at, steps)| Tail {
-        steps,
-        from: from[at],
-        mean: mean[at],
-        base: base[at],
-    });
+    let continued = steps.split_off(ranked).into_iter().enumerate();
+    let continued = continued.map(|(at, steps)| Tail::from_parts(steps, from[at], mean[at], base[at]));
     let tails = continued.collect();
     Ok((steps, tails))
 }

@@ -296,3 +296,17 @@ fn times_in_another_zone_are_another_type() {
     fields[0] = Arc::new(field);
     assert!(detector.check(&Schema::new(fields)).is_err());
 }
+
+#[test]
+fn a_threshold_that_few_calibration_rows_bear_is_said() {
+    let said = few(99, Threshold::FalseAlarmRate(0.001)).unwrap();
+    assert!(said.starts_with("99 calibration rows are few for false alarms of 0.1 %: "), "{said}");
+    assert_eq!(few(101, Threshold::FalseAlarmRate(0.001)), None);
+    assert_eq!(few(11, Threshold::Percentile(99.0)), None);
+    assert_eq!(few(1, Threshold::Percentile(100.0)), None);
+    let detector = learned(&rows(0..140, false), 1, 100, false);
+    let rare = Threshold::FalseAlarmRate(1e-4);
+    let spec = DetectSpec { detector: "themes".into(), ..DetectSpec::default() }.with_threshold(rare);
+    assert_eq!(detector.notes(), Vec::<String>::new());
+    assert_eq!(learned_as(&spec, &rows(0..140, false), 1, 100, false).notes().len(), 1);
+}
