@@ -9,7 +9,7 @@ use crate::encode::{Judgement, Side, Since, Subject};
 pub(in crate::detect) const WIDTH: usize = 149;
 
 /// Horizons in windows.
-const HORIZONS: [u32; 3] = [1, 6, 30];
+pub(super) const HORIZONS: [u32; 3] = [1, 6, 30];
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
 pub(in crate::detect) const GROUPS: [&str; 19] = [

@@ -7,14 +7,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use ndarray::{Array2, Axis};
 
 use super::Themes;
-use super::columns::columns;
+use super::columns::{HORIZONS, columns};
 use super::resolve::{self, Resolved, Resolver};
 use super::scale::{Batch, Scale};
 use super::surprises::{AT_ONCE, Surprises, matrix};
 use crate::context::entity::Key;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
-use crate::encode::{Histograms, Judgement, Limits, Observed, Subject};
+use crate::encode::{Blocks, Histograms, Judgement, Limits, Observed, SHORTEST, Subject};
 use crate::flow::window_of;
 use crate::row::RowSettings;
 
@@ -39,6 +39,8 @@ pub(in crate::detect) struct Judged {
     pub(in crate::detect) surprises: Vec<Array2<f32>>,
     /// Whom each partition's rows are about, and in which window.
     about: Vec<Vec<(Key, u64)>>,
+    /// The first window whose rows say how rare what is judged is.
+    from: u64,
 }
 
 impl SurprisesLearning {
@@ -135,6 +137,7 @@ impl SurprisesLearning {
         });
         let mut about: Vec<Vec<(Key, u64)>> = about.collect();
         about.retain(|about| !about.is_empty());
+        let from = calibrating(&blocks, about.iter().flatten().map(|(_, window)| *window));
         samples.keep(&kept)?;
         surprises.retain(|surprises| !surprises.is_empty());
         let surprises_of_all = Surprises {
@@ -144,7 +147,7 @@ impl SurprisesLearning {
             blocks,
             resolver: RwLock::default(),
         };
-        Ok((surprises_of_all, Judged { samples, surprises, about }))
+        Ok((surprises_of_all, Judged { samples, surprises, about, from }))
     }
 }
 
@@ -185,9 +188,33 @@ impl ThemesLearning {
 impl Judged {
     /// How rare what is judged is among these rows.
     pub(in crate::detect) fn scale(&self) -> Scale {
-        let some = |rows: &Array2<f32>| rows.axis_chunks_iter(Axis(0), AT_ONCE).map(Batch::of).collect();
-        let some: Vec<Batch> = self.surprises.iter().flat_map(|rows| -> Vec<Batch> { some(rows) }).collect();
-        Scale::of(&some, &self.about.concat())
+        let mut some: Vec<Batch> = Vec::new();
+        let mut about: Vec<(Key, u64)> = Vec::new();
+        for (rows, of) in self.surprises.iter().zip(&self.about) {
+            let which: Vec<usize> = (0..of.len()).filter(|row| of[*row].1 >= self.from).collect();
+            about.extend(which.iter().map(|row| of[*row]));
+            some.extend(which.chunks(AT_ONCE).map(|which| Batch::of(rows.select(Axis(0), which).view())));
+        }
+        Scale::of(&some, &about)
+    }
+}
+
+/// Calibration rows that the last block must have to stand for both late ones.
+const ENOUGH: usize = 1000;
+
+/// The first window whose rows calibrate, of those of the late blocks, which are in these windows.
+///
+/// While the longest horizon fills, nearly all that it counts is new, and most peers and services of a network are first
+/// seen in its first minutes: rows of a late block that begins then, or less than a block later, are odder than rows will
+/// ever be again. The last block alone is less than both, but fairer, if it has many rows.
+fn calibrating(blocks: &Blocks, windows: impl Iterator<Item = u64>) -> u64 {
+    let late = blocks.late_starts();
+    let first = blocks.starts.first().copied().unwrap_or(late);
+    let last = blocks.starts.last().copied().unwrap_or(late);
+    let filling = late - first.min(late) < u64::from(HORIZONS[2]) + SHORTEST as u64;
+    match filling && windows.filter(|window| *window >= last).count() >= ENOUGH {
+        true => last,
+        false => late,
     }
 }
 
@@ -236,4 +263,30 @@ fn unpack(rows: &RecordBatch) -> Option<Resolved> {
     let weights =
         weights.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
     Some(Resolved::of_sample(parties, numbers(0)?, numbers(1)?, bytes(buckets), weights.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_calibrate_that_were_seen_when_horizons_were_full_if_they_are_many() {
+        let blocks = |length: u64, count: usize| Blocks {
+            starts: (0..count as u64).map(|block| 500 + block * length).collect(),
+            windows: vec![length; count],
+            late: count - 2,
+            apart: true,
+        };
+        let from = |blocks: &Blocks, rows: u64| {
+            let end = blocks.starts[0] + blocks.total();
+            calibrating(blocks, (0..rows).map(|row| end - 1 - row % blocks.windows[0]))
+        };
+        // Five minutes: what is late begins when horizons are a third full.
+        assert_eq!(from(&blocks(10, 3), 1000), 520);
+        assert_eq!(from(&blocks(10, 3), 999), 510);
+        // Nine minutes: they have just been filled. Ten minutes and more: they have been full for a block.
+        assert_eq!(from(&blocks(11, 5), 5000), 544);
+        assert_eq!(from(&blocks(10, 6), 5000), 540);
+        assert_eq!(from(&blocks(20, 6), 5000), 580);
+    }
 }
