@@ -114,7 +114,8 @@ pub(in crate::detect) fn few(rows: u64, threshold: Threshold) -> Option<String> 
     let share = threshold.share_above();
     (share > 0.0 && share * (rows as f64) < LEAST_ROWS).then(|| {
         format!(
-            "{} calibration rows are few for false alarms of {} %: p-values allow for that, and less is found; train on more",
+            "{} calibration rows are few for false alarms of {} %: p-values allow for that, and less is found; train \
+             on more",
             grouped(rows),
             percent(share)
         )
