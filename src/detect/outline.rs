@@ -1,5 +1,7 @@
 //! What a detector is, for people: titles, fields and lists, set as text by whoever shows them.
 
+use super::reason::digits::whole;
+
 /// A line of an outline. Names and texts of files and rows may stand in them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Line {
@@ -15,15 +17,14 @@ pub enum Line {
 
 /// A count with its thousands apart.
 pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    let mut digits = String::with_capacity(26);
+    whole(&mut digits, count);
+    let mut at = digits.len();
+    while at > 3 {
+        at -= 3;
+        digits.insert(at, ',');
     }
-    text
+    digits
 }
 
 /// A share in percent, without the digits that binary fractions add.

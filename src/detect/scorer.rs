@@ -140,8 +140,10 @@ fn told(rows: &RecordBatch, reasons: Vec<(usize, Reason)>) -> StringBuilder {
         texts.append_nulls(row - texts.len());
         let facts = lookup.row(row);
         reason.hints = hints(&reason, &facts);
-        reason.line = line(&reason, &facts);
-        texts.append_value(reason.json(lookup.window, is_one_of_many(&facts)));
+        let brief = is_one_of_many(&facts);
+        let words = reason.words(lookup.window, brief);
+        reason.line = line(&reason, words.first().map_or("", String::as_str), &facts);
+        texts.append_value(reason.told(&words, brief));
     }
     texts.append_nulls(rows.num_rows() - texts.len());
     texts

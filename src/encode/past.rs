@@ -173,31 +173,42 @@ pub(crate) struct Crowd {
     found: Vec<Found>,
     /// For each row its party.
     of_row: Vec<u32>,
-    /// For each kind and party a number that those have in common for whom the same is usual.
-    of_party: [Vec<u32>; 6],
 }
 
-/// Surprises of a column that other rows had: those of one entity often have values in one bucket. What a host did in a
-/// window is one value for all of its rows.
+/// Marks the number of a service, for whom its entities are not told apart.
+const OF_SERVICE: u32 = 1 << 31;
+
+impl Found {
+    /// A number that those of a kind have in common for whom the same is usual: an entity's own, or that of the service
+    /// of those that training did not see.
+    #[inline]
+    fn alike(&self, kind: usize) -> u32 {
+        match self.entity[kind] {
+            UNSEEN => self.service[kind] | OF_SERVICE,
+            entity => entity,
+        }
+    }
+}
+
+/// Surprises of a column that other rows had, of one past: those of one entity often have values in one bucket. What a
+/// host did in a window is one value for all of its rows, and the next window is much like it.
 #[derive(Debug)]
 pub(crate) struct Met {
     places: Vec<(u64, f64)>,
 }
 
-impl Default for Met {
-    fn default() -> Met {
-        Met { places: vec![(u64::MAX, 0.0); 1 << Met::BITS] }
-    }
-}
-
 impl Met {
-    /// Places, as a power of two: few enough to stay near.
-    const BITS: u32 = 10;
+    /// With two to the power of so many places, at least one: few enough to stay near.
+    pub(crate) fn new(bits: u32) -> Met {
+        Met { places: vec![(u64::MAX, 0.0); 1 << bits] }
+    }
 
     /// What was met under a number, or else found now. Each place keeps the last that came to it.
     #[inline]
-    fn get_or(&mut self, number: u64, find: impl FnOnce() -> f64) -> f64 {
-        let place = (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - Met::BITS)) as usize;
+    pub(crate) fn get_or(&mut self, number: u64, find: impl FnOnce() -> f64) -> f64 {
+        let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        // The length is a power of two: this is the upper bits of 32.
+        let place = (hash * self.places.len() as u64 >> 32) as usize;
         let (known, value) = &mut self.places[place];
         if *known != number {
             (*known, *value) = (number, find());
@@ -292,16 +303,9 @@ impl Past {
     pub(crate) fn find_all<'p>(&self, parties: impl Iterator<Item = &'p Party>) -> Crowd {
         let mut crowd = Crowd::default();
         let mut known: HashMap<Party, u32, foldhash::fast::RandomState> = HashMap::default();
-        let mut alike: [HashMap<(u32, u32), u32, foldhash::fast::RandomState>; 6] = Default::default();
         for party in parties {
             let number = *known.entry(*party).or_insert_with(|| {
-                let found = self.find(party);
-                for (kind, alike) in alike.iter_mut().enumerate() {
-                    let next = alike.len() as u32;
-                    let same = *alike.entry((found.entity[kind], found.service[kind])).or_insert(next);
-                    crowd.of_party[kind].push(same);
-                }
-                crowd.found.push(found);
+                crowd.found.push(self.find(party));
                 crowd.found.len() as u32 - 1
             });
             crowd.of_row.push(number);
@@ -310,7 +314,7 @@ impl Past {
     }
 
     /// The surprises of a column's values for all rows of a crowd, each times a weight of its row: `values` are the
-    /// bucket and the weight of each. One that weighs nothing is 0.
+    /// bucket and the weight of each. One that weighs nothing is 0. What `met` has met must be of this past.
     pub(crate) fn surprises(
         &self,
         column: usize,
@@ -320,13 +324,15 @@ impl Past {
         into: &mut [f32],
     ) {
         let kind = self.judgements[column].subject as usize;
-        let of_party = &crowd.of_party[kind];
         for ((into, party), (bucket, weight)) in into.iter_mut().zip(&crowd.of_row).zip(values) {
             *into = 0.0;
-            if weight > 0.0 {
-                let party = *party as usize;
-                let same = (column as u64) << 40 | u64::from(of_party[party]) << 8 | u64::from(bucket);
-                let surprise = met.get_or(same, || self.surprise(column, &crowd.found[party], bucket));
+            if weight > 0.0 && bucket == ABSENT {
+                // -ln 1, as that of a column that nobody was seen with.
+                *into = -0.0;
+            } else if weight > 0.0 {
+                let found = &crowd.found[*party as usize];
+                let same = (column as u64) << 40 | u64::from(found.alike(kind)) << 8 | u64::from(bucket);
+                let surprise = met.get_or(same, || self.surprise(column, found, bucket));
                 *into = (surprise * f64::from(weight)) as f32;
             }
         }

@@ -127,7 +127,20 @@ pub(crate) fn parties(rows: &RecordBatch) -> Result<Vec<Party>, ContextError> {
 pub(crate) fn address_text(address: &Address) -> String {
     let (version, bytes) = address.parts();
     match version {
-        4 => std::net::Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).to_string(),
+        4 => {
+            let mut text = String::with_capacity(15);
+            for (at, byte) in bytes[..4].iter().enumerate() {
+                if at > 0 {
+                    text.push('.');
+                }
+                for (power, least) in [(100, 100), (10, 10), (1, 0)] {
+                    if *byte >= least {
+                        text.push(char::from(b'0' + byte / power % 10));
+                    }
+                }
+            }
+            text
+        }
         6 => std::net::Ipv6Addr::from(bytes).to_string(),
         _ => format!("#{:032x}", u128::from_be_bytes(bytes)),
     }
@@ -171,6 +184,10 @@ mod tests {
 
     #[test]
     fn parties_and_addresses_come_back_as_they_were() {
+        for byte in 0..=255u8 {
+            let text = std::net::Ipv4Addr::new(byte, 0, 255 - byte, byte).to_string();
+            assert_eq!(address_text(&Address::parse(Some(&text))), text);
+        }
         for (src, dst) in [("10.0.0.1", "fe80::1"), ("printer", "::ffff:1.2.3.4"), ("", "0.0.0.0")] {
             let (src, dst) = (Address::parse(Some(src)), Address::parse(Some(dst)));
             let party = Party { src, dst, service: 6 << 16 | 443 };

@@ -159,7 +159,14 @@ impl Columns {
         }
         let chosen = (0..rows.num_rows()).filter(|row| is(Some(anomalous), *row) || is(new, *row));
         let chosen: UInt32Array = chosen.map(|row| row as u32).collect();
-        let rows = take_record_batch(rows, &chosen)?;
+        let read = |name: &str| {
+            NEEDED.contains(&name)
+                || [IS_NEW, REASONS, "score", "p_value"].contains(&name)
+                || self.extra.iter().any(|extra| extra == name)
+        };
+        let fields = rows.schema_ref().fields().iter().enumerate();
+        let places: Vec<usize> = fields.filter(|(_, field)| read(field.name())).map(|(at, _)| at).collect();
+        let rows = take_record_batch(&rows.project(&places)?, &chosen)?;
         let (anomalous, new) = (booleans(&rows, "is_anomaly"), booleans(&rows, IS_NEW));
         let window = numbers::<TimestampNanosecondType>(&rows, "window_start")?;
         let flow_id = numbers::<UInt64Type>(&rows, "flow_id")?;

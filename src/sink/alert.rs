@@ -54,6 +54,35 @@ pub(super) struct Flows {
     pub(super) bwd_bytes: PrimitiveArray<UInt64Type>,
 }
 
+/// The columns that alerts are made of; rows have hundreds.
+const WANTED: [&str; 25] = [
+    "score",
+    "partition",
+    "reasons",
+    "window_start",
+    "flow_start",
+    "row_start",
+    "row_end",
+    "flow_id",
+    "src_ip",
+    "dst_ip",
+    "src_port",
+    "dst_port",
+    "protocol",
+    "protocol_name",
+    "service",
+    "ip_version",
+    "vlan",
+    "icmp_type",
+    "icmp_code",
+    "conn_state",
+    "duration_s",
+    "fwd_packets",
+    "bwd_packets",
+    "fwd_bytes",
+    "bwd_bytes",
+];
+
 impl Alerts {
     /// The anomalous rows of `rows`, before which `before` rows came; `None` if there are none.
     pub(super) fn of(rows: &RecordBatch, before: u64) -> Result<Option<Alerts>, ArrowError> {
@@ -63,7 +92,10 @@ impl Alerts {
         }
         let numbered = anomalous.iter().zip(before + 1..).filter(|(is, _)| *is == Some(true));
         let numbers = numbered.map(|(_, number)| number).collect();
-        let rows = filter_record_batch(rows, anomalous)?;
+        let wanted = rows.schema_ref().fields().iter().enumerate();
+        let wanted = wanted.filter(|(_, field)| WANTED.contains(&field.name().as_str()));
+        let rows = rows.project(&wanted.map(|(at, _)| at).collect::<Vec<_>>())?;
+        let rows = filter_record_batch(&rows, anomalous)?;
         let scores = numbers_of::<Float64Type>(&rows, "score");
         let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
             return Err(unscored());

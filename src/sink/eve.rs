@@ -10,7 +10,6 @@
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
@@ -18,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::alert::{Alerts, Flows, setting, time};
 use super::community::{Ends, community_id};
@@ -45,6 +44,9 @@ pub struct EveLog {
     path: PathBuf,
     judge: Judge,
     window: Option<String>,
+    /// The line that is being written.
+    line: Vec<u8>,
+    stamps: Stamps,
 }
 
 impl EveLog {
@@ -58,16 +60,17 @@ impl EveLog {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
         let out = BufWriter::new(File::create(path).map_err(failed)?);
-        Ok(EveLog { out, path: path.to_owned(), judge, window: setting(schema, WINDOW) })
+        let window = setting(schema, WINDOW);
+        let (line, stamps) = (Vec::new(), Stamps::default());
+        Ok(EveLog { out, path: path.to_owned(), judge, window, line, stamps })
     }
 
     fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
         for row in 0..alerts.numbers.len() {
-            serde_json::to_writer(
-                &mut self.out,
-                &event(alerts, flows, row, &self.judge, self.window.as_deref()),
-            )?;
-            self.out.write_all(b"\n")?;
+            self.line.clear();
+            self.event(alerts, flows, row);
+            self.line.push(b'\n');
+            self.out.write_all(&self.line)?;
         }
         self.out.flush()
     }
@@ -93,68 +96,6 @@ impl End for EveLog {
     }
 }
 
-#[derive(Serialize)]
-struct Event<'a> {
-    timestamp: String,
-    flow_id: u64,
-    event_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vlan: Option<[u16; 1]>,
-    src_ip: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_port: Option<u16>,
-    dest_ip: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_port: Option<u16>,
-    proto: String,
-    ip_v: u8,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_type: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    icmp_code: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    community_id: Option<String>,
-    direction: &'static str,
-    alert: Alert<'a>,
-    flow: Flow<'a>,
-}
-
-#[derive(Serialize)]
-struct Alert<'a> {
-    action: &'static str,
-    gid: u32,
-    signature_id: u32,
-    rev: u32,
-    signature: &'static str,
-    category: &'static str,
-    severity: u8,
-    metadata: BTreeMap<&'static str, Vec<Cow<'a, str>>>,
-    context: Context<'a>,
-}
-
-#[derive(Serialize)]
-struct Context<'a> {
-    netweir: Netweir<'a>,
-}
-
-#[derive(Serialize)]
-struct Netweir<'a> {
-    score: f64,
-    threshold: f64,
-    severity: &'static str,
-    window_start: String,
-    flow_start: String,
-    /// All 64 bits, as text.
-    flow_id: String,
-    service: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    conn_state: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts: Vec<Part<'a>>,
-}
-
 /// Reasons of an alert.
 const REASONS: usize = 3;
 
@@ -170,7 +111,7 @@ struct Reason<'a> {
     hints: Vec<Hint<'a>>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Part<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
@@ -193,118 +134,275 @@ struct Hint<'a> {
     name: Cow<'a, str>,
 }
 
-#[derive(Serialize)]
-struct Flow<'a> {
-    pkts_toserver: u64,
-    pkts_toclient: u64,
-    bytes_toserver: u64,
-    bytes_toclient: u64,
-    start: String,
-    end: String,
-    src_ip: &'a str,
-    dest_ip: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    src_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dest_port: Option<u16>,
+impl EveLog {
+    /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
+    fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
+        let EveLog { line, judge, window, stamps, .. } = self;
+        let mut json = Json { out: line };
+        let score = alerts.scores.value(row);
+        let severity = Severity::of(score, judge.threshold);
+        let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
+        let protocol = flows.protocol.value(row);
+        let ends = ends(flows, row);
+        let reason = alerts.reasons.as_ref().filter(|reasons| reasons.is_valid(row));
+        // Text of another writer that is no reason says nothing.
+        let reason: Reason<'_> =
+            reason.and_then(|reasons| serde_json::from_str(reasons.value(row)).ok()).unwrap_or_default();
+        let ends_of = |json: &mut Json<'_>, ports: [Option<u16>; 2]| {
+            for (names, address, port) in
+                [(["src_ip", "src_port"], src_ip, ports[0]), (["dest_ip", "dest_port"], dest_ip, ports[1])]
+            {
+                json.text(names[0], address);
+                if let Some(port) = port {
+                    json.whole(names[1], port.into());
+                }
+            }
+        };
+        let ports = match ends {
+            Ends::Ports(source, destination) => [Some(source), Some(destination)],
+            _ => [None; 2],
+        };
+
+        json.open();
+        json.text("timestamp", stamps.of(flows.row_end.value(row)));
+        json.whole("flow_id", flows.flow_id.value(row) & FLOW_ID);
+        json.text("event_type", "alert");
+        if flows.vlan.is_valid(row) {
+            json.key("vlan");
+            json.list(|json| json.whole_item(flows.vlan.value(row).into()));
+        }
+        ends_of(&mut json, ports);
+        json.text("proto", &protocol_name(protocol, flows.protocol_name.value(row)));
+        json.whole("ip_v", flows.ip_version.value(row).into());
+        for (name, message) in [("icmp_type", &flows.icmp_type), ("icmp_code", &flows.icmp_code)] {
+            if message.is_valid(row) {
+                json.whole(name, message.value(row).into());
+            }
+        }
+        if let Some(id) = community(protocol, src_ip, dest_ip, ends) {
+            json.text("community_id", &id);
+        }
+        json.text("direction", "to_server");
+
+        json.key("alert");
+        json.open();
+        let (signature_id, rev, signature) = ANOMALOUS_FLOW;
+        json.text("action", "allowed");
+        json.whole("gid", GENERATOR.into());
+        json.whole("signature_id", signature_id.into());
+        json.whole("rev", rev.into());
+        json.text("signature", signature);
+        json.text("category", "A Network Anomaly was detected");
+        json.whole("severity", severity.eve().into());
+        json.key("metadata");
+        json.open();
+        if !reason.hints.is_empty() {
+            json.key("mitre_technique_id");
+            json.list(|json| reason.hints.iter().for_each(|hint| json.item(&[&hint.technique])));
+            json.key("netweir_hint");
+            json.list(|json| {
+                reason.hints.iter().for_each(|hint| json.item(&[&hint.technique, " ", &hint.name]));
+            });
+        }
+        json.key("netweir_model");
+        json.list(|json| json.item(&[&judge.model]));
+        json.key("netweir_partition");
+        json.list(|json| json.item(&[alerts.partitions.value(row)]));
+        if !reason.evidence.is_empty() {
+            json.key("netweir_reason");
+            json.list(|json| {
+                let words = reason.evidence.iter().take(REASONS);
+                words.for_each(|said| json.item(&[&said.entity, ": ", &said.words]));
+            });
+        }
+        for (name, number) in [("netweir_score", score), ("netweir_threshold", judge.threshold)] {
+            json.key(name);
+            json.list(|json| json.item(&[&format!("{number:.4}")]));
+        }
+        if let Some(window) = window {
+            json.key("netweir_window");
+            json.list(|json| json.item(&[window]));
+        }
+        json.close();
+
+        json.key("context");
+        json.open();
+        json.key("netweir");
+        json.open();
+        json.number("score", score);
+        json.number("threshold", judge.threshold);
+        json.text("severity", severity.name());
+        json.text("window_start", stamps.of(flows.window_start.value(row)));
+        json.text("flow_start", stamps.of(flows.flow_start.value(row)));
+        // All 64 bits, as text.
+        json.text("flow_id", &flows.flow_id.value(row).to_string());
+        json.text("service", flows.service.value(row));
+        if flows.conn_state.is_valid(row) {
+            json.text("conn_state", flows.conn_state.value(row));
+        }
+        if let Some(total) = reason.total {
+            json.number("total", total);
+        }
+        if !reason.parts.is_empty() {
+            json.key("parts");
+            json.list(|json| {
+                for part in &reason.parts {
+                    json.comma();
+                    json.open();
+                    json.text("name", &part.name);
+                    json.number("nats", part.nats);
+                    json.close();
+                }
+            });
+        }
+        json.close();
+        json.close();
+        json.close();
+
+        json.key("flow");
+        json.open();
+        json.whole("pkts_toserver", flows.fwd_packets.value(row));
+        json.whole("pkts_toclient", flows.bwd_packets.value(row));
+        json.whole("bytes_toserver", flows.fwd_bytes.value(row));
+        json.whole("bytes_toclient", flows.bwd_bytes.value(row));
+        json.text("start", stamps.of(flows.row_start.value(row)));
+        json.text("end", stamps.of(flows.row_end.value(row)));
+        json.text("src_ip", src_ip);
+        json.text("dest_ip", dest_ip);
+        for (name, port) in [("src_port", ports[0]), ("dest_port", ports[1])] {
+            if let Some(port) = port {
+                json.whole(name, port.into());
+            }
+        }
+        json.close();
+        json.close();
+    }
 }
 
-fn event<'a>(
-    alerts: &'a Alerts,
-    flows: &'a Flows,
-    row: usize,
-    judge: &'a Judge,
-    window: Option<&'a str>,
-) -> Event<'a> {
-    let score = alerts.scores.value(row);
-    let severity = Severity::of(score, judge.threshold);
-    let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
-    let ports = (flows.src_port.value(row), flows.dst_port.value(row));
-    let protocol = flows.protocol.value(row);
-    let ends = ends(flows, row);
-    let (src_port, dest_port) = matches!(ends, Ends::Ports(..)).then_some(ports).unzip();
-    let (signature_id, rev, signature) = ANOMALOUS_FLOW;
-    let mut metadata: BTreeMap<&str, Vec<Cow<'_, str>>> = BTreeMap::from([
-        ("netweir_model", vec![judge.model.as_str().into()]),
-        ("netweir_partition", vec![alerts.partitions.value(row).into()]),
-        ("netweir_score", vec![format!("{score:.4}").into()]),
-        ("netweir_threshold", vec![format!("{:.4}", judge.threshold).into()]),
-    ]);
-    if let Some(window) = window {
-        metadata.insert("netweir_window", vec![window.into()]);
+/// A line of JSON as it grows: thousands of events of floods are worth more than a serializer's way.
+struct Json<'a> {
+    out: &'a mut Vec<u8>,
+}
+
+impl Json<'_> {
+    fn open(&mut self) {
+        self.out.push(b'{');
     }
-    let reason = alerts.reasons.as_ref().filter(|reasons| reasons.is_valid(row));
-    // Text of another writer that is no reason says nothing.
-    let reason: Reason<'_> =
-        reason.and_then(|reasons| serde_json::from_str(reasons.value(row)).ok()).unwrap_or_default();
-    if !reason.evidence.is_empty() {
-        let words = reason.evidence.iter().take(REASONS);
-        let words = words.map(|said| format!("{}: {}", said.entity, said.words).into()).collect();
-        metadata.insert("netweir_reason", words);
+
+    fn close(&mut self) {
+        self.out.push(b'}');
     }
-    if !reason.hints.is_empty() {
-        let named = reason.hints.iter().map(|hint| format!("{} {}", hint.technique, hint.name).into());
-        metadata.insert("netweir_hint", named.collect());
-        metadata.insert("mitre_technique_id", reason.hints.into_iter().map(|hint| hint.technique).collect());
+
+    /// A comma where something stands before.
+    fn comma(&mut self) {
+        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
+            self.out.push(b',');
+        }
     }
-    let conn_state = flows.conn_state.is_valid(row).then(|| flows.conn_state.value(row));
-    Event {
-        timestamp: stamp(flows.row_end.value(row)),
-        flow_id: flows.flow_id.value(row) & FLOW_ID,
-        event_type: "alert",
-        vlan: flows.vlan.is_valid(row).then(|| [flows.vlan.value(row)]),
-        src_ip,
-        src_port,
-        dest_ip,
-        dest_port,
-        proto: protocol_name(protocol, flows.protocol_name.value(row)),
-        ip_v: flows.ip_version.value(row),
-        icmp_type: flows.icmp_type.is_valid(row).then(|| flows.icmp_type.value(row)),
-        icmp_code: flows.icmp_code.is_valid(row).then(|| flows.icmp_code.value(row)),
-        community_id: community(protocol, src_ip, dest_ip, ends),
-        direction: "to_server",
-        alert: Alert {
-            action: "allowed",
-            gid: GENERATOR,
-            signature_id,
-            rev,
-            signature,
-            category: "A Network Anomaly was detected",
-            severity: severity.eve(),
-            metadata,
-            context: Context {
-                netweir: Netweir {
-                    score,
-                    threshold: judge.threshold,
-                    severity: severity.name(),
-                    window_start: stamp(flows.window_start.value(row)),
-                    flow_start: stamp(flows.flow_start.value(row)),
-                    flow_id: flows.flow_id.value(row).to_string(),
-                    service: flows.service.value(row),
-                    conn_state,
-                    total: reason.total,
-                    parts: reason.parts,
-                },
-            },
-        },
-        flow: Flow {
-            pkts_toserver: flows.fwd_packets.value(row),
-            pkts_toclient: flows.bwd_packets.value(row),
-            bytes_toserver: flows.fwd_bytes.value(row),
-            bytes_toclient: flows.bwd_bytes.value(row),
-            start: stamp(flows.row_start.value(row)),
-            end: stamp(flows.row_end.value(row)),
-            src_ip,
-            dest_ip,
-            src_port,
-            dest_port,
-        },
+
+    /// A key of our own, which needs no escapes.
+    fn key(&mut self, name: &str) {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.key(name);
+        self.quoted(&[text]);
+    }
+
+    fn whole(&mut self, name: &str, value: u64) {
+        self.key(name);
+        self.digits(value);
+    }
+
+    fn number(&mut self, name: &str, value: f64) {
+        self.key(name);
+        serde_json::to_writer(&mut *self.out, &value).expect("a number is JSON, and memory takes it");
+    }
+
+    fn list(&mut self, items: impl FnOnce(&mut Self)) {
+        self.out.push(b'[');
+        items(self);
+        self.out.push(b']');
+    }
+
+    /// An item of a list, of pieces.
+    fn item(&mut self, pieces: &[&str]) {
+        self.comma();
+        self.quoted(pieces);
+    }
+
+    fn whole_item(&mut self, value: u64) {
+        self.comma();
+        self.digits(value);
+    }
+
+    fn digits(&mut self, mut value: u64) {
+        let mut digits = [b'0'; 20];
+        let mut from = digits.len();
+        while value > 0 || from == digits.len() {
+            from -= 1;
+            digits[from] = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+        self.out.extend_from_slice(&digits[from..]);
+    }
+
+    fn quoted(&mut self, pieces: &[&str]) {
+        self.out.push(b'"');
+        for piece in pieces {
+            if piece.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+                let at = self.out.len();
+                serde_json::to_writer(&mut *self.out, piece).expect("text is JSON, and memory takes it");
+                // Without the marks around it.
+                self.out.remove(at);
+                self.out.pop();
+            } else {
+                self.out.extend_from_slice(piece.as_bytes());
+            }
+        }
+        self.out.push(b'"');
     }
 }
 
-/// A time as Suricata writes it: microseconds, and a zone without a colon.
-fn stamp(nanoseconds: i64) -> String {
-    time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string()
+/// Times as Suricata writes them: microseconds, and a zone without a colon.
+#[derive(Default)]
+struct Stamps {
+    /// The day of the last one, since the epoch, and the text of a time with its day.
+    day: Option<i64>,
+    text: String,
+}
+
+impl Stamps {
+    const DAY: i64 = 86_400_000_000;
+    /// Where the time of day stands.
+    const PLACES: [(usize, i64, usize); 4] =
+        [(11, 3_600_000_000, 2), (14, 60_000_000, 2), (17, 1_000_000, 2), (20, 1, 6)];
+
+    fn of(&mut self, nanoseconds: i64) -> &str {
+        let microseconds = nanoseconds.div_euclid(1000);
+        let day = microseconds.div_euclid(Stamps::DAY);
+        if self.day != Some(day) {
+            self.day = Some(day);
+            self.text = time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
+        }
+        let mut rest = microseconds.rem_euclid(Stamps::DAY);
+        let mut digits = [b'0'; 6];
+        for (at, unit, count) in Stamps::PLACES {
+            let mut value = rest / unit;
+            rest %= unit;
+            for digit in digits[..count].iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+            let digits = std::str::from_utf8(&digits[..count]).expect("digits are text");
+            self.text.replace_range(at..at + count, digits);
+        }
+        &self.text
+    }
 }
 
 /// What tells a row's ends apart. Suricata has ports for TCP, UDP and SCTP only.
@@ -345,6 +443,7 @@ fn protocol_name(protocol: u8, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -502,6 +601,31 @@ mod tests {
         assert!(ping.get("src_port").is_none() && ping["flow"].get("src_port").is_none());
         // A scoped address is no address that other tools would hash.
         assert!(events[2].get("community_id").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn texts_and_times_are_as_others_write_them(
+            texts in prop::collection::vec(any::<String>(), 1..4), number: u64, times: Vec<i64>, near in 0i64..1 << 48,
+        ) {
+            let pieces: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let mut out = Vec::new();
+            let mut json = Json { out: &mut out };
+            json.open();
+            json.text("a", &texts[0]);
+            json.whole("b", number);
+            json.key("c");
+            json.list(|json| (0..2).for_each(|_| json.item(&pieces)));
+            json.close();
+            let whole = texts.concat();
+            let value: Value = serde_json::json!({"a": texts[0], "b": number, "c": [whole, whole]});
+            prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
+            let mut stamps = Stamps::default();
+            for at in times.into_iter().chain([0, near, -near, near + 1000]) {
+                let expected = time(at).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
+                prop_assert_eq!(stamps.of(at), expected);
+            }
+        }
     }
 
     #[test]

@@ -67,11 +67,6 @@ impl<'a> Facts<'a> {
         self.text(column).is_some_and(|address| is_inside(address, &self.of.local))
     }
 
-    /// Length of windows in nanoseconds.
-    pub(in crate::detect) fn of_window(&self) -> Option<u64> {
-        self.of.window
-    }
-
     /// Seconds of a window.
     pub(in crate::detect) fn window(&self) -> Option<f64> {
         self.of.window.map(|window| window as f64 / 1e9)

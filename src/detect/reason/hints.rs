@@ -52,6 +52,19 @@ const FLOOD: f64 = 10.0;
 /// Flows a second to one host that are answered: below it may as well be one who tries words.
 const ANSWERED_FLOOD: f64 = 50.0;
 
+/// What of an entity (empty for the row itself) techniques are told by, how far it is from what is usual.
+pub(in crate::detect) const ASKED: [(&str, &str); 9] = [
+    ("dst", "flows"),
+    ("dstsvc", "flows"),
+    ("srcsvc", "flows"),
+    ("pairsvc", "flows"),
+    ("", "fwd_packets"),
+    ("", "fwd_bytes"),
+    ("pairsvc", "fwd_bytes"),
+    ("srcsvc", "fwd_bytes"),
+    ("src", "fwd_bytes"),
+];
+
 /// Services where people and machines log in: ftp, ssh, telnet, mail, ldap, smb, data bases, rdp, vnc, winrm.
 const LOGINS: [u16; 22] = [
     21, 22, 23, 25, 110, 139, 143, 389, 445, 465, 587, 993, 995, 1433, 1521, 3306, 3389, 5432, 5900, 5985,
@@ -101,11 +114,13 @@ impl Judged<'_> {
     }
 
     fn port_is(&self, ports: &[u16]) -> bool {
-        !self.is_icmp() && ports.iter().any(|port| self.of("dst_port") == f64::from(*port))
+        let of_row = self.of("dst_port");
+        !self.is_icmp() && ports.iter().any(|port| of_row == f64::from(*port))
     }
 
     /// How many times what one in a hundred of its past exceeds a statistic is; 0 where the reason is not about it.
     fn times(&self, entity: &str, statistic: &str) -> f64 {
+        debug_assert!(ASKED.contains(&(entity, statistic)), "{entity} {statistic}");
         let of_it = self.told.iter().find(|(about, _)| *about == (entity, statistic));
         let Some((_, evidence)) = of_it else { return 0.0 };
         match (evidence.value, evidence.usual) {

@@ -6,11 +6,11 @@ use super::phrase::about;
 
 /// The line of a row: `10.20.30.104 -> 41 hosts, port 22: 41 peers in 10 s; usual 3, p99 6`. Who and whom are as the
 /// strongest column sees them: a source of many, many to one, or two.
-pub(in crate::detect) fn line(reason: &Reason, facts: &Facts<'_>) -> String {
+/// `words` are those of the strongest column.
+pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -> String {
     let strongest = reason.evidence.first();
-    let words = strongest.map(|evidence| evidence.words(facts.of_window())).unwrap_or_default();
     let (Some(source), Some(destination)) = (facts.text("src_ip"), facts.text("dst_ip")) else {
-        return words;
+        return words.to_owned();
     };
     let port = port(facts);
     let many = strongest.and_then(|evidence| Some((evidence, evidence.value.filter(|many| *many > 1.0)?)));
@@ -35,8 +35,8 @@ pub(in crate::detect) fn line(reason: &Reason, facts: &Facts<'_>) -> String {
             _ => None,
         }
     });
-    let head = head.unwrap_or_else(|| format!("{source} -> {destination}{port}"));
-    if words.is_empty() { head } else { format!("{head}: {words}") }
+    let head = head.unwrap_or_else(|| [source, " -> ", destination, &port].concat());
+    if words.is_empty() { head } else { head + ": " + words }
 }
 
 /// `, port 22`, `, UDP port 53`, `, icmp-8`; nothing for rows that say none.
@@ -94,7 +94,8 @@ mod tests {
             line: String::new(),
             hints: vec![],
         };
-        line(&reason, &Lookup::new(&rows(srcsvc_peers)).row(0))
+        let words = reason.evidence[0].words(None);
+        line(&reason, &words, &Lookup::new(&rows(srcsvc_peers)).row(0))
     }
 
     #[test]

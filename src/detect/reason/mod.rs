@@ -6,10 +6,11 @@
 //! | `themes` | the row's own score, told on to its themes by their tails, and what lasts, in nats | the tail of the total among calibration rows |
 //! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
 //!
-//! - [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
+//! - [`digits`]: numbers. [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
 //! - [`told`]: what was written of a reason, read back.
 
+pub(super) mod digits;
 pub(super) mod facts;
 pub(super) mod hints;
 pub(super) mod line;
@@ -20,6 +21,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write;
 
+use self::digits::{padded, whole};
 pub use self::hints::Hint;
 use self::phrase::{Phrase, decimal};
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
@@ -40,7 +42,7 @@ pub struct Reason {
     pub at_zero: Option<f64>,
     /// Parts, the strongest first.
     pub parts: Vec<Part>,
-    /// What columns say, the strongest first; like columns speak once.
+    /// What columns say, the strongest first; like columns speak once. Those that are not written may be left out.
     pub evidence: Vec<Evidence>,
     /// The row in one line, empty before it is told.
     pub line: String,
@@ -152,17 +154,27 @@ impl Reason {
     /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part;
     /// in brief one column and no groups.
     pub fn json(&self, window: Option<u64>, brief: bool) -> String {
+        self.told(&self.words(window, brief), brief)
+    }
+
+    /// What of its evidence is written, in words.
+    pub(super) fn words(&self, window: Option<u64>, brief: bool) -> Vec<String> {
+        let written = if brief { 1 } else { WRITTEN };
+        self.evidence.iter().take(written).map(|evidence| evidence.words(window)).collect()
+    }
+
+    /// The same with these [`Reason::words`].
+    pub(super) fn told(&self, words: &[String], brief: bool) -> String {
         let mut out = String::with_capacity(if brief { 768 } else { 2048 });
-        self.write(&mut out, window, brief).expect("a string takes all text");
+        self.write(&mut out, words, if brief { 0 } else { GROUPS }).expect("a string takes all text");
         out
     }
 
-    fn write(&self, out: &mut String, window: Option<u64>, brief: bool) -> fmt::Result {
-        let (columns, groups) = if brief { (1, 0) } else { (WRITTEN, GROUPS) };
-        write!(out, "{{\"score\":{},\"total\":", decimal(self.score, 4))?;
-        thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum())?;
+    fn write(&self, out: &mut String, words: &[String], groups: usize) -> fmt::Result {
+        out.extend(["{\"score\":", &decimal(self.score, 4), ",\"total\":"]);
+        thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum());
         if let Some(at_zero) = self.at_zero {
-            write!(out, ",\"at_zero\":{}", decimal(at_zero, 4))?;
+            out.extend([",\"at_zero\":", &decimal(at_zero, 4)]);
         }
         out.push_str(",\"line\":");
         text(out, &self.line);
@@ -171,32 +183,37 @@ impl Reason {
             out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
             out.push_str(part.name);
             out.push_str("\",\"nats\":");
-            thousandths(out, whole_thousandths(part.nats))?;
+            thousandths(out, whole_thousandths(part.nats));
             out.push_str(",\"groups\":[");
             let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(groups);
             for (at, group) in groups.enumerate() {
                 out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
-                out.push_str(&group.name.replace('_', " "));
+                for (at, word) in group.name.split('_').enumerate() {
+                    out.extend([if at == 0 { "" } else { " " }, word]);
+                }
                 out.push_str("\",\"nats\":");
-                thousandths(out, whole_thousandths(group.nats))?;
+                thousandths(out, whole_thousandths(group.nats));
                 out.push('}');
             }
             out.push_str("]}");
         }
         out.push_str("],\"evidence\":[");
-        for (at, evidence) in self.evidence.iter().take(columns).enumerate() {
+        for (at, (evidence, words)) in self.evidence.iter().zip(words).enumerate() {
             out.push_str(if at == 0 { "{\"column\":" } else { ",{\"column\":" });
             text(out, &evidence.column);
             out.push_str(",\"entity\":");
             text(out, &evidence.entity);
             match evidence.value {
-                Some(value) => write!(out, ",\"value\":[{0},{0}]", decimal(value, 6))?,
+                Some(value) => {
+                    let value = decimal(value, 6);
+                    out.extend([",\"value\":[", &value, ",", &value, "]"]);
+                }
                 None => out.push_str(",\"value\":null"),
             }
             match evidence.usual.filter(|usual| usual.own) {
                 Some(usual) => {
                     let (median, extreme) = (decimal(usual.median, 6), decimal(usual.extreme, 6));
-                    write!(out, ",\"usual\":[{median},{extreme}]")?;
+                    out.extend([",\"usual\":[", &median, ",", &extreme, "]"]);
                 }
                 None => out.push_str(",\"usual\":null"),
             }
@@ -205,15 +222,15 @@ impl Reason {
                 None => out.push_str(",\"p\":null"),
             }
             out.push_str(",\"nats\":");
-            thousandths(out, whole_thousandths(evidence.nats))?;
+            thousandths(out, whole_thousandths(evidence.nats));
             out.push_str(",\"words\":");
-            text(out, &evidence.words(window));
+            text(out, words);
             out.push('}');
         }
         out.push_str("],\"hints\":[");
         for (at, hint) in self.hints.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
-            write!(out, "{comma}{{\"technique\":\"{}\",\"name\":\"{}\"}}", hint.technique, hint.name)?;
+            out.extend([comma, "{\"technique\":\"", hint.technique, "\",\"name\":\"", hint.name, "\"}"]);
         }
         out.push_str("]}");
         Ok(())
@@ -224,14 +241,19 @@ fn whole_thousandths(nats: f64) -> i64 {
     (nats * 1000.0).round() as i64
 }
 
-fn thousandths(out: &mut String, thousandths: i64) -> fmt::Result {
-    let sign = if thousandths < 0 { "-" } else { "" };
-    let (whole, rest) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
-    match rest {
-        0 => write!(out, "{sign}{whole}"),
-        _ if rest % 100 == 0 => write!(out, "{sign}{whole}.{}", rest / 100),
-        _ if rest % 10 == 0 => write!(out, "{sign}{whole}.{:02}", rest / 10),
-        _ => write!(out, "{sign}{whole}.{rest:03}"),
+fn thousandths(out: &mut String, thousandths: i64) {
+    if thousandths < 0 {
+        out.push('-');
+    }
+    let (ones, rest) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
+    whole(out, ones);
+    if rest > 0 {
+        out.push('.');
+        match rest {
+            _ if rest % 100 == 0 => padded(out, rest / 100, 1),
+            _ if rest % 10 == 0 => padded(out, rest / 10, 2),
+            _ => padded(out, rest, 3),
+        }
     }
 }
 

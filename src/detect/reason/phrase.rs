@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::super::outline::grouped;
+use super::digits::{fixed, whole};
 use super::{Evidence, Usual};
 use crate::row::columns::find;
 
@@ -127,9 +128,8 @@ const OLD: f64 = 48.0;
 /// What a column is about: whose (empty for the row itself) and which statistic; horizons and the new among the counted
 /// do not tell columns apart.
 pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
-    let name = column.split('|').next().unwrap_or(column);
-    let mut parts = name.splitn(4, '_');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+    let (name, parts) = parts(column);
+    match parts.into() {
         (Some("ctx"), Some(entity), Some(_), Some(statistic)) => {
             (entity, statistic.strip_prefix("new_").unwrap_or(statistic))
         }
@@ -139,6 +139,20 @@ pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
         }
         _ => ("", name),
     }
+}
+
+/// The name of a column without whose past it is held against, and up to four parts of it.
+fn parts(column: &str) -> (&str, [Option<&str>; 4]) {
+    let end = |text: &str, mark: u8| text.bytes().position(|byte| byte == mark);
+    let name = &column[..end(column, b'|').unwrap_or(column.len())];
+    let mut rest = Some(name);
+    let parts = std::array::from_fn(|at| {
+        let text = rest?;
+        let cut = if at < 3 { end(text, b'_') } else { None };
+        rest = cut.map(|cut| &text[cut + 1..]);
+        Some(&text[..cut.unwrap_or(text.len())])
+    });
+    (name, parts)
 }
 
 /// A column in words, without its value.
@@ -167,9 +181,8 @@ enum Kind {
 impl Phrase {
     /// Of a column: its name, also with whose past it is held against (`fwd_packets|srcsvc`).
     pub(in crate::detect) fn of(column: &str) -> Phrase {
-        let name = column.split('|').next().unwrap_or(column);
-        let mut parts = name.splitn(4, '_');
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        let (name, parts) = parts(column);
+        match parts.into() {
             (Some("ctx"), Some(entity), Some(windows), Some(statistic)) => {
                 context(entity, windows, statistic)
             }
@@ -244,7 +257,7 @@ impl Phrase {
     /// The pattern with a value in it.
     fn fill(&self, out: &mut String, number: &str, value: f64) {
         let mut rest = &*self.pattern;
-        while let Some(at) = rest.find(['{', '~']) {
+        while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'{' | b'~')) {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
             let (mark, with) = match rest {
@@ -320,7 +333,7 @@ fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         1000.0.. if value > 0.0 && value < 1e15 => grouped(value.round() as u64),
-        10.0.. => format!("{value:.0}"),
+        10.0.. => rounded(value),
         1.0..10.0 => decimal(value, 1),
         0.1..1.0 => decimal(value, 2),
         0.001..0.1 => decimal(value, 3),
@@ -330,12 +343,12 @@ fn significant(value: f64) -> String {
 
 fn scaled(value: f64, units: &[(f64, &str)]) -> String {
     let (size, unit) = units.iter().find(|(size, _)| value >= *size).unwrap_or(&units[units.len() - 1]);
-    format!("{} {unit}", significant(value / size))
+    significant(value / size) + " " + unit
 }
 
 fn bytes(value: f64) -> String {
     if value < 1000.0 {
-        return format!("{value:.0} B");
+        return rounded(value) + " B";
     }
     scaled(value, &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")])
 }
@@ -353,7 +366,7 @@ fn time(seconds: f64) -> String {
         1e-3.. => (1e-3, "ms"),
         _ => (1e-6, "us"),
     };
-    format!("{} {}", significant(seconds / unit.0), unit.1)
+    significant(seconds / unit.0) + " " + unit.1
 }
 
 /// A number with so many decimals at most, without zeros at its end; `null` for what is no number.
@@ -361,17 +374,31 @@ pub(super) fn decimal(value: f64, places: usize) -> String {
     if !value.is_finite() {
         return "null".to_owned();
     }
-    if value.fract() == 0.0 {
-        return format!("{value:.0}");
+    if value.fract() == 0.0 || places == 0 {
+        return rounded(value);
     }
-    let text = format!("{value:.places$}");
-    if !text.contains('.') {
-        return text;
-    }
-    match text.trim_end_matches('0').trim_end_matches('.') {
+    let mut text = String::with_capacity(24);
+    fixed(&mut text, value, places);
+    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
+    match text.as_str() {
         "0" | "-0" if places > 2 => format!("{value:.2e}"),
-        short => short.to_owned(),
+        _ => text,
     }
+}
+
+/// A number without decimals.
+fn rounded(value: f64) -> String {
+    let mut text = String::with_capacity(24);
+    match value.fract() == 0.0 && value.abs() < 1e15 {
+        true => {
+            if value.is_sign_negative() {
+                text.push('-');
+            }
+            whole(&mut text, value.abs() as u64);
+        }
+        false => fixed(&mut text, value, 0),
+    }
+    text
 }
 
 #[cfg(test)]

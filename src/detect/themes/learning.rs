@@ -1,6 +1,6 @@
 //! One pass over rows: their counts go into the pasts of entities, a sample of them is kept for calibration.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
@@ -78,7 +78,7 @@ impl SurprisesLearning {
                 party: &resolved.parties[row],
                 window: resolved.windows[row],
                 first: resolved.firsts[row],
-                buckets: resolved.buckets(row),
+                buckets: &resolved.buckets(row),
                 leads: resolved.leads(row),
             });
         }
@@ -146,6 +146,7 @@ impl SurprisesLearning {
             past: learned.all(),
             blocks,
             resolver: RwLock::default(),
+            met: Mutex::default(),
         };
         Ok((surprises_of_all, Judged { samples, surprises, about, from }))
     }
@@ -238,12 +239,13 @@ fn pack(rows: &Resolved) -> Result<RecordBatch, DetectError> {
         Ok(Arc::new(FixedSizeBinaryArray::try_new(size as i32, bytes.into(), None)?))
     };
     let parties = rows.parties.iter().flat_map(Party::bytes).collect();
-    let weights = rows.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    let (buckets, weights) = rows.lines();
+    let weights = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from(rows.windows.clone())),
         Arc::new(UInt64Array::from(rows.firsts.clone())),
         binary(PARTY, parties)?,
-        binary(width, rows.buckets.clone())?,
+        binary(width, buckets)?,
         binary(4 * width, weights)?,
     ];
     Ok(RecordBatch::try_new(schema(), columns)?)
@@ -262,7 +264,8 @@ fn unpack(rows: &RecordBatch) -> Option<Resolved> {
     let weights = bytes(weights);
     let weights =
         weights.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-    Some(Resolved::of_sample(parties, numbers(0)?, numbers(1)?, bytes(buckets), weights.collect()))
+    let weights: Vec<f32> = weights.collect();
+    Some(Resolved::of_sample(parties, numbers(0)?, numbers(1)?, &bytes(buckets), &weights))
 }
 
 #[cfg(test)]

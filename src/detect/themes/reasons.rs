@@ -9,37 +9,47 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use arrow::array::RecordBatch;
-use hashbrown::HashMap;
-
 use super::Themes;
-use super::columns::{Column, GROUPS, Reading, THEMES, belongs, columns};
+use super::columns::{Column, GROUPS, Reading, THEMES, WIDTH, columns, members};
 use super::resolve::{Resolved, Resolver};
 use super::scale::Levels;
 use crate::detect::reason::facts::{number, text};
+use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
 use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::{ABSENT, least};
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
+use arrow::array::RecordBatch;
 
 /// Columns that hold less of the total are not told.
 const LEAST: f64 = 0.01;
 
-/// For each judged column the number of what it is about.
-static ABOUT: LazyLock<(Vec<usize>, usize)> = LazyLock::new(|| {
+/// What is known of each judged column whatever the row.
+struct Judgements {
+    /// The number of what it is about.
+    abouts: Vec<usize>,
+    /// Numbers there are.
+    many: usize,
+    /// Whether it counts what an age may say better ([`is_said_by_age`]).
+    counts_new: Vec<bool>,
+    /// Whether techniques are told by it.
+    is_asked: Vec<bool>,
+}
+
+static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
     let mut known = BTreeMap::new();
     let mut number = |column: &'static Column| {
         let next = known.len();
         *known.entry((about(&column.name), column.group)).or_insert(next)
     };
-    let numbers = columns().iter().map(&mut number).collect();
-    (numbers, known.len())
+    Judgements {
+        abouts: columns().iter().map(&mut number).collect(),
+        many: known.len(),
+        counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
+        is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
+    }
 });
-
-/// Whose past each judged column is held against.
-static SUBJECTS: LazyLock<HashMap<&'static str, Subject, foldhash::fast::RandomState>> =
-    LazyLock::new(|| columns().iter().map(|column| (column.name.as_str(), column.judged.subject)).collect());
 
 /// A row that was judged.
 pub(super) struct Judged<'a> {
@@ -60,7 +70,7 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
     let mut shares = [0.0; GROUPS.len()];
     let mut parts = Vec::with_capacity(THEMES.len());
     for (theme, (name, _)) in THEMES.iter().enumerate() {
-        let inside = || (0..GROUPS.len()).filter(|group| belongs(GROUPS[*group], theme));
+        let inside = || members()[theme].iter().copied();
         let sum: f64 = inside().map(|group| levels.groups[group]).sum();
         let groups = inside().filter(|group| levels.groups[*group] > 0.0).map(|group| {
             let share = levels.themes[theme] * levels.groups[group] / sum / total;
@@ -80,29 +90,32 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
         hints: Vec::new(),
     };
     reason.evidence = spoken(judged, &shares);
-    // Of what explains as much, the less likely says more.
-    reason.order(|evidence| evidence.share * evidence.nats);
-    for evidence in reason.evidence.iter_mut().take(WRITTEN) {
-        if let Some(subject) = SUBJECTS.get(&*evidence.column) {
-            evidence.entity = entity(&judged.resolved.parties[judged.row], *subject);
-        }
-    }
+    reason.order(strength);
     reason
 }
 
-/// What speaks, with its share of the total.
+/// Of what explains as much, the less likely says more.
+fn strength(evidence: &Evidence) -> f64 {
+    strength_of(evidence.share, evidence.nats)
+}
+
+fn strength_of(share: f64, nats: f64) -> f64 {
+    share * nats
+}
+
+/// What speaks, with its share of the total: what is written, and what techniques are told by.
 fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
-    let (abouts, many) = &*ABOUT;
+    let Judgements { abouts, many, counts_new, is_asked } = &*JUDGED;
     let ranks = &judged.of.scale.ranks;
     let mut sums = [0.0; GROUPS.len()];
-    let mut strengths = vec![0.0; columns().len()];
+    let mut strengths = [0.0; WIDTH];
     let tells = |at: &usize| {
         let group = columns()[*at].group;
         shares[group] >= LEAST
             && judged.surprises[*at] > 0.0
-            && judged.resolved.buckets(judged.row)[*at] != ABSENT
+            && judged.resolved.bucket(judged.row, *at) != ABSENT
     };
-    for at in (0..columns().len()).filter(tells) {
+    for at in (0..WIDTH).filter(tells) {
         // What is rare among rows need not be unlikely for this one: it speaks as loud as both.
         let surprise = f64::from(judged.surprises[at]);
         let strength = ranks[at].rank(surprise).min(surprise);
@@ -118,28 +131,52 @@ fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
             *strongest = Some(at);
         }
     }
-    all.into_iter()
+    let mut all: Vec<(f64, f64, usize)> = all
+        .into_iter()
         .filter(|(share, _)| *share >= LEAST)
-        .filter_map(|(share, at)| Some(evidence(judged, at?, share)))
-        .filter(|evidence| !is_said_by_age(evidence))
+        .filter_map(|(share, at)| {
+            let at = at?;
+            Some((strength_of(share, f64::from(judged.surprises[at])), share, at))
+        })
+        .filter(|(.., at)| !(counts_new[*at] && is_said_by_age(value(judged, *at).0)))
+        .collect();
+    all.sort_unstable_by(|a, b| {
+        b.0.total_cmp(&a.0).then_with(|| columns()[a.2].name.cmp(&columns()[b.2].name))
+    });
+    let party = &judged.resolved.parties[judged.row];
+    let mut entities: [Option<String>; 6] = Default::default();
+    let spoken = all.into_iter().enumerate().filter(|(place, (.., at))| *place < WRITTEN || is_asked[*at]);
+    spoken
+        .map(|(place, (_, share, at))| {
+            let subject = columns()[at].judged.subject;
+            let entity = match place < WRITTEN {
+                true => entities[subject as usize].get_or_insert_with(|| entity(party, subject)).clone(),
+                false => String::new(),
+            };
+            evidence(judged, at, share, entity)
+        })
         .collect()
 }
 
-/// Whether a count is one of what an age says better: the row's own peer, port or service is the new one.
-fn is_said_by_age(evidence: &Evidence) -> bool {
-    let (entity, statistic) = about(&evidence.column);
-    let counts_new = evidence.column.contains("_new_") || (entity == "srcsvc" && statistic == "ports");
-    counts_new && evidence.value.is_some_and(|value| value <= 1.0)
+/// Whether a column counts what is new to an entity, an age of which the row may have.
+fn counts_new(column: &str) -> bool {
+    let (entity, statistic) = about(column);
+    column.contains("_new_") || (entity == "srcsvc" && statistic == "ports")
 }
 
-fn evidence(judged: &Judged<'_>, at: usize, share: f64) -> Evidence {
+/// Whether such a count is one of what an age says better: the row's own peer, port or service is the new one.
+fn is_said_by_age(count: Option<f64>) -> bool {
+    count.is_some_and(|count| count <= 1.0)
+}
+
+fn evidence(judged: &Judged<'_>, at: usize, share: f64, entity: String) -> Evidence {
     let column = &columns()[at];
     let found = judged.found;
-    let of_row = judged.resolved.buckets(judged.row)[at];
+    let of_row = judged.resolved.bucket(judged.row, at);
     let (value, text) = value(judged, at);
     Evidence {
         column: Cow::Borrowed(&column.name),
-        entity: String::new(),
+        entity,
         value,
         text,
         usual: usual(judged, at, of_row),
@@ -188,14 +225,14 @@ fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
 
 /// An entity in words.
 fn entity(party: &Party, subject: Subject) -> String {
-    let (src, dst) = (address_text(&party.src), address_text(&party.dst));
-    let service = service_text(party.service);
+    let (src, dst) = (|| address_text(&party.src), || address_text(&party.dst));
+    let service = || service_text(party.service);
     match subject {
-        Subject::Source => src,
-        Subject::Destination => dst,
-        Subject::SourceService => format!("{src} to {service}"),
-        Subject::DestinationService => format!("{dst} {service}"),
-        Subject::PairService => format!("{src} to {dst} {service}"),
-        Subject::Service => service,
+        Subject::Source => src(),
+        Subject::Destination => dst(),
+        Subject::SourceService => [&src(), " to ", &service()].concat(),
+        Subject::DestinationService => [&dst(), " ", &service()].concat(),
+        Subject::PairService => [&src(), " to ", &dst(), " ", &service()].concat(),
+        Subject::Service => service(),
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, Weight, columns, lead};
+use super::columns::{
+    Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead,
+};
 use crate::context::entity::Texts;
 use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
@@ -20,42 +22,48 @@ pub(in crate::detect) struct Resolved {
     pub(super) windows: Vec<u64>,
     /// The window of the first row of its source, destination and service.
     pub(super) firsts: Vec<u64>,
-    /// By row, of each judged column.
-    pub(super) buckets: Vec<u8>,
-    /// By row, of each judged column.
-    pub(super) weights: Vec<f32>,
+    /// By judged column, of each row: what is looked up for one column is near for the next row.
+    buckets: Vec<u8>,
+    /// By judged column, of each row.
+    weights: Vec<f32>,
     /// Of each kind of entity: for each row whether it stands for its entity.
     leads: [Option<Vec<bool>>; 6],
 }
 
 impl Resolved {
-    /// Rows that were kept for calibration; they lead nothing.
+    /// Rows that were kept for calibration, with a line of buckets and one of weights for each; they lead nothing.
     pub(super) fn of_sample(
         parties: Vec<Party>,
         windows: Vec<u64>,
         firsts: Vec<u64>,
-        buckets: Vec<u8>,
-        weights: Vec<f32>,
+        buckets: &[u8],
+        weights: &[f32],
     ) -> Resolved {
+        let (buckets, weights) = (transposed(buckets, WIDTH), transposed(weights, WIDTH));
         Resolved { parties, windows, firsts, buckets, weights, leads: Default::default() }
     }
 
-    /// The buckets of a row.
-    pub(super) fn buckets(&self, row: usize) -> &[u8] {
-        &self.buckets[row * columns().len()..][..columns().len()]
+    /// The bucket of a row in a judged column.
+    pub(super) fn bucket(&self, row: usize, at: usize) -> u8 {
+        self.buckets[at * self.parties.len() + row]
     }
 
-    /// The weights of a row.
-    pub(super) fn weights(&self, row: usize) -> &[f32] {
-        &self.weights[row * columns().len()..][..columns().len()]
+    /// The buckets of a row.
+    pub(super) fn buckets(&self, row: usize) -> [u8; WIDTH] {
+        std::array::from_fn(|at| self.bucket(row, at))
+    }
+
+    /// A line of buckets and one of weights for each row.
+    pub(super) fn lines(&self) -> (Vec<u8>, Vec<f32>) {
+        let rows = self.parties.len();
+        (transposed(&self.buckets, rows), transposed(&self.weights, rows))
     }
 
     /// Of each row the bucket and the weight of a judged column.
     pub(super) fn column(&self, at: usize) -> impl Iterator<Item = (u8, f32)> {
-        let width = columns().len();
-        let buckets = self.buckets.iter().skip(at).step_by(width);
-        let weights = self.weights.iter().skip(at).step_by(width);
-        buckets.zip(weights).map(|(bucket, weight)| (*bucket, *weight))
+        let rows = self.parties.len();
+        let (buckets, weights) = (&self.buckets[at * rows..][..rows], &self.weights[at * rows..][..rows]);
+        buckets.iter().zip(weights).map(|(bucket, weight)| (*bucket, *weight))
     }
 
     /// Some of the rows; they lead nothing.
@@ -64,8 +72,8 @@ impl Resolved {
             parties: rows.iter().map(|row| self.parties[*row]).collect(),
             windows: rows.iter().map(|row| self.windows[*row]).collect(),
             firsts: rows.iter().map(|row| self.firsts[*row]).collect(),
-            buckets: rows.iter().flat_map(|row| self.buckets(*row)).copied().collect(),
-            weights: rows.iter().flat_map(|row| self.weights(*row)).copied().collect(),
+            buckets: some(&self.buckets, self.parties.len(), rows),
+            weights: some(&self.weights, self.parties.len(), rows),
             leads: Default::default(),
         }
     }
@@ -74,6 +82,18 @@ impl Resolved {
     pub(super) fn leads(&self, row: usize) -> [bool; 6] {
         std::array::from_fn(|kind| self.leads[kind].as_ref().is_some_and(|leads| leads[row]))
     }
+}
+
+/// What lies in lines of so many, in columns.
+fn transposed<T: Copy>(lines: &[T], width: usize) -> Vec<T> {
+    let mut all = Vec::with_capacity(lines.len());
+    (0..width).for_each(|at| all.extend(lines.iter().skip(at).step_by(width)));
+    all
+}
+
+/// Some rows of columns of so many.
+fn some<T: Copy>(columns: &[T], count: usize, rows: &[usize]) -> Vec<T> {
+    columns.chunks_exact(count.max(1)).flat_map(|column| rows.iter().map(|row| column[*row])).collect()
 }
 
 /// Names of all columns of rows that are read, each once.
@@ -143,10 +163,12 @@ pub(in crate::detect) struct Resolver {
 #[derive(Clone, Debug)]
 struct Recipe {
     value: Value,
+    /// The first judged column that is made of the same, where that is another one.
+    same: Option<usize>,
     weight: Part,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Value {
     Number(usize, f64),
     Ratio(usize, usize),
@@ -195,7 +217,8 @@ impl Resolver {
                     Part::Share(own, f64::from(*horizon), *failed)
                 }
             };
-            recipes.push(Recipe { value, weight });
+            let same = recipes.iter().position(|known: &Recipe| known.value == value);
+            recipes.push(Recipe { value, same, weight });
         }
         let failed = number(FAILED)?;
         let age = |column: &Column| GROUPS[column.group] == "age";
@@ -223,9 +246,8 @@ impl Resolver {
     /// [`DetectError::Column`] for rows that lack a column, [`DetectError::Context`].
     pub(super) fn resolve(&self, rows: &RecordBatch, window: u64) -> Result<Resolved, DetectError> {
         let count = rows.num_rows();
-        let width = columns().len();
-        let mut buckets = vec![ABSENT; count * width];
-        let mut weights = vec![1.0f32; count * width];
+        let mut buckets = vec![ABSENT; count * WIDTH];
+        let mut weights = vec![1.0f32; count * WIDTH];
         let read = |place: &usize| {
             let mut values = Vec::with_capacity(count);
             numbers(rows.column(*place).as_ref(), &mut values);
@@ -233,24 +255,34 @@ impl Resolver {
         };
         let all: Vec<Vec<f64>> = self.places.iter().map(read).collect();
         let failed = &all[self.failed];
-        let mut values: Vec<f64> = Vec::with_capacity(count);
+        let mut made: Vec<f64> = Vec::with_capacity(count);
         let mut largest: Vec<f64> = Vec::with_capacity(count);
         for (at, recipe) in self.recipes.iter().enumerate() {
-            values.clear();
-            match recipe.value {
-                Value::Number(number, 1.0) => values.extend(&all[number]),
-                Value::Number(number, factor) => values.extend(all[number].iter().map(|v| v * factor)),
-                Value::Ratio(forward, backward) => {
-                    let both = all[forward].iter().zip(&all[backward]);
-                    values
-                        .extend(both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0) * 64.0));
+            let (before, own) = buckets.split_at_mut(at * count);
+            let own = &mut own[..count];
+            let values: &[f64] = match recipe.value {
+                Value::Number(number, 1.0) => &all[number],
+                Value::Number(number, factor) => {
+                    made.clear();
+                    made.extend(all[number].iter().map(|v| v * factor));
+                    &made
                 }
-                Value::State => values = states(rows)?,
+                Value::Ratio(forward, backward) => {
+                    made.clear();
+                    let both = all[forward].iter().zip(&all[backward]);
+                    made.extend(both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0) * 64.0));
+                    &made
+                }
+                Value::State => {
+                    made = states(rows)?;
+                    &made
+                }
+            };
+            match recipe.same {
+                Some(same) => own.copy_from_slice(&before[same * count..][..count]),
+                None => own.iter_mut().zip(values).for_each(|(own, value)| *own = bucket(*value)),
             }
-            for (own, value) in buckets.iter_mut().skip(at).step_by(width).zip(&values) {
-                *own = bucket(*value);
-            }
-            let weights = weights.iter_mut().skip(at).step_by(width).zip(&values);
+            let weights = weights[at * count..][..count].iter_mut().zip(values);
             match &recipe.weight {
                 Part::Whole => {}
                 Part::New(age, horizon) => {
@@ -275,7 +307,7 @@ impl Resolver {
         // A new host of one's own is told of once as that: that its peers and services are new says no more.
         for (row, _) in booleans(rows, NEW)?.iter().enumerate().filter(|(_, new)| **new) {
             for at in &self.ages {
-                buckets[row * width + at] = ABSENT;
+                buckets[at * count + row] = ABSENT;
             }
         }
         let window_of = |nanoseconds: i64| nanoseconds.max(0) as u64 / window.max(1);

@@ -7,6 +7,7 @@ use super::columns::{GROUPS, THEMES, columns, members, weights};
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
+use crate::encode::Met;
 
 /// What a group may count at most in a theme, in nats.
 const CAP: f64 = 12.0;
@@ -86,11 +87,18 @@ impl Batch {
 fn grouped(ranks: &[Steps], surprises: &Batch) -> Vec<[f64; GROUPS.len()]> {
     let mut groups = vec![[0.0; GROUPS.len()]; surprises.rows];
     let mut counts = [0u32; GROUPS.len()];
+    // Rows of one entity surprise alike.
+    let mut met = Met::new(10);
     for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
         counts[column.group] += 1;
         for (sums, surprise) in groups.iter_mut().zip(surprises.column(at)) {
-            let zero = *surprise == 0.0;
-            sums[column.group] += if zero { steps.at_zero() } else { steps.rank(f64::from(*surprise)) };
+            sums[column.group] += match *surprise {
+                0.0 => steps.at_zero(),
+                surprise => {
+                    let same = (at as u64) << 32 | u64::from(surprise.to_bits());
+                    met.get_or(same, || steps.rank(f64::from(surprise)))
+                }
+            };
         }
     }
     for sums in &mut groups {

@@ -1,7 +1,7 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
@@ -31,21 +31,26 @@ pub(in crate::detect) struct Surprises {
     pub(in crate::detect) past: Past,
     /// Where the columns of the last rows lay.
     pub(super) resolver: RwLock<Option<Arc<Resolver>>>,
+    /// What was met of this past, for as many as look things up at once.
+    pub(super) met: Mutex<Vec<Met>>,
 }
 
 /// Rows that are judged at once: what is looked up for them stays near.
 pub(in crate::detect) const AT_ONCE: usize = 256;
 
+/// Places for surprises that were met, as powers of two: where a past is asked for a while, and where for a moment.
+const MANY: u32 = 16;
+const FEW: u32 = 10;
+
 /// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
-fn surprises(past: &Past, late: u64, rows: &Resolved) -> (Crowd, Batch) {
+fn surprises(past: &Past, late: u64, rows: &Resolved, met: &mut Met) -> (Crowd, Batch) {
     let crowd = past.find_all(rows.parties.iter());
-    let mut met = Met::default();
     let surprises = Batch::new(rows.parties.len(), |at, into| {
         let only_young = matches!(columns()[at].judged.since, Since::Young(_));
         let values = rows.column(at).zip(&rows.firsts).map(|((bucket, weight), first)| {
             (bucket, if only_young && *first < late { 0.0 } else { weight })
         });
-        past.surprises(at, &crowd, values, &mut met, into);
+        past.surprises(at, &crowd, values, met, into);
     });
     (crowd, surprises)
 }
@@ -54,9 +59,10 @@ fn surprises(past: &Past, late: u64, rows: &Resolved) -> (Crowd, Batch) {
 pub(super) fn matrix(past: &Past, late: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
-    all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each(|(into, which)| {
-        surprises(past, late, &rows.some(which)).1.lines(into);
-    });
+    all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each_init(
+        || Met::new(FEW),
+        |met, (into, which)| surprises(past, late, &rows.some(which), met).1.lines(into),
+    );
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
 }
 
@@ -77,7 +83,14 @@ impl Surprises {
             return Err(damaged("its columns are not those that are judged".to_owned()));
         }
         let (window, blocks, past) = tables::read_past(tables)?;
-        Ok(Surprises { window, fields: fields.to_vec(), blocks, past, resolver: RwLock::default() })
+        Ok(Surprises {
+            window,
+            fields: fields.to_vec(),
+            blocks,
+            past,
+            resolver: RwLock::default(),
+            met: Mutex::default(),
+        })
     }
 
     /// Its tables.
@@ -111,7 +124,12 @@ impl Surprises {
 
     /// The surprises of rows, and whom those are about.
     pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        surprises(&self.past, self.blocks.late_starts(), rows)
+        let waiting = || self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = waiting().pop();
+        let mut met = known.unwrap_or_else(|| Met::new(MANY));
+        let found = surprises(&self.past, self.blocks.late_starts(), rows, &mut met);
+        waiting().push(met);
+        found
     }
 
     /// The surprises of rows, a line each.

@@ -1,0 +1,78 @@
+//! Numbers in digits, as the standard library's formatting has them, at a fraction of its cost: a reason is made of
+//! dozens of them.
+
+use std::fmt::Write;
+
+/// What 64 bits have digits of at most.
+const MOST: usize = 20;
+
+/// Appends a whole number.
+pub(in crate::detect) fn whole(out: &mut String, value: u64) {
+    padded(out, value, 1);
+}
+
+/// Appends a whole number, with zeros in front up to so many digits.
+pub(super) fn padded(out: &mut String, mut value: u64, least: usize) {
+    let mut digits = [b'0'; MOST];
+    let mut from = MOST;
+    while value > 0 || MOST - from < least.min(MOST) {
+        from -= 1;
+        digits[from] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    digits[from..].iter().for_each(|digit| out.push(char::from(*digit)));
+}
+
+/// Appends a number with so many decimals, as `{value:.places$}` does: rounded from all of its binary digits, halves to
+/// the even one.
+pub(super) fn fixed(out: &mut String, value: f64, places: usize) {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = value.to_bits();
+    // The value is a whole number over a power of two; 64 bits hold what it is with six decimals, 128 what is rounded.
+    let shift = 1075 - (bits >> 52 & 0x7FF) as i64;
+    if places > 6 || !(10..=100).contains(&shift) {
+        write!(out, "{value:.places$}").expect("a string takes all text");
+        return;
+    }
+    let power = 10u64.pow(places as u32);
+    let scaled = u128::from(bits & MANTISSA | MANTISSA + 1) * u128::from(power);
+    let (mut rounded, rest, half) =
+        ((scaled >> shift) as u64, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
+    if rest > half || (rest == half && rounded % 2 == 1) {
+        rounded += 1;
+    }
+    if value.is_sign_negative() {
+        out.push('-');
+    }
+    whole(out, rounded / power);
+    if places > 0 {
+        out.push('.');
+        padded(out, rounded % power, places);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn numbers_are_written_as_the_standard_library_does(
+            bits: u64, number in -1e7..1e7f64, halves in -100_000i64..100_000, part in 0..30u32, places in 0..9usize,
+            value: u64, shift in 0..64u32,
+        ) {
+            let halves = halves as f64 / f64::from(1u32 << part);
+            for value in [f64::from_bits(bits), number, number as f32 as f64, number.round(), halves, halves / 1e3] {
+                let mut out = String::new();
+                fixed(&mut out, value, places);
+                prop_assert_eq!(out, format!("{value:.places$}"));
+            }
+            let mut out = String::new();
+            whole(&mut out, value >> shift);
+            padded(&mut out, value >> shift, 3);
+            prop_assert_eq!(out, format!("{0}{0:03}", value >> shift));
+        }
+    }
+}
