@@ -21,7 +21,8 @@ pub fn bucket(value: f64) -> u8 {
     let bits = (1.0 + value.max(0.0)).to_bits();
     let octave = (bits >> 52) as u32 - 1023;
     let fraction = bits & ((1 << 52) - 1);
-    let quarter = QUARTERS.iter().filter(|bound| fraction >= **bound).count() as u32;
+    let [first, second, third] = QUARTERS.map(|bound| u32::from(fraction >= bound));
+    let quarter = first + second + third;
     (4 * octave + quarter).min(u32::from(LAST)) as u8
 }
 

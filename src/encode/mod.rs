@@ -43,7 +43,7 @@ pub use subject::Subject;
 
 pub(crate) use choose::type_named;
 pub(crate) use histograms::Observed;
-pub(crate) use past::{Crowd, Found, Met};
+pub(crate) use past::{Crowd, Found, Kept, Met};
 pub(crate) use subject::parties;
 pub(crate) use values::{input_type, numbers};
 

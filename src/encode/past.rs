@@ -11,7 +11,7 @@
 //!
 //! so that what was seldom seen falls back on what is like it. Both tails: `p = min(1, 2 min(upper, lower))`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
 
@@ -173,6 +173,8 @@ pub(crate) struct Crowd {
     found: Vec<Found>,
     /// For each row its party.
     of_row: Vec<u32>,
+    /// For each kind and row a number that those have in common for whom the same is usual.
+    alike: [Vec<u32>; 6],
 }
 
 /// Marks the number of a service, for whom its entities are not told apart.
@@ -208,12 +210,41 @@ impl Met {
     pub(crate) fn get_or(&mut self, number: u64, find: impl FnOnce() -> f64) -> f64 {
         let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         // The length is a power of two: this is the upper bits of 32.
-        let place = (hash * self.places.len() as u64 >> 32) as usize;
+        let place = ((hash * self.places.len() as u64) >> 32) as usize;
         let (known, value) = &mut self.places[place];
         if *known != number {
             (*known, *value) = (number, find());
         }
         *value
+    }
+}
+
+/// What was met and is kept, for as many as look things up at once. It follows from what it is of: copies begin with
+/// nothing, and are equal.
+#[derive(Default, Debug)]
+pub(crate) struct Kept(Mutex<Vec<Met>>);
+
+impl Kept {
+    /// Looks things up with what was met before, or with two to the power of so many places.
+    pub(crate) fn with<R>(&self, bits: u32, look_up: impl FnOnce(&mut Met) -> R) -> R {
+        let waiting = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = waiting().pop();
+        let mut met = known.unwrap_or_else(|| Met::new(bits));
+        let found = look_up(&mut met);
+        waiting().push(met);
+        found
+    }
+}
+
+impl Clone for Kept {
+    fn clone(&self) -> Kept {
+        Kept::default()
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, _: &Kept) -> bool {
+        true
     }
 }
 
@@ -310,6 +341,9 @@ impl Past {
             });
             crowd.of_row.push(number);
         }
+        for (kind, alike) in crowd.alike.iter_mut().enumerate() {
+            *alike = crowd.of_row.iter().map(|party| crowd.found[*party as usize].alike(kind)).collect();
+        }
         crowd
     }
 
@@ -324,15 +358,16 @@ impl Past {
         into: &mut [f32],
     ) {
         let kind = self.judgements[column].subject as usize;
-        for ((into, party), (bucket, weight)) in into.iter_mut().zip(&crowd.of_row).zip(values) {
+        let parties = crowd.of_row.iter().zip(&crowd.alike[kind]);
+        for ((into, (party, alike)), (bucket, weight)) in into.iter_mut().zip(parties).zip(values) {
             *into = 0.0;
             if weight > 0.0 && bucket == ABSENT {
                 // -ln 1, as that of a column that nobody was seen with.
                 *into = -0.0;
             } else if weight > 0.0 {
-                let found = &crowd.found[*party as usize];
-                let same = (column as u64) << 40 | u64::from(found.alike(kind)) << 8 | u64::from(bucket);
-                let surprise = met.get_or(same, || self.surprise(column, found, bucket));
+                let same = (column as u64) << 40 | u64::from(*alike) << 8 | u64::from(bucket);
+                let found = || &crowd.found[*party as usize];
+                let surprise = met.get_or(same, || self.surprise(column, found(), bucket));
                 *into = (surprise * f64::from(weight)) as f32;
             }
         }

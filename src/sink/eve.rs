@@ -9,7 +9,6 @@
 //! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::net::IpAddr;
@@ -17,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use serde::Deserialize;
 
 use super::alert::{Alerts, Flows, setting, time};
 use super::community::{Ends, community_id};
@@ -25,6 +23,8 @@ use super::operator::End;
 use super::severity::Severity;
 use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
+use crate::detect::reason::Told;
+use crate::detect::reason::digits::fixed;
 use crate::row::schema::WINDOW;
 
 /// Not 1, which is that of Suricata's own rules.
@@ -44,8 +44,11 @@ pub struct EveLog {
     path: PathBuf,
     judge: Judge,
     window: Option<String>,
-    /// The line that is being written.
+    /// The threshold as metadata have it.
+    threshold: String,
+    /// The line that is being written, and a number of it.
     line: Vec<u8>,
+    number: String,
     stamps: Stamps,
 }
 
@@ -61,8 +64,9 @@ impl EveLog {
         }
         let out = BufWriter::new(File::create(path).map_err(failed)?);
         let window = setting(schema, WINDOW);
-        let (line, stamps) = (Vec::new(), Stamps::default());
-        Ok(EveLog { out, path: path.to_owned(), judge, window, line, stamps })
+        let threshold = format!("{:.4}", judge.threshold);
+        let (line, number, stamps) = (Vec::new(), String::new(), Stamps::default());
+        Ok(EveLog { out, path: path.to_owned(), judge, window, threshold, line, number, stamps })
     }
 
     fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
@@ -99,45 +103,10 @@ impl End for EveLog {
 /// Reasons of an alert.
 const REASONS: usize = 3;
 
-/// What is said here of column `reasons`.
-#[derive(Deserialize, Default)]
-struct Reason<'a> {
-    total: Option<f64>,
-    #[serde(borrow, default)]
-    parts: Vec<Part<'a>>,
-    #[serde(borrow, default)]
-    evidence: Vec<Evidence<'a>>,
-    #[serde(borrow, default)]
-    hints: Vec<Hint<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Part<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    nats: f64,
-}
-
-#[derive(Deserialize)]
-struct Evidence<'a> {
-    #[serde(borrow)]
-    entity: Cow<'a, str>,
-    #[serde(borrow)]
-    words: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct Hint<'a> {
-    #[serde(borrow)]
-    technique: Cow<'a, str>,
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-}
-
 impl EveLog {
     /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
     fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
-        let EveLog { line, judge, window, stamps, .. } = self;
+        let EveLog { line, judge, window, threshold, number, stamps, .. } = self;
         let mut json = Json { out: line };
         let score = alerts.scores.value(row);
         let severity = Severity::of(score, judge.threshold);
@@ -146,8 +115,7 @@ impl EveLog {
         let ends = ends(flows, row);
         let reason = alerts.reasons.as_ref().filter(|reasons| reasons.is_valid(row));
         // Text of another writer that is no reason says nothing.
-        let reason: Reason<'_> =
-            reason.and_then(|reasons| serde_json::from_str(reasons.value(row)).ok()).unwrap_or_default();
+        let reason = reason.and_then(|reasons| Told::read(reasons.value(row)).ok()).unwrap_or_default();
         let ends_of = |json: &mut Json<'_>, ports: [Option<u16>; 2]| {
             for (names, address, port) in
                 [(["src_ip", "src_port"], src_ip, ports[0]), (["dest_ip", "dest_port"], dest_ip, ports[1])]
@@ -215,9 +183,11 @@ impl EveLog {
                 words.for_each(|said| json.item(&[&said.entity, ": ", &said.words]));
             });
         }
-        for (name, number) in [("netweir_score", score), ("netweir_threshold", judge.threshold)] {
+        number.clear();
+        fixed(number, score, 4);
+        for (name, number) in [("netweir_score", &*number), ("netweir_threshold", threshold)] {
             json.key(name);
-            json.list(|json| json.item(&[&format!("{number:.4}")]));
+            json.list(|json| json.item(&[number]));
         }
         if let Some(window) = window {
             json.key("netweir_window");
@@ -235,7 +205,10 @@ impl EveLog {
         json.text("window_start", stamps.of(flows.window_start.value(row)));
         json.text("flow_start", stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
-        json.text("flow_id", &flows.flow_id.value(row).to_string());
+        json.key("flow_id");
+        json.out.push(b'"');
+        json.digits(flows.flow_id.value(row));
+        json.out.push(b'"');
         json.text("service", flows.service.value(row));
         if flows.conn_state.is_valid(row) {
             json.text("conn_state", flows.conn_state.value(row));
@@ -371,14 +344,15 @@ impl Json<'_> {
 /// Times as Suricata writes them: microseconds, and a zone without a colon.
 #[derive(Default)]
 struct Stamps {
-    /// The day of the last one, since the epoch, and the text of a time with its day.
+    /// The day of the last one, since the epoch.
     day: Option<i64>,
-    text: String,
+    /// The text of a time of it.
+    text: [u8; 31],
 }
 
 impl Stamps {
     const DAY: i64 = 86_400_000_000;
-    /// Where the time of day stands.
+    /// Where the time of day stands: places, microseconds, digits.
     const PLACES: [(usize, i64, usize); 4] =
         [(11, 3_600_000_000, 2), (14, 60_000_000, 2), (17, 1_000_000, 2), (20, 1, 6)];
 
@@ -386,22 +360,21 @@ impl Stamps {
         let microseconds = nanoseconds.div_euclid(1000);
         let day = microseconds.div_euclid(Stamps::DAY);
         if self.day != Some(day) {
+            let text = time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
+            self.text =
+                text.as_bytes().try_into().expect("years within 64 bits of nanoseconds have four digits");
             self.day = Some(day);
-            self.text = time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
         }
         let mut rest = microseconds.rem_euclid(Stamps::DAY);
-        let mut digits = [b'0'; 6];
         for (at, unit, count) in Stamps::PLACES {
             let mut value = rest / unit;
             rest %= unit;
-            for digit in digits[..count].iter_mut().rev() {
+            for digit in self.text[at..at + count].iter_mut().rev() {
                 *digit = b'0' + (value % 10) as u8;
                 value /= 10;
             }
-            let digits = std::str::from_utf8(&digits[..count]).expect("digits are text");
-            self.text.replace_range(at..at + count, digits);
         }
-        &self.text
+        std::str::from_utf8(&self.text).expect("digits are text")
     }
 }
 

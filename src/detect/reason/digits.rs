@@ -7,7 +7,7 @@ use std::fmt::Write;
 const MOST: usize = 20;
 
 /// Appends a whole number.
-pub(in crate::detect) fn whole(out: &mut String, value: u64) {
+pub(crate) fn whole(out: &mut String, value: u64) {
     padded(out, value, 1);
 }
 
@@ -25,7 +25,7 @@ pub(super) fn padded(out: &mut String, mut value: u64, least: usize) {
 
 /// Appends a number with so many decimals, as `{value:.places$}` does: rounded from all of its binary digits, halves to
 /// the even one.
-pub(super) fn fixed(out: &mut String, value: f64, places: usize) {
+pub(crate) fn fixed(out: &mut String, value: f64, places: usize) {
     const MANTISSA: u64 = (1 << 52) - 1;
     let bits = value.to_bits();
     // The value is a whole number over a power of two; 64 bits hold what it is with six decimals, 128 what is rounded.
@@ -35,7 +35,7 @@ pub(super) fn fixed(out: &mut String, value: f64, places: usize) {
         return;
     }
     let power = 10u64.pow(places as u32);
-    let scaled = u128::from(bits & MANTISSA | MANTISSA + 1) * u128::from(power);
+    let scaled = u128::from((bits & MANTISSA) | (MANTISSA + 1)) * u128::from(power);
     let (mut rounded, rest, half) =
         ((scaled >> shift) as u64, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
     if rest > half || (rest == half && rounded % 2 == 1) {

@@ -30,8 +30,8 @@ const fn shape(technique: &'static str, name: &'static str, fits: fn(&Judged<'_>
 /// Every shape; of those that fit the first is said.
 const SHAPES: [Shape; 10] = [
     shape("T1110", "Brute Force", |row| row.tries_logins()),
-    shape("T1498", "Network Denial of Service", |row| row.floods() && !row.is_tcp()),
-    shape("T1499", "Endpoint Denial of Service", |row| row.floods() && row.is_tcp()),
+    shape("T1498", "Network Denial of Service", |row| !row.is_tcp() && row.floods()),
+    shape("T1499", "Endpoint Denial of Service", |row| row.is_tcp() && row.floods()),
     shape("T1046", "Network Service Discovery", |row| row.scans() && row.is_from_inside()),
     shape("T1595", "Active Scanning", |row| row.scans() && !row.is_from_inside()),
     shape("T1071.004", "Application Layer Protocol: DNS", |row| row.tunnels() && row.port_is(&[53])),

@@ -8,14 +8,15 @@
 //!
 //! - [`digits`]: numbers. [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
-//! - [`told`]: what was written of a reason, read back.
+//! - [`told`]: what was written of a reason, read back; [`written`]: that in one pass.
 
-pub(super) mod digits;
+pub(crate) mod digits;
 pub(super) mod facts;
 pub(super) mod hints;
 pub(super) mod line;
 pub(super) mod phrase;
 mod told;
+mod written;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -362,6 +363,18 @@ mod tests {
             prop_assert!((sum - json["total"].as_f64().unwrap()).abs() < 1e-9);
             prop_assert!((sum - reason.total).abs() <= 0.0005 * nats.len() as f64 + 1e-9);
             prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
+            for brief in [false, true] {
+                let json = reason.json(None, brief);
+                let Some(told) = written::read(&json) else {
+                    prop_assert!(json.contains('\\'), "{json}");
+                    continue;
+                };
+                prop_assert_eq!(&told, &serde_json::from_str::<Told<'_>>(&json).unwrap());
+                prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
+                // Cut off, it is none.
+                let cut = json.char_indices().nth(json.chars().count() * 2 / 3).unwrap().0;
+                prop_assert_eq!(written::read(&json[..cut]), None);
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use super::written;
+
 /// A reason as a row's `reasons` say it. What an older or another writer left out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -70,7 +72,10 @@ impl<'a> Told<'a> {
     /// # Errors
     /// What is wrong with the text, in one line.
     pub fn read(text: &'a str) -> Result<Told<'a>, serde_json::Error> {
-        serde_json::from_str(text)
+        match written::read(text) {
+            Some(told) => Ok(told),
+            None => serde_json::from_str(text),
+        }
     }
 }
 

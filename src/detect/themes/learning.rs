@@ -1,6 +1,6 @@
 //! One pass over rows: their counts go into the pasts of entities, a sample of them is kept for calibration.
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
@@ -14,7 +14,7 @@ use super::surprises::{AT_ONCE, Surprises, matrix};
 use crate::context::entity::Key;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
-use crate::encode::{Blocks, Histograms, Judgement, Limits, Observed, SHORTEST, Subject};
+use crate::encode::{Blocks, Histograms, Judgement, Kept, Limits, Observed, SHORTEST, Subject};
 use crate::flow::window_of;
 use crate::row::RowSettings;
 
@@ -146,7 +146,7 @@ impl SurprisesLearning {
             past: learned.all(),
             blocks,
             resolver: RwLock::default(),
-            met: Mutex::default(),
+            met: Kept::default(),
         };
         Ok((surprises_of_all, Judged { samples, surprises, about, from }))
     }

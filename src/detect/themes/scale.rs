@@ -7,10 +7,13 @@ use super::columns::{GROUPS, THEMES, columns, members, weights};
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
-use crate::encode::Met;
+use crate::encode::{Kept, Met};
 
 /// What a group may count at most in a theme, in nats.
 const CAP: f64 = 12.0;
+
+/// Places for ranks that were met, as a power of two.
+const MET: u32 = 14;
 
 /// How rare each value is among the calibration rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +28,8 @@ pub(in crate::detect) struct Scale {
     pub(super) sum: Tail,
     /// Of the score with what lasts.
     pub(super) lasting: Lasting,
+    /// Ranks of surprises that were met.
+    pub(super) met: Kept,
 }
 
 /// A score and what it is made of, in nats.
@@ -84,11 +89,9 @@ impl Batch {
 
 /// For each row the means of the ranks of each group's columns: what shows in many of them counts, what one of them
 /// says does not outshout the others.
-fn grouped(ranks: &[Steps], surprises: &Batch) -> Vec<[f64; GROUPS.len()]> {
+fn grouped(ranks: &[Steps], surprises: &Batch, met: &mut Met) -> Vec<[f64; GROUPS.len()]> {
     let mut groups = vec![[0.0; GROUPS.len()]; surprises.rows];
     let mut counts = [0u32; GROUPS.len()];
-    // Rows of one entity surprise alike.
-    let mut met = Met::new(10);
     for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
         counts[column.group] += 1;
         for (sums, surprise) in groups.iter_mut().zip(surprises.column(at)) {
@@ -127,7 +130,11 @@ impl Scale {
             surprises.iter().flat_map(|some| some.column(at)).map(|surprise| f64::from(*surprise)).collect()
         };
         let ranks: Vec<Steps> = (0..width).into_par_iter().map(|at| Steps::of(&mut column(at))).collect();
-        let mut groups: Vec<_> = surprises.par_iter().flat_map_iter(|some| grouped(&ranks, some)).collect();
+        let met = Kept::default();
+        let mut groups: Vec<_> = surprises
+            .par_iter()
+            .flat_map_iter(|some| met.with(MET, |met| grouped(&ranks, some, met)))
+            .collect();
         let tails: Vec<Tail> = (0..GROUPS.len())
             .map(|group| Tail::of(&mut groups.iter().map(|values| values[group]).collect::<Vec<_>>()))
             .collect();
@@ -141,12 +148,13 @@ impl Scale {
         let sum = Tail::predicting(&mut sums.clone());
         let own: Vec<f64> = sums.iter().map(|value| sum.predicted(*value)).collect();
         let lasting = Lasting::of(rows, &own);
-        Scale { ranks, groups: tails, sum, themes: of_themes, lasting }
+        Scale { ranks, groups: tails, sum, themes: of_themes, lasting, met }
     }
 
     /// The scores of rows with these surprises.
     pub(in crate::detect) fn levels(&self, surprises: &Batch) -> impl Iterator<Item = Levels> {
-        grouped(&self.ranks, surprises).into_iter().map(|values| {
+        let groups = self.met.with(MET, |met| grouped(&self.ranks, surprises, met));
+        groups.into_iter().map(|values| {
             let groups = counted(&self.groups, &values);
             let themes = nats(&self.themes, &summed(&groups));
             let sum = themes.iter().sum();

@@ -1,7 +1,7 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
@@ -16,7 +16,7 @@ use super::tables;
 use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
-use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Met, Past, SHORTEST, Since, Subject};
+use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Met, Past, SHORTEST, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,8 +31,8 @@ pub(in crate::detect) struct Surprises {
     pub(in crate::detect) past: Past,
     /// Where the columns of the last rows lay.
     pub(super) resolver: RwLock<Option<Arc<Resolver>>>,
-    /// What was met of this past, for as many as look things up at once.
-    pub(super) met: Mutex<Vec<Met>>,
+    /// What was met of this past.
+    pub(super) met: Kept,
 }
 
 /// Rows that are judged at once: what is looked up for them stays near.
@@ -89,7 +89,7 @@ impl Surprises {
             blocks,
             past,
             resolver: RwLock::default(),
-            met: Mutex::default(),
+            met: Kept::default(),
         })
     }
 
@@ -124,12 +124,7 @@ impl Surprises {
 
     /// The surprises of rows, and whom those are about.
     pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        let waiting = || self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting().pop();
-        let mut met = known.unwrap_or_else(|| Met::new(MANY));
-        let found = surprises(&self.past, self.blocks.late_starts(), rows, &mut met);
-        waiting().push(met);
-        found
+        self.met.with(MANY, |met| surprises(&self.past, self.blocks.late_starts(), rows, met))
     }
 
     /// The surprises of rows, a line each.

@@ -31,7 +31,7 @@ use super::columns::{GROUPS, THEMES, columns};
 use super::scale::Scale;
 use crate::detect::calibration::{Steps, Tail};
 use crate::detect::{DetectError, Lasting};
-use crate::encode::{Blocks, Judgement, Past};
+use crate::encode::{Blocks, Judgement, Kept, Past};
 
 /// The tables of what every detector over surprises has.
 pub(in crate::detect) const TABLES: [&str; 3] = [BASELINES, BLOCKS, ENTITIES];
@@ -234,7 +234,7 @@ pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> R
     let themes = tails.by_ref().take(THEMES.len()).collect();
     let mut sum = || tails.next().expect("the parts end with the sums");
     let (sum, lasting) = (sum(), Lasting { tail: sum() });
-    Ok(Scale { ranks, groups, themes, sum, lasting })
+    Ok(Scale { ranks, groups, themes, sum, lasting, met: Kept::default() })
 }
 
 /// From the tables of these names, which [`write_parts`] made.

@@ -100,11 +100,14 @@ impl Texts {
     fn end_page(&mut self) -> Result<(), ParquetError> {
         let count = self.places.len();
         if self.by_place && self.open.first() && count >= TELLING && self.dictionary.len() > count / 2 {
-            for place in self.places.drain(..) {
-                plainly(&mut self.plain, self.dictionary.get(place));
-            }
-            self.dictionary.clear();
+            // What does not repeat itself may be long: it is copied once, and its dictionary is not kept.
+            let (dictionary, places) =
+                (std::mem::take(&mut self.dictionary), std::mem::take(&mut self.places));
             self.by_place = false;
+            return self.open.end_page(|out| {
+                places.iter().for_each(|place| plainly(out, dictionary.get(*place)));
+                Encoding::PLAIN
+            });
         }
         let Texts { open, dictionary, by_place, places, plain, .. } = self;
         if *by_place {
