@@ -134,7 +134,7 @@ fn is_one_of_many(facts: &Facts<'_>) -> bool {
 
 /// Reasons as text ([`Reason::json`]) in the places of their rows, told with what the rows say; null for the others.
 fn told(rows: &RecordBatch, reasons: Vec<(usize, Reason)>) -> StringBuilder {
-    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() * 512);
+    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() * 1024);
     let lookup = Lookup::new(rows);
     for (row, mut reason) in reasons {
         texts.append_nulls(row - texts.len());

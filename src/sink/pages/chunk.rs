@@ -92,6 +92,11 @@ impl Open {
         }
     }
 
+    /// Rows of the open page.
+    pub(super) fn rows(&self) -> usize {
+        self.present.len()
+    }
+
     /// Whether no page is full yet.
     pub(super) fn first(&self) -> bool {
         self.pages.is_empty()

@@ -82,7 +82,9 @@ mod tests {
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::basic::Encoding;
+    use parquet::column::page::Page;
     use parquet::file::metadata::ParquetMetaData;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::file::statistics::Statistics;
     use proptest::prelude::*;
 
@@ -182,6 +184,24 @@ mod tests {
             let used = metadata.row_group(0).column(0).page_encoding_stats_mask().unwrap();
             let used: Vec<_> = used.encodings().collect();
             assert_eq!(used, encodings);
+        }
+    }
+
+    #[test]
+    fn a_page_of_long_texts_ends_by_its_bytes() {
+        for repeats in [1, 3] {
+            let long = (0..20_000).map(|row| (row % 5 > 0).then(|| format!("{:0>1000}", row / repeats)));
+            let long: ArrayRef = Arc::new(long.collect::<StringArray>());
+            let rows = RecordBatch::try_from_iter([("text", long.clone())]).unwrap();
+            assert!(back(&rows, 16_384, 1 << 20).0.column(0) == &long);
+            let mut writer = Writer::new(Vec::new(), &rows.schema(), 16_384, 1 << 20).unwrap();
+            writer.write(&rows).unwrap();
+            let file = SerializedFileReader::new(Bytes::from(writer.finish().unwrap())).unwrap();
+            let pages = file.get_row_group(0).unwrap().get_column_page_reader(0).unwrap().map(Result::unwrap);
+            let texts: Vec<Page> = pages.filter(|page| page.is_data_page()).collect();
+            // 16 MB of them, but for those in the dictionary.
+            assert!((11..=16).contains(&texts.len()), "{}", texts.len());
+            assert!(texts.iter().all(|page| page.buffer().len() < 3 << 19));
         }
     }
 

@@ -18,6 +18,10 @@ use super::{Encode, hybrid};
 const LONGEST: usize = 1 << 20;
 /// Values of a first page that tell whether texts repeat themselves.
 const TELLING: usize = 4096;
+/// Bytes of long texts that end a page before its rows do: readers and this writer hold a page as a whole.
+const FULL: usize = 1 << 20;
+/// Rows after which it is looked at whether they do.
+const AT_ONCE: usize = 256;
 /// The longest text that the footer tells as an extreme.
 const TOLD: usize = 64;
 
@@ -97,9 +101,18 @@ impl Texts {
         }
     }
 
+    /// Whether the open page has as many bytes as a page should have.
+    fn is_full(&self) -> bool {
+        match self.by_place {
+            true => self.open.first() && self.dictionary.text.len() >= FULL,
+            false => self.plain.len() >= FULL,
+        }
+    }
+
     fn end_page(&mut self) -> Result<(), ParquetError> {
         let count = self.places.len();
-        if self.by_place && self.open.first() && count >= TELLING && self.dictionary.len() > count / 2 {
+        let tells = count >= TELLING || self.dictionary.text.len() >= FULL;
+        if self.by_place && self.open.first() && tells && self.dictionary.len() > count / 2 {
             // What does not repeat itself may be long: it is copied once, and its dictionary is not kept.
             let (dictionary, places) =
                 (std::mem::take(&mut self.dictionary), std::mem::take(&mut self.places));
@@ -179,16 +192,21 @@ impl Encode for Texts {
             }
             None => ((0..rows.len()).collect(), rows.as_string_opt::<i32>().ok_or_else(other)?.clone()),
         };
+        // Texts of dictionaries are short. Where pages end follows from the texts alone, not from how rows come.
+        let long = rows.as_any_dictionary_opt().is_none();
         let mut known = Vec::new();
         let mut from = 0;
         while from < keys.len() {
-            let count = self.open.room().min(keys.len() - from);
+            let mut count = self.open.room().min(keys.len() - from);
+            if long {
+                count = count.min(AT_ONCE - self.open.rows() % AT_ONCE);
+            }
             let nulls = nulls.as_ref().map(|nulls| nulls.slice(from, count));
             let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
             self.open.add(count, nulls.as_ref());
             self.add(&keys[from..from + count], nulls.as_ref(), &values, &mut known);
             from += count;
-            if self.open.room() == 0 {
+            if self.open.room() == 0 || (long && self.open.rows().is_multiple_of(AT_ONCE) && self.is_full()) {
                 self.end_page()?;
             }
         }
