@@ -28,6 +28,11 @@ pub(super) struct Reasons {
     pub(super) hints: Vec<String>,
 }
 
+/// What was counted, without what is usual.
+fn counted(words: &str) -> &str {
+    words.split_once("; usual").map_or(words, |(counted, _)| counted)
+}
+
 /// A column's words; those of a writer that had none are made of what it says.
 fn words(evidence: &ToldEvidence<'_>) -> String {
     let ToldEvidence { column, entity, p, words } = evidence;
@@ -84,10 +89,10 @@ fn take(
         }
         let told = Told::read(reasons.value(at))
             .map_err(|error| format!("reasons of flow {}: {error}", flows[at]))?;
-        // What is said of several entities in the same words is said once.
+        // What was counted is said once, with what is usual for the first of several entities.
         let mut evidence: Vec<String> = Vec::new();
         for words in told.evidence.iter().map(words) {
-            if !evidence.contains(&words) {
+            if evidence.iter().all(|said| counted(said) != counted(&words)) {
                 evidence.push(words);
             }
         }
@@ -134,6 +139,11 @@ mod tests {
             (reasons.evidence[0].as_str(), reasons.hints[0].as_str()),
             ("peers of 10.0.0.1: p 0.00100", "T1046")
         );
+        let twice = super::tests::found(
+            r#"{"score":9,"evidence":[{"words":"58 flows in 10 s; usual 2"},{"words":"58 flows in 10 s; usual for others 1"},
+            {"words":"58 peers in 10 s"}]}"#,
+        );
+        assert_eq!(twice.unwrap()[&(10, 1)].evidence, ["58 flows in 10 s; usual 2", "58 peers in 10 s"]);
         assert!(super::tests::found("7").unwrap_err().starts_with("reasons of flow 1: "));
     }
 }
