@@ -165,6 +165,12 @@ impl Spec {
         let built_in = BUILT_IN.iter().find(|(known, _)| name.as_os_str() == *known);
         match built_in {
             Some((known, _)) if !name.is_file() => Ok(Spec::built_in(known)),
+            // A bare word is meant for a name.
+            None if !name.exists() && name.extension().is_none() && name.components().count() == 1 => {
+                let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+                let what = format!("no such file, and no built-in pipeline: those are {}", known.join(", "));
+                Err(SpecError::Value { file: name.display().to_string(), what })
+            }
             _ => Spec::read(name),
         }
     }

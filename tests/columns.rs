@@ -120,7 +120,7 @@ fn scores_alone_are_those_of_the_report() {
 }
 
 #[test]
-fn columns_that_are_not_there_are_named() {
+fn what_cannot_be_chosen_is_named() {
     let place = Place::new();
     let (rows, out) = (place.at("rows.parquet"), place.at("out"));
     let error = |arguments: &[&dyn AsRef<OsStr>]| {
@@ -140,4 +140,13 @@ fn columns_that_are_not_there_are_named() {
     fine(&[&"train", &"-q", &place.capture, &"-p", &pipeline, &"-m", &model]);
     let said = error(&[&"detect", &place.capture, &"-m", &model, &"-o", &out, &"--columns", &"src_ip"]);
     assert!(said.contains("a report has all"), "{said}");
+    let rules = place.write("rules.toml", "[[allow]]\nsrc = '10.0.0.1'\nwhy = 'a test'\n");
+    let alone = place.at("alone.parquet");
+    let said = error(&[&"detect", &place.capture, &"-m", &model, &"-o", &alone, &"--allow", &rules]);
+    assert!(said.contains("no incidents that rules could mute") && !alone.exists(), "{said}");
+    let said = error(&[&"train", &place.capture, &"-p", &"forrest", &"-m", &model]);
+    assert!(
+        said.contains("forrest: no such file, and no built-in pipeline: ") && said.contains("forest,"),
+        "{said}"
+    );
 }

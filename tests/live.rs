@@ -375,6 +375,28 @@ fn windows_that_closed_on_a_quiet_wire_close_so_again() {
     live_is_archive(Duration::from_millis(4500));
 }
 
+/// Sends the frames at their times as long as the watcher runs, each after `before` was told its number, and waits until
+/// the witness has met all of them. Returns how many it met.
+fn send(sent: &[Sent], watcher: &mut Watcher, witness: &OwnedFd, before: impl Fn(usize)) -> u64 {
+    let mut sender = File::from(packet_socket("near"));
+    let mut now = 0;
+    for (number, Sent { after, frame }) in sent.iter().enumerate() {
+        if !watcher.running() {
+            break;
+        }
+        before(number);
+        sleep(Duration::from_nanos(after - now));
+        now = *after;
+        assert_eq!(sender.write(frame).unwrap(), frame.len());
+    }
+    let mut arrived = 0;
+    until("all frames arrive", || {
+        arrived += met(witness);
+        arrived >= sent.len() as u64 || !watcher.running()
+    });
+    arrived
+}
+
 /// Scores live what is sent, stops after the wire was quiet for that long, scores the recording.
 fn live_is_archive(quiet: Duration) {
     alone(move || {
@@ -394,21 +416,7 @@ fn live_is_archive(quiet: Duration) {
             ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-q", "-w", "2"];
         let mut watcher = Watcher::start(&watch);
         until("watch listens", || !watcher.running() || listeners("far") == 2);
-        let mut sender = File::from(packet_socket("near"));
-        let mut now = 0;
-        for Sent { after, frame } in &sent {
-            if !watcher.running() {
-                break;
-            }
-            sleep(Duration::from_nanos(after - now));
-            now = *after;
-            assert_eq!(sender.write(frame).unwrap(), frame.len());
-        }
-        let mut arrived = 0;
-        until("all frames arrive", || {
-            arrived += met(&witness);
-            arrived >= sent.len() as u64 || !watcher.running()
-        });
+        let arrived = send(&sent, &mut watcher, &witness, |_| ());
         sleep(quiet);
         succeed("watch", &watcher.interrupt());
         succeed(
@@ -495,12 +503,7 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         ];
         let mut watcher = Watcher::start(&watch);
         until("watch listens", || !watcher.running() || listeners("far") == 2);
-        let mut sender = File::from(packet_socket("near"));
-        let mut now = 0;
-        for (number, Sent { after, frame }) in sent.iter().enumerate() {
-            if !watcher.running() {
-                break;
-            }
+        send(&sent, &mut watcher, &witness, |number| {
             if number == sent.len() / 10 {
                 std::fs::write(&rules, "[[alow]]\n").unwrap();
             }
@@ -510,14 +513,6 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
                                [[allow]]\nnet = '10.0.1.0/30'\nwhy = 'servers of ours'\n";
                 std::fs::write(&rules, changed).unwrap();
             }
-            sleep(Duration::from_nanos(after - now));
-            now = *after;
-            assert_eq!(sender.write(frame).unwrap(), frame.len());
-        }
-        let mut arrived = 0;
-        until("all frames arrive", || {
-            arrived += met(&witness);
-            arrived >= sent.len() as u64 || !watcher.running()
         });
         let output = watcher.interrupt();
         succeed("watch", &output);

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `run` installs the peers that it can and calls `cargo bench --bench peers` with these arguments; called directly the
-//! bench takes the peers that are there. Inputs (4.6 GB at scale 1, of which the largest two at a time) are made in the
+//! bench takes the peers that are there. Inputs (up to 1.7 GB at a time at scale 1, beside what is made of them) are made in the
 //! folder, or in a temporary one that is removed; give a folder in memory (`/dev/shm`) to leave the disk out.
 //!
 //! Each round runs every program once, so that a machine that slows down slows all of them down; medians of the rounds

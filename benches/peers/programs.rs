@@ -49,7 +49,7 @@ impl Program {
     }
 }
 
-/// The release binary with its counters written to `summary`.
+/// The release binary with these arguments, quiet, with so many workers.
 pub(crate) fn netweir(arguments: &[&str], workers: usize) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_netweir"));
     command.args(arguments).args(["-q", "-w", &workers.to_string()]);
@@ -80,6 +80,13 @@ pub(crate) fn script(python: &str, name: &str) -> Command {
     command
 }
 
+/// A pipeline that makes every flow column and no other.
+pub(crate) fn flow_columns(folder: &Path) -> Result<String, AnyError> {
+    let pipeline = folder.join("flows.toml");
+    std::fs::write(&pipeline, "name = \"flows\"\n[context]\ncolumns = []\n")?;
+    Ok(pipeline.display().to_string())
+}
+
 /// Programs for the capture. `takes_records` gets what exporters send; nobody reads it.
 pub(crate) fn programs(
     capture: &str,
@@ -96,9 +103,7 @@ pub(crate) fn programs(
             "name = \"rows\"\n[source]\ninputs = [{capture:?}]\n[context]\ncolumns = []\n[ends]\nsummary = {summary:?}\n"
         ),
     )?;
-    // Every flow column and no other.
-    let flows = path("flows.toml");
-    std::fs::write(&flows, "name = \"flows\"\n[context]\ncolumns = []\n")?;
+    let flows = flow_columns(folder)?;
 
     let extract = ["extract", capture, "-o", &rows, "--summary", &summary];
     let extract_flows = [&extract[..], &["-p", &flows]].concat();

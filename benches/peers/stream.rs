@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cost::run;
 use crate::generate::{self, Size, Workload};
-use crate::programs::netweir;
+use crate::programs::{flow_columns, netweir};
 use crate::{AnyError, Options};
 
 /// Packets of the streams at scale 1. Memory grows while tables fill, to about 60 M packets; from there on it should not.
@@ -19,8 +19,7 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
     println!("\nMixed packets from standard input to Parquet, one worker\n");
     println!("| M packets | captured GB | CPU s | wall s | peak MB |");
     println!("|---:|---:|---:|---:|---:|");
-    let flows = folder.join("flows.toml").display().to_string();
-    std::fs::write(&flows, "name = \"flows\"\n[context]\ncolumns = []\n")?;
+    let flows = flow_columns(folder)?;
     for length in LENGTHS {
         let packets = options.scaled(length);
         let size = Size { packets, seconds: (packets / PER_SECOND).max(1), seed: 1 };

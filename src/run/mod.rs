@@ -217,6 +217,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     // Looked at first: what changes from here on is a change.
     let seen = spec.incident.allow.as_deref().map(following::read);
     let rules = spec.incident.allow.as_deref().map_or(Ok(Rules::default()), read_rules)?;
+    if spec.ends.scores.is_some() && !rules.rules().is_empty() {
+        return Err(RunError::Ends("scores alone have no incidents that rules could mute: ask for a report"));
+    }
     let shared = Shared::default();
     let plan = Plan::new(&spec.context)?;
     let judge = model.as_ref().map(|model| model.detector().clone());
