@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Notice, RunError, check_rules};
+use super::judging::check_rules;
+use super::{Notice, RunError};
 use crate::detect::{Detector, Threshold};
 use crate::incident::rules::RulesFile;
 use crate::incident::{Changes, InForce, Rules};

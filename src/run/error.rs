@@ -1,0 +1,96 @@
+//! Why a run did not start, or ended early.
+
+use std::path::PathBuf;
+
+use super::AnyError;
+use crate::context::ContextError;
+use crate::detect::{DetectError, Threshold};
+use crate::incident::RulesError;
+use crate::model::ModelError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::source::interface::InterfaceError;
+use crate::source::rows::RowsError;
+use crate::spec::SpecError;
+
+/// Why a run did not start, or ended early. Each is one line: what, where, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Nothing to do.
+    #[error("the pipeline ends in nothing: name rows, fit, model or summary under [ends]")]
+    NoEnd,
+    /// Two ends that exclude each other.
+    #[error("[ends] {0}")]
+    Ends(&'static str),
+    /// A column that is to be written.
+    #[error("columns: no column is named `{pattern}`; {advice}")]
+    NoColumn {
+        /// What was asked for.
+        pattern: String,
+        /// What may be meant.
+        advice: String,
+    },
+    /// Rows of windows are needed.
+    #[error("{}: {what}", path.display())]
+    Table {
+        /// The first file of rows.
+        path: PathBuf,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The training set has no row.
+    #[error("nothing to train on: {0}")]
+    NoRows(String),
+    /// Stopped from outside.
+    #[error("interrupted: what was not complete is not there; run it again")]
+    Interrupted,
+    /// Counters that do not balance.
+    #[error("{0}")]
+    Balance(String),
+    /// The workers did not start or end.
+    #[error("workers: {0}")]
+    Workers(String),
+    /// An input.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// A file of rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Context columns.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// An output.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// Detection's settings.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// The allow-list.
+    #[error("{}: {source}", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and what is wrong.
+        source: RulesError,
+    },
+    /// The allow-list cannot be read.
+    #[error(transparent)]
+    Allow(#[from] SpecError),
+    /// Two thresholds.
+    #[error(
+        "[threshold] of the allow-list says where alarms begin, and so does {asked} of the pipeline or a flag: leave one out"
+    )]
+    Alarms {
+        /// What the pipeline or the flag says.
+        asked: Threshold,
+    },
+    /// Met on the way by a room.
+    #[error("{0}")]
+    Met(AnyError),
+}

@@ -1,0 +1,158 @@
+//! What judges the rows of a run: the detector of a model, where alarms begin, which rules mute, and whether these may
+//! change while the run goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::RunError;
+use super::following::{self, Alarms, Following};
+use crate::context::Memory;
+use crate::detect::{Detector, Threshold, scored_schema, scored_schema_without_reasons};
+use crate::incident::rules::RulesFile;
+use crate::incident::{Changes, Columns, InForce, Rules, RulesError};
+use crate::model::{Model, Pipeline};
+use crate::spec::{self, Spec};
+
+/// The model that judges, and what the pipeline says of alarms.
+pub(super) struct Judging {
+    model: Model,
+    /// Where alarms begin by the pipeline or a flag.
+    asked: Option<Threshold>,
+    rules: Rules,
+    /// The text of the allow-list before its rules were read: what differs later is a change.
+    seen: Option<String>,
+}
+
+/// The same, for rows of a schema that is known.
+pub(super) struct Judged {
+    pub(super) detector: Arc<dyn Detector>,
+    /// Of scored rows.
+    pub(super) schema: SchemaRef,
+    /// The name of the pipeline that made the model.
+    pub(super) model: String,
+    /// What the model remembers of its training.
+    pub(super) memory: Option<Arc<Memory>>,
+    start: InForce,
+    /// No change may put the threshold below it.
+    loosest: f64,
+    changes: Option<Arc<Changes>>,
+    following: Option<Following>,
+}
+
+impl Judging {
+    /// Reads the model and the allow-list of a pipeline; `None` where no model judges.
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub(super) fn read(spec: &Spec) -> Result<Option<Judging>, RunError> {
+        let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
+        let allow = spec.incident.allow.as_deref();
+        let seen = allow.and_then(|path| following::read(path).ok());
+        let rules = allow.map_or(Ok(Rules::default()), read_rules)?;
+        if spec.ends.scores.is_some() && !rules.rules().is_empty() {
+            return Err(RunError::Ends(
+                "scores alone have no incidents that rules could mute: ask for a report",
+            ));
+        }
+        let Some(model) = model else { return Ok(None) };
+        let asked = spec.detect.over(&model.pipeline().detect, &spec.detect_named)?;
+        Ok(Some(Judging { model, asked, rules, seen }))
+    }
+
+    /// The pipeline with rows made as the model was trained: a model decides how, so that nothing can differ.
+    pub(super) fn as_trained(&self, spec: &Spec) -> Spec {
+        let Pipeline { packet, flow, context, encode, detect, .. } = self.model.pipeline().clone();
+        Spec { packet, flow, context, encode, detect, ..spec.clone() }
+    }
+
+    pub(super) fn detector(&self) -> &dyn Detector {
+        self.model.detector().as_ref()
+    }
+
+    /// Checks that rows with this schema are what the model was trained on.
+    ///
+    /// # Errors
+    /// The first column that is missing or another.
+    pub(super) fn check_rows(&self, rows: &Schema) -> Result<(), RunError> {
+        Ok(self.model.check_rows(rows)?)
+    }
+
+    /// What judges rows with this schema, `of_flows` or of a table.
+    ///
+    /// # Errors
+    /// If two say where alarms begin, or the model cannot say it.
+    pub(super) fn begin(self, spec: &Spec, rows: &SchemaRef, of_flows: bool) -> Result<Judged, RunError> {
+        let Judging { model, asked, rules, seen } = self;
+        let detector = model.detector().clone();
+        let alarms = Alarms::new(detector.clone(), asked);
+        let mut start = alarms.with(rules)?;
+        let mut loosest = start.threshold;
+        let schema = match spec.ends.scores {
+            Some(_) => scored_schema_without_reasons(rows),
+            None => scored_schema(rows),
+        };
+        let (mut changes, mut following) = (None, None);
+        if let (Some(path), Some(seen)) = (&spec.incident.allow, seen)
+            && spec.source.interface.is_some()
+            && makes_incidents(spec, &schema, of_flows)
+        {
+            start.rules = start.rules.with_more_columns();
+            loosest = alarms.loosest(&start, spec.incident.loosest)?;
+            let next = Arc::new(Changes::new(start.clone()));
+            let columns = start.rules.columns().to_vec();
+            following = Some(Following::new(path, seen, alarms, loosest, columns, next.clone()));
+            changes = Some(next);
+        }
+        let memory = model.memory().cloned();
+        let model = model.pipeline().name.clone();
+        Ok(Judged { detector, schema, model, memory, start, loosest, changes, following })
+    }
+}
+
+impl Judged {
+    /// What the graph judges by: where the threshold may change, the loosest that there can be.
+    pub(super) fn rooms(&self) -> (Arc<dyn Detector>, f64, SchemaRef) {
+        (self.detector.clone(), self.loosest, self.schema.clone())
+    }
+
+    /// What is in force when the run starts.
+    pub(super) fn start(&self) -> &InForce {
+        &self.start
+    }
+
+    /// What is in force now.
+    pub(super) fn now(&self) -> InForce {
+        self.changes.as_ref().map_or_else(|| self.start.clone(), |changes| changes.now())
+    }
+
+    /// What follows the file of rules while the run goes on; taken once.
+    pub(super) fn following(&mut self) -> Option<Following> {
+        self.following.take()
+    }
+
+    /// Where changes wait; `None` where nothing may change.
+    pub(super) fn changes(&self) -> Option<Arc<Changes>> {
+        self.changes.clone()
+    }
+}
+
+/// Whether scored rows with this schema become incidents.
+pub(super) fn makes_incidents(spec: &Spec, scored: &Schema, of_flows: bool) -> bool {
+    of_flows && spec.ends.scores.is_none() && Columns::known(scored)
+}
+
+/// Reads and checks an allow-list.
+///
+/// # Errors
+/// What is wrong with it: the line and column, or the rule.
+pub fn read_rules(path: &Path) -> Result<Rules, RunError> {
+    let file: RulesFile = spec::read(path)?;
+    check_rules(path, file.check())
+}
+
+/// The same of rules that were read from the file at `path`.
+pub(super) fn check_rules(path: &Path, rules: Result<Rules, RulesError>) -> Result<Rules, RunError> {
+    rules.map_err(|source| RunError::Rules { path: path.to_owned(), source })
+}

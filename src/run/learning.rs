@@ -1,0 +1,63 @@
+//! What a run learns: the lesson of a pipeline, a pupil for every worker, the model of what they learned.
+
+use arrow::datatypes::SchemaRef;
+
+use super::RunError;
+use super::opening::Opened;
+use crate::detect::{Learning, Lesson};
+use crate::model::{Model, Pipeline, Training};
+use crate::spec::Spec;
+
+/// What is to be learned, and from which rows.
+pub(super) struct Teaching {
+    lesson: Lesson,
+    rows: SchemaRef,
+}
+
+impl Teaching {
+    /// The lesson of a pipeline, from rows with this schema; `None` where it fits nothing.
+    ///
+    /// # Errors
+    /// Settings of detection that are out of range.
+    pub(super) fn of(spec: &Spec, rows: &SchemaRef) -> Result<Option<Teaching>, RunError> {
+        if spec.ends.fit.is_none() {
+            return Ok(None);
+        }
+        let lesson = Lesson { encode: spec.encode.clone(), detect: spec.detect.check()?, seed: spec.seed };
+        Ok(Some(Teaching { lesson, rows: rows.clone() }))
+    }
+
+    /// One that learns for every worker.
+    ///
+    /// # Errors
+    /// If nothing can be learned from such rows.
+    pub(super) fn pupils(&self, workers: usize) -> Result<Vec<Option<Learning>>, RunError> {
+        let pupil = || Learning::new(&self.lesson, &self.rows).map(Some).map_err(RunError::Met);
+        (0..workers).map(|_| pupil()).collect()
+    }
+
+    /// The model of what all of them learned.
+    ///
+    /// # Errors
+    /// If there was no row, or too few.
+    pub(super) fn model(
+        &self,
+        spec: &Spec,
+        opened: &Opened,
+        learned: Option<Learning>,
+    ) -> Result<Model, RunError> {
+        let learned = learned.filter(|learned| learned.rows() > 0);
+        let Some(learned) = learned else {
+            return Err(RunError::NoRows(format!(
+                "{} has no {}",
+                opened.name.display(),
+                if opened.settings.is_some() { "IP packet" } else { "row" },
+            )));
+        };
+        let training = Training { packets: learned.packets(), windows_ns: learned.windows() };
+        let detector = learned.finish(&self.lesson).map_err(RunError::Met)?;
+        let Spec { name, seed, packet, flow, context, encode, detect, .. } = spec.clone();
+        let pipeline = Pipeline { name, seed, packet, flow, context, encode, detect };
+        Ok(Model::new(pipeline, &self.rows, training, detector)?)
+    }
+}
