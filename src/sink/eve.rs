@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
-use super::alert::{Alerts, Flows, setting, time};
+use super::alert::{Alerts, Flows, setting};
 use super::community::{Ends, community_id};
+use super::json::Json;
 use super::operator::End;
 use super::severity::Severity;
+use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
 use crate::detect::reason::Told;
@@ -107,7 +109,7 @@ impl EveLog {
     /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
     fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
         let EveLog { line, judge, window, threshold, number, stamps, .. } = self;
-        let mut json = Json { out: line };
+        let mut json = Json::on(line);
         let score = alerts.scores.value(row);
         let severity = Severity::of(score, judge.threshold);
         let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
@@ -205,10 +207,7 @@ impl EveLog {
         json.text("window_start", stamps.of(flows.window_start.value(row)));
         json.text("flow_start", stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
-        json.key("flow_id");
-        json.out.push(b'"');
-        json.digits(flows.flow_id.value(row));
-        json.out.push(b'"');
+        json.whole_as_text("flow_id", flows.flow_id.value(row));
         json.text("service", flows.service.value(row));
         if flows.conn_state.is_valid(row) {
             json.text("conn_state", flows.conn_state.value(row));
@@ -252,132 +251,6 @@ impl EveLog {
     }
 }
 
-/// A line of JSON as it grows: thousands of events of floods are worth more than a serializer's way.
-struct Json<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl Json<'_> {
-    fn open(&mut self) {
-        self.out.push(b'{');
-    }
-
-    fn close(&mut self) {
-        self.out.push(b'}');
-    }
-
-    /// A comma where something stands before.
-    fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
-            self.out.push(b',');
-        }
-    }
-
-    /// A key of our own, which needs no escapes.
-    fn key(&mut self, name: &str) {
-        self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn text(&mut self, name: &str, text: &str) {
-        self.key(name);
-        self.quoted(&[text]);
-    }
-
-    fn whole(&mut self, name: &str, value: u64) {
-        self.key(name);
-        self.digits(value);
-    }
-
-    fn number(&mut self, name: &str, value: f64) {
-        self.key(name);
-        serde_json::to_writer(&mut *self.out, &value).expect("a number is JSON, and memory takes it");
-    }
-
-    fn list(&mut self, items: impl FnOnce(&mut Self)) {
-        self.out.push(b'[');
-        items(self);
-        self.out.push(b']');
-    }
-
-    /// An item of a list, of pieces.
-    fn item(&mut self, pieces: &[&str]) {
-        self.comma();
-        self.quoted(pieces);
-    }
-
-    fn whole_item(&mut self, value: u64) {
-        self.comma();
-        self.digits(value);
-    }
-
-    fn digits(&mut self, mut value: u64) {
-        let mut digits = [b'0'; 20];
-        let mut from = digits.len();
-        while value > 0 || from == digits.len() {
-            from -= 1;
-            digits[from] = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
-        self.out.extend_from_slice(&digits[from..]);
-    }
-
-    fn quoted(&mut self, pieces: &[&str]) {
-        self.out.push(b'"');
-        for piece in pieces {
-            if piece.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-                let at = self.out.len();
-                serde_json::to_writer(&mut *self.out, piece).expect("text is JSON, and memory takes it");
-                // Without the marks around it.
-                self.out.remove(at);
-                self.out.pop();
-            } else {
-                self.out.extend_from_slice(piece.as_bytes());
-            }
-        }
-        self.out.push(b'"');
-    }
-}
-
-/// Times as Suricata writes them: microseconds, and a zone without a colon.
-#[derive(Default)]
-struct Stamps {
-    /// The day of the last one, since the epoch.
-    day: Option<i64>,
-    /// The text of a time of it.
-    text: [u8; 31],
-}
-
-impl Stamps {
-    const DAY: i64 = 86_400_000_000;
-    /// Where the time of day stands: places, microseconds, digits.
-    const PLACES: [(usize, i64, usize); 4] =
-        [(11, 3_600_000_000, 2), (14, 60_000_000, 2), (17, 1_000_000, 2), (20, 1, 6)];
-
-    fn of(&mut self, nanoseconds: i64) -> &str {
-        let microseconds = nanoseconds.div_euclid(1000);
-        let day = microseconds.div_euclid(Stamps::DAY);
-        if self.day != Some(day) {
-            let text = time(nanoseconds).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
-            self.text =
-                text.as_bytes().try_into().expect("years within 64 bits of nanoseconds have four digits");
-            self.day = Some(day);
-        }
-        let mut rest = microseconds.rem_euclid(Stamps::DAY);
-        for (at, unit, count) in Stamps::PLACES {
-            let mut value = rest / unit;
-            rest %= unit;
-            for digit in self.text[at..at + count].iter_mut().rev() {
-                *digit = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
-        }
-        std::str::from_utf8(&self.text).expect("digits are text")
-    }
-}
-
 /// What tells a row's ends apart. Suricata has ports for TCP, UDP and SCTP only.
 fn ends(flows: &Flows, row: usize) -> Ends {
     match flows.protocol.value(row) {
@@ -416,7 +289,6 @@ fn protocol_name(protocol: u8, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -574,31 +446,6 @@ mod tests {
         assert!(ping.get("src_port").is_none() && ping["flow"].get("src_port").is_none());
         // A scoped address is no address that other tools would hash.
         assert!(events[2].get("community_id").is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn texts_and_times_are_as_others_write_them(
-            texts in prop::collection::vec(any::<String>(), 1..4), number: u64, times: Vec<i64>, near in 0i64..1 << 48,
-        ) {
-            let pieces: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let mut out = Vec::new();
-            let mut json = Json { out: &mut out };
-            json.open();
-            json.text("a", &texts[0]);
-            json.whole("b", number);
-            json.key("c");
-            json.list(|json| (0..2).for_each(|_| json.item(&pieces)));
-            json.close();
-            let whole = texts.concat();
-            let value: Value = serde_json::json!({"a": texts[0], "b": number, "c": [whole, whole]});
-            prop_assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
-            let mut stamps = Stamps::default();
-            for at in times.into_iter().chain([0, near, -near, near + 1000]) {
-                let expected = time(at).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
-                prop_assert_eq!(stamps.of(at), expected);
-            }
-        }
     }
 
     #[test]

@@ -14,12 +14,14 @@ mod dataset;
 mod eve;
 mod incident_lines;
 mod incidents;
+mod json;
 pub mod operator;
 mod pages;
 mod parquet;
 #[cfg(test)]
 mod samples;
 mod severity;
+mod stamps;
 mod summary;
 
 use std::path::{Path, PathBuf};
