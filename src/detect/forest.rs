@@ -61,7 +61,7 @@ impl Forest {
 
     /// Of trees that were all grown from `sample` rows of `features` columns.
     pub(super) fn of(trees: Vec<Tree>, features: usize, sample: u32) -> Forest {
-        Forest { layout: Layout::of(&trees), trees, features, sample, means: OnceLock::new() }
+        Forest { layout: Layout::of(&trees, features), trees, features, sample, means: OnceLock::new() }
     }
 
     /// Its trees, in order.
@@ -164,10 +164,19 @@ mod tests {
 
     #[test]
     fn layouts_equal_the_plain_walk_to_the_last_bit() {
-        // Widths around the blocks' sizes, depths of all three layouts.
-        for (features, sample) in
-            [(1, 2), (3, 256), (16, 100), (17, 256), (64, 1000), (130, 300), (300, 64), (5, 3000)]
-        {
+        // Widths around the sizes of blocks, depths of all three layouts.
+        for (features, sample) in [
+            (1, 2),
+            (3, 256),
+            (32, 100),
+            (33, 256),
+            (64, 1000),
+            (130, 300),
+            (300, 64),
+            (1024, 300),
+            (1025, 300),
+            (5, 3000),
+        ] {
             let rows = random_matrix(4000, features, features as u64);
             let forest = Forest::fit(rows.view(), 7, sample, |tree| tree).unwrap();
             assert_equals_plain(&forest, &rows.slice(ndarray::s![..203, ..]).to_owned());
