@@ -22,6 +22,7 @@
 mod calibration;
 mod ensemble;
 mod forest;
+mod growing;
 mod isolation;
 mod isolation_reasons;
 mod lasting;
