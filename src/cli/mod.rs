@@ -15,7 +15,7 @@ mod threshold;
 mod train;
 mod watch;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -261,7 +261,7 @@ impl Cli {
     /// # Errors
     /// [`Failure`], one line.
     pub fn run(self) -> Result<(), Failure> {
-        match self.verb {
+        let done = match self.verb {
             Verb::Extract(verb) => verb.run(),
             Verb::Train(verb) => verb.run(),
             Verb::Detect(verb) => verb.run(),
@@ -275,6 +275,11 @@ impl Cli {
             Verb::Demo(verb) => verb.run(),
             Verb::Completions(verb) => verb.run(Cli::command()),
             Verb::Man(verb) => verb.run(Cli::command()),
+        };
+        match done {
+            // Who reads the output has read enough.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            done => done,
         }
     }
 }
