@@ -127,6 +127,10 @@ impl EnsembleLearning {
         self.0.observe(rows, identities)
     }
 
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.columns()
+    }
+
     pub(super) fn rows(&self) -> u64 {
         self.0.rows()
     }

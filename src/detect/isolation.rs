@@ -81,6 +81,11 @@ impl IsolationLearning {
         Ok(self.reservoir.observe(&kept, &partitions, identities)?)
     }
 
+    /// Names of the columns of rows that are read.
+    pub(super) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.fit.columns().chain(self.by.column())
+    }
+
     pub(super) fn rows(&self) -> u64 {
         self.fit.rows()
     }

@@ -1,5 +1,8 @@
 //! What one pass over rows learns, for the detector that the pipeline names.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use arrow::array::AsArray;
 use arrow::datatypes::{Schema, TimestampNanosecondType, UInt64Type};
 
@@ -10,9 +13,12 @@ use super::{DetectSettings, Detector, Identity, Kind};
 use crate::encode::EncodeSpec;
 use crate::row::RowBatch;
 
-use std::sync::Arc;
-
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What names a row of flows, and says how many packets it was made of.
+const WINDOW_START: &str = "window_start";
+const FLOW_ID: &str = "flow_id";
+const PACKETS: &str = "bidir_packets";
 
 /// What is learned in one pass over rows.
 pub struct Learning {
@@ -66,10 +72,10 @@ impl Learning {
             Learner::Themes(learner) => learner.observe(&batch.rows, &identities(batch))?,
             Learner::Ensemble(learner) => learner.observe(&batch.rows, &identities(batch))?,
         }
-        if batch.rows.column_by_name("window_start").is_some() {
+        if batch.rows.column_by_name(WINDOW_START).is_some() {
             self.span(batch.place.window, batch.place.window);
         }
-        let packets = batch.rows.column_by_name("bidir_packets");
+        let packets = batch.rows.column_by_name(PACKETS);
         if let Some(packets) = packets.and_then(|packets| packets.as_primitive_opt::<UInt64Type>()) {
             self.count(packets.values().iter().fold(0, |sum: u64, packets| sum.saturating_add(*packets)));
         }
@@ -83,6 +89,16 @@ impl Learning {
 
     fn count(&mut self, packets: u64) {
         self.packets = Some(self.packets.unwrap_or(0).saturating_add(packets));
+    }
+
+    /// Names of the columns of rows that are read; other columns of the schema make no difference.
+    pub fn columns(&self) -> BTreeSet<String> {
+        let read: Vec<&str> = match &self.learner {
+            Learner::Forest(learner) => learner.columns().collect(),
+            Learner::Themes(learner) => learner.columns().collect(),
+            Learner::Ensemble(learner) => learner.columns().collect(),
+        };
+        read.into_iter().chain([WINDOW_START, FLOW_ID, PACKETS]).map(str::to_owned).collect()
     }
 
     /// Packets that the rows were made of; none for tables.
@@ -141,9 +157,9 @@ impl Learning {
 /// What names a row: its flow and window, or its number in a table.
 fn identities(batch: &RowBatch) -> Vec<Identity> {
     let rows = &batch.rows;
-    let windows = rows.column_by_name("window_start");
+    let windows = rows.column_by_name(WINDOW_START);
     let windows = windows.and_then(|column| column.as_primitive_opt::<TimestampNanosecondType>());
-    let flows = rows.column_by_name("flow_id").and_then(|column| column.as_primitive_opt::<UInt64Type>());
+    let flows = rows.column_by_name(FLOW_ID).and_then(|column| column.as_primitive_opt::<UInt64Type>());
     match (flows, windows) {
         (Some(flows), Some(windows)) => flows
             .values()

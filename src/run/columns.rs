@@ -36,23 +36,29 @@ pub(super) fn with_chosen_context(mut spec: Spec) -> Result<Spec, RunError> {
     Ok(spec)
 }
 
-/// The columns that a source with this schema must give; `None` where somebody takes all.
+/// The columns that a source with this schema must give; `None` where somebody takes all. `learned` are those that
+/// are learned from.
 pub(super) fn of_source(
     ends: &Ends,
     plan: &Plan,
     detector: Option<&dyn Detector>,
+    learned: Option<&BTreeSet<String>>,
     schema: &Schema,
 ) -> Option<BTreeSet<String>> {
     let all_rows = ends.rows.is_some() && ends.columns.is_empty();
-    let scores_or_some_rows = ends.scores.is_some() || ends.rows.is_some();
+    // A run that only counts is there to see what rows cost.
+    let some = ends.scores.is_some() || ends.rows.is_some() || learned.is_some();
     // What lasts is followed by who sends what to whom: most of what there is.
     let lasts = detector.is_some_and(|detector| detector.lasting().is_some());
-    if all_rows || !scores_or_some_rows || ends.fit.is_some() || ends.packets || lasts {
+    if all_rows || !some || ends.packets || lasts {
         return None;
     }
     let judged = detector.map_or(&[][..], |detector| detector.columns());
     let named = |name: &str| {
-        chosen(ends, name) || plan.reads(name) || judged.iter().any(|field| field.name() == name)
+        chosen(ends, name)
+            || plan.reads(name)
+            || judged.iter().any(|field| field.name() == name)
+            || learned.is_some_and(|learned| learned.contains(name))
     };
     let names = schema.fields().iter().map(|field| field.name());
     Some(names.filter(|name| named(name)).cloned().collect())

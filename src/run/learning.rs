@@ -1,5 +1,7 @@
 //! What a run learns: the lesson of a pipeline, a pupil for every worker, the model of what they learned.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::SchemaRef;
 
 use super::RunError;
@@ -25,6 +27,14 @@ impl Teaching {
         }
         let lesson = Lesson { encode: spec.encode.clone(), detect: spec.detect.check()?, seed: spec.seed };
         Ok(Some(Teaching { lesson, rows: rows.clone() }))
+    }
+
+    /// Names of the columns of rows that are learned from.
+    ///
+    /// # Errors
+    /// If nothing can be learned from such rows.
+    pub(super) fn columns(&self) -> Result<BTreeSet<String>, RunError> {
+        Ok(Learning::new(&self.lesson, &self.rows).map_err(RunError::Met)?.columns())
     }
 
     /// One that learns for every worker.

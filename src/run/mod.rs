@@ -133,7 +133,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
             judging.check_rows(&counted)?;
         }
         columns::check(&spec.ends, &counted)?;
-        Ok(columns::of_source(&spec.ends, &plan, judging.as_ref().map(Judging::detector), schema))
+        let judge = judging.as_ref().map(Judging::detector);
+        let learned = Teaching::of(spec, &counted)?.map(|teaching| teaching.columns()).transpose()?;
+        Ok(columns::of_source(&spec.ends, &plan, judge, learned.as_ref(), schema))
     })?;
     let counts_context = opened.window.is_some() && !plan.is_empty();
     if counts_context {

@@ -23,8 +23,8 @@ use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
 
-/// Pieces of a table that may be on their way.
-const TABLE_AHEAD: u64 = 32;
+/// Pieces of a table that may be on their way, for each worker.
+const TABLE_AHEAD: u64 = 4;
 /// Rows of a batch that is sent on.
 const ROWS: usize = 8192;
 /// Batches that are sent before the rooms behind have their turn.
@@ -64,8 +64,8 @@ impl RowReading {
         }
     }
 
-    fn ahead(&self) -> u64 {
-        self.window.map_or(TABLE_AHEAD, |window| 2 * window.div_ceil(self.slice))
+    fn ahead(&self, peers: usize) -> u64 {
+        self.window.map_or(TABLE_AHEAD * peers as u64, |window| 2 * window.div_ceil(self.slice))
     }
 }
 
@@ -92,7 +92,7 @@ pub fn rows<'s>(
                     cap.downgrade(&reading.frontier(next).max(*cap.time()));
                 }
                 let met = reading.fault.met();
-                if probe.less_than(&cap.time().saturating_sub(reading.ahead())) && !met {
+                if probe.less_than(&cap.time().saturating_sub(reading.ahead(peers))) && !met {
                     return;
                 }
                 match if met { Ok(None) } else { feed.read() } {

@@ -86,6 +86,11 @@ impl SurprisesLearning {
         self.reservoir.observe(&kept, &partitions(rows, &self.by)?, identities)
     }
 
+    /// Names of the columns of rows that are read.
+    pub(in crate::detect) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.name().as_str()).chain(self.by.column())
+    }
+
     pub(in crate::detect) fn rows(&self) -> u64 {
         self.histograms.rows()
     }
@@ -170,6 +175,10 @@ impl ThemesLearning {
         identities: &[Identity],
     ) -> Result<(), DetectError> {
         self.0.observe(rows, identities)
+    }
+
+    pub(in crate::detect) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.columns()
     }
 
     pub(in crate::detect) fn rows(&self) -> u64 {
