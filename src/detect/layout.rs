@@ -1,13 +1,13 @@
 //! Trees laid out for scoring: eight rows walk a tree abreast, without branches where it is shallow.
 //!
-//! A tree of depth up to 10 is filled up to a complete one, node `i` with children `2i` and `2i + 1`, so a
+//! A tree of depth up to 12 is filled up to a complete one, node `i` with children `2i` and `2i + 1`, so a
 //! walk is a fixed number of steps that do not depend on one another between rows; measured, that is three
 //! to five times as fast as following pointers. A tree that is fetched once walks a whole block of rows. Its first
 //! three steps compare all seven nodes that a row may meet with eight rows at a time, which takes vectors and no
 //! look-ups; the others go from node to node. Values and thresholds are compared by their ranks among all numbers,
 //! as integers: half the latency of comparing floats.
 //!
-//! Deeper trees (samples above 1024 rows) and wider rows (more than 1024 columns) are followed node by node. Path
+//! Deeper trees (samples above 4096 rows) and wider rows (more than 1024 columns) are followed node by node. Path
 //! lengths are summed in f64 in the order of trees, so every layout gives the same bits.
 
 use ndarray::ArrayView2;
@@ -33,6 +33,8 @@ pub(super) enum Layout {
     Depth8(Vec<Complete<256>>),
     /// Depth up to 10.
     Depth10(Vec<Complete<1024>>),
+    /// Depth up to 12, as of samples of 4096 rows.
+    Depth12(Vec<Complete<4096>>),
     /// Any depth and any width.
     Linked(Vec<Linked>),
 }
@@ -43,6 +45,7 @@ impl Layout {
         match trees.iter().map(Tree::depth).max().unwrap_or(0) {
             0..=8 if columns <= WIDEST => Layout::Depth8(trees.iter().map(Complete::of).collect()),
             9..=10 if columns <= WIDEST => Layout::Depth10(trees.iter().map(Complete::of).collect()),
+            11..=12 if columns <= WIDEST => Layout::Depth12(trees.iter().map(Complete::of).collect()),
             _ => Layout::Linked(trees.iter().map(Linked::of).collect()),
         }
     }
@@ -57,6 +60,7 @@ impl Layout {
         match self {
             Layout::Depth8(trees) => of_complete(trees, rows, which, each),
             Layout::Depth10(trees) => of_complete(trees, rows, which, each),
+            Layout::Depth12(trees) => of_complete(trees, rows, which, each),
             Layout::Linked(trees) => {
                 for row in which {
                     let values = rows.row(*row as usize);
