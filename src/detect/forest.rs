@@ -9,7 +9,7 @@ use super::DetectError;
 use super::layout::Layout;
 use super::random::SplitMix64;
 use super::shares::{Means, Shares};
-use super::tree::{MAX_FEATURES, Tree, mean_path_length};
+use super::tree::{Columns, MAX_FEATURES, Tree, mean_path_length};
 
 /// An Isolation Forest (Liu, Ting, Zhou, ICDM 2008) with scikit-learn's arithmetic.
 #[derive(Clone, Debug)]
@@ -43,23 +43,21 @@ impl Forest {
         if features > MAX_FEATURES {
             return Err(DetectError::TooManyFeatures { found: features, limit: MAX_FEATURES });
         }
-        let sample = sample.clamp(1, count);
-        let rows = rows.as_standard_layout();
-        let values = rows.as_slice().expect("rows in standard layout are one slice");
+        // Without a column all rows are alike.
+        let sample = if features == 0 { 1 } else { sample.clamp(1, count) };
+        let columns = Columns::of(rows);
         let grow = |tree: usize| {
             let mut random = SplitMix64::new(seed_of(tree as u64));
             // A shuffle that stops when it has drawn enough.
             let mut order: Vec<u32> = (0..count as u32).collect();
-            let mut drawn = Vec::with_capacity(sample * features);
             for at in 0..sample {
                 order.swap(at, at + random.below(count - at));
-                let row = order[at] as usize * features;
-                drawn.extend_from_slice(&values[row..row + features]);
             }
-            Tree::grow(&drawn, features, random)
+            order.truncate(sample);
+            Tree::grow(&columns, order, random)
         };
         let trees = (0..trees).into_par_iter().map(grow).collect();
-        Ok(Forest::of(trees, features, if features == 0 { 1 } else { sample as u32 }))
+        Ok(Forest::of(trees, features, sample as u32))
     }
 
     /// Of trees that were all grown from `sample` rows of `features` columns.

@@ -4,6 +4,8 @@
 //! constant in the node, a threshold uniform between their extremes, `x <= threshold` goes left, and a
 //! leaf of n rows counts for its depth plus `c(n)` (Liu, Ting, Zhou, "Isolation Forest", ICDM 2008).
 
+use ndarray::ArrayView2;
+
 use super::random::SplitMix64;
 
 /// The smallest difference between two values of a feature that can separate rows, as in scikit-learn.
@@ -67,19 +69,16 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Grows a tree of `rows`, `[n, features]` in one slice, row after row; `n` at least 1.
-    pub(super) fn grow(rows: &[f32], features: usize, random: SplitMix64) -> Tree {
-        let count = rows.len().checked_div(features).unwrap_or(1).max(1);
-        let mut order: Vec<u32> = (0..count as u32).collect();
+    /// Grows a tree of some rows, at least one, in the order in which they were drawn.
+    pub(super) fn grow(columns: &Columns, mut drawn: Vec<u32>, random: SplitMix64) -> Tree {
         let mut growth = Growth {
-            rows,
-            width: features,
-            limit: depth_limit(count as u32),
-            features: (0..features as u32).collect(),
+            columns,
+            limit: depth_limit(drawn.len() as u32),
+            features: (0..columns.count as u32).collect(),
             random,
-            nodes: Vec::with_capacity(2 * count),
+            nodes: Vec::with_capacity(2 * drawn.len()),
         };
-        growth.node(&mut order, 0, 0);
+        growth.node(&mut drawn, 0, 0);
         Tree { nodes: growth.nodes }
     }
 
@@ -164,9 +163,29 @@ impl Tree {
     }
 }
 
+/// Rows by their columns: a node looks at one column of its rows, which lies together.
+pub(super) struct Columns {
+    values: Vec<f32>,
+    rows: usize,
+    count: usize,
+}
+
+impl Columns {
+    /// Of rows `[n, features]`.
+    pub(super) fn of(rows: ArrayView2<'_, f32>) -> Columns {
+        let (count, features) = rows.dim();
+        let mut values = Vec::with_capacity(count * features);
+        rows.columns().into_iter().for_each(|column| values.extend(column));
+        Columns { values, rows: count, count: features }
+    }
+
+    fn column(&self, feature: usize) -> &[f32] {
+        &self.values[feature * self.rows..][..self.rows]
+    }
+}
+
 struct Growth<'a> {
-    rows: &'a [f32],
-    width: usize,
+    columns: &'a Columns,
     limit: u32,
     /// All features; those known to be constant in the node are first.
     features: Vec<u32>,
@@ -175,10 +194,6 @@ struct Growth<'a> {
 }
 
 impl Growth<'_> {
-    fn value(&self, row: u32, feature: usize) -> f32 {
-        self.rows[row as usize * self.width + feature]
-    }
-
     /// Grows the node of `rows` and all below it; the first `constant` features are constant in it.
     fn node(&mut self, rows: &mut [u32], depth: u32, constant: usize) {
         let index = self.nodes.len();
@@ -187,10 +202,11 @@ impl Growth<'_> {
             return;
         }
         let Some(split) = self.split(rows, constant) else { return };
+        let values = self.columns.column(split.feature);
         let mut left = 0;
         for row in 0..rows.len() {
             // What is no number goes left, here and in scoring.
-            let goes_right = self.value(rows[row], split.feature) > split.threshold;
+            let goes_right = values[rows[row] as usize] > split.threshold;
             if !goes_right {
                 rows.swap(left, row);
                 left += 1;
@@ -210,9 +226,10 @@ impl Growth<'_> {
         while constant < self.features.len() {
             let drawn = constant + self.random.below(self.features.len() - constant);
             let feature = self.features[drawn] as usize;
+            let values = self.columns.column(feature);
             let (mut min, mut max) = (f32::INFINITY, f32::NEG_INFINITY);
             for row in rows {
-                let value = self.value(*row, feature);
+                let value = values[*row as usize];
                 if value < min {
                     min = value;
                 }
@@ -249,8 +266,10 @@ fn threshold(min: f32, max: f32, share: f64) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ndarray::Array2;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn mean_path_length_is_that_of_the_paper() {
@@ -268,10 +287,11 @@ mod tests {
 
     #[test]
     fn constant_rows_are_one_leaf() {
-        let tree = Tree::grow(&[1.0; 12], 3, SplitMix64::new(1));
-        assert_eq!(tree.nodes(), [Node::leaf(4)]);
-        let tree = Tree::grow(&[f32::NAN; 12], 3, SplitMix64::new(1));
-        assert_eq!(tree.nodes(), [Node::leaf(4)]);
+        for value in [1.0, f32::NAN] {
+            let columns = Columns::of(Array2::from_elem((4, 3), value).view());
+            let tree = Tree::grow(&columns, vec![0, 1, 2, 3], SplitMix64::new(1));
+            assert_eq!(tree.nodes(), [Node::leaf(4)]);
+        }
     }
 
     fn any_value() -> impl Strategy<Value = f32> {
@@ -294,10 +314,11 @@ mod tests {
         fn whatever_the_rows_a_tree_is_one(
             rows in prop::collection::vec(any_value(), 1..200), features in 1usize..5, seed in any::<u64>(),
         ) {
-            let rows = &rows[..rows.len() / features * features];
-            prop_assume!(!rows.is_empty());
-            let tree = Tree::grow(rows, features, SplitMix64::new(seed));
-            prop_assert_eq!(tree.rows() as usize, rows.len() / features);
+            let count = rows.len() / features;
+            prop_assume!(count > 0);
+            let rows = ArrayView2::from_shape((count, features), &rows[..count * features]).unwrap();
+            let tree = Tree::grow(&Columns::of(rows), (0..count as u32).collect(), SplitMix64::new(seed));
+            prop_assert_eq!(tree.rows() as usize, count);
             prop_assert!(tree.depth() <= depth_limit(tree.rows()));
             let again = Tree::from_nodes(tree.nodes().to_vec(), features);
             prop_assert_eq!(again, Ok(tree));
