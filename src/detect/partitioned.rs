@@ -297,11 +297,13 @@ impl PartitionedForest {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::detect::Reservoir;
-    use crate::detect::random::SplitMix64;
     use arrow::array::{ArrayRef, AsArray, Float32Array, UInt32Array};
     use arrow::datatypes::{Float32Type, Float64Type};
+    use ndarray::Axis;
+
+    use super::*;
+    use crate::detect::Reservoir;
+    use crate::detect::random::{SplitMix64, tree_seed};
 
     /// Two columns; rows of `b` lie elsewhere than those of `a`.
     fn training(rows: &[(&str, u64)], reservoir: usize, seed: u64) -> Samples {

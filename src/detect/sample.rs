@@ -9,15 +9,12 @@
 //! bounded by about four times `k` rows for each partition.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::StreamReader;
-use arrow::ipc::writer::StreamWriter;
 
 use super::random::RowHash;
 use super::{DetectError, MAX_PARTITIONS, Partitions};
@@ -246,91 +243,6 @@ impl Reservoir {
         })
     }
 
-    /// For another process: two Arrow IPC streams behind one another, the first (schema only) prefixed by its
-    /// length as 8 bytes little-endian.
-    ///
-    /// # Errors
-    /// [`DetectError::Arrow`].
-    pub fn to_bytes(&self) -> Result<Vec<u8>, DetectError> {
-        let mut fields = vec![
-            Arc::new(Field::new("partition", DataType::UInt32, false)),
-            Arc::new(Field::new("identity_0", DataType::UInt64, false)),
-            Arc::new(Field::new("identity_1", DataType::UInt64, false)),
-        ];
-        let mut slots = self.slots.clone();
-        slots.iter_mut().for_each(|slot| slot.shrink(self.k));
-        let candidates = || slots.iter().flat_map(|slot| &slot.candidates);
-        let partition =
-            (0..).zip(&slots).flat_map(|(index, slot)| slot.candidates.iter().map(move |_| index));
-        let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt32Array::from_iter_values(partition)),
-            Arc::new(UInt64Array::from_iter_values(candidates().map(|c| c.identity.0))),
-            Arc::new(UInt64Array::from_iter_values(candidates().map(|c| c.identity.1))),
-        ];
-        let mut came = Schema::empty();
-        if let Some((schema, kept)) = &self.schemas {
-            came = schema.as_ref().clone();
-            let rows = self.store.rows(kept, candidates().map(|c| c.place))?;
-            fields.extend(kept.fields().iter().cloned());
-            columns.extend(rows.columns().iter().cloned());
-        }
-        let names: Vec<(&str, u64)> = slots.iter().map(|slot| (&*slot.name, slot.seen)).collect();
-        let names = serde_json::to_string(&names).expect("texts and numbers are JSON");
-        let metadata = [(K, self.k.to_string()), (SEED, self.seed.to_string()), (PARTITIONS, names)];
-        let metadata: BTreeMap<_, _> = metadata.map(|(key, value)| (key.to_owned(), value)).into();
-        let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
-
-        let head = StreamWriter::try_new(Vec::new(), &came)?.into_inner()?;
-        let mut bytes = (head.len() as u64).to_le_bytes().to_vec();
-        bytes.extend(head);
-        let mut writer = StreamWriter::try_new(bytes, &schema)?;
-        writer.write(&RecordBatch::try_new(schema, columns)?)?;
-        Ok(writer.into_inner()?)
-    }
-
-    /// From [`Reservoir::to_bytes`].
-    ///
-    /// # Errors
-    /// [`DetectError::Arrow`] for bytes that are not a reservoir's.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Reservoir, DetectError> {
-        let wrong = || ArrowError::ParseError("not the bytes of a reservoir".to_owned());
-        let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| wrong())?;
-        let (head, rest) = rest.split_at_checked(length).ok_or_else(wrong)?;
-        let came = StreamReader::try_new(Cursor::new(head), None)?.schema();
-        let mut reader = StreamReader::try_new(Cursor::new(rest), None)?;
-        let schema = reader.schema();
-        let of = |key: &str| schema.metadata().get(key).ok_or_else(wrong);
-        let k = of(K)?.parse().map_err(|_| wrong())?;
-        let seed = of(SEED)?.parse().map_err(|_| wrong())?;
-        let names: Vec<(String, u64)> = serde_json::from_str(of(PARTITIONS)?).map_err(|_| wrong())?;
-        let rows = reader.next().ok_or_else(wrong)??;
-
-        let mut reservoir = Reservoir::new(k, seed);
-        if names.is_empty() {
-            return Ok(reservoir);
-        }
-        let kept = reservoir.agree(&came)?;
-        for (name, seen) in &names {
-            let index = reservoir.slot(&Arc::from(name.as_str()))?;
-            reservoir.slots[index].seen = *seen;
-        }
-        if rows.num_columns() != kept.fields().len() + 3 || reservoir.slots.len() != names.len() {
-            return Err(wrong().into());
-        }
-        let partitions = rows.column(0).as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
-        let first = rows.column(1).as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
-        let second = rows.column(2).as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
-        for row in 0..rows.num_rows() {
-            let slot = reservoir.slots.get_mut(partitions.value(row) as usize).ok_or_else(wrong)?;
-            let identity = (first.value(row), second.value(row));
-            let hash = reservoir.hash.of(identity);
-            slot.candidates.push(Candidate { hash, identity, place: row as u64 });
-        }
-        reservoir.store.push(RecordBatch::try_new(kept, rows.columns()[3..].to_vec())?)?;
-        Ok(reservoir)
-    }
-
     /// Notes the rows' schema, or compares it with that of the rows before; gives the schema to keep them in.
     fn agree(&mut self, schema: &SchemaRef) -> Result<SchemaRef, DetectError> {
         let (before, kept) = self.schemas.get_or_insert_with(|| (schema.clone(), plain(schema)));
@@ -383,10 +295,6 @@ impl Reservoir {
         Ok(())
     }
 }
-
-const K: &str = "netweir.reservoir";
-const SEED: &str = "netweir.seed";
-const PARTITIONS: &str = "netweir.partitions";
 
 /// The kept rows of one partition.
 #[derive(Clone, Debug, PartialEq)]
@@ -466,10 +374,11 @@ fn with_schema(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Ar
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use arrow::array::{DictionaryArray, Float64Array, StringArray};
-    use arrow::datatypes::{Float64Type, Int8Type};
+    use arrow::array::{ArrayRef, AsArray, DictionaryArray, Float64Array, StringArray, UInt64Array};
+    use arrow::datatypes::{Float64Type, Int8Type, UInt64Type};
     use proptest::prelude::*;
+
+    use super::*;
 
     /// Rows with their number as value and a text of a dictionary that differs by batch.
     fn batch(numbers: &[u64]) -> (RecordBatch, Partitions, Vec<Identity>) {
@@ -512,7 +421,7 @@ mod tests {
         #[test]
         fn sample_depends_on_the_set_of_rows_alone(
             count in 0u64..600, k in 1usize..40, seed in any::<u64>(), shuffle in any::<u64>(),
-            sizes in prop::collection::vec((1usize..80, 0usize..3), 1..40), through_bytes in any::<bool>(),
+            sizes in prop::collection::vec((1usize..80, 0usize..3), 1..40),
         ) {
             let mut numbers: Vec<u64> = (0..count).collect();
             let order = RowHash::new(shuffle);
@@ -528,7 +437,6 @@ mod tests {
             }
             let mut merged = Reservoir::new(k, seed);
             for worker in workers {
-                let worker = if through_bytes { Reservoir::from_bytes(&worker.to_bytes().unwrap()).unwrap() } else { worker };
                 merged.merge(worker).unwrap();
             }
             prop_assert_eq!(merged.seen(), count);
@@ -548,18 +456,6 @@ mod tests {
             // The smallest of the union of samples are the smallest of all rows.
             let all: Vec<f64> = merged.all.iter().map(|at| value(&merged, *at)).collect();
             prop_assert_eq!(all, expected(k, seed, &numbers, |_| true));
-        }
-
-        #[test]
-        fn damaged_bytes_are_an_error_or_a_reservoir(at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<prop::sample::Index>()) {
-            let mut reservoir = Reservoir::new(5, 1);
-            observe(&mut reservoir, &[1, 2, 3, 4]);
-            let mut bytes = reservoir.to_bytes().unwrap();
-            let cut = cut.index(bytes.len());
-            prop_assert!(Reservoir::from_bytes(&bytes[..cut.min(200)]).is_err());
-            let at = at.index(8);
-            bytes[at] = byte;
-            let _ = Reservoir::from_bytes(&bytes);
         }
     }
 
@@ -652,8 +548,7 @@ mod tests {
         assert!(matches!(reservoir.merge(Reservoir::new(11, 3)), Err(DetectError::Merge { .. })));
         assert!(matches!(reservoir.merge(Reservoir::new(10, 4)), Err(DetectError::Merge { .. })));
         assert_eq!(Reservoir::new(10, 3).finish().unwrap(), Samples::default());
-        let empty = Reservoir::from_bytes(&Reservoir::new(10, 3).to_bytes().unwrap()).unwrap();
-        reservoir.merge(empty).unwrap();
+        reservoir.merge(Reservoir::new(10, 3)).unwrap();
         assert_eq!(reservoir.seen(), 3);
     }
 
