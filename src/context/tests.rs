@@ -680,6 +680,22 @@ fn a_new_host_joins_for_five_minutes_and_what_it_began_with_is_old_from_then_on(
 }
 
 #[test]
+fn what_was_learned_later_than_a_row_is_known_to_it() {
+    let plan = plan(&["age_pair"]).unwrap();
+    let mut recall = Simulated::new(&plan, 2, WINDOW);
+    let mut age = |window: u64, src: u16, dst: u16| {
+        let row = Row { dst, ..plain(window, window, src) };
+        let rows = recall.window(window * WINDOW, vec![vec![batch(&[row])], Vec::new()]);
+        let age = rows[0][0].column_by_name("age_pair").unwrap().clone();
+        age.as_primitive::<arrow::datatypes::UInt8Type>().value(0)
+    };
+    assert_eq!((age(1000, 3, 1), age(1007, 3, 1)), (0, 7));
+    // Rows from before what was learned.
+    assert_eq!((age(20, 3, 1), age(20, 3, 4)), (60, 0));
+    assert_eq!((age(22, 3, 1), age(22, 3, 4)), (60, 2));
+}
+
+#[test]
 fn the_shipped_forest_learns_from_what_is_counted_over_horizons() {
     let spec = crate::spec::Spec::built_in("forest");
     let counted = definitions().into_iter().filter(|definition| {

@@ -75,7 +75,12 @@ impl Answers {
                 *firsts |= 1 << identity;
             }
         }
-        let age = |first: &u64| (window.saturating_sub(*first) / length).min(OLDEST) as u8;
+        // What was learned later than the window is known, whenever that was: rows of last week may be held against a
+        // model of today.
+        let age = |first: &u64| match window.checked_sub(*first) {
+            Some(since) => (since / length).min(OLDEST) as u8,
+            None => OLDEST as u8,
+        };
         let regularities = self.regularities(recall, questions, flows, window);
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
         let ages = self.firsts.iter().map(age).collect();

@@ -127,7 +127,7 @@ impl SurprisesLearning {
                 let of_block = |(_, row): &(usize, usize)| blocks.of(rows.windows[*row]) == block;
                 let places = kept.iter().copied().enumerate().filter(of_block);
                 let (places, which): (Vec<usize>, Vec<usize>) = places.unzip();
-                let judged = matrix(&past, late, rows, &which);
+                let judged = matrix(&past, &blocks, rows, &which);
                 for (line, place) in judged.rows().into_iter().zip(places) {
                     into.row_mut(place).assign(&line);
                 }

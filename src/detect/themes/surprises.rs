@@ -43,25 +43,39 @@ const MANY: u32 = 16;
 const FEW: u32 = 10;
 
 /// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
-fn surprises(past: &Past, late: u64, rows: &Resolved, met: &mut Met) -> (Crowd, Batch) {
+fn surprises(past: &Past, blocks: &Blocks, rows: &Resolved, met: &mut Met) -> (Crowd, Batch) {
     let crowd = past.find_all(rows.parties.iter());
+    let young: Vec<bool> = rows
+        .firsts
+        .iter()
+        .zip(&rows.windows)
+        .map(|(first, window)| is_young(blocks, *first, *window))
+        .collect();
     let surprises = Batch::new(rows.parties.len(), |at, into| {
         let only_young = matches!(columns()[at].judged.since, Since::Young(_));
-        let values = rows.column(at).zip(&rows.firsts).map(|((bucket, weight), first)| {
-            (bucket, if only_young && *first < late { 0.0 } else { weight })
-        });
+        let values = rows
+            .column(at)
+            .zip(&young)
+            .map(|((bucket, weight), young)| (bucket, if only_young && !young { 0.0 } else { weight }));
         past.surprises(at, &crowd, values, met, into);
     });
     (crowd, surprises)
 }
 
+/// Whether what was first seen in a window is young in another one: since the late blocks of training, or since a run
+/// began on rows from before training.
+fn is_young(blocks: &Blocks, first: u64, window: u64) -> bool {
+    let before = blocks.starts.first().is_some_and(|start| window < *start);
+    first >= blocks.late_starts() || (before && first <= window)
+}
+
 /// The surprises of some rows, a line each.
-pub(super) fn matrix(past: &Past, late: u64, rows: &Resolved, which: &[usize]) -> Array2<f32> {
+pub(super) fn matrix(past: &Past, blocks: &Blocks, rows: &Resolved, which: &[usize]) -> Array2<f32> {
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
     all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each_init(
         || Met::new(FEW),
-        |met, (into, which)| surprises(past, late, &rows.some(which), met).1.lines(into),
+        |met, (into, which)| surprises(past, blocks, &rows.some(which), met).1.lines(into),
     );
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
 }
@@ -124,7 +138,7 @@ impl Surprises {
 
     /// The surprises of rows, and whom those are about.
     pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        self.met.with(MANY, |met| surprises(&self.past, self.blocks.late_starts(), rows, met))
+        self.met.with(MANY, |met| surprises(&self.past, &self.blocks, rows, met))
     }
 
     /// The surprises of rows, a line each.
@@ -213,5 +227,20 @@ impl Surprises {
             "counts": self.past.counts(),
         });
         all.as_object().cloned().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn young_is_what_training_saw_late_or_a_run_from_before_it_saw_first() {
+        let blocks = Blocks { starts: vec![100, 110, 120], windows: vec![10; 3], late: 1, apart: true };
+        let young = |first: u64, window: u64| is_young(&blocks, first, window);
+        // In training and after it.
+        assert!(!young(105, 125) && young(112, 125) && young(140, 150) && !young(105, 150));
+        // Before it: what training saw early is known, what it never saw is young.
+        assert!(!young(105, 60) && young(50, 60) && young(60, 60));
     }
 }
