@@ -82,6 +82,12 @@ impl Party {
         Key::of(src.then_some(&self.src), dst.then_some(&self.dst), if service { self.service } else { 0 })
     }
 
+    /// Whether the source is whoever has no address yet, `::` or `0.0.0.0`, and not one host.
+    pub(crate) fn is_from_nobody(&self) -> bool {
+        let (version, bytes) = self.src.parts();
+        version != 0 && bytes == [0; 16]
+    }
+
     /// In the form of samples.
     pub(crate) fn bytes(&self) -> [u8; PARTY] {
         let mut bytes = [0; PARTY];
@@ -197,6 +203,13 @@ mod tests {
             }
         }
         assert_eq!(address_of("010.0.0.1"), None);
+        let party =
+            |src: Option<&str>| Party { src: Address::parse(src), dst: Address::default(), service: 0 };
+        let nobody = |src: Option<&str>| party(src).is_from_nobody();
+        assert!(nobody(Some("::")) && nobody(Some("0.0.0.0")));
+        assert!(
+            !nobody(Some("::1")) && !nobody(Some("0.0.0.1")) && !nobody(Some("printer")) && !nobody(None)
+        );
         assert_eq!(service_text(17 << 16 | 0x8000), "udp/high");
     }
 

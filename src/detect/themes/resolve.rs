@@ -304,8 +304,13 @@ impl Resolver {
                 }
             }
         }
-        // A new host of one's own is told of once as that: that its peers and services are new says no more.
-        for (row, _) in booleans(rows, NEW)?.iter().enumerate().filter(|(_, new)| **new) {
+        // A new host of one's own is told of once as that: that its peers and services are new says no more. Who has no
+        // address yet (duplicate address detection, DHCP) is another host each time: since when such a source is known to
+        // anybody says nothing of it.
+        let parties = parties(rows)?;
+        let new = booleans(rows, NEW)?;
+        let excused = new.iter().zip(&parties).map(|(new, party)| *new || party.is_from_nobody());
+        for (row, _) in excused.enumerate().filter(|(_, excused)| *excused) {
             for at in &self.ages {
                 buckets[at * count + row] = ABSENT;
             }
@@ -323,7 +328,7 @@ impl Resolver {
                 leads[subject as usize] = Some(booleans(rows, &name)?);
             }
         }
-        Ok(Resolved { parties: parties(rows)?, windows, firsts, buckets, weights, leads })
+        Ok(Resolved { parties, windows, firsts, buckets, weights, leads })
     }
 }
 

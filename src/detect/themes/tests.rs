@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use super::columns::{FIRST, STATE, context_columns};
 use super::*;
 use crate::detect::{Learning, Lesson};
+use crate::encode::bucket::ABSENT;
 use crate::flow::{FlowSpec, row_settings};
 use crate::row::{Place, RowBatch};
 
@@ -211,6 +212,30 @@ fn reasons_add_up_and_name_who_and_what() {
         assert!((shares - 1.0).abs() < 1e-9, "{shares}");
         let text = reason.to_string();
         assert!(text.contains("10.0.") && text.contains("usual "), "{text}");
+    }
+}
+
+#[test]
+fn who_has_no_address_yet_is_neither_known_nor_new() {
+    let plain = rows(0..2, false);
+    let from = |text: &str| {
+        let mut columns = plain.columns().to_vec();
+        let texts = vec![Some(text); plain.num_rows()];
+        columns[plain.schema().index_of("src_ip").unwrap()] =
+            Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>());
+        RecordBatch::try_new(plain.schema(), columns).unwrap()
+    };
+    let resolver = super::resolve::Resolver::new(plain.schema_ref()).unwrap();
+    let known = resolver.resolve(&plain, WINDOW).unwrap();
+    for (text, nobody) in [("::", true), ("0.0.0.0", true), ("10.0.0.3", false)] {
+        let resolved = resolver.resolve(&from(text), WINDOW).unwrap();
+        for (at, column) in columns().iter().enumerate() {
+            let age = GROUPS[column.group] == "age";
+            for row in 0..plain.num_rows() {
+                let expected = if nobody && age { ABSENT } else { known.bucket(row, at) };
+                assert_eq!(resolved.bucket(row, at), expected, "{text}: {}", column.name);
+            }
+        }
     }
 }
 
