@@ -5,9 +5,10 @@ use std::hash::BuildHasher;
 
 use arrow::record_batch::RecordBatch;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::entity::{Address, Texts, numbers, optional_numbers, pools, port, service};
+use super::places::{Places, short};
 use super::recall::Part;
 use super::{ContextError, Plan};
 
@@ -19,10 +20,10 @@ pub(super) type Cell = [u32; 3];
 pub(super) struct Finder {
     seed: RandomState,
     /// Positions in `by_position`. The tables hold places only: a window may have millions, each of them once.
-    addresses: HashTable<u32>,
+    addresses: Places,
     by_position: Vec<Address>,
     /// Places in `cells`.
-    index: HashTable<u32>,
+    index: Places,
     cells: Vec<Cell>,
 }
 
@@ -49,7 +50,7 @@ impl Alike {
 /// No number yet.
 const NONE: u32 = u32::MAX;
 
-/// Addresses that are looked up one after the other once all of them were looked for.
+/// Addresses, and cells, that are looked up one after the other once all of them were looked for.
 const GROUP: usize = 32;
 
 /// How much a window had, as the best guess for the next.
@@ -59,13 +60,19 @@ pub(super) struct Room {
     cells: usize,
 }
 
+impl Room {
+    pub(super) fn cells(self) -> usize {
+        self.cells
+    }
+}
+
 impl Finder {
     /// For a window like the one before.
     pub(super) fn new(room: Room) -> Finder {
         Finder {
-            addresses: HashTable::with_capacity(room.addresses),
+            addresses: Places::with_capacity(room.addresses),
             by_position: Vec::with_capacity(room.addresses),
-            index: HashTable::with_capacity(room.cells),
+            index: Places::with_capacity(room.cells),
             cells: Vec::with_capacity(room.cells),
             ..Finder::default()
         }
@@ -86,22 +93,25 @@ impl Finder {
         let ports = ports(plan, rows)?;
         let at = |positions: &[u32], row: usize| positions.get(row).copied().unwrap_or(0);
         let mut cells = Vec::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
-            let cell = [at(&src, row), at(&dst, row), at(&ports, row)];
-            let (seed, known) = (&self.seed, &mut self.cells);
-            let hash = |[src, dst, port]: Cell| {
-                seed.hash_one(u128::from(src) << 64 | u128::from(dst) << 32 | u128::from(port))
-            };
-            let own = hash(cell);
-            let place = match self.index.find(own, |place| known[*place as usize] == cell) {
-                Some(place) => *place,
-                None => {
-                    known.push(cell);
-                    let place = known.len() as u32 - 1;
-                    *self.index.insert_unique(own, place, |place| hash(known[*place as usize])).get()
-                }
-            };
-            cells.push(place);
+        let mut group = Vec::with_capacity(GROUP);
+        for from in (0..rows.num_rows()).step_by(GROUP) {
+            let rows = from..rows.num_rows().min(from + GROUP);
+            group.clear();
+            group.extend(rows.map(|row| {
+                let cell = [at(&src, row), at(&dst, row), at(&ports, row)];
+                let [src, dst, port] = cell.map(u128::from);
+                (cell, short(self.seed.hash_one(src << 64 | dst << 32 | port)))
+            }));
+            load(&self.index, group.iter().map(|(_, hash)| *hash), |place| self.cells[place][0]);
+            for (cell, hash) in &group {
+                let known = self.index.find(*hash, |place| self.cells[place as usize] == *cell);
+                cells.push(known.unwrap_or_else(|| {
+                    self.cells.push(*cell);
+                    let place = self.cells.len() as u32 - 1;
+                    self.index.insert(*hash, place);
+                    place
+                }));
+            }
         }
         Ok(cells)
     }
@@ -113,7 +123,7 @@ impl Finder {
 
     /// No more rows come: what only finds is given back.
     pub(super) fn close(&mut self) {
-        (self.addresses, self.index) = (HashTable::new(), HashTable::new());
+        (self.addresses, self.index) = (Places::default(), Places::default());
     }
 
     /// Numbers what cells have in common in their source, their destination, and so much of their port.
@@ -193,28 +203,29 @@ impl Finder {
         let mut hashes = Vec::with_capacity(GROUP);
         for group in addresses.chunks(GROUP) {
             hashes.clear();
-            hashes.extend(group.iter().map(|address| self.seed.hash_one(address)));
-            // Reads what the search begins with, so that the waits for memory overlap.
-            let near = hashes.iter().filter_map(|hash| self.addresses.find(*hash, |_| true));
-            std::hint::black_box(near.fold(0, |sum, at| sum ^ self.by_position[*at as usize].parts().0));
-            for (address, own) in group.iter().zip(&hashes) {
-                let (seed, known) = (&self.seed, &mut self.by_position);
-                positions.push(
-                    match self.addresses.find(*own, |position| known[*position as usize] == *address) {
-                        Some(position) => *position,
-                        None => {
-                            known.push(*address);
-                            let position = known.len() as u32 - 1;
-                            let hash = |position: &u32| seed.hash_one(known[*position as usize]);
-                            *self.addresses.insert_unique(*own, position, hash).get()
-                        }
-                    },
-                );
+            hashes.extend(group.iter().map(|address| short(self.seed.hash_one(address))));
+            load(&self.addresses, hashes.iter().copied(), |place| self.by_position[place].version().into());
+            for (address, hash) in group.iter().zip(&hashes) {
+                let known =
+                    self.addresses.find(*hash, |position| self.by_position[position as usize] == *address);
+                positions.push(known.unwrap_or_else(|| {
+                    self.by_position.push(*address);
+                    let position = self.by_position.len() as u32 - 1;
+                    self.addresses.insert(*hash, position);
+                    position
+                }));
             }
         }
         places.iter_mut().for_each(|place| *place = positions[*place as usize]);
         Ok(places)
     }
+}
+
+/// Reads what searches for hashes will read, and what they will find, so that the waits for memory overlap.
+fn load(places: &Places, hashes: impl Iterator<Item = u32> + Clone, read: impl Fn(usize) -> u32) {
+    let first = hashes.clone().fold(0, |sum, hash| sum ^ places.load(hash));
+    let near = hashes.filter_map(|hash| places.near(hash));
+    std::hint::black_box((first, near.fold(0, |sum, place| sum ^ read(place as usize))));
 }
 
 /// For each row its port code; nothing where ports do not matter.

@@ -118,6 +118,13 @@ impl Distinct {
     /// Adds what was seen in `window`, and forgets what is `horizon` windows old. Windows do not go back;
     /// additions of one window may come in any order and any grouping.
     pub(super) fn add(&mut self, window: u64, elements: Elements<'_>, horizon: u64) {
+        // Most sets have one element for ever.
+        if let (Elements::Each([hash]), [seen], None) = (elements, &mut self.recent[..], &self.beyond)
+            && seen.hash == *hash
+        {
+            seen.window = window;
+            return;
+        }
         self.forget(window, horizon);
         match elements {
             Elements::Each(hashes) => {

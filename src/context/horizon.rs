@@ -5,16 +5,18 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use super::distinct::Distinct;
 use super::entity::{Key, SHARDS};
+use super::places::{Places, short};
+use super::sums::Sums;
 use super::window::{Ask, Head};
-use super::{Counted, Group, HORIZONS, Plan};
+use super::{Counted, Group, Plan};
 
 /// Entities whose state is loaded ahead of their turn.
 const GROUP: usize = 32;
+/// Entities that are kept together in memory.
+const PAGE: usize = 1024;
 
 /// The values of entities for the worker that asked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +44,7 @@ pub(super) struct Horizons {
 
 impl Horizons {
     pub(super) fn new(plan: Arc<Plan>) -> Horizons {
-        let kinds = plan.groups.iter().map(|_| Kind::default()).collect();
+        let kinds = plan.groups.iter().map(Kind::new).collect();
         Horizons { plan, kinds }
     }
 
@@ -71,8 +73,8 @@ impl Horizons {
         if let (Some(kind), Some(group)) = (self.kinds.get_mut(at), self.plan.groups.get(at)) {
             values.reserve(slots.len() * group.values.len());
             for slots in slots.chunks(GROUP) {
-                kind.fetch(slots, group);
-                slots.iter().for_each(|slot| kind.values(*slot as usize, head.window, group, &mut values));
+                kind.fetch(slots.iter().copied());
+                slots.iter().for_each(|slot| kind.values(*slot, head.window, group, &mut values));
             }
         }
         head.target = head.from;
@@ -88,18 +90,16 @@ impl Horizons {
     /// Entities remembered now.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.kinds.iter().map(|kind| kind.index.len()).sum()
+        self.kinds.iter().map(|kind| kind.places.len()).sum()
     }
 }
 
 /// The entities of one kind.
 struct Kind {
     /// Slots by key. The hash is seeded anew in each process: crafted keys must not collide at will.
-    index: HashTable<u32>,
+    places: Places,
     seed: RandomState,
-    remembered: Vec<Remembered>,
-    /// The sets of each slot, side by side.
-    sets: Vec<Distinct>,
+    slots: Slots,
     free: Vec<u32>,
     /// All slots, each under its last window or an earlier one.
     touched: BTreeMap<u64, Vec<u32>>,
@@ -109,32 +109,81 @@ struct Kind {
     newest: u64,
 }
 
-impl Default for Kind {
-    fn default() -> Kind {
+/// One entity.
+struct Remembered {
+    key: Key,
+    /// The last window with a row.
+    newest: u64,
+    sums: Sums,
+}
+
+/// What is remembered of each entity. In pages: nothing is copied to grow.
+struct Slots {
+    pages: Vec<Page>,
+    /// Sets of an entity.
+    sets: usize,
+    count: usize,
+}
+
+struct Page {
+    remembered: Vec<Remembered>,
+    /// The sets of each, side by side.
+    sets: Vec<Distinct>,
+}
+
+impl Slots {
+    fn new(sets: usize) -> Slots {
+        Slots { pages: Vec::new(), sets, count: 0 }
+    }
+
+    fn get(&self, slot: u32) -> (&Remembered, &[Distinct]) {
+        let (page, at) = (&self.pages[slot as usize / PAGE], slot as usize % PAGE);
+        (&page.remembered[at], &page.sets[at * self.sets..(at + 1) * self.sets])
+    }
+
+    fn get_mut(&mut self, slot: u32) -> (&mut Remembered, &mut [Distinct]) {
+        let (page, at) = (&mut self.pages[slot as usize / PAGE], slot as usize % PAGE);
+        (&mut page.remembered[at], &mut page.sets[at * self.sets..(at + 1) * self.sets])
+    }
+
+    /// One more, which has no sets yet.
+    fn push(&mut self, remembered: Remembered) -> u32 {
+        if self.count == self.pages.len() * PAGE {
+            let (remembered, sets) = (Vec::with_capacity(PAGE), Vec::with_capacity(PAGE * self.sets));
+            self.pages.push(Page { remembered, sets });
+        }
+        let page = &mut self.pages[self.count / PAGE];
+        page.remembered.push(remembered);
+        page.sets.resize_with(page.remembered.len() * self.sets, Distinct::default);
+        self.count += 1;
+        self.count as u32 - 1
+    }
+
+    /// Forgets all. Where that happens in every window room for as many is kept; what more a flood of entities needed is
+    /// given back.
+    fn clear(&mut self) {
+        self.pages.truncate(2 * self.count.div_ceil(PAGE));
+        for page in &mut self.pages {
+            page.remembered.clear();
+            page.sets.clear();
+        }
+        self.count = 0;
+    }
+}
+
+impl Kind {
+    fn new(group: &Group) -> Kind {
         Kind {
-            index: HashTable::new(),
+            places: Places::default(),
             seed: RandomState::default(),
-            remembered: Vec::new(),
-            sets: Vec::new(),
+            slots: Slots::new(group.sets.len()),
             free: Vec::new(),
             touched: BTreeMap::new(),
             shares: [0; SHARDS],
             newest: 0,
         }
     }
-}
 
-/// One entity.
-struct Remembered {
-    key: Key,
-    /// The last window with a row.
-    newest: u64,
-    /// The windows of the horizon with a row, oldest first. For each its index, then the sums of it and of
-    /// all before: a horizon's sum is the difference of two, modulo 2^64. Most entities have one window, and few sums.
-    windows: SmallVec<[u64; 3]>,
-}
-
-impl Kind {
     fn forget(&mut self, window: u64, group: &Group) {
         let old = |touched: &u64| touched.saturating_add(group.horizon) <= window;
         if old(&self.newest) {
@@ -142,35 +191,28 @@ impl Kind {
         }
         while let Some(oldest) = self.touched.first_entry().filter(|oldest| old(oldest.key())) {
             for slot in oldest.remove() {
-                let at = slot as usize;
-                let Remembered { key, newest, .. } = self.remembered[at];
+                let (remembered, sets) = self.slots.get_mut(slot);
+                let Remembered { key, newest, .. } = *remembered;
                 if !old(&newest) {
                     self.touched.entry(newest).or_default().push(slot);
                     continue;
                 }
-                let entry = self.index.find_entry(self.seed.hash_one(key), |other| *other == slot);
-                if let Ok(entry) = entry {
-                    entry.remove();
-                }
+                remembered.sums = Sums::default();
+                sets.fill(Distinct::default());
+                self.places.remove(short(self.seed.hash_one(key)), slot);
                 self.shares[key.shard()] -= 1;
-                self.remembered[at].windows = SmallVec::new();
-                let sets = group.sets.len();
-                self.sets[at * sets..(at + 1) * sets].fill(Distinct::default());
                 self.free.push(slot);
             }
         }
     }
 
-    /// Forgets all. Where that happens in every window room for as many is kept; what more a flood of entities needed is
-    /// given back.
     fn clear(&mut self, group: &Group) {
-        if group.horizon > 1 || self.remembered.capacity() > 4 * self.remembered.len() {
-            *self = Kind::default();
+        if group.horizon > 1 {
+            *self = Kind::new(group);
             return;
         }
-        self.index.clear();
-        self.remembered.clear();
-        self.sets.clear();
+        self.places.clear();
+        self.slots.clear();
         self.free.clear();
         self.touched.clear();
         self.shares = [0; SHARDS];
@@ -184,35 +226,32 @@ impl Kind {
         }
         let mut full: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for slot in self.touched.values().flatten() {
-            let share = self.remembered[*slot as usize].key.shard();
+            let share = self.slots.get(*slot).0.key.shard();
             if self.shares[share] as usize > most {
                 full.entry(share).or_default().push(*slot);
             }
         }
-        let mut leaves = vec![false; self.remembered.len()];
+        let mut leaves = vec![false; self.slots.count];
         for slots in full.values_mut() {
             let excess = slots.len() - (most - most / 8);
-            let known = |slot: &u32| &self.remembered[*slot as usize];
+            let known = |slot: &u32| self.slots.get(*slot).0;
             slots.select_nth_unstable_by(excess - 1, |a, b| {
                 let (a, b) = (known(a), known(b));
                 a.newest.cmp(&b.newest).then_with(|| b.key.order().cmp(&a.key.order()))
             });
             slots[..excess].iter().for_each(|slot| leaves[*slot as usize] = true);
         }
-        let mut kept = Kind { newest: self.newest, ..Kind::default() };
+        let mut kept = Kind { newest: self.newest, ..Kind::new(group) };
         let stay: Vec<u32> = self.touched.values().flatten().copied().collect();
         for slot in stay.iter().filter(|slot| !leaves[**slot as usize]) {
-            let at = *slot as usize;
-            let Remembered { key, newest, windows } = &mut self.remembered[at];
-            let slot = kept.slot(key, *newest, group);
-            kept.remembered[slot as usize].windows = std::mem::take(windows);
+            let (Remembered { key, newest, sums }, sets) = self.slots.get_mut(*slot);
+            let slot = kept.add(short(kept.seed.hash_one(*key)), key, *newest);
+            let (remembered, own) = kept.slots.get_mut(slot);
+            remembered.sums = std::mem::take(sums);
+            own.swap_with_slice(sets);
             kept.touched.entry(*newest).or_default().push(slot);
-            let sets = group.sets.len();
-            let own = kept.sets[slot as usize * sets..].iter_mut();
-            own.zip(&mut self.sets[at * sets..(at + 1) * sets])
-                .for_each(|(new, old)| *new = std::mem::take(old));
         }
-        let forgotten = stay.len() - kept.remembered.len();
+        let forgotten = stay.len() - kept.slots.count;
         *self = kept;
         forgotten as u64
     }
@@ -221,28 +260,28 @@ impl Kind {
         let window = ask.head.window;
         self.newest = window;
         let mut slots = Vec::with_capacity(ask.keys.len());
-        let mut sets = ask.sets();
+        let mut hashes = Vec::with_capacity(GROUP);
+        let mut elements = ask.sets();
         let mut touched = self.touched.remove(&window).unwrap_or_default();
         let mut sums = ask.sums.chunks_exact(group.sums.len().max(1));
         for keys in ask.keys.chunks(GROUP) {
-            let from = slots.len();
-            let near = keys.iter().filter_map(|key| self.index.find(self.seed.hash_one(key), |_| true));
-            std::hint::black_box(near.fold(0, |sum, at| sum ^ self.remembered[*at as usize].newest));
-            slots.extend(keys.iter().map(|key| self.slot(key, window, group)));
-            self.fetch(&slots[from..], group);
-            for slot in &slots[from..] {
-                let at = *slot as usize;
-                let remembered = &mut self.remembered[at];
-                if remembered.windows.is_empty() {
-                    touched.push(*slot);
+            hashes.clear();
+            hashes.extend(keys.iter().map(|key| short(self.seed.hash_one(key))));
+            std::hint::black_box(hashes.iter().fold(0, |sum, hash| sum ^ self.places.load(*hash)));
+            self.fetch(hashes.iter().filter_map(|hash| self.places.near(*hash)));
+            for (key, hash) in keys.iter().zip(&hashes) {
+                let slot = self.slot(*hash, key, window);
+                let (remembered, sets) = self.slots.get_mut(slot);
+                if remembered.sums.is_empty() {
+                    touched.push(slot);
                 }
                 remembered.newest = window;
                 let counted = if group.sums.is_empty() { None } else { sums.next() };
-                remembered.add(window, counted.unwrap_or_default(), group);
-                let own = &mut self.sets[at * group.sets.len()..(at + 1) * group.sets.len()];
-                for ((own, set), elements) in own.iter_mut().zip(&group.sets).zip(sets.by_ref()) {
+                remembered.sums.add(window, counted.unwrap_or_default(), group.horizon);
+                for ((own, set), elements) in sets.iter_mut().zip(&group.sets).zip(elements.by_ref()) {
                     own.add(window, elements, set.longest);
                 }
+                slots.push(slot);
             }
         }
         self.touched.insert(window, touched);
@@ -250,99 +289,50 @@ impl Kind {
     }
 
     /// Loads what is remembered of some entities, so that the waits for memory overlap.
-    fn fetch(&self, slots: &[u32], group: &Group) {
+    fn fetch(&self, slots: impl Iterator<Item = u32>) {
         let mut sum = 0;
         for slot in slots {
-            let at = *slot as usize;
-            sum ^= self.remembered[at].windows.last().copied().unwrap_or(0);
-            let own = &self.sets[at * group.sets.len()..(at + 1) * group.sets.len()];
-            sum = own.iter().fold(sum, |sum, set| sum ^ set.peek());
+            let (remembered, sets) = self.slots.get(slot);
+            sum ^= u64::from(remembered.sums.peek());
+            sum = sets.iter().fold(sum, |sum, set| sum ^ set.peek());
         }
         std::hint::black_box(sum);
     }
 
     /// The slot of a key, a new one where it is not remembered.
-    fn slot(&mut self, key: &Key, window: u64, group: &Group) -> u32 {
-        let hash = self.seed.hash_one(key);
-        let remembered = &mut self.remembered;
-        if let Some(slot) = self.index.find(hash, |slot| remembered[*slot as usize].key == *key) {
-            return *slot;
-        }
-        let new = Remembered { key: *key, newest: window, windows: SmallVec::new() };
+    fn slot(&mut self, hash: u32, key: &Key, window: u64) -> u32 {
+        let known = self.places.find(hash, |slot| self.slots.get(slot).0.key == *key);
+        known.unwrap_or_else(|| self.add(hash, key, window))
+    }
+
+    /// A new slot for a key that is not remembered.
+    fn add(&mut self, hash: u32, key: &Key, window: u64) -> u32 {
+        let new = Remembered { key: *key, newest: window, sums: Sums::default() };
         let slot = match self.free.pop() {
             Some(slot) => {
-                remembered[slot as usize] = new;
+                *self.slots.get_mut(slot).0 = new;
                 slot
             }
-            None => {
-                remembered.push(new);
-                self.sets.resize_with(remembered.len() * group.sets.len(), Distinct::default);
-                remembered.len() as u32 - 1
-            }
+            None => self.slots.push(new),
         };
         self.shares[key.shard()] += 1;
-        let (seed, remembered) = (&self.seed, &self.remembered);
-        self.index.insert_unique(hash, slot, |slot| seed.hash_one(remembered[*slot as usize].key));
+        self.places.insert(hash, slot);
         slot
     }
 
     /// Appends the values of a slot at the end of `window`.
-    fn values(&mut self, at: usize, window: u64, group: &Group, values: &mut Vec<u64>) {
-        let sets = &mut self.sets[at * group.sets.len()..(at + 1) * group.sets.len()];
+    fn values(&mut self, slot: u32, window: u64, group: &Group, values: &mut Vec<u64>) {
+        let (remembered, sets) = self.slots.get_mut(slot);
         // No entity has more sets than the source.
         let mut counts = [[0; 3]; 4];
         for ((counts, own), set) in counts.iter_mut().zip(sets).zip(&group.sets) {
             *counts = own.counts(window, &set.horizons);
         }
-        let windows = &self.remembered[at].windows[..];
-        let stride = group.sums.len() + 1;
-        let starts = HORIZONS.map(|horizon| start(windows, window, horizon, stride));
-        let sums = &windows[windows.len() - stride + 1..];
-        let before = starts.map(|start| match start {
-            0 => None,
-            start => Some(&windows[start - stride + 1..start]),
-        });
+        let within = remembered.sums.within(window, group.sums.len());
         values.extend(group.values.iter().map(|value| match value.source {
-            Counted::Sum(sum) => {
-                sums[sum].wrapping_sub(before[value.horizon].map_or(0, |before| before[sum]))
-            }
+            Counted::Sum(sum) => within.sum(sum, value.horizon),
             Counted::Set(set) => counts[set][value.horizon].into(),
-            Counted::Active => ((windows.len() - starts[value.horizon]) / stride) as u64,
+            Counted::Active => within.active(value.horizon),
         }));
-    }
-}
-
-/// Where the first window of a horizon that ends with `window` begins.
-fn start(windows: &[u64], window: u64, horizon: u64, stride: usize) -> usize {
-    let mut start = windows.len();
-    while start >= stride && window.saturating_sub(windows[start - stride]) < horizon {
-        start -= stride;
-    }
-    start
-}
-
-impl Remembered {
-    fn add(&mut self, window: u64, sums: &[u64], group: &Group) {
-        let stride = sums.len() + 1;
-        let len = self.windows.len();
-        if len == 0 || self.windows[len - stride] != window {
-            // The last window before the horizon stays: what was summed up to there is subtracted.
-            while self.windows.len() > stride && self.windows[stride].saturating_add(group.horizon) <= window
-            {
-                self.windows.drain(..stride);
-            }
-            if len == 0 {
-                self.windows.reserve_exact(stride);
-            }
-            self.windows.push(window);
-            for _ in sums {
-                let before = if len == 0 { 0 } else { self.windows[self.windows.len() - stride] };
-                self.windows.push(before);
-            }
-        }
-        let newest = self.windows.len() - sums.len();
-        for (own, sum) in self.windows[newest..].iter_mut().zip(sums) {
-            *own = own.wrapping_add(*sum);
-        }
     }
 }

@@ -18,7 +18,9 @@ pub(crate) mod entity;
 mod horizon;
 pub(crate) mod local;
 pub mod operator;
+mod places;
 mod recall;
+mod sums;
 mod window;
 
 #[cfg(test)]

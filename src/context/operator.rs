@@ -113,10 +113,15 @@ impl Asking {
         let head = |group, target| Head { window: self.index, from, target, group, reserved: 0 };
         while group < plan.groups.len() {
             while number < self.window.count(group) {
-                let target = self.window.owner(group, number, peers);
+                let key = self.window.key(plan, group, number);
+                let target = key.owner(peers);
                 let ask = &mut self.asks[target];
-                ask.head = head(group as u32, target as u32);
-                self.window.ask(plan, group, number, ask);
+                if ask.numbers.is_empty() {
+                    ask.head = head(group as u32, target as u32);
+                    let left = (self.window.count(group) - number).div_ceil(peers);
+                    ask.reserve(&plan.groups[group], left.min(MESSAGE / 16));
+                }
+                self.window.ask(plan, group, number, key, ask);
                 number += 1;
                 if ask.size() >= MESSAGE {
                     self.next = (group, number);

@@ -317,10 +317,11 @@ fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u
             held.push((from, batches, of_rows, Values::new(plan, counted.of_cells())));
             for group in 0..plan.groups.len() {
                 for number in 0..counted.count(group) {
-                    let target = counted.owner(group, number, workers as usize) as u32;
+                    let key = counted.key(plan, group, number);
+                    let target = key.owner(workers as usize) as u32;
                     let head = Head { window, from: from as u32, target, group: group as u32, reserved: 0 };
                     let mut ask = Ask { head, ..Ask::default() };
-                    counted.ask(plan, group, number, &mut ask);
+                    counted.ask(plan, group, number, key, &mut ask);
                     asks.push(ask);
                 }
             }

@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::cells::{Alike, Finder, Room};
 use super::distinct::{Elements, summarise};
-use super::entity::{Key, Texts, asks, mix, numbers, owner, service};
+use super::entity::{Key, Texts, asks, mix, numbers, service};
 use super::recall::Part;
 use super::{ContextError, Entity, Group, Plan, Statistic, Sum, recall};
 
@@ -26,7 +26,8 @@ impl Cells {
         let mut sums: Vec<Sum> = plan.groups.iter().flat_map(|group| &group.sums).copied().collect();
         sums.sort_unstable();
         sums.dedup();
-        Cells { sums, finder: Finder::new(room), counted: Vec::new() }
+        let counted = Vec::with_capacity(room.cells() * sums.len());
+        Cells { sums, finder: Finder::new(room), counted }
     }
 
     /// How much there was so far.
@@ -115,8 +116,9 @@ pub(super) struct Window {
 struct Entities {
     /// For each cell its entity.
     of_cell: Vec<u32>,
-    keys: Vec<Key>,
-    /// Cells in the order of their entities.
+    /// For each entity its first cell.
+    firsts: Vec<u32>,
+    /// Cells in the order of their entities; nothing where each entity has one.
     order: Vec<u32>,
     /// Where the cells of each entity begin in that order, and the end of the last.
     starts: Vec<u32>,
@@ -127,12 +129,10 @@ impl Entities {
         let entity = &group.entity;
         let part = if entity.service { Part::Service } else { Part::Nothing };
         let Alike { of_cell, firsts } = finder.alike(entity.src, entity.dst, part);
-        let key = |cell: &u32| {
-            let [src, dst, port] = finder.cells()[*cell as usize];
-            Key::new(entity, &finder.address(src), &finder.address(dst), service(port))
-        };
-        let keys: Vec<Key> = firsts.iter().map(key).collect();
-        let mut starts = vec![0; keys.len() + 1];
+        if firsts.len() == of_cell.len() {
+            return Entities { of_cell, firsts, order: Vec::new(), starts: Vec::new() };
+        }
+        let mut starts = vec![0; firsts.len() + 1];
         of_cell.iter().for_each(|number| starts[*number as usize + 1] += 1);
         for at in 1..starts.len() {
             starts[at] += starts[at - 1];
@@ -144,7 +144,14 @@ impl Entities {
             order[*place as usize] = cell as u32;
             *place += 1;
         }
-        Entities { of_cell, keys, order, starts }
+        Entities { of_cell, firsts, order, starts }
+    }
+
+    fn cells(&self, number: usize) -> &[u32] {
+        match self.order.is_empty() {
+            true => &self.firsts[number..=number],
+            false => &self.order[self.starts[number] as usize..self.starts[number + 1] as usize],
+        }
     }
 }
 
@@ -188,6 +195,15 @@ impl Ask {
         self.numbers.len() * 16 + self.elements.len()
     }
 
+    /// Makes room for entities of a group, most of which have one cell.
+    pub(super) fn reserve(&mut self, group: &Group, entities: usize) {
+        self.numbers.reserve(entities);
+        self.keys.reserve(entities);
+        self.sums.reserve(entities * group.sums.len());
+        self.lengths.reserve(entities * group.sets.len());
+        self.elements.reserve(entities * group.sets.len());
+    }
+
     /// The sets of the entities, in order, for a group with `sets` of them.
     pub(super) fn sets(&self) -> impl Iterator<Item = Elements<'_>> {
         let mut rest = &self.elements[..];
@@ -203,25 +219,31 @@ impl Ask {
 impl Window {
     /// How many entities there are of a group.
     pub(super) fn count(&self, group: usize) -> usize {
-        self.entities[group].keys.len()
+        self.entities[group].firsts.len()
     }
 
-    /// The worker that remembers an entity.
-    pub(super) fn owner(&self, group: usize, number: usize, peers: usize) -> usize {
-        owner(self.entities[group].keys[number].shard(), peers)
+    /// Who an entity is.
+    pub(super) fn key(&self, plan: &Plan, group: usize, number: usize) -> Key {
+        let [src, dst, port] = self.finder.cells()[self.entities[group].firsts[number] as usize];
+        let (src, dst) = (self.finder.address(src), self.finder.address(dst));
+        Key::new(&plan.groups[group].entity, &src, &dst, service(port))
     }
 
-    /// Adds to an ask what was counted for an entity.
-    pub(super) fn ask(&mut self, plan: &Plan, group: usize, number: usize, ask: &mut Ask) {
-        let entities = &self.entities[group];
+    /// Adds to an ask what was counted for an entity, which has this key.
+    pub(super) fn ask(&mut self, plan: &Plan, group: usize, number: usize, key: Key, ask: &mut Ask) {
         let wanted = &plan.groups[group];
-        let (from, to) = (entities.starts[number] as usize, entities.starts[number + 1] as usize);
-        let cells = &entities.order[from..to];
+        let cells = self.entities[group].cells(number);
         ask.numbers.push(number as u32);
-        ask.keys.push(entities.keys[number]);
+        ask.keys.push(key);
         for place in &self.places[group] {
             let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.stride + place]);
             ask.sums.push(counted.fold(0, u64::wrapping_add));
+        }
+        if let [cell] = cells {
+            ask.lengths.extend(wanted.sets.iter().map(|_| 1));
+            let sets = wanted.sets.iter();
+            ask.elements.extend(sets.map(|set| self.element(&wanted.entity, set.statistic, *cell)));
+            return;
         }
         let mut elements = std::mem::take(&mut self.elements);
         for set in &wanted.sets {
@@ -252,7 +274,7 @@ impl Window {
             .iter_mut()
             .map(|entities| Numbers {
                 of_cell: std::mem::take(&mut entities.of_cell),
-                count: entities.keys.len(),
+                count: entities.firsts.len(),
             })
             .collect()
     }

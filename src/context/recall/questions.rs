@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 
 use super::super::cells::{Alike, Finder, Room};
-use super::super::entity::{Key, numbers, owner, service, times};
+use super::super::entity::{Key, numbers, service, times};
 use super::super::window::Head;
 use super::super::{ContextError, Plan};
 use super::starts::Start;
@@ -169,7 +169,7 @@ impl Questions {
 
     /// The worker that knows about an identity.
     pub(super) fn owner(&self, number: usize, peers: usize) -> usize {
-        owner(self.keys[number].shard(), peers)
+        self.keys[number].owner(peers)
     }
 
     /// Adds to a question what is asked about an identity.
