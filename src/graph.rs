@@ -8,7 +8,7 @@ use timely::dataflow::{ProbeHandle, Scope};
 use timely::scheduling::Activator;
 
 use crate::context::Plan;
-use crate::context::operator::{self as context, Remembering};
+use crate::context::operator::{self as context, Lengths, Remembering};
 use crate::detect::operator as detect;
 use crate::detect::{Detector, Learning};
 use crate::flow::operator::{self as flow, Assembly};
@@ -69,6 +69,10 @@ pub fn build(
     probe: &ProbeHandle<u64>,
 ) -> Activator {
     let fault = rooms.fault;
+    let slice = match &source {
+        Source::Frames(_, how) => how.slice,
+        Source::Rows(reading) => reading.slice,
+    };
     let (rows, wake) = match source {
         Source::Frames(reading, how) => {
             let (packets, wake) = packet::packets(scope, reading, probe.clone());
@@ -78,7 +82,8 @@ pub fn build(
     };
     let rows = match rooms.context {
         Some((plan, window)) => {
-            context::count(rows, plan, window, rooms.remembering, rooms.tally.clone(), fault.clone())
+            let lengths = Lengths { window, slice };
+            context::count(rows, plan, lengths, rooms.remembering, rooms.tally.clone(), fault.clone())
         }
         None => rows,
     };

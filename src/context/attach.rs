@@ -19,10 +19,13 @@ pub(super) struct Values {
 }
 
 impl Values {
-    pub(super) fn new(plan: &Plan, numbers: Vec<Numbers>) -> Values {
-        let groups = plan.groups.iter().zip(&numbers);
-        let values = groups.map(|(group, numbers)| vec![0; numbers.count * group.values.len()]).collect();
-        Values { numbers, values }
+    /// `known` are the values of groups that nobody needs to be asked about, nothing for others.
+    pub(super) fn new(plan: &Plan, numbers: Vec<Numbers>, mut known: Vec<Vec<u64>>) -> Values {
+        known.resize(plan.groups.len(), Vec::new());
+        for ((group, numbers), values) in plan.groups.iter().zip(&numbers).zip(&mut known) {
+            values.resize(numbers.count * group.values.len(), 0);
+        }
+        Values { numbers, values: known }
     }
 
     /// Puts the values of an answer where they belong.

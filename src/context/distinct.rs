@@ -54,6 +54,18 @@ pub(super) fn summarise(hashes: &mut Vec<u64>) -> bool {
     true
 }
 
+/// How many different hashes there are, counted and estimated as a [`Distinct`] of one window does. What they are
+/// afterwards is left open.
+pub(super) fn count(hashes: &mut Vec<u64>) -> u32 {
+    if !summarise(hashes) {
+        return hashes.len() as u32;
+    }
+    let mut histogram = [0; RANK_BITS + 2];
+    hashes.iter().for_each(|code| histogram[(code & 63) as usize] += 1);
+    histogram[0] = (REGISTERS - hashes.len()) as u32;
+    estimate(&histogram)
+}
+
 /// Sorts codes and keeps the largest rank of each register.
 fn largest_ranks(codes: &mut Vec<u64>) {
     codes.sort_unstable_by(|a, b| b.cmp(a));
@@ -369,19 +381,9 @@ mod tests {
             HORIZONS.map(|horizon| {
                 let within = self.last.iter().filter(|(_, last)| window - **last < horizon);
                 let mut hashes: Vec<u64> = within.map(|(hash, _)| *hash).collect();
-                one_pass(&mut hashes)
+                count(&mut hashes)
             })
         }
-    }
-
-    fn one_pass(hashes: &mut Vec<u64>) -> u32 {
-        if !summarise(hashes) {
-            return hashes.len() as u32;
-        }
-        let mut histogram = [0; RANK_BITS + 2];
-        hashes.iter().for_each(|code| histogram[(code & 63) as usize] += 1);
-        histogram[0] = (REGISTERS - hashes.len()) as u32;
-        estimate(&histogram)
     }
 
     fn add(set: &mut Distinct, window: u64, hashes: &[u64]) {
@@ -452,7 +454,7 @@ mod tests {
             let runs = 40;
             let errors = (0..runs).map(|run| {
                 let mut hashes: Vec<u64> = (0..size).map(|n| mix(run << 40 | n)).collect();
-                f64::from(one_pass(&mut hashes)) / size as f64 - 1.0
+                f64::from(count(&mut hashes)) / size as f64 - 1.0
             });
             let errors: Vec<f64> = errors.collect();
             let mean = errors.iter().sum::<f64>() / runs as f64;

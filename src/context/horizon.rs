@@ -221,7 +221,8 @@ impl Kind {
     /// Forgets entities of shares that have more than `most`: those last seen longest ago, of one window the last by
     /// their keys, and some more so that it need not be done again at once. Returns how many.
     fn shed(&mut self, most: usize, group: &Group) -> u64 {
-        if self.shares.iter().all(|count| *count as usize <= most) {
+        // What looks no further than its window is forgotten with it.
+        if group.horizon == 1 || self.shares.iter().all(|count| *count as usize <= most) {
             return 0;
         }
         let mut full: BTreeMap<usize, Vec<u32>> = BTreeMap::new();

@@ -340,6 +340,11 @@ impl Plan {
 }
 
 impl Group {
+    /// Whether its values are told by the rows of one window and worker alone, where there are so many workers.
+    fn told_by_rows(&self, peers: usize) -> bool {
+        peers == 1 && self.horizon == 1
+    }
+
     /// The position of a sum, which is put in once.
     fn sum(&mut self, sum: Sum) -> usize {
         self.sums.iter().position(|other| *other == sum).unwrap_or_else(|| {

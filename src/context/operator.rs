@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytemuck::{Pod, Zeroable, bytes_of, cast_slice, pod_read_unaligned};
@@ -45,35 +46,46 @@ pub struct Remembering {
     pub after: Option<Arc<Mutex<Option<Memory>>>>,
 }
 
+/// Lengths in nanoseconds of event time.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    /// Of the windows of rows.
+    pub window: u64,
+    /// Of what shares a timely timestamp.
+    pub slice: u64,
+}
+
 /// Attaches the plan's columns to rows. Batches keep their places and their order within a window; all rows
 /// of a window are held until it is complete, for a value depends on all of them.
 ///
-/// `window` is the rows' window in nanoseconds. Rows must be as [`Plan::check`] wants them; one that is not
-/// is noted as a fault. What was forgotten for lack of room is counted in `tally`.
+/// `lengths` are those of the rows' window and of a timely timestamp, in nanoseconds of event time. Rows must be as
+/// [`Plan::check`] wants them; one that is not is noted as a fault. What was forgotten for lack of room is counted in
+/// `tally`.
 ///
 /// # Panics
-/// If `window` is 0.
+/// If the window is 0.
 pub fn count<'s>(
     rows: Stream<'s, u64, RowBatch>,
     plan: Arc<Plan>,
-    window: u64,
+    lengths: Lengths,
     remembering: Remembering,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
-    assert!(window > 0, "rows with context have windows");
+    assert!(lengths.window > 0, "rows with context have windows");
     let rows = match plan.remembers() {
         true => {
             let tally = tally.clone();
-            recall::operator::recall(rows, plan.clone(), window, remembering, tally, fault.clone())
+            recall::operator::recall(rows, plan.clone(), lengths, remembering, tally, fault.clone())
         }
         false => rows,
     };
     if plan.groups.is_empty() {
         return rows;
     }
-    let (held, asks) = gather(rows, plan.clone(), window, fault);
-    let answers = remember(asks, plan.clone(), tally);
+    let (held, asks) = gather(rows, plan.clone(), lengths.window, fault);
+    let horizons = Horizons::new(plan.clone());
+    let answers = keep(asks, "remember", lengths, move || horizons, |_| {}, tally);
     attach(held, answers, plan)
 }
 
@@ -86,6 +98,8 @@ struct Held {
     window: u64,
     batches: Vec<Celled>,
     numbers: Vec<Numbers>,
+    /// The values of groups that are told by the rows, nothing for others.
+    values: Vec<Vec<u64>>,
 }
 
 impl Accountable for Held {
@@ -110,16 +124,16 @@ impl Asking {
     fn turn(&mut self, plan: &Plan, from: u32) -> Option<Ask> {
         let peers = self.asks.len();
         let (mut group, mut number) = self.next;
-        let head = |group, target| Head { window: self.index, from, target, group, reserved: 0 };
-        while group < plan.groups.len() {
-            while number < self.window.count(group) {
+        while let Some(asked) = plan.groups.get(group) {
+            let count = if asked.told_by_rows(peers) { 0 } else { self.window.count(group) };
+            while number < count {
                 let key = self.window.key(plan, group, number);
                 let target = key.owner(peers);
                 let ask = &mut self.asks[target];
                 if ask.numbers.is_empty() {
-                    ask.head = head(group as u32, target as u32);
-                    let left = (self.window.count(group) - number).div_ceil(peers);
-                    ask.reserve(&plan.groups[group], left.min(MESSAGE / 16));
+                    let (target, group) = (target as u32, group as u32);
+                    ask.head = Head { window: self.index, from, target, group, reserved: 0 };
+                    ask.reserve(asked, (count - number).div_ceil(peers).min(MESSAGE / 16));
                 }
                 self.window.ask(plan, group, number, key, ask);
                 number += 1;
@@ -198,7 +212,13 @@ fn gather<'s>(
                 let ((time, index), (cells, batches)) = complete.remove_entry();
                 room = cells.room();
                 let mut window = cells.close(&plan);
-                let mut rows = Held { window: index, batches, numbers: window.of_cells() };
+                let told =
+                    plan.groups.iter().enumerate().map(|(at, group)| match group.told_by_rows(peers) {
+                        true => window.values(&plan, at),
+                        false => Vec::new(),
+                    });
+                let values = told.collect();
+                let mut rows = Held { window: index, batches, numbers: window.of_cells(), values };
                 let at = caps[0].delayed(&time);
                 held.session_with_builder(&at).give_container(&mut rows);
                 let mut asks = Vec::new();
@@ -214,52 +234,139 @@ fn gather<'s>(
     (held_stream, asks_stream)
 }
 
-/// Remembers entities over their horizons, and answers what is asked about them.
-fn remember<'s>(asks: Stream<'s, u64, Ask>, plan: Arc<Plan>, tally: Arc<Tally>) -> Stream<'s, u64, Answer> {
+/// Who remembers something, window by window, and answers what workers ask about it.
+pub(super) trait Keeper: 'static {
+    /// What a worker says and asks about a window.
+    type Ask: Targeted;
+    /// An ask that was taken in, to be answered when all of its window were.
+    type Taken;
+    /// What the worker is told.
+    type Answer;
+
+    /// Begins a window, later than all before.
+    fn open(&mut self, window: u64);
+
+    /// Takes in what a worker says of the open window. In which order does not matter.
+    fn take(&mut self, ask: Self::Ask) -> Self::Taken;
+
+    /// All of the window was taken in.
+    fn settle(&mut self, window: u64);
+
+    /// Answers an ask of the settled window.
+    fn answer(&mut self, taken: Self::Taken) -> Self::Answer;
+
+    /// All of the window was answered. Returns how much was forgotten for lack of room.
+    fn close(&mut self) -> u64;
+}
+
+/// Lets a keeper on each worker answer what it is asked, at the end of each window. Where windows have timestamps of
+/// their own it takes in what is said of the next window while it comes. `leave` gets the keeper when nothing more comes.
+pub(super) fn keep<'s, K: Keeper>(
+    asks: Stream<'s, u64, K::Ask>,
+    name: &str,
+    lengths: Lengths,
+    keeper: impl FnOnce() -> K + 'static,
+    leave: impl FnOnce(K) + 'static,
+    tally: Arc<Tally>,
+) -> Stream<'s, u64, K::Answer>
+where
+    K::Ask: ContainerBytes + Accountable + Default + Clone + Send + 'static,
+    K::Answer: ContainerBytes + Accountable + Default + Clone + Send + 'static,
+{
     let scope = asks.scope();
     let to_owner = DistributorPact(|_| ToTarget);
-    asks.unary_frontier::<NoopBuilder<Answer>, _, _, _>(to_owner, "remember", move |capability, info| {
+    let apart = lengths.slice <= lengths.window;
+    asks.unary_frontier::<NoopBuilder<K::Answer>, _, _, _>(to_owner, name, move |capability, info| {
         let activator = scope.activator_for(info.address);
         let mut capability = Some(capability);
-        let mut horizons = Horizons::new(plan);
-        let mut windows: BTreeMap<(u64, u64), Vec<Ask>> = BTreeMap::new();
-        let mut answering: Option<(u64, std::vec::IntoIter<Taken>)> = None;
+        let mut keeper = Some((keeper(), leave));
+        let mut windows: BTreeMap<(u64, u64), Vec<K::Ask>> = BTreeMap::new();
+        let mut open: Option<((u64, u64), Vec<K::Taken>)> = None;
+        let mut answering: Option<(u64, std::vec::IntoIter<K::Taken>)> = None;
         move |(input, frontier), output| {
             input.for_each(|cap, ask| {
                 let time = *cap.least().expect("sent under a capability");
                 let ask = std::mem::take(ask);
-                windows.entry((time, ask.head.window)).or_default().push(ask);
+                windows.entry((time, ask.head().window)).or_default().push(ask);
             });
-            let Some(cap) = capability.as_mut() else { return };
+            let (Some(cap), Some((keep, _))) = (capability.as_mut(), keeper.as_mut()) else { return };
+            let first = frontier.frontier().first().copied();
             let mut sent = 0;
             loop {
                 if let Some((time, taken)) = &mut answering {
                     let Some(taken) = taken.next() else {
                         answering = None;
-                        recall::operator::count(&tally.forgotten, horizons.close());
+                        add(&tally.forgotten, keep.close());
                         continue;
                     };
                     let time = cap.delayed(time);
-                    output.session_with_builder(&time).give_container(&mut horizons.answer(taken));
+                    output.session_with_builder(&time).give_container(&mut keep.answer(taken));
                     sent += 1;
                     if sent == BURST {
                         return activator.activate();
                     }
                     continue;
                 }
-                let complete = windows.first_entry().filter(|window| !frontier.less_equal(&window.key().0));
-                let Some(complete) = complete else { break };
-                let ((time, window), asks) = complete.remove_entry();
-                horizons.open(window);
-                let taken: Vec<Taken> = asks.into_iter().map(|ask| horizons.take(ask)).collect();
-                answering = Some((time, taken.into_iter()));
+                let oldest = open.as_ref().map(|(oldest, _)| *oldest).or(windows.keys().next().copied());
+                let Some((time, window)) = oldest else { break };
+                let complete = first.is_none_or(|first| time < first);
+                if !complete && !(apart && first == Some(time)) {
+                    break;
+                }
+                let (_, taken) = open.get_or_insert_with(|| {
+                    keep.open(window);
+                    ((time, window), Vec::new())
+                });
+                let asks = windows.remove(&(time, window)).unwrap_or_default();
+                taken.extend(asks.into_iter().map(|ask| keep.take(ask)));
+                if !complete {
+                    break;
+                }
+                keep.settle(window);
+                answering = open.take().map(|(_, taken)| (time, taken.into_iter()));
             }
-            match frontier.frontier().first() {
-                Some(time) => cap.downgrade(time),
-                None => capability = None,
+            match first {
+                Some(first) => cap.downgrade(&first),
+                None => {
+                    capability = None;
+                    if let Some((keeper, leave)) = keeper.take() {
+                        leave(keeper);
+                    }
+                }
             }
         }
     })
+}
+
+impl Keeper for Horizons {
+    type Ask = Ask;
+    type Taken = Taken;
+    type Answer = Answer;
+
+    fn open(&mut self, window: u64) {
+        Horizons::open(self, window);
+    }
+
+    fn take(&mut self, ask: Ask) -> Taken {
+        Horizons::take(self, ask)
+    }
+
+    fn settle(&mut self, _: u64) {}
+
+    fn answer(&mut self, taken: Taken) -> Answer {
+        Horizons::answer(self, taken)
+    }
+
+    fn close(&mut self) -> u64 {
+        Horizons::close(self)
+    }
+}
+
+/// Adds to a counter.
+pub(super) fn add(counter: &AtomicU64, more: u64) {
+    if more > 0 {
+        counter.fetch_add(more, Relaxed);
+    }
 }
 
 /// A window whose rows wait for values.
@@ -274,7 +381,7 @@ struct Waiting {
 
 impl Waiting {
     fn held(&mut self, plan: &Plan, held: Held) {
-        let mut values = Values::new(plan, held.numbers);
+        let mut values = Values::new(plan, held.numbers, held.values);
         self.early.drain(..).for_each(|answer| values.put(plan, &answer));
         (self.batches, self.values) = (held.batches, Some(values));
     }
@@ -360,20 +467,20 @@ fn attach<'s>(
     )
 }
 
-/// A message that names the worker it goes to.
+/// A message about a window that names the worker it goes to.
 pub(crate) trait Targeted {
-    fn target(&self) -> usize;
+    fn head(&self) -> &Head;
 }
 
 impl Targeted for Ask {
-    fn target(&self) -> usize {
-        self.head.target as usize
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
 impl Targeted for Answer {
-    fn target(&self) -> usize {
-        self.head.target as usize
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -387,7 +494,7 @@ impl<M: Accountable + Default + Targeted> Distributor<M> for ToTarget {
         stamp: &Stamp<T>,
         pushers: &mut [P],
     ) {
-        let target = message.target() % pushers.len();
+        let target = message.head().target as usize % pushers.len();
         Message::push_at(message, stamp.clone(), &mut pushers[target]);
     }
 

@@ -7,10 +7,10 @@ use arrow::record_batch::RecordBatch;
 use bytemuck::{Pod, Zeroable};
 
 use super::cells::{Alike, Finder, Room};
-use super::distinct::{Elements, summarise};
+use super::distinct::{self, Elements, summarise};
 use super::entity::{Key, Texts, asks, mix, numbers, service};
 use super::recall::Part;
-use super::{ContextError, Entity, Group, Plan, Statistic, Sum, recall};
+use super::{ContextError, Counted, Entity, Group, Plan, Statistic, Sum, recall};
 
 /// The cells of a window, counted while its rows arrive.
 pub(super) struct Cells {
@@ -254,6 +254,33 @@ impl Window {
             ask.elements.extend_from_slice(&elements);
         }
         self.elements = elements;
+    }
+
+    /// The values of all entities of a group that looks no further than this window, where all of its rows are.
+    pub(super) fn values(&mut self, plan: &Plan, group: usize) -> Vec<u64> {
+        let Group { entity, sets, values, .. } = &plan.groups[group];
+        let mut elements = std::mem::take(&mut self.elements);
+        let mut all = Vec::with_capacity(self.count(group) * values.len());
+        for number in 0..self.count(group) {
+            let cells = self.entities[group].cells(number);
+            all.extend(values.iter().map(|value| match value.source {
+                Counted::Sum(sum) => {
+                    let place = self.places[group][sum];
+                    let counted = cells.iter().map(|cell| self.counted[*cell as usize * self.stride + place]);
+                    counted.fold(0, u64::wrapping_add)
+                }
+                Counted::Set(_) if cells.len() == 1 => 1,
+                Counted::Set(set) => {
+                    elements.clear();
+                    let statistic = sets[set].statistic;
+                    elements.extend(cells.iter().map(|cell| self.element(entity, statistic, *cell)));
+                    distinct::count(&mut elements).into()
+                }
+                Counted::Active => 1,
+            }));
+        }
+        self.elements = elements;
+        all
     }
 
     /// The element that a cell is in a set of an entity.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytemuck::cast_slice;
 use timely::bytes::arc::Bytes;
@@ -17,7 +16,9 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::super::Plan;
 use super::super::cells::Room;
-use super::super::operator::{BURST, Celled, Lists, MESSAGE, Remembering, Targeted, ToTarget, length, write};
+use super::super::operator::{
+    self, BURST, Celled, Lengths, Lists, MESSAGE, Remembering, Targeted, ToTarget, add, keep, length, write,
+};
 use super::super::window::Head;
 use super::answers::{Answers, Columns};
 use super::flows::Flows;
@@ -30,15 +31,24 @@ use crate::tally::{Fault, Tally};
 pub(in crate::context) fn recall<'s>(
     rows: Stream<'s, u64, RowBatch>,
     plan: Arc<Plan>,
-    window: u64,
+    lengths: Lengths,
     remembering: Remembering,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
-    let known = remembering.before.as_ref().and_then(|memory| memory.last());
-    let (held, questions) = gather(rows, plan.clone(), window, fault);
-    let answers = answer(questions, plan.clone(), remembering, tally.clone());
-    attach(held, answers, plan, window, known, tally)
+    let Remembering { before, after } = remembering;
+    let known = before.as_ref().and_then(|memory| memory.last());
+    let (worker, peers, most) = (rows.scope().index(), rows.scope().peers(), plan.recall.most());
+    let (held, questions) = gather(rows, plan.clone(), lengths.window, fault);
+    let keeper = move || Keeper::new(before.as_deref(), worker, peers, most);
+    let leave = move |keeper: Keeper| {
+        if let Some(after) = after {
+            let mut memory = after.lock().expect("no worker panics while it hands over");
+            keeper.leave(memory.get_or_insert_default());
+        }
+    };
+    let answers = keep(questions, "recall", lengths, keeper, leave, tally.clone());
+    attach(held, answers, plan, lengths.window, known, tally)
 }
 
 /// Batches of one window with the cells of their rows, and what was asked about them.
@@ -159,72 +169,27 @@ fn gather<'s>(
     (held_stream, messages_stream)
 }
 
-/// Remembers identities, and answers what is asked about them. At the end hands over what is remembered.
-fn answer<'s>(
-    questions: Stream<'s, u64, Question>,
-    plan: Arc<Plan>,
-    remembering: Remembering,
-    tally: Arc<Tally>,
-) -> Stream<'s, u64, Answer> {
-    let scope = questions.scope();
-    let (worker, peers) = (scope.index(), scope.peers());
-    let to_owner = DistributorPact(|_| ToTarget);
-    questions.unary_frontier::<NoopBuilder<Answer>, _, _, _>(to_owner, "recall", move |capability, info| {
-        let activator = scope.activator_for(info.address);
-        let mut capability = Some(capability);
-        let Remembering { before, after } = remembering;
-        let mut keeper = Some(Keeper::new(before.as_deref(), worker, peers, plan.recall.most()));
-        drop(before);
-        let mut windows: BTreeMap<(u64, u64), Vec<Question>> = BTreeMap::new();
-        let mut answering: Option<(u64, std::vec::IntoIter<Taken>)> = None;
-        move |(input, frontier), output| {
-            input.for_each(|cap, question| {
-                let time = *cap.least().expect("sent under a capability");
-                let question = std::mem::take(question);
-                windows.entry((time, question.head.window)).or_default().push(question);
-            });
-            let (Some(cap), Some(keep)) = (capability.as_mut(), keeper.as_mut()) else { return };
-            let mut sent = 0;
-            loop {
-                if let Some((time, taken)) = &mut answering {
-                    let Some(taken) = taken.next() else {
-                        answering = None;
-                        count(&tally.forgotten, keep.close());
-                        continue;
-                    };
-                    let time = cap.delayed(time);
-                    output.session_with_builder(&time).give_container(&mut keep.answer(taken));
-                    sent += 1;
-                    if sent == BURST {
-                        return activator.activate();
-                    }
-                    continue;
-                }
-                let complete = windows.first_entry().filter(|window| !frontier.less_equal(&window.key().0));
-                let Some(complete) = complete else { break };
-                let ((time, window), questions) = complete.remove_entry();
-                let taken: Vec<Taken> = questions.into_iter().map(|question| keep.take(question)).collect();
-                keep.settle(window);
-                answering = Some((time, taken.into_iter()));
-            }
-            match frontier.frontier().first() {
-                Some(time) => cap.downgrade(time),
-                None => {
-                    capability = None;
-                    if let (Some(keeper), Some(after)) = (keeper.take(), &after) {
-                        let mut memory = after.lock().expect("no worker panics while it hands over");
-                        keeper.leave(memory.get_or_insert_default());
-                    }
-                }
-            }
-        }
-    })
-}
+impl operator::Keeper for Keeper {
+    type Ask = Question;
+    type Taken = Taken;
+    type Answer = Answer;
 
-/// Adds to a counter.
-pub(in crate::context) fn count(counter: &AtomicU64, more: u64) {
-    if more > 0 {
-        counter.fetch_add(more, Relaxed);
+    fn open(&mut self, _: u64) {}
+
+    fn take(&mut self, question: Question) -> Taken {
+        Keeper::take(self, question)
+    }
+
+    fn settle(&mut self, window: u64) {
+        Keeper::settle(self, window);
+    }
+
+    fn answer(&mut self, taken: Taken) -> Answer {
+        Keeper::answer(self, taken)
+    }
+
+    fn close(&mut self) -> u64 {
+        Keeper::close(self)
     }
 }
 
@@ -309,7 +274,7 @@ fn attach<'s>(
                     answered.iter().for_each(|answer| answers.put(&questions, answer));
                     let columns = answers.columns(&plan.recall, &questions, &mut flows, window, length);
                     let columns = columns.known_until(known);
-                    count(&tally.forgotten, flows.close(window));
+                    add(&tally.forgotten, flows.close(window));
                     let batches = batches.into_iter();
                     attaching = Some(Attaching { time, questions, columns, batches, rows: 0 });
                 }
@@ -323,14 +288,14 @@ fn attach<'s>(
 }
 
 impl Targeted for Question {
-    fn target(&self) -> usize {
-        self.head.target as usize
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
 impl Targeted for Answer {
-    fn target(&self) -> usize {
-        self.head.target as usize
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 

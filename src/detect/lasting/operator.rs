@@ -406,8 +406,8 @@ fn settled(
 }
 
 impl Targeted for Said {
-    fn target(&self) -> usize {
-        self.head.target as usize
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
