@@ -335,15 +335,18 @@ impl Texts {
         let column = column(rows, name)?;
         let unreadable =
             || ContextError::Type { column: name, found: column.data_type().clone(), expected: TEXT };
-        let plain = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let cast = match *column.data_type() == plain {
-            true => column.clone(),
+        let column = match (column.as_any_dictionary_opt(), column.data_type()) {
+            (Some(texts), DataType::Dictionary(_, values)) if **values == DataType::Utf8 => {
+                let keys = cast(texts.keys(), &DataType::Int32).map_err(|_| unreadable())?;
+                DictionaryArray::try_new(keys.as_primitive().clone(), texts.values().clone())
+            }
             // By way of plain text: not every pair of dictionaries can be cast.
-            false => cast(column, &DataType::Utf8)
-                .and_then(|text| cast(&text, &plain))
-                .map_err(|_| unreadable())?,
+            _ => cast(column, &DataType::Utf8).and_then(|text| {
+                let plain = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+                Ok(cast(&text, &plain)?.as_dictionary().clone())
+            }),
         };
-        let column = cast.as_dictionary_opt::<Int32Type>().cloned().ok_or_else(unreadable)?;
+        let column = column.map_err(|_| unreadable())?;
         Ok(Texts { column })
     }
 
