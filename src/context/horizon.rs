@@ -10,8 +10,9 @@ use super::distinct::Distinct;
 use super::entity::{Key, SHARDS};
 use super::places::{Places, short};
 use super::sums::Sums;
-use super::window::{Ask, Head};
+use super::window::Ask;
 use super::{Counted, Group, Plan};
+use crate::row::asking::Head;
 
 /// Entities whose state is loaded ahead of their turn.
 const GROUP: usize = 32;

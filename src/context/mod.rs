@@ -10,6 +10,7 @@
 //! values depend neither on the number of workers nor on how rows are cut into batches. Before that,
 //! [`recall`] asks and answers in the same way what was seen before, which is a [`Memory`] that outlives a run.
 
+mod asking;
 mod attach;
 mod cells;
 mod definitions;
@@ -34,7 +35,6 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub use recall::{Memory, MemoryError, OLDEST};
-pub(crate) use window::Head;
 
 use crate::row::columns::is_context;
 use crate::row::names::matches;

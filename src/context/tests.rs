@@ -23,8 +23,9 @@ use super::horizon::Horizons;
 use super::operator::Remembering;
 use super::recall::tests::Simulated;
 use super::recall::{Measure, Part, Recalled};
-use super::window::{Ask, Cells, Head};
+use super::window::{Ask, Cells};
 use super::*;
+use crate::row::asking::Head;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
 

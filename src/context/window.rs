@@ -4,13 +4,13 @@
 //! counts; entities and their elements are derived from cells when the window is complete.
 
 use arrow::record_batch::RecordBatch;
-use bytemuck::{Pod, Zeroable};
 
 use super::cells::{Alike, Finder, Room};
 use super::distinct::{self, Elements, summarise};
 use super::entity::{Key, Texts, asks, mix, numbers, service};
 use super::recall::Part;
 use super::{ContextError, Counted, Entity, Group, Plan, Statistic, Sum, recall};
+use crate::row::asking::Head;
 
 /// The cells of a window, counted while its rows arrive.
 pub(super) struct Cells {
@@ -169,22 +169,6 @@ pub(super) struct Ask {
     /// where they are registers.
     pub(super) lengths: Vec<u32>,
     pub(super) elements: Vec<u64>,
-}
-
-/// Whose message it is, and about what.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub(crate) struct Head {
-    /// Index of the window.
-    pub(crate) window: u64,
-    /// The worker that asked.
-    pub(crate) from: u32,
-    /// The worker that the message goes to.
-    pub(crate) target: u32,
-    /// Position of the group in the plan.
-    pub(crate) group: u32,
-    /// Keeps eight bytes.
-    pub(crate) reserved: u32,
 }
 
 const REGISTERS: u32 = 1 << 31;

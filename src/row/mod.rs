@@ -4,6 +4,7 @@
 //! definition of names, types, units and meanings: the builder, the schema, `netweir features` and the
 //! tests are made from it.
 
+pub(crate) mod asking;
 pub mod batch;
 pub mod columns;
 pub(crate) mod names;

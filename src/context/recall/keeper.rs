@@ -2,11 +2,11 @@
 //! forgets what is too much.
 
 use super::super::entity::{SHARDS, owner};
-use super::super::window::Head;
 use super::memory::Memory;
 use super::questions::Question;
 use super::shard::Shard;
 use super::starts::{Regularity, Start};
+use crate::row::asking::Head;
 
 /// What is known of identities, for the worker that asked.
 #[derive(Clone, Debug, Default, PartialEq)]

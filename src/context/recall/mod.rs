@@ -17,6 +17,7 @@
 //! second run is not known to it.
 
 mod answers;
+mod asking;
 mod columns;
 mod flows;
 mod keeper;

@@ -4,10 +4,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::super::cells::{Alike, Finder, Room};
 use super::super::entity::{Key, numbers, service, times};
-use super::super::window::Head;
 use super::super::{ContextError, Plan};
 use super::starts::Start;
 use super::{IDENTITIES, Part};
+use crate::row::asking::Head;
 
 /// The row that stands for others: its flow, and its number among the rows of the window.
 pub(super) type Lead = (u64, u32);

@@ -3,11 +3,11 @@
 use arrow::record_batch::RecordBatch;
 
 use super::super::Plan;
-use super::super::window::Head;
 use super::answers::Answers;
 use super::flows::Flows;
 use super::keeper::Keeper;
 use super::questions::{Gathering, Question};
+use crate::row::asking::Head;
 
 /// What the graph does, without one.
 pub(in crate::context) struct Simulated {

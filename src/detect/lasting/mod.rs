@@ -14,6 +14,7 @@
 //! Levels are kept by key ([`Levels`]), each by the worker that owns its share of keys ([`operator`]), window by
 //! window in event time: the result depends neither on the workers nor on the order of rows.
 
+mod asking;
 pub(in crate::detect) mod operator;
 
 use foldhash::fast::RandomState;
