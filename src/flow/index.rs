@@ -32,11 +32,10 @@ impl Index {
         (fold(ends ^ seeds[4], rest ^ seeds[5]) >> 16) as u32
     }
 
-    /// Loads what a search for `hash` looks at first.
+    /// Asks for what a search for `hash` looks at first.
     #[inline(always)]
-    pub(super) fn load(&self, hash: u32) -> u64 {
-        let slots = self.slots.get();
-        slots[home(hash, slots.len() - 1)]
+    pub(super) fn fetch(&self, hash: u32) {
+        self.slots.fetch(home(hash, self.slots.get().len() - 1));
     }
 
     /// The first flow with this hash that `is` the one looked for.

@@ -40,6 +40,12 @@ impl<T: Pod> Slab<T> {
         self.free.clear();
     }
 
+    /// As [`Region::fetch`].
+    #[inline(always)]
+    pub(super) fn fetch(&self, place: u32) {
+        self.values.fetch(place as usize);
+    }
+
     #[inline(always)]
     pub(super) fn get(&self) -> &[T] {
         self.values.get()

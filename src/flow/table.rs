@@ -16,8 +16,10 @@ use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
 use crate::packet::{FlowKey, Packet, SHARDS};
 
-/// Packets whose memory is fetched together, so that their cache misses overlap.
-pub const GROUP: usize = 32;
+/// Packets that are taken between the steps by which another one's memory is asked for: time enough for it to come.
+const STEP: usize = 16;
+/// Rows whose memory is loaded together, so that their cache misses overlap.
+const GROUP: usize = 32;
 /// Packets this long after a close belong to the closed flow still.
 const LINGER: u64 = 5_000_000_000;
 /// An initiator is remembered this long after its flow's last packet.
@@ -66,6 +68,13 @@ pub struct Pending {
 pub(super) struct Free {
     pub(super) id: u32,
     pub(super) linked: bool,
+}
+
+/// What is known of a packet before it is taken: the hash of its key, and the flow that has it.
+#[derive(Clone, Copy)]
+struct Known {
+    hash: u32,
+    found: u32,
 }
 
 /// The high bit of [`Pending::at`]: an entry of `finished`, not a span.
@@ -169,55 +178,49 @@ impl Table {
     }
 
     /// Takes packets in order of event time, up to the first that does not lie in the open window.
-    /// Returns how many; calls `each` with a packet and the id of its flow.
+    /// Returns how many; calls `each` with a packet and its flow.
+    ///
+    /// What a packet needs lies in three places, each of which tells where the next one is: before it is taken they
+    /// are asked for step by step, while others are taken.
     pub fn packets(&mut self, packets: &[Packet], mut each: impl FnMut(&Packet, &Head)) -> usize {
-        let mut taken = 0;
-        for group in packets.chunks(GROUP) {
-            let (hashes, found) = self.fetch(group);
-            for ((p, hash), found) in group.iter().zip(hashes).zip(found) {
-                if p.time >= self.window_end {
-                    return taken;
-                }
-                let id = self.find(p, hash, found);
-                self.add(id, p);
-                let head = &self.heads.get()[id as usize];
-                each(p, head);
-                taken += 1;
+        const KNOWN: usize = (3 * STEP + 1).next_power_of_two();
+        let mut known = [Known { hash: 0, found: NONE }; KNOWN];
+        for turn in 0..packets.len() + 3 * STEP {
+            let step = |step: usize| turn.checked_sub(step * STEP).filter(|at| *at < packets.len());
+            if let Some(at) = step(0) {
+                let hash = self.index.hash(&packets[at].key);
+                self.index.fetch(hash);
+                known[at % KNOWN].hash = hash;
             }
+            if let Some(at) = step(1) {
+                let Known { hash, found } = &mut known[at % KNOWN];
+                *found = self.index.find(*hash, |_| true).unwrap_or(NONE);
+                self.heads.fetch(*found as usize);
+            }
+            if let Some(at) = step(2)
+                && let Some(head) = self.heads.get().get(known[at % KNOWN].found as usize)
+            {
+                self.fetch_row(head);
+            }
+            let Some(at) = step(3) else { continue };
+            let (p, Known { hash, found }) = (&packets[at], known[at % KNOWN]);
+            if p.time >= self.window_end {
+                return at;
+            }
+            let id = self.find(p, hash, found);
+            self.add(id, p);
+            each(p, &self.heads.get()[id as usize]);
         }
-        taken
+        packets.len()
     }
 
-    /// Loads the lines that a group of packets will touch: all slots, then all heads, then all rows, so
-    /// that misses of the cache overlap. Gives hashes, and the flows that have them.
+    /// Asks for a flow's open row, if it has one.
     #[inline(always)]
-    fn fetch(&self, group: &[Packet]) -> ([u32; GROUP], [u32; GROUP]) {
-        let mut hashes = [0; GROUP];
-        let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
-        let mut sum = 0;
-        for (hash, p) in hashes.iter_mut().zip(group) {
-            *hash = self.index.hash(&p.key);
-            sum ^= self.index.load(*hash);
+    fn fetch_row(&self, head: &Head) {
+        match head.open & WHOLE {
+            0 => self.briefs.fetch(head.open),
+            _ => self.spans.fetch(head.open & !WHOLE),
         }
-        let mut found = [NONE; GROUP];
-        for (found, hash) in found.iter_mut().zip(&hashes[..group.len()]) {
-            if let Some(id) = self.index.find(*hash, |_| true) {
-                let head = &heads[id as usize];
-                *found = id;
-                sum ^= u64::from(head.open) ^ head.bytes;
-            }
-        }
-        for (found, p) in found.iter().zip(group) {
-            let Some(head) = heads.get(*found as usize) else { continue };
-            if let Some(brief) = briefs.get(head.open as usize) {
-                sum ^= brief.handshake;
-            } else if let Some(span) = spans.get((head.open & !WHOLE) as usize) {
-                let [side, other] = [head.side(p), 1 - head.side(p)].map(|side| &span.sides[side]);
-                sum ^= side.bytes ^ u64::from(side.retransmits) ^ u64::from(other.packets) ^ span.gaps.max;
-            }
-        }
-        std::hint::black_box(sum);
-        (hashes, found)
     }
 
     /// The flow that a packet belongs to, begun if there is none. It may be the one that was `found` before other
@@ -517,7 +520,7 @@ impl Table {
         }
     }
 
-    /// Loads what [`Table::row`] will read.
+    /// Loads what [`Table::row`] will read. It is looked at: asked for, as packets do it, it came too late.
     pub fn fetch_rows(&self, pending: &[Pending]) {
         let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
         let mut sum = 0;
