@@ -232,6 +232,10 @@ impl<W: Write + Send> Writer<W> {
         self.open_group()?;
         let batches = std::mem::take(&mut self.waiting);
         self.waiting_rows = 0;
+        if rayon::current_num_threads() == 1 {
+            // The way to another thread would be for nothing.
+            return self.columns.iter_mut().try_for_each(|column| column.write(&batches, &chunks));
+        }
         self.columns.par_iter_mut().try_for_each(|column| column.write(&batches, &chunks))
     }
 
@@ -253,7 +257,10 @@ impl<W: Write + Send> Writer<W> {
 
     fn close_group(&mut self) -> Result<(), ParquetError> {
         self.rows = 0;
-        let closed: Vec<Closed> = self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?;
+        let closed: Vec<Closed> = match rayon::current_num_threads() {
+            1 => self.columns.iter_mut().map(Column::close).collect::<Result<_, _>>()?,
+            _ => self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?,
+        };
         let mut group = self.file.next_row_group()?;
         for column in closed {
             match column {
