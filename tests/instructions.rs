@@ -30,7 +30,7 @@ struct Record {
     architecture: String,
     /// A packet of a long flow, from the file to its flow's window.
     packet: f64,
-    /// A row of a short flow with its packets, from the file to every flow column.
+    /// A row of a short flow with its packets, from the file to every flow column, written as Arrow.
     row: f64,
     /// The same row with context columns and a score by surprises, written as Parquet.
     scored: f64,
@@ -92,12 +92,10 @@ fn a_packet_and_a_row_cost_no_more_instructions_than_recorded() {
         let (short, long) = (cost(10_000), cost(40_000));
         (long.0 - short.0, long.1 - short.1, long.2 - short.2)
     };
+    let flows = at("flows.toml");
+    std::fs::write(&flows, "name = \"flows\"\n[context]\ncolumns = []\n").unwrap();
     let rows = |capture: &str| {
-        let pipeline = format!("{capture}.toml");
-        let ends = "[ends]\nsummary = \"counts.json\"\n";
-        std::fs::write(&pipeline, format!("name = \"rows\"\n[source]\ninputs = [{capture:?}]\n{ends}"))
-            .unwrap();
-        vec!["run".to_owned(), pipeline]
+        ["extract", capture, "-p", &flows, "-o", &at("rows.arrow")].map(str::to_owned).to_vec()
     };
     let (instructions, _, packets) = difference(Workload::Heavy { flows: 8 }, "heavy", &rows);
     let packet = instructions / packets;

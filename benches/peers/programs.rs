@@ -95,7 +95,7 @@ pub(crate) fn programs(
 ) -> Result<Vec<Program>, AnyError> {
     let path = |name: &str| folder.join(name).display().to_string();
     let (summary, rows) = (path("summary.json"), path("rows.parquet"));
-    // Rows are made and go no further than the counters.
+    // Rows are made and go no further than the counters, which take no columns.
     let to_counters = path("rows.toml");
     std::fs::write(
         &to_counters,
@@ -108,7 +108,7 @@ pub(crate) fn programs(
     let extract = ["extract", capture, "-o", &rows, "--summary", &summary];
     let extract_flows = [&extract[..], &["-p", &flows]].concat();
     let ours = [
-        ("netweir, no output", "all flow columns", netweir(&["run", &to_counters], 1)),
+        ("netweir, no output", "counters", netweir(&["run", &to_counters], 1)),
         ("netweir", "all flow columns, Parquet", netweir(&extract_flows, 1)),
         ("netweir -w 2", "all flow columns, Parquet", netweir(&extract_flows, 2)),
         ("netweir, context", "flow and context columns, Parquet", netweir(&extract, 1)),

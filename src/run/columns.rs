@@ -37,7 +37,7 @@ pub(super) fn with_chosen_context(mut spec: Spec) -> Result<Spec, RunError> {
 }
 
 /// The columns that a source with this schema must give; `None` where somebody takes all. `learned` are those that
-/// are learned from.
+/// are learned from; counters take none but those that name a row.
 pub(super) fn of_source(
     ends: &Ends,
     plan: &Plan,
@@ -46,11 +46,9 @@ pub(super) fn of_source(
     schema: &Schema,
 ) -> Option<BTreeSet<String>> {
     let all_rows = ends.rows.is_some() && ends.columns.is_empty();
-    // A run that only counts is there to see what rows cost.
-    let some = ends.scores.is_some() || ends.rows.is_some() || learned.is_some();
     // What lasts is followed by who sends what to whom: most of what there is.
     let lasts = detector.is_some_and(|detector| detector.lasting().is_some());
-    if all_rows || !some || ends.packets || lasts {
+    if all_rows || ends.report.is_some() || ends.packets || lasts {
         return None;
     }
     let judged = detector.map_or(&[][..], |detector| detector.columns());
@@ -61,7 +59,9 @@ pub(super) fn of_source(
             || learned.is_some_and(|learned| learned.contains(name))
     };
     let names = schema.fields().iter().map(|field| field.name());
-    Some(names.filter(|name| named(name)).cloned().collect())
+    let taken: BTreeSet<String> = names.filter(|name| named(name)).cloned().collect();
+    // Rows of other making may have none of them, and are counted by what they have.
+    (!taken.is_empty()).then_some(taken)
 }
 
 /// Checks what is asked for against the columns that rows could have.
@@ -87,4 +87,23 @@ pub(super) fn written(ends: &Ends, schema: &Schema) -> Option<Vec<usize>> {
     let added = |name: &str| ends.scores.is_some() && ADDED.contains(&name);
     let names = schema.fields().iter().map(|field| field.name().as_str()).enumerate();
     Some(names.filter(|(_, name)| chosen(ends, name) || added(name)).map(|(place, _)| place).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::ContextSpec;
+    use crate::row::RowSettings;
+    use crate::row::schema::flow_schema;
+
+    #[test]
+    fn rows_that_are_only_counted_have_no_columns_but_those_that_name_them() {
+        let schema = flow_schema(&RowSettings { settings: Default::default() }, |_| true);
+        let plan = Plan::new(&ContextSpec::default()).unwrap();
+        let counted = Ends { summary: Some("summary.json".into()), ..Ends::default() };
+        let taken = of_source(&counted, &plan, None, &schema).unwrap();
+        assert_eq!(taken.iter().collect::<Vec<_>>(), ["flow_id", "window_start"]);
+        let reported = Ends { report: Some("report".into()), ..counted };
+        assert_eq!(of_source(&reported, &plan, None, &schema), None);
+    }
 }
