@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use differential_dataflow::input::Input;
 use netweir::incident::operator::{Watch, follow};
-use netweir::incident::{Finding, IncidentSpec, Kind, Real, Rules, Setting};
+use netweir::incident::{Finding, Findings, IncidentSpec, Kind, Real, Rules, Setting};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 
@@ -57,7 +57,7 @@ fn incidents_of_long_runs_hold_no_more_than_of_short_ones() {
     let pages = timely::execute_directly(move |worker| {
         let probe = ProbeHandle::new();
         let (mut findings, mut settings) = worker.dataflow::<u64, _, _>(|scope| {
-            let (findings_input, findings) = scope.new_collection::<Finding, isize>();
+            let (findings_input, findings) = scope.new_collection::<Findings, isize>();
             let (settings_input, settings) = scope.new_collection::<Setting, isize>();
             follow(findings, settings, &watch).probe_with(&probe);
             (findings_input, settings_input)
@@ -65,10 +65,9 @@ fn incidents_of_long_runs_hold_no_more_than_of_short_ones() {
         settings.insert(Setting::Threshold(Real::new(5.0)));
         let mut pages = Vec::new();
         for window in 0..4 * QUARTER {
-            for number in 0..25 {
-                let finding = finding(window, number);
-                findings.update_at(finding.clone(), window, 1);
-                findings.update_at(finding, window + KEEP + 1, -1);
+            for of_window in Findings::by_window((0..25).map(|number| finding(window, number)).collect()) {
+                findings.update_at(of_window.clone(), window, 1);
+                findings.update_at(of_window, window + KEEP + 1, -1);
             }
             // Settings that change are let go too.
             let other = |step: u64| Setting::Threshold(Real::new(5.0 + (step % 2) as f64));

@@ -44,16 +44,15 @@ pub(super) fn cover(findings: &[&Finding], threshold: Real) -> Vec<Part> {
     let hosts = covering(&anomalies);
     let mut by_host: BTreeMap<IpAddr, Part> = BTreeMap::new();
     for (finding, host) in anomalies.into_iter().zip(hosts) {
-        let extent = Extent::of(finding, host);
         match by_host.entry(host) {
             btree_map::Entry::Vacant(entry) => {
-                let flows = vec![finding.flow_id];
+                let (flows, extent) = (vec![finding.flow_id], Extent::of(finding, host));
                 let (kind, window) = (Kind::Anomaly, finding.window);
                 entry.insert(Part { kind, host, window, threshold, flows, extent });
             }
             btree_map::Entry::Occupied(mut entry) => {
                 entry.get_mut().flows.push(finding.flow_id);
-                entry.get_mut().extent.add(&extent);
+                entry.get_mut().extent.add(finding, host);
             }
         }
     }

@@ -16,22 +16,20 @@ const HINTS: usize = 8;
 pub(super) struct Distinct(Vec<u64>);
 
 impl Distinct {
-    fn of(element: u128) -> Distinct {
-        Distinct(vec![mix(element as u64 ^ mix((element >> 64) as u64))])
+    fn add(&mut self, element: u128) {
+        let hash = mix(element as u64 ^ mix((element >> 64) as u64));
+        if let Err(place) = self.0.binary_search(&hash)
+            && place < EXACT
+        {
+            self.0.truncate(EXACT - 1);
+            self.0.insert(place, hash);
+        }
     }
 
     fn unite(&mut self, other: &Distinct) {
-        if let [one] = other.0[..] {
-            if let Err(place) = self.0.binary_search(&one)
-                && place < EXACT
-            {
-                self.0.insert(place, one);
-            }
-        } else {
-            self.0.extend_from_slice(&other.0);
-            self.0.sort_unstable();
-            self.0.dedup();
-        }
+        self.0.extend_from_slice(&other.0);
+        self.0.sort_unstable();
+        self.0.dedup();
         self.0.truncate(EXACT);
     }
 
@@ -90,6 +88,21 @@ pub struct Top {
 }
 
 impl Top {
+    /// The row of a finding.
+    fn of(finding: &Finding) -> Top {
+        Top {
+            score: finding.score,
+            window: finding.window,
+            flow_id: finding.flow_id,
+            src: finding.src,
+            src_port: finding.src_port,
+            dst: finding.dst,
+            dst_port: finding.dst_port,
+            protocol: finding.protocol_name.clone(),
+            words: finding.words.clone(),
+        }
+    }
+
     /// The greater one stands for both; of equal ones the earlier.
     fn rank(&self) -> impl Ord + use<> {
         (self.score, std::cmp::Reverse((self.window, self.flow_id)))
@@ -140,42 +153,52 @@ pub struct Extent {
 impl Extent {
     /// Of one finding about `host`, in a window of its own.
     pub(super) fn of(finding: &Finding, host: IpAddr) -> Extent {
-        let begun = finding.src == host;
-        let peer = if begun { finding.dst } else { finding.src };
-        let mut hints = finding.hints.clone();
-        hints.sort_unstable();
-        hints.dedup();
-        hints.truncate(HINTS);
-        Extent {
+        let mut extent = Extent {
             first: finding.start,
             last: finding.end,
             windows: 1,
-            alerts: 1,
-            begun: u64::from(begun),
-            weight: weight(finding.score),
+            alerts: 0,
+            begun: 0,
+            weight: 0,
             p_value: finding.p_value,
-            peers: Distinct::of(number(peer)),
-            ports: Distinct::of(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port)),
-            top: Top {
-                score: finding.score,
-                window: finding.window,
-                flow_id: finding.flow_id,
-                src: finding.src,
-                src_port: finding.src_port,
-                dst: finding.dst,
-                dst_port: finding.dst_port,
-                protocol: finding.protocol_name.clone(),
-                words: finding.words.clone(),
-            },
-            hints,
-        }
+            peers: Distinct::default(),
+            ports: Distinct::default(),
+            top: Top::of(finding),
+            hints: Vec::new(),
+        };
+        extent.add(finding, host);
+        extent
     }
 
-    /// Adds findings of the same window.
-    pub(super) fn add(&mut self, other: &Extent) {
-        let windows = self.windows;
-        self.follow(other);
-        self.windows = windows;
+    /// Adds a finding about the same host in the same window.
+    pub(super) fn add(&mut self, finding: &Finding, host: IpAddr) {
+        let begun = finding.src == host;
+        let peer = if begun { finding.dst } else { finding.src };
+        self.first = self.first.min(finding.start);
+        self.last = self.last.max(finding.end);
+        self.alerts += 1;
+        self.begun += u64::from(begun);
+        self.weight = self.weight.saturating_add(weight(finding.score));
+        self.p_value = self.p_value.min(finding.p_value);
+        self.peers.add(number(peer));
+        self.ports.add(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port));
+        // Most score less, and are not looked at further.
+        if finding.score >= self.top.score {
+            let top = Top::of(finding);
+            if top > self.top {
+                self.top = top;
+            }
+        }
+        self.hint(&finding.hints);
+    }
+
+    fn hint(&mut self, hints: &[Hint]) {
+        if hints.iter().any(|hint| !self.hints.contains(hint)) {
+            self.hints.extend_from_slice(hints);
+            self.hints.sort_unstable();
+            self.hints.dedup();
+            self.hints.truncate(HINTS);
+        }
     }
 
     /// Adds findings of other windows.
@@ -192,12 +215,7 @@ impl Extent {
         if other.top > self.top {
             self.top.clone_from(&other.top);
         }
-        if other.hints.iter().any(|hint| !self.hints.contains(hint)) {
-            self.hints.extend_from_slice(&other.hints);
-            self.hints.sort_unstable();
-            self.hints.dedup();
-            self.hints.truncate(HINTS);
-        }
+        self.hint(&other.hints);
     }
 }
 

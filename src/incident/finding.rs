@@ -161,11 +161,13 @@ impl Columns {
         let chosen: UInt32Array = chosen.map(|row| row as u32).collect();
         let read = |name: &str| {
             NEEDED.contains(&name)
-                || [IS_NEW, REASONS, "score", "p_value"].contains(&name)
+                || [IS_NEW, "score", "p_value"].contains(&name)
                 || self.extra.iter().any(|extra| extra == name)
         };
         let fields = rows.schema_ref().fields().iter().enumerate();
         let places: Vec<usize> = fields.filter(|(_, field)| read(field.name())).map(|(at, _)| at).collect();
+        // Of all rows: these texts are long.
+        let reasons = rows.column_by_name(REASONS).map(|_| texts(rows, REASONS)).transpose()?;
         let rows = take_record_batch(&rows.project(&places)?, &chosen)?;
         let (anomalous, new) = (booleans(&rows, "is_anomaly"), booleans(&rows, IS_NEW));
         let window = numbers::<TimestampNanosecondType>(&rows, "window_start")?;
@@ -179,7 +181,6 @@ impl Columns {
         let end = numbers::<TimestampNanosecondType>(&rows, "row_end")?;
         let score = numbers::<Float64Type>(&rows, "score")?;
         let p_value = numbers::<Float64Type>(&rows, "p_value")?;
-        let reasons = rows.column_by_name(REASONS).map(|_| texts(&rows, REASONS)).transpose()?;
         let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
 
         let mut findings = Vec::with_capacity(rows.num_rows());
@@ -188,9 +189,10 @@ impl Columns {
         let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
         for row in 0..rows.num_rows() {
             let (Ok(src), Ok(dst)) = (src_ip.value(row).parse(), dst_ip.value(row).parse()) else { continue };
-            let said = reasons.as_ref().filter(|reasons| reasons.is_valid(row));
+            let place = chosen.value(row) as usize;
+            let said = reasons.as_ref().filter(|reasons| reasons.is_valid(place));
             // Text of another writer that is no reason says nothing.
-            let said = said.and_then(|said| Told::read(said.value(row)).ok()).unwrap_or_default();
+            let said = said.and_then(|said| Told::read(said.value(place)).ok()).unwrap_or_default();
             let words = said.evidence.into_iter().next().map_or(String::new(), |first| first.words.into());
             let hints = said.hints.into_iter();
             let hints = hints.map(|hint| Hint { technique: hint.technique.into(), name: hint.name.into() });

@@ -5,7 +5,8 @@
 //!                             threshold, allow-list ──┘                                  to the sinks, in order of event time
 //! ```
 //!
-//! - [`finding`]: what of an anomalous row is needed from here on; all that crosses workers.
+//! - [`finding`]: what of an anomalous row is needed from here on; all that crosses workers. [`findings`]: those of a
+//!   batch of rows, which come and go together.
 //! - [`policy`]: the threshold and the allow-list ([`rules`], [`net`]): which findings stand, and which rule mutes one.
 //! - [`cover`]: the findings of one window shared out among few hosts: a [`Part`] for each.
 //! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
@@ -25,6 +26,7 @@ pub mod changes;
 mod cover;
 mod extent;
 mod finding;
+mod findings;
 mod net;
 pub mod operator;
 mod policy;
@@ -43,6 +45,7 @@ pub use self::change::{Change, Event, RowChange, Said, State};
 pub use self::changes::{Changes, InForce};
 pub use self::cover::{CROWD, Part};
 pub use self::finding::{Columns, Finding, Hint, Kind, Real};
+pub use self::findings::Findings;
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};
 pub use self::severity::{Beyond, Severity};

@@ -13,8 +13,9 @@ use timely::dataflow::operators::{Concat, Operator};
 use super::change::{Change, RowChange};
 use super::changes::{Changes, InForce};
 use super::cover::{Part, cover};
-use super::finding::{Columns, Finding, Kind, Real};
-use super::policy::{Hits, Policy, Setting, Verdict};
+use super::finding::{Columns, Finding, Real};
+use super::findings::{Findings, Judged};
+use super::policy::{Hits, Policy, Setting};
 use super::rules::Rules;
 use super::session::Sessions;
 use super::{Clock, IncidentSpec};
@@ -118,8 +119,8 @@ fn settings<'s>(
     })
 }
 
-/// Findings of scored rows, each from its window on until it can change no more.
-fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>) -> Collection<'s, Finding> {
+/// Findings of scored rows, each from its window on until it can change no more. Those of a batch come and go together.
+fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>) -> Collection<'s, Findings> {
     let Watch { clock, rules, hits, .. } = watch.clone();
     let columns = Columns::with(rules.columns().to_vec());
     let findings = scored.unary_frontier(Pipeline, "find", move |capability, _| {
@@ -134,13 +135,12 @@ fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>)
                 hits.reached(end);
                 let time = *cap.least().expect("sent under a capability");
                 match columns.findings(&batch.rows) {
-                    Ok(findings) if findings.is_empty() => {}
                     Ok(findings) => {
                         let mut session = output.session(&cap);
-                        for finding in findings {
-                            let end = clock.end(finding.window).saturating_add(clock.keep);
-                            session.give((finding.clone(), time, 1));
-                            session.give((finding, clock.stamp(end).max(time), -1));
+                        for findings in Findings::by_window(findings) {
+                            let end = clock.end(findings.window()).saturating_add(clock.keep);
+                            session.give((findings.clone(), time, 1));
+                            session.give((findings, clock.stamp(end).max(time), -1));
                         }
                     }
                     Err(error) => fault.note(error),
@@ -162,17 +162,12 @@ fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>)
 
 /// What follows from findings and settings; both may change at any time, to what was as well.
 pub fn follow<'s>(
-    findings: Collection<'s, Finding>,
+    findings: Collection<'s, Findings>,
     settings: Collection<'s, Setting>,
     watch: &Watch,
 ) -> Stream<'s, u64, Vec<Change>> {
     let (judged, clock) = (judge(findings, settings, watch), watch.clock);
-    let muted = judged.clone().flat_map(|(finding, verdict)| match verdict {
-        Verdict::Muted(rule) if finding.kind == Kind::Anomaly => {
-            Some((finding.window, finding.flow_id, rule))
-        }
-        _ => None,
-    });
+    let muted = judged.clone().flat_map(|judged| judged.muted());
     // A finding and a rule that change at once meet twice, once as it was.
     let muted = muted.consolidate().inner.flat_map(move |((window, flow_id, rule), time, diff)| {
         let row = RowChange {
@@ -190,31 +185,33 @@ pub fn follow<'s>(
 
 /// Findings with what becomes of each.
 fn judge<'s>(
-    findings: Collection<'s, Finding>,
+    findings: Collection<'s, Findings>,
     settings: Collection<'s, Setting>,
     watch: &Watch,
-) -> Collection<'s, (Finding, Verdict)> {
+) -> Collection<'s, Judged> {
     let policy = settings.map(|setting| ((), setting)).reduce_named("policy", |_, settings, output| {
         output.push((Policy::of(settings.iter().map(|(setting, _)| *setting)), 1));
     });
     let shares = policy.flat_map(|(_, policy)| (0..SHARES).map(move |share| (share, policy.clone())));
     let (clock, hits) = (watch.clock, watch.hits.clone());
-    findings.map(|finding| (finding.flow_id % SHARES, finding)).join_map(shares, move |_, finding, policy| {
-        let verdict = policy.verdict(finding, clock.end(finding.window), &hits);
-        (finding.clone(), verdict)
-    })
+    findings.map(|findings| (findings.number() % SHARES, findings)).join_map(
+        shares,
+        move |_, findings, policy| {
+            let end = clock.end(findings.window());
+            Judged::of(findings, |finding| policy.verdict(finding, end, &hits))
+        },
+    )
 }
 
 /// The parts of each window.
-fn parts<'s>(judged: Collection<'s, (Finding, Verdict)>) -> Collection<'s, Part> {
-    let standing = judged.flat_map(|(finding, verdict)| match verdict {
-        Verdict::Stands(threshold) => Some((finding.window, (finding, threshold))),
-        Verdict::Below | Verdict::Muted(_) => None,
-    });
-    let parts = standing.reduce_named("cover", |_, findings, output| {
+fn parts<'s>(judged: Collection<'s, Judged>) -> Collection<'s, Part> {
+    let standing = judged.filter(|judged| judged.standing().next().is_some());
+    let standing = standing.map(|judged| (judged.window(), judged));
+    let parts = standing.reduce_named("cover", |_, judged, output| {
+        let (findings, thresholds): (Vec<&Finding>, Vec<Real>) =
+            judged.iter().flat_map(|(judged, _)| judged.standing()).unzip();
         // One threshold is in force at a time.
-        let threshold = findings.first().map_or(Real::default(), |((_, threshold), _)| *threshold);
-        let findings: Vec<&Finding> = findings.iter().map(|((finding, _), _)| finding).collect();
+        let threshold = thresholds.first().copied().unwrap_or_default();
         output.extend(cover(&findings, threshold).into_iter().map(|part| (part, 1)));
     });
     parts.map(|(_, part)| part)

@@ -22,6 +22,7 @@ use super::changes::{Changes, InForce};
 use super::cover::cover;
 use super::extent::weight;
 use super::finding::{Finding, Kind, Real};
+use super::findings::Findings;
 use super::operator::{Incidents, Watch, follow, incidents};
 use super::policy::{Hits, Setting};
 use super::rules::{Rule, Rules, RulesFile};
@@ -104,6 +105,7 @@ fn run(watch: Watch, steps: Vec<Step>, workers: usize) -> Vec<Vec<Change>> {
             let (findings_input, findings) = scope.new_collection::<Finding, isize>();
             let (settings_input, settings) = scope.new_collection::<Setting, isize>();
             let said = said.clone();
+            let findings = findings.flat_map(|finding| Findings::by_window(vec![finding]));
             follow(findings, settings, &watch)
                 .inspect_core(move |event| {
                     if let Ok((stamp, changes)) = event {
