@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, PrimitiveArray, RecordBatch,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, PrimitiveArray, RecordBatch,
     StringArray,
 };
 use arrow::compute::{cast, filter_record_batch};
@@ -20,10 +20,13 @@ use super::operator::End;
 pub(super) struct Alerts {
     /// Number of each row among all rows, from 1.
     pub(super) numbers: Vec<u64>,
+    /// How many rows came before the batch.
+    before: u64,
     pub(super) scores: Float64Array,
     pub(super) partitions: StringArray,
-    /// Why, as the detector wrote it; `None` for rows of a writer that had no reasons.
-    pub(super) reasons: Option<StringArray>,
+    /// Why, as the detector wrote it, of all rows of the batch: these texts are long. `None` for rows of a writer that
+    /// had no reasons.
+    reasons: Option<StringArray>,
     /// `None` for tables of other columns.
     pub(super) flows: Option<Flows>,
 }
@@ -55,10 +58,9 @@ pub(super) struct Flows {
 }
 
 /// The columns that alerts are made of; rows have hundreds.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 24] = [
     "score",
     "partition",
-    "reasons",
     "window_start",
     "flow_start",
     "row_start",
@@ -92,6 +94,7 @@ impl Alerts {
         }
         let numbered = anomalous.iter().zip(before + 1..).filter(|(is, _)| *is == Some(true));
         let numbers = numbered.map(|(_, number)| number).collect();
+        let reasons = texts(rows, "reasons")?;
         let wanted = rows.schema_ref().fields().iter().enumerate();
         let wanted = wanted.filter(|(_, field)| WANTED.contains(&field.name().as_str()));
         let rows = rows.project(&wanted.map(|(at, _)| at).collect::<Vec<_>>())?;
@@ -100,8 +103,13 @@ impl Alerts {
         let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
             return Err(unscored());
         };
-        let reasons = texts(&rows, "reasons")?;
-        Ok(Some(Alerts { numbers, scores, partitions, reasons, flows: Flows::of(&rows)? }))
+        Ok(Some(Alerts { numbers, before, scores, partitions, reasons, flows: Flows::of(&rows)? }))
+    }
+
+    /// Why a row is there, as the detector wrote it.
+    pub(super) fn reason(&self, row: usize) -> Option<&str> {
+        let place = (self.numbers[row] - self.before - 1) as usize;
+        self.reasons.as_ref().filter(|reasons| reasons.is_valid(place)).map(|reasons| reasons.value(place))
     }
 }
 

@@ -10,7 +10,7 @@
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -42,16 +42,47 @@ const FLOW_ID: u64 = (1 << 51) - 1;
 /// before: it is there to be followed while the run goes on, so each batch of rows is flushed. Rows that
 /// are not flows (tables of other columns) are no events: for them the file stays empty.
 pub struct EveLog {
-    out: BufWriter<File>,
+    out: File,
     path: PathBuf,
     judge: Judge,
-    window: Option<String>,
-    /// The threshold as metadata have it.
-    threshold: String,
-    /// The line that is being written, and a number of it.
-    line: Vec<u8>,
+    common: Common,
+    /// Lines that are not in the file yet, and a number of the last.
+    lines: Vec<u8>,
     number: String,
     stamps: Stamps,
+}
+
+/// Lines are written once they are so many bytes.
+const AT_ONCE: usize = 1 << 17;
+
+/// What all events of a run have in common, as it stands in them.
+struct Common {
+    /// How `alert` begins.
+    alert: Vec<u8>,
+    /// Entries of its metadata: of the model, and of the threshold and the window.
+    model: Vec<u8>,
+    threshold: Vec<u8>,
+}
+
+impl Common {
+    fn of(judge: &Judge, window: Option<&str>) -> Common {
+        let mut common = Common { alert: Vec::new(), model: Vec::new(), threshold: Vec::new() };
+        let mut json = Json::on(&mut common.alert);
+        let (signature_id, rev, signature) = ANOMALOUS_FLOW;
+        json.text("action", "allowed");
+        json.whole("gid", GENERATOR.into());
+        json.whole("signature_id", signature_id.into());
+        json.whole("rev", rev.into());
+        json.text("signature", signature);
+        json.text("category", "A Network Anomaly was detected");
+        Json::on(&mut common.model).one_item("netweir_model", &judge.model);
+        let mut json = Json::on(&mut common.threshold);
+        json.one_item("netweir_threshold", &format!("{:.4}", judge.threshold));
+        if let Some(window) = window {
+            json.one_item("netweir_window", window);
+        }
+        common
+    }
 }
 
 impl EveLog {
@@ -64,21 +95,22 @@ impl EveLog {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(failed)?;
         }
-        let out = BufWriter::new(File::create(path).map_err(failed)?);
-        let window = setting(schema, WINDOW);
-        let threshold = format!("{:.4}", judge.threshold);
-        let (line, number, stamps) = (Vec::new(), String::new(), Stamps::default());
-        Ok(EveLog { out, path: path.to_owned(), judge, window, threshold, line, number, stamps })
+        let out = File::create(path).map_err(failed)?;
+        let common = Common::of(&judge, setting(schema, WINDOW).as_deref());
+        let (lines, number, stamps) = (Vec::new(), String::new(), Stamps::default());
+        Ok(EveLog { out, path: path.to_owned(), judge, common, lines, number, stamps })
     }
 
     fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
         for row in 0..alerts.numbers.len() {
-            self.line.clear();
             self.event(alerts, flows, row);
-            self.line.push(b'\n');
-            self.out.write_all(&self.line)?;
+            self.lines.push(b'\n');
+            if self.lines.len() >= AT_ONCE || row + 1 == alerts.numbers.len() {
+                self.out.write_all(&self.lines)?;
+                self.lines.clear();
+            }
         }
-        self.out.flush()
+        Ok(())
     }
 }
 
@@ -96,8 +128,7 @@ impl End for EveLog {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), AnyError> {
-        self.out.flush().map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
         Ok(())
     }
 }
@@ -108,16 +139,15 @@ const REASONS: usize = 3;
 impl EveLog {
     /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
     fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
-        let EveLog { line, judge, window, threshold, number, stamps, .. } = self;
-        let mut json = Json::on(line);
+        let EveLog { lines, judge, common, number, stamps, .. } = self;
+        let mut json = Json::on(lines);
         let score = alerts.scores.value(row);
         let severity = Severity::of(score, judge.threshold);
         let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
         let protocol = flows.protocol.value(row);
         let ends = ends(flows, row);
-        let reason = alerts.reasons.as_ref().filter(|reasons| reasons.is_valid(row));
         // Text of another writer that is no reason says nothing.
-        let reason = reason.and_then(|reasons| Told::read(reasons.value(row)).ok()).unwrap_or_default();
+        let reason = alerts.reason(row).and_then(|text| Told::read(text).ok()).unwrap_or_default();
         let ends_of = |json: &mut Json<'_>, ports: [Option<u16>; 2]| {
             for (names, address, port) in
                 [(["src_ip", "src_port"], src_ip, ports[0]), (["dest_ip", "dest_port"], dest_ip, ports[1])]
@@ -134,7 +164,7 @@ impl EveLog {
         };
 
         json.open();
-        json.text("timestamp", stamps.of(flows.row_end.value(row)));
+        json.plain("timestamp", stamps.of(flows.row_end.value(row)));
         json.whole("flow_id", flows.flow_id.value(row) & FLOW_ID);
         json.text("event_type", "alert");
         if flows.vlan.is_valid(row) {
@@ -150,19 +180,13 @@ impl EveLog {
             }
         }
         if let Some(id) = community(protocol, src_ip, dest_ip, ends) {
-            json.text("community_id", &id);
+            json.plain("community_id", &id);
         }
         json.text("direction", "to_server");
 
         json.key("alert");
         json.open();
-        let (signature_id, rev, signature) = ANOMALOUS_FLOW;
-        json.text("action", "allowed");
-        json.whole("gid", GENERATOR.into());
-        json.whole("signature_id", signature_id.into());
-        json.whole("rev", rev.into());
-        json.text("signature", signature);
-        json.text("category", "A Network Anomaly was detected");
+        json.piece(&common.alert);
         json.whole("severity", severity.eve().into());
         json.key("metadata");
         json.open();
@@ -174,10 +198,8 @@ impl EveLog {
                 reason.hints.iter().for_each(|hint| json.item(&[&hint.technique, " ", &hint.name]));
             });
         }
-        json.key("netweir_model");
-        json.list(|json| json.item(&[&judge.model]));
-        json.key("netweir_partition");
-        json.list(|json| json.item(&[alerts.partitions.value(row)]));
+        json.piece(&common.model);
+        json.one_item("netweir_partition", alerts.partitions.value(row));
         if !reason.evidence.is_empty() {
             json.key("netweir_reason");
             json.list(|json| {
@@ -187,14 +209,8 @@ impl EveLog {
         }
         number.clear();
         fixed(number, score, 4);
-        for (name, number) in [("netweir_score", &*number), ("netweir_threshold", threshold)] {
-            json.key(name);
-            json.list(|json| json.item(&[number]));
-        }
-        if let Some(window) = window {
-            json.key("netweir_window");
-            json.list(|json| json.item(&[window]));
-        }
+        json.one_item("netweir_score", number);
+        json.piece(&common.threshold);
         json.close();
 
         json.key("context");
@@ -204,8 +220,8 @@ impl EveLog {
         json.number("score", score);
         json.number("threshold", judge.threshold);
         json.text("severity", severity.name());
-        json.text("window_start", stamps.of(flows.window_start.value(row)));
-        json.text("flow_start", stamps.of(flows.flow_start.value(row)));
+        json.plain("window_start", stamps.of(flows.window_start.value(row)));
+        json.plain("flow_start", stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
         json.whole_as_text("flow_id", flows.flow_id.value(row));
         json.text("service", flows.service.value(row));
@@ -237,8 +253,8 @@ impl EveLog {
         json.whole("pkts_toclient", flows.bwd_packets.value(row));
         json.whole("bytes_toserver", flows.fwd_bytes.value(row));
         json.whole("bytes_toclient", flows.bwd_bytes.value(row));
-        json.text("start", stamps.of(flows.row_start.value(row)));
-        json.text("end", stamps.of(flows.row_end.value(row)));
+        json.plain("start", stamps.of(flows.row_start.value(row)));
+        json.plain("end", stamps.of(flows.row_end.value(row)));
         json.text("src_ip", src_ip);
         json.text("dest_ip", dest_ip);
         for (name, port) in [("src_port", ports[0]), ("dest_port", ports[1])] {
