@@ -13,8 +13,10 @@ pub(super) struct Steps {
     pub(super) values: Vec<f64>,
     /// Calibration values that are as large as the one at the same place, or larger.
     pub(super) reached: Vec<f64>,
-    /// -ln of the tail at the place of each value, and beyond the last.
-    nats: Vec<f64>,
+    /// Each value with -ln of the tail at its place, and that beyond the last: who finds the one has the other near.
+    tails: Vec<(f64, f64)>,
+    /// The largest value, 0 if there is none.
+    largest: f64,
     /// Where to look for a value: how many of `values` lie in lower [`cell`]s than each.
     guide: Vec<u32>,
     /// [`Steps::rank`] of 0, the most frequent value of many columns.
@@ -71,11 +73,13 @@ impl Steps {
 
     pub(super) fn from_parts(values: Vec<f64>, reached: Vec<f64>) -> Steps {
         let all = reached.first().copied().unwrap_or(0.0);
-        let nats = reached.iter().copied().chain([0.0]).map(|count| tail(count, all)).collect();
+        let tails = values.iter().copied().chain([f64::INFINITY]).zip(reached.iter().copied().chain([0.0]));
+        let tails = tails.map(|(value, count)| (value, tail(count, all))).collect();
+        let largest = values.last().copied().unwrap_or(0.0);
         let mut guide = vec![0; values.iter().map(|value| cell(*value) + 2).max().unwrap_or(0)];
         values.iter().for_each(|value| guide[cell(*value) + 1] += 1);
         (1..guide.len()).for_each(|at| guide[at] += guide[at - 1]);
-        let mut steps = Steps { values, reached, nats, guide, at_zero: 0.0 };
+        let mut steps = Steps { values, reached, tails, largest, guide, at_zero: 0.0 };
         steps.at_zero = steps.rank(0.0);
         steps
     }
@@ -88,7 +92,7 @@ impl Steps {
     /// -ln((calibration values >= x + 1) / (calibration values + 1)).
     #[inline]
     pub(super) fn nats(&self, x: f64) -> f64 {
-        self.nats[self.place(x)]
+        self.tails[self.place(x)].1
     }
 
     /// How many of the values are smaller.
@@ -99,14 +103,13 @@ impl Steps {
             Some(bounds) => (bounds[0] as usize, bounds[1] as usize),
             None => return self.values.len(),
         };
-        from + self.values[from..to].partition_point(|value| *value < x)
+        from + self.tails[from..to].partition_point(|(value, _)| *value < x)
     }
 
     /// The same, and what lies beyond the largest calibration value.
     #[inline]
     pub(super) fn rank(&self, x: f64) -> f64 {
-        let largest = self.values.last().copied().unwrap_or(0.0);
-        self.nats(x) + (x - largest).max(0.0)
+        self.nats(x) + (x - self.largest).max(0.0)
     }
 
     /// [`Steps::rank`] of 0.
