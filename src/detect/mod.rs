@@ -51,6 +51,7 @@ mod goldens;
 #[cfg(test)]
 pub(crate) use themes::tests::{learned_as, rows as judged_rows};
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ pub use member::{Inputs, Kind, Member};
 pub use outline::Line;
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
-pub use reason::{Evidence, Group, Hint, Part, Reason};
+pub use reason::{Asked, Evidence, Group, Hint, Part, Reason};
 pub use sample::{Identity, Reservoir, Sample, Samples};
 pub use scorer::{ADDED, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
 pub use themes::Themes;
@@ -93,6 +94,9 @@ pub struct Scores {
     pub partitions: Partitions,
 }
 
+/// What a detector keeps of rows that it scored, to tell their reasons without judging them again; it alone knows what.
+pub type Kept = Box<dyn Any + Send>;
+
 /// Something that was fitted on rows and scores rows.
 pub trait Detector: Send + Sync + fmt::Debug {
     /// Scores every row by itself. Where the detector has a [`Detector::lasting`] side, this is the row's own part.
@@ -100,6 +104,14 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// # Errors
     /// For rows that lack a column, or have it in another type than the rows it was fitted on.
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError>;
+
+    /// The same, and what is kept of them; for some thousands of rows at most, since that is as large as they are.
+    ///
+    /// # Errors
+    /// As [`Detector::score`].
+    fn judge(&self, rows: &RecordBatch) -> Result<(Scores, Option<Kept>), AnyError> {
+        Ok((self.score(rows)?, None))
+    }
 
     /// How the windows before count beside a row's own score; `None` where each row is judged by itself.
     fn lasting(&self) -> Option<&Lasting> {
@@ -148,13 +160,21 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// [`DetectError::Arrow`], which a fitted detector does not cause.
     fn tables(&self) -> Result<Vec<(String, RecordBatch)>, DetectError>;
 
-    /// Why rows score as they do, for those in `which`; nothing where a detector has no reasons.
+    /// Why rows score as they do: tells the reason of each of those in `which`, which are in the order of rows, one after
+    /// the other; nothing where a detector has no reasons. `kept` is what [`Detector::judge`] kept of the same rows; where
+    /// that is not there any more they are judged again.
     ///
     /// # Errors
     /// As [`Detector::score`].
-    fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
-        let _ = (rows, which);
-        Ok(Vec::new())
+    fn reasons(
+        &self,
+        rows: &RecordBatch,
+        kept: Option<&Kept>,
+        which: &[Asked],
+        tell: &mut dyn FnMut(&Asked, Reason),
+    ) -> Result<(), AnyError> {
+        let _ = (rows, kept, which, tell);
+        Ok(())
     }
 
     /// What training was too short for, and what that costs: a line each. Nothing where all is as it should be.

@@ -12,7 +12,8 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int16Type, Schema, SchemaRe
 use super::reason::facts::{Facts, Lookup};
 use super::reason::hints::hints;
 use super::reason::line::line;
-use super::{Detector, Partitions, Reason, Scores};
+use super::reason::vocabulary::Vocabulary;
+use super::{Asked, Detector, Kept, Partitions, Scores};
 use crate::context::entity::mix;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -52,7 +53,8 @@ pub fn scored(
     rows: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
-    attached(detector, threshold, rows, schema, detector.score(rows)?, None)
+    let (scores, kept) = detector.judge(rows)?;
+    attached(detector, threshold, rows, schema, (scores, kept), None)
 }
 
 /// Scored rows with the anomalies of another threshold, not below the one that they were scored with, which the schema
@@ -77,26 +79,20 @@ pub fn marked(rows: &RecordBatch, threshold: f64) -> Result<(RecordBatch, usize)
     Ok((RecordBatch::try_new(schema, columns)?, count))
 }
 
-/// The rows with these scores; `summed` are the own score and the level that each is made of, where what lasts is in
+/// The rows with these scores and what the detector kept of them; `summed` are the own score and the level that each is made of, where what lasts is in
 /// them.
 pub(super) fn attached(
     detector: &dyn Detector,
     threshold: f64,
     rows: &RecordBatch,
     schema: &SchemaRef,
-    found: Scores,
+    (found, kept): (Scores, Option<Kept>),
     summed: Option<&[(f64, f64)]>,
 ) -> Result<RecordBatch, AnyError> {
-    let tells = schema.index_of(REASONS).is_ok();
-    let odd = |row: &usize| tells && found.scores[*row] > threshold;
-    let which: Vec<usize> = (0..found.scores.len()).filter(odd).collect();
-    let mut reasons = if which.is_empty() { Vec::new() } else { detector.reasons(rows, &which)? };
-    if let Some(summed) = summed {
-        for (reason, row) in reasons.iter_mut().zip(&which) {
-            reason.last(summed[*row], found.scores[*row]);
-        }
-    }
-    let reasons = which.into_iter().zip(reasons).collect();
+    let told = match schema.index_of(REASONS) {
+        Ok(_) => Some(told(detector, threshold, rows, (&found.scores, kept.as_ref()), summed)?),
+        Err(_) => None,
+    };
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -108,9 +104,7 @@ pub(super) fn attached(
     columns.push(Arc::new(Float64Array::from(found.p_values)));
     columns.push(Arc::new(anomalies));
     columns.push(Arc::new(names(&found.partitions)));
-    if tells {
-        columns.push(Arc::new(told(rows, reasons).finish()));
-    }
+    columns.extend(told.map(|told| Arc::new(told) as ArrayRef));
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
@@ -132,19 +126,39 @@ fn is_one_of_many(facts: &Facts<'_>) -> bool {
     (mix(flow.to_bits()) >> 32) as f64 / 2f64.powi(32) * flows >= IN_FULL
 }
 
-/// Reasons as text ([`Reason::json`]) in the places of their rows, told with what the rows say; null for the others.
-fn told(rows: &RecordBatch, reasons: Vec<(usize, Reason)>) -> StringBuilder {
-    let mut texts = StringBuilder::with_capacity(rows.num_rows(), reasons.len() * 1024);
-    let lookup = Lookup::new(rows);
-    for (row, mut reason) in reasons {
-        texts.append_nulls(row - texts.len());
-        let facts = lookup.row(row);
-        reason.hints = hints(&reason, &facts);
-        let brief = is_one_of_many(&facts);
-        let words = reason.words(lookup.window, brief);
-        reason.line = line(&reason, words.first().map_or("", String::as_str), &facts);
-        texts.append_value(reason.told(&words, brief));
+/// Reasons as text ([`Reason::json`](super::Reason::json)) of the rows above the threshold, told with what the rows say;
+/// null for the others.
+fn told(
+    detector: &dyn Detector,
+    threshold: f64,
+    rows: &RecordBatch,
+    (scores, kept): (&[f64], Option<&Kept>),
+    summed: Option<&[(f64, f64)]>,
+) -> Result<StringArray, AnyError> {
+    let odd: Vec<usize> = (0..scores.len()).filter(|row| scores[*row] > threshold).collect();
+    if odd.is_empty() {
+        return Ok(StringArray::new_null(scores.len()));
     }
-    texts.append_nulls(rows.num_rows() - texts.len());
-    texts
+    let lookup = Lookup::new(rows);
+    let asked = |row: usize| Asked { row, brief: is_one_of_many(&lookup.row(row)) };
+    let which: Vec<Asked> = odd.into_iter().map(asked).collect();
+    let mut vocabulary = Vocabulary::default();
+    let mut texts = StringBuilder::with_capacity(scores.len(), which.len() * 1024);
+    let mut text = String::new();
+    detector.reasons(rows, kept, &which, &mut |Asked { row, brief }, mut reason| {
+        let (row, brief) = (*row, *brief);
+        if let Some(summed) = summed {
+            reason.last(summed[row], scores[row]);
+        }
+        let facts = lookup.row(row);
+        reason.hints = hints(&reason, &facts, &mut vocabulary);
+        let words = reason.words(lookup.window, brief, &mut vocabulary);
+        reason.line = line(&reason, words.first().map_or("", String::as_str), &facts);
+        text.clear();
+        reason.tell(&mut text, &words, brief);
+        texts.append_nulls(row - texts.len());
+        texts.append_value(&text);
+    })?;
+    texts.append_nulls(scores.len() - texts.len());
+    Ok(texts.finish())
 }

@@ -45,7 +45,7 @@ pub(crate) use choose::type_named;
 pub(crate) use histograms::Observed;
 pub(crate) use past::{Crowd, Found, Kept, Met};
 pub(crate) use subject::parties;
-pub(crate) use values::{input_type, numbers};
+pub(crate) use values::{input_type, numbers, numbers_of};
 
 /// Most values one column may show in fitting to be encoded by category.
 pub const MOST_CATEGORIES: usize = 65_536;

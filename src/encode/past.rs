@@ -121,8 +121,10 @@ impl Tails {
     fn around(&self, owner: u32, column: usize, bucket: u8) -> (u64, u64, u64) {
         let (buckets, beyond) = self.of(owner, column);
         let Some(all) = beyond.first().copied() else { return (0, 0, 0) };
-        // Buckets are few: counting all of them is faster than a search.
-        let below = buckets.iter().filter(|seen| **seen < bucket).count();
+        // Buckets are few: counting all of them is faster than a search, and as bytes, which hold how many there can be,
+        // many at once.
+        let below = buckets.iter().fold(0u8, |below, seen| below + u8::from(*seen < bucket));
+        let below = usize::from(below);
         let own = usize::from(buckets.get(below) == Some(&bucket));
         let at = |place: usize| beyond.get(place).copied().unwrap_or(0);
         (at(below), all - at(below + own), all)
@@ -193,25 +195,26 @@ impl Found {
 }
 
 /// Surprises of a column that other rows had, of one past: those of one entity often have values in one bucket. What a
-/// host did in a window is one value for all of its rows, and the next window is much like it.
+/// host did in a window is one value for all of its rows, and the next window is much like it. Rows are looked at column
+/// by column, so each column has places of its own, which stay near as long as they are asked for.
 #[derive(Debug)]
 pub(crate) struct Met {
     places: Vec<(u64, f64)>,
+    /// Places of a column, as a power of two.
+    bits: u32,
 }
 
 impl Met {
-    /// With two to the power of so many places, at least one: few enough to stay near.
-    pub(crate) fn new(bits: u32) -> Met {
-        Met { places: vec![(u64::MAX, 0.0); 1 << bits] }
+    /// Of so many columns, with two to the power of so many places for each, at least two.
+    pub(crate) fn new(columns: usize, bits: u32) -> Met {
+        Met { places: vec![(u64::MAX, 0.0); columns << bits], bits }
     }
 
-    /// What was met under a number, or else found now. Each place keeps the last that came to it.
+    /// What was met of a column under a number, or else found now. Each place keeps the last that came to it.
     #[inline]
-    pub(crate) fn get_or(&mut self, number: u64, find: impl FnOnce() -> f64) -> f64 {
-        let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        // The length is a power of two: this is the upper bits of 32.
-        let place = ((hash * self.places.len() as u64) >> 32) as usize;
-        let (known, value) = &mut self.places[place];
+    pub(crate) fn get_or(&mut self, column: usize, number: u64, find: impl FnOnce() -> f64) -> f64 {
+        let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - self.bits);
+        let (known, value) = &mut self.places[column << self.bits | place as usize];
         if *known != number {
             (*known, *value) = (number, find());
         }
@@ -225,11 +228,11 @@ impl Met {
 pub(crate) struct Kept(Mutex<Vec<Met>>);
 
 impl Kept {
-    /// Looks things up with what was met before, or with two to the power of so many places.
-    pub(crate) fn with<R>(&self, bits: u32, look_up: impl FnOnce(&mut Met) -> R) -> R {
+    /// Looks things up with what was met before, or with nothing.
+    pub(crate) fn with<R>(&self, nothing: impl FnOnce() -> Met, look_up: impl FnOnce(&mut Met) -> R) -> R {
         let waiting = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = waiting().pop();
-        let mut met = known.unwrap_or_else(|| Met::new(bits));
+        let mut met = known.unwrap_or_else(nothing);
         let found = look_up(&mut met);
         waiting().push(met);
         found
@@ -334,11 +337,16 @@ impl Past {
     pub(crate) fn find_all<'p>(&self, parties: impl Iterator<Item = &'p Party>) -> Crowd {
         let mut crowd = Crowd::default();
         let mut known: HashMap<Party, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut last = None;
         for party in parties {
-            let number = *known.entry(*party).or_insert_with(|| {
-                crowd.found.push(self.find(party));
-                crowd.found.len() as u32 - 1
-            });
+            let number = match last {
+                Some((same, number)) if same == party => number,
+                _ => *known.entry(*party).or_insert_with(|| {
+                    crowd.found.push(self.find(party));
+                    crowd.found.len() as u32 - 1
+                }),
+            };
+            last = Some((party, number));
             crowd.of_row.push(number);
         }
         for (kind, alike) in crowd.alike.iter_mut().enumerate() {
@@ -347,28 +355,30 @@ impl Past {
         crowd
     }
 
-    /// The surprises of a column's values for all rows of a crowd, each times a weight of its row: `values` are the
-    /// bucket and the weight of each. One that weighs nothing is 0. What `met` has met must be of this past.
+    /// The surprises of a column's values for all rows of a crowd, each times a weight of its row: `buckets` and
+    /// `weights` are those of each. One that weighs nothing is 0. What `met` has met must be of this past.
     pub(crate) fn surprises(
         &self,
         column: usize,
         crowd: &Crowd,
-        values: impl Iterator<Item = (u8, f32)>,
+        (buckets, weights): (&[u8], &[f32]),
         met: &mut Met,
         into: &mut [f32],
     ) {
         let kind = self.judgements[column].subject as usize;
-        let parties = crowd.of_row.iter().zip(&crowd.alike[kind]);
-        for ((into, (party, alike)), (bucket, weight)) in into.iter_mut().zip(parties).zip(values) {
-            *into = 0.0;
-            if weight > 0.0 && bucket == ABSENT {
-                // -ln 1, as that of a column that nobody was seen with.
-                *into = -0.0;
-            } else if weight > 0.0 {
-                let same = (column as u64) << 40 | u64::from(*alike) << 8 | u64::from(bucket);
-                let found = || &crowd.found[*party as usize];
-                let surprise = met.get_or(same, || self.surprise(column, found(), bucket));
-                *into = (surprise * f64::from(weight)) as f32;
+        let rows = crowd.alike[kind].iter().zip(buckets).zip(weights);
+        // Rows of a flood follow one another, and nothing need be looked up for the next one.
+        let mut last = (u64::MAX, 0.0);
+        for (row, (into, ((alike, bucket), weight))) in into.iter_mut().zip(rows).enumerate() {
+            // -ln 1 where there is no value, as that of a column that nobody was seen with.
+            *into = if *bucket == ABSENT && *weight > 0.0 { -0.0 } else { 0.0 };
+            if *bucket != ABSENT && *weight > 0.0 {
+                let same = u64::from(*alike) << 8 | u64::from(*bucket);
+                if same != last.0 {
+                    let find = || self.surprise(column, crowd.found(row), *bucket);
+                    last = (same, met.get_or(column, same, find));
+                }
+                *into = (last.1 * f64::from(*weight)) as f32;
             }
         }
     }

@@ -55,28 +55,41 @@ pub(crate) fn is_category(input: &DataType) -> bool {
 /// Infinities stay and are the caller's to refuse: `is_finite` sees both in one look.
 pub(crate) fn numbers(array: &dyn Array, out: &mut Vec<f64>) {
     out.clear();
+    out.resize(array.len(), 0.0);
+    numbers_of(array, 0, out);
+}
+
+/// The same of as many rows as `out` has room for, from a row on.
+pub(crate) fn numbers_of(array: &dyn Array, from: usize, out: &mut [f64]) {
     match array.data_type() {
         DataType::Boolean => {
-            out.extend(array.as_boolean().values().iter().map(|value| if value { 1.0 } else { 0.0 }));
+            let values = array.as_boolean().values().slice(from, out.len());
+            out.iter_mut().zip(&values).for_each(|(out, value)| *out = if value { 1.0 } else { 0.0 });
         }
-        DataType::Int8 => primitive::<Int8Type>(array, out, f64::from),
-        DataType::Int16 => primitive::<Int16Type>(array, out, f64::from),
-        DataType::Int32 => primitive::<Int32Type>(array, out, f64::from),
-        DataType::Int64 => primitive::<Int64Type>(array, out, |value| value as f64),
-        DataType::UInt8 => primitive::<UInt8Type>(array, out, f64::from),
-        DataType::UInt16 => primitive::<UInt16Type>(array, out, f64::from),
-        DataType::UInt32 => primitive::<UInt32Type>(array, out, f64::from),
-        DataType::UInt64 => primitive::<UInt64Type>(array, out, |value| value as f64),
-        DataType::Float16 => primitive::<Float16Type>(array, out, |value| value.to_f64()),
-        DataType::Float32 => primitive::<Float32Type>(array, out, f64::from),
-        DataType::Float64 => primitive::<Float64Type>(array, out, |value| value),
+        DataType::Int8 => primitive::<Int8Type>(array, from, out, f64::from),
+        DataType::Int16 => primitive::<Int16Type>(array, from, out, f64::from),
+        DataType::Int32 => primitive::<Int32Type>(array, from, out, f64::from),
+        DataType::Int64 => primitive::<Int64Type>(array, from, out, |value| value as f64),
+        DataType::UInt8 => primitive::<UInt8Type>(array, from, out, f64::from),
+        DataType::UInt16 => primitive::<UInt16Type>(array, from, out, f64::from),
+        DataType::UInt32 => primitive::<UInt32Type>(array, from, out, f64::from),
+        DataType::UInt64 => primitive::<UInt64Type>(array, from, out, |value| value as f64),
+        DataType::Float16 => primitive::<Float16Type>(array, from, out, |value| value.to_f64()),
+        DataType::Float32 => primitive::<Float32Type>(array, from, out, f64::from),
+        DataType::Float64 => primitive::<Float64Type>(array, from, out, |value| value),
         // The caller checked the schema; a column that is no number has no value.
-        _ => out.resize(array.len(), f64::NAN),
+        _ => out.fill(f64::NAN),
     }
-    if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        for (value, valid) in out.iter_mut().zip(nulls) {
-            if !valid {
-                *value = f64::NAN;
+    let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else { return };
+    let nulls = nulls.slice(from, out.len());
+    match nulls.null_count() {
+        0 => {}
+        all if all == out.len() => out.fill(f64::NAN),
+        _ => {
+            for (value, valid) in out.iter_mut().zip(&nulls) {
+                if !valid {
+                    *value = f64::NAN;
+                }
             }
         }
     }
@@ -84,10 +97,12 @@ pub(crate) fn numbers(array: &dyn Array, out: &mut Vec<f64>) {
 
 fn primitive<T: ArrowPrimitiveType>(
     array: &dyn Array,
-    out: &mut Vec<f64>,
+    from: usize,
+    out: &mut [f64],
     number: impl Fn(T::Native) -> f64,
 ) {
-    out.extend(array.as_primitive::<T>().values().iter().map(|value| number(*value)));
+    let values = &array.as_primitive::<T>().values()[from..][..out.len()];
+    out.iter_mut().zip(values).for_each(|(out, value)| *out = number(*value));
 }
 
 /// A value of a column read as categories. Whole numbers order as numbers, text by its bytes.

@@ -101,9 +101,9 @@ mod tests {
         let schema = flow_schema(&RowSettings { settings: Default::default() }, |_| true);
         let plan = Plan::new(&ContextSpec::default()).unwrap();
         let counted = Ends { summary: Some("summary.json".into()), ..Ends::default() };
-        let taken = of_source(&counted, &plan, None, &schema).unwrap();
+        let taken = of_source(&counted, &plan, None, None, &schema).unwrap();
         assert_eq!(taken.iter().collect::<Vec<_>>(), ["flow_id", "window_start"]);
         let reported = Ends { report: Some("report".into()), ..counted };
-        assert_eq!(of_source(&reported, &plan, None, &schema), None);
+        assert_eq!(of_source(&reported, &plan, None, None, &schema), None);
     }
 }

@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use super::{KEPT, LONG, Levels, STRUCK, excused, owner};
 use crate::context::entity::Key;
 use crate::detect::scorer::attached;
-use crate::detect::{Detector, Scores};
+use crate::detect::{Detector, Kept, Scores};
 use crate::encode::{Subject, parties};
 use crate::row::RowBatch;
 use crate::row::asking::{Attacher, Gatherer, Head, Keeper, Lists, MESSAGE, Message};
@@ -23,11 +23,15 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// In the place of a service: the key is of a host, as the destination of rows.
 const HOST: u32 = u32::MAX;
 
-/// A batch, its rows' own scores, and the numbers of the keys of each row: of source, destination and service, and of
-/// the source as a host where the row is excused if that is under attack.
+/// Rows of a window whose judgements are kept until it settles, at most: reasons of more are told by judging them again.
+const JUDGED: usize = 1 << 14;
+
+/// A batch, its rows' own scores with what the detector kept, and the numbers of the keys of each row: of source,
+/// destination and service, and of the source as a host where the row is excused if that is under attack.
 pub(super) struct Judged {
     batch: RowBatch,
     own: Scores,
+    kept: Option<Kept>,
     numbers: Vec<(u32, Option<u32>)>,
 }
 
@@ -55,11 +59,16 @@ pub(super) struct Gathering {
     numbers: HashMap<Key, u32, RandomState>,
     largest: Vec<(Key, f64)>,
     batches: Vec<Judged>,
+    rows: usize,
 }
 
 impl Gathering {
     fn add(&mut self, detector: &dyn Detector, batch: RowBatch) -> Result<(), AnyError> {
-        let own = detector.score(&batch.rows)?;
+        self.rows += batch.rows.num_rows();
+        let (own, kept) = match self.rows <= JUDGED {
+            true => detector.judge(&batch.rows)?,
+            false => (detector.score(&batch.rows)?, None),
+        };
         let mut numbers = Vec::with_capacity(own.scores.len());
         let ages = batch.rows.column_by_name("age_pairsvc");
         let ages = ages.and_then(|ages| ages.as_primitive_opt::<UInt8Type>());
@@ -72,7 +81,7 @@ impl Gathering {
             let host = long.then(|| self.tell(Key::of(None, Some(&party.src), HOST), f64::MIN));
             numbers.push((number, host));
         }
-        self.batches.push(Judged { batch, own, numbers });
+        self.batches.push(Judged { batch, own, kept, numbers });
         Ok(())
     }
 
@@ -251,7 +260,7 @@ fn settled(
     levels: &[f64],
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
-    let Judged { batch, mut own, numbers } = judged;
+    let Judged { batch, mut own, kept, numbers } = judged;
     let mut summed = Vec::with_capacity(numbers.len());
     if let Some(lasting) = detector.lasting() {
         for ((score, p_value), (number, host)) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
@@ -263,7 +272,7 @@ fn settled(
             *p_value = libm::exp(-*score);
         }
     }
-    attached(detector, threshold, &batch.rows, schema, own, Some(&summed))
+    attached(detector, threshold, &batch.rows, schema, (own, kept), Some(&summed))
 }
 
 impl Message for Said {

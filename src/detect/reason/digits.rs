@@ -3,6 +3,9 @@
 
 use std::fmt::Write;
 
+/// The bits of a number's fraction.
+const MANTISSA: u64 = (1 << 52) - 1;
+
 /// What 64 bits have digits of at most.
 const MOST: usize = 20;
 
@@ -26,7 +29,6 @@ pub(super) fn padded(out: &mut String, mut value: u64, least: usize) {
 /// Appends a number with so many decimals, as `{value:.places$}` does: rounded from all of its binary digits, halves to
 /// the even one.
 pub(crate) fn fixed(out: &mut String, value: f64, places: usize) {
-    const MANTISSA: u64 = (1 << 52) - 1;
     let bits = value.to_bits();
     // The value is a whole number over a power of two; 64 bits hold what it is with six decimals, 128 what is rounded.
     let shift = 1075 - (bits >> 52 & 0x7FF) as i64;
@@ -36,11 +38,7 @@ pub(crate) fn fixed(out: &mut String, value: f64, places: usize) {
     }
     let power = 10u64.pow(places as u32);
     let scaled = u128::from((bits & MANTISSA) | (MANTISSA + 1)) * u128::from(power);
-    let (mut rounded, rest, half) =
-        ((scaled >> shift) as u64, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
-    if rest > half || (rest == half && rounded % 2 == 1) {
-        rounded += 1;
-    }
+    let rounded = nearest(scaled, shift);
     if value.is_sign_negative() {
         out.push('-');
     }
@@ -49,6 +47,43 @@ pub(crate) fn fixed(out: &mut String, value: f64, places: usize) {
         out.push('.');
         padded(out, rounded % power, places);
     }
+}
+
+/// Appends a number with one decimal and a power of ten, as `{value:.1e}` does.
+pub(super) fn scientific(out: &mut String, value: f64) {
+    let bits = value.to_bits();
+    let shift = 1075 - (bits >> 52) as i64;
+    // Below 64, and not so small that the digits would not be whole in 128 bits.
+    if !(47..=119).contains(&shift) {
+        write!(out, "{value:.1e}").expect("a string takes all text");
+        return;
+    }
+    let mantissa = u128::from((bits & MANTISSA) | (MANTISSA + 1));
+    // Powers of ten until there are two digits before the point.
+    let mut power = 0;
+    let mut scaled = mantissa;
+    while scaled >> shift < 10 {
+        power += 1;
+        scaled *= 10;
+    }
+    let mut digits = nearest(scaled, shift);
+    if digits == 100 {
+        (digits, power) = (10, power - 1);
+    }
+    whole(out, digits / 10);
+    out.push('.');
+    whole(out, digits % 10);
+    out.push('e');
+    if power > 1 {
+        out.push('-');
+    }
+    whole(out, i64::abs_diff(power, 1));
+}
+
+/// A whole number over a power of two, rounded; halves to the even one.
+fn nearest(scaled: u128, shift: i64) -> u64 {
+    let (rounded, rest, half) = ((scaled >> shift) as u64, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
+    if rest > half || (rest == half && rounded % 2 == 1) { rounded + 1 } else { rounded }
 }
 
 #[cfg(test)]
@@ -68,6 +103,11 @@ mod tests {
                 let mut out = String::new();
                 fixed(&mut out, value, places);
                 prop_assert_eq!(out, format!("{value:.places$}"));
+                for value in [value, value / 1e7, value.abs() / 2f64.powi(shift as i32)] {
+                    let mut out = String::new();
+                    scientific(&mut out, value);
+                    prop_assert_eq!(out, format!("{value:.1e}"));
+                }
             }
             let mut out = String::new();
             whole(&mut out, value >> shift);

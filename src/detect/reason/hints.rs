@@ -6,7 +6,7 @@
 //! acts for a good reason (a monitor, a backup that moved) has the same shape. Rows without the columns have none.
 
 use super::facts::Facts;
-use super::phrase::about;
+use super::vocabulary::Vocabulary;
 use super::{Evidence, Reason};
 
 /// A technique that a row looks like.
@@ -74,11 +74,16 @@ const LOGINS: [u16; 22] = [
 const REMOTE: [u16; 10] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986, 2222];
 
 /// The technique that a row looks like, if any; `reason` says what its anomaly is about.
-pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>) -> Vec<Hint> {
+pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>, vocabulary: &mut Vocabulary) -> Vec<Hint> {
     if facts.text("src_ip").is_none() {
         return Vec::new();
     }
-    let told = reason.evidence.iter().map(|evidence| (about(&evidence.column), evidence)).collect();
+    let mut told = [None; ASKED.len()];
+    for evidence in &reason.evidence {
+        if let Some(asked) = vocabulary.of(&evidence.column).asked {
+            told[asked].get_or_insert(evidence);
+        }
+    }
     let judged = Judged { reason, facts, told };
     SHAPES.iter().filter(|shape| (shape.fits)(&judged)).map(|shape| shape.hint).take(1).collect()
 }
@@ -87,8 +92,8 @@ pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>) -> Vec<Hint> 
 struct Judged<'a> {
     reason: &'a Reason,
     facts: &'a Facts<'a>,
-    /// The evidence by what it is about.
-    told: Vec<((&'a str, &'a str), &'a Evidence)>,
+    /// The strongest evidence about each of [`ASKED`].
+    told: [Option<&'a Evidence>; ASKED.len()],
 }
 
 impl Judged<'_> {
@@ -120,9 +125,9 @@ impl Judged<'_> {
 
     /// How many times what one in a hundred of its past exceeds a statistic is; 0 where the reason is not about it.
     fn times(&self, entity: &str, statistic: &str) -> f64 {
-        debug_assert!(ASKED.contains(&(entity, statistic)), "{entity} {statistic}");
-        let of_it = self.told.iter().find(|(about, _)| *about == (entity, statistic));
-        let Some((_, evidence)) = of_it else { return 0.0 };
+        let asked = ASKED.iter().position(|asked| *asked == (entity, statistic));
+        debug_assert!(asked.is_some(), "{entity} {statistic}");
+        let Some(evidence) = asked.and_then(|asked| self.told[asked]) else { return 0.0 };
         match (evidence.value, evidence.usual) {
             (Some(value), Some(usual)) if !usual.low => value / usual.extreme.max(1.0),
             // Nobody has a past of this service: there the tail of the network tells far from near.
@@ -307,7 +312,7 @@ mod tests {
             line: String::new(),
             hints: vec![],
         };
-        hints(&reason, &lookup.row(0)).iter().map(|hint| hint.technique).collect()
+        hints(&reason, &lookup.row(0), &mut Vocabulary::default()).iter().map(|hint| hint.technique).collect()
     }
 
     const SCAN: [(&str, f64); 8] = [

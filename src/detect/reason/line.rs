@@ -2,7 +2,7 @@
 
 use super::Reason;
 use super::facts::Facts;
-use super::phrase::about;
+use super::phrase::{about, decimal};
 
 /// The line of a row: `10.20.30.104 -> 41 hosts, port 22: 41 peers in 10 s; usual 3, p99 6`. Who and whom are as the
 /// strongest column sees them: a source of many, many to one, or two.
@@ -16,14 +16,14 @@ pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -
     let many = strongest.and_then(|evidence| Some((evidence, evidence.value.filter(|many| *many > 1.0)?)));
     let head = many.and_then(|(evidence, many)| {
         let (entity, statistic) = about(&evidence.column);
-        let many_of = |what: &str| format!("{many:.0} {what}");
+        let many_of = |what: &str| [&decimal(many, 0), " ", what].concat();
         match (entity, statistic) {
             ("src" | "srcsvc", "peers") => {
                 // The port is told where most of them are met on it.
                 let on_it = facts.number(&evidence.column.replace("ctx_src_", "ctx_srcsvc_"));
                 let port =
                     on_it.filter(|on_it| *on_it >= 0.9 * many).map(|_| port.clone()).unwrap_or_default();
-                Some(format!("{source} -> {}{port}", many_of("hosts")))
+                Some([source, " -> ", &many_of("hosts"), &port].concat())
             }
             ("src" | "srcsvc" | "pair", "ports") => {
                 let on_it = facts.number("ctx_pair_w1_ports");
@@ -41,11 +41,11 @@ pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -
 
 /// `, port 22`, `, UDP port 53`, `, icmp-8`; nothing for rows that say none.
 fn port(facts: &Facts<'_>) -> String {
-    let port = facts.number("dst_port").unwrap_or(0.0);
+    let of = |what: &str| what.to_owned() + &decimal(facts.number("dst_port").unwrap_or(0.0), 0);
     match facts.number("protocol").map(|protocol| protocol as u8) {
-        Some(6) => format!(", port {port:.0}"),
-        Some(17) => format!(", UDP port {port:.0}"),
-        Some(132) => format!(", SCTP port {port:.0}"),
+        Some(6) => of(", port "),
+        Some(17) => of(", UDP port "),
+        Some(132) => of(", SCTP port "),
         _ => match facts.text("service").or_else(|| facts.text("protocol_name")) {
             Some(service) => format!(", {service}"),
             None => String::new(),

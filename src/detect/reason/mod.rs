@@ -8,6 +8,7 @@
 //!
 //! - [`digits`]: numbers. [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
+//! - [`vocabulary`]: what names of columns say, each looked at once.
 //! - [`told`]: what was written of a reason, read back; [`written`]: that in one pass.
 
 pub(crate) mod digits;
@@ -16,21 +17,36 @@ pub(super) mod hints;
 pub(super) mod line;
 pub(super) mod phrase;
 mod told;
+pub(super) mod vocabulary;
 mod written;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fmt::Write;
 
-use self::digits::{padded, whole};
+use self::digits::{padded, scientific, whole};
 pub use self::hints::Hint;
 use self::phrase::{Phrase, decimal};
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
+use self::vocabulary::Vocabulary;
 
 /// Columns that are written of a reason.
 pub(super) const WRITTEN: usize = 5;
 /// Groups that are written of a part.
 const GROUPS: usize = 3;
+
+/// Columns that are written of a reason that is told in full, or in brief.
+pub(super) const fn written(brief: bool) -> usize {
+    if brief { 1 } else { WRITTEN }
+}
+
+/// A row whose reason is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Its place among the rows.
+    pub row: usize,
+    /// Whether it will be told in brief: then nobody asks of more than one column whose it is.
+    pub brief: bool,
+}
 
 /// Why a row scores as it does.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,12 +156,17 @@ impl Reason {
         self.parts.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
     }
 
-    /// Strongest first, evidence by a strength, and the same for equal ones.
-    pub(super) fn order(&mut self, strength: impl Fn(&Evidence) -> f64) {
+    /// Parts and their groups, the strongest first, and in the same order where they are equal.
+    pub(super) fn order_parts(&mut self) {
         for part in &mut self.parts {
             part.groups.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
         }
         self.parts.sort_by(|a, b| b.nats.total_cmp(&a.nats).then_with(|| a.name.cmp(b.name)));
+    }
+
+    /// The same, and evidence by a strength.
+    pub(super) fn order(&mut self, strength: impl Fn(&Evidence) -> f64) {
+        self.order_parts();
         self.evidence
             .sort_by(|a, b| strength(b).total_cmp(&strength(a)).then_with(|| a.column.cmp(&b.column)));
     }
@@ -155,23 +176,20 @@ impl Reason {
     /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part;
     /// in brief one column and no groups.
     pub fn json(&self, window: Option<u64>, brief: bool) -> String {
-        self.told(&self.words(window, brief), brief)
-    }
-
-    /// What of its evidence is written, in words.
-    pub(super) fn words(&self, window: Option<u64>, brief: bool) -> Vec<String> {
-        let written = if brief { 1 } else { WRITTEN };
-        self.evidence.iter().take(written).map(|evidence| evidence.words(window)).collect()
-    }
-
-    /// The same with these [`Reason::words`].
-    pub(super) fn told(&self, words: &[String], brief: bool) -> String {
-        let mut out = String::with_capacity(if brief { 768 } else { 2048 });
-        self.write(&mut out, words, if brief { 0 } else { GROUPS }).expect("a string takes all text");
+        let mut out = String::new();
+        self.tell(&mut out, &self.words(window, brief, &mut Vocabulary::default()), brief);
         out
     }
 
-    fn write(&self, out: &mut String, words: &[String], groups: usize) -> fmt::Result {
+    /// What of its evidence is written, in words.
+    pub(super) fn words(&self, window: Option<u64>, brief: bool, vocabulary: &mut Vocabulary) -> Vec<String> {
+        let words = |evidence: &Evidence| vocabulary.of(&evidence.column).phrase.words(evidence, window);
+        self.evidence.iter().take(written(brief)).map(words).collect()
+    }
+
+    /// Appends the same as [`Reason::json`], with these [`Reason::words`].
+    pub(super) fn tell(&self, out: &mut String, words: &[String], brief: bool) {
+        let groups = if brief { 0 } else { GROUPS };
         out.extend(["{\"score\":", &decimal(self.score, 4), ",\"total\":"]);
         thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum());
         if let Some(at_zero) = self.at_zero {
@@ -219,7 +237,10 @@ impl Reason {
                 None => out.push_str(",\"usual\":null"),
             }
             match evidence.p.filter(|p| p.is_finite()) {
-                Some(p) => write!(out, ",\"p\":{p:.1e}")?,
+                Some(p) => {
+                    out.push_str(",\"p\":");
+                    scientific(out, p);
+                }
                 None => out.push_str(",\"p\":null"),
             }
             out.push_str(",\"nats\":");
@@ -234,7 +255,6 @@ impl Reason {
             out.extend([comma, "{\"technique\":\"", hint.technique, "\",\"name\":\"", hint.name, "\"}"]);
         }
         out.push_str("]}");
-        Ok(())
     }
 }
 
@@ -260,7 +280,10 @@ fn thousandths(out: &mut String, thousandths: i64) {
 
 /// A string of JSON.
 fn text(out: &mut String, text: &str) {
-    if text.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\')) {
+    // Looked for at once, which is faster than to stop at the first.
+    let escapes =
+        text.bytes().fold(false, |found, byte| found | (byte < b' ') | matches!(byte, b'"' | b'\\'));
+    if !escapes {
         out.push('"');
         out.push_str(text);
         out.push('"');

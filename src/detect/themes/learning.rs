@@ -8,7 +8,7 @@ use ndarray::{Array2, Axis};
 
 use super::Themes;
 use super::columns::{HORIZONS, columns};
-use super::resolve::{self, Resolved, Resolver};
+use super::resolve::{self, Leads, Resolved, Resolver, Rows};
 use super::scale::{Batch, Scale};
 use super::surprises::{AT_ONCE, Surprises, matrix};
 use crate::context::entity::Key;
@@ -25,7 +25,7 @@ const MORE_ENTITIES: usize = 8;
 pub(in crate::detect) struct SurprisesLearning {
     window: u64,
     fields: Vec<Field>,
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     histograms: Histograms,
     reservoir: Reservoir,
     by: PartitionBy,
@@ -57,7 +57,7 @@ impl SurprisesLearning {
         Ok(SurprisesLearning {
             window,
             fields: resolve::fields(schema)?,
-            resolver: Resolver::new(schema)?,
+            resolver: Arc::new(Resolver::new(schema)?),
             histograms: Histograms::new(judgements, limits),
             reservoir: Reservoir::new(detect.reservoir(), seed),
             by,
@@ -70,16 +70,17 @@ impl SurprisesLearning {
         identities: &[Identity],
     ) -> Result<(), DetectError> {
         if !self.resolver.fits(rows.schema_ref()) {
-            self.resolver = Resolver::new(rows.schema_ref())?;
+            self.resolver = Arc::new(Resolver::new(rows.schema_ref())?);
         }
-        let resolved = self.resolver.resolve(rows, self.window)?;
+        let resolved = Rows::new(rows, self.resolver.clone(), self.window)?.resolve(0..rows.num_rows());
+        let leads = Leads::of(rows)?;
         for row in 0..rows.num_rows() {
             self.histograms.observe(&Observed {
                 party: &resolved.parties[row],
                 window: resolved.windows[row],
                 first: resolved.firsts[row],
                 buckets: &resolved.buckets(row),
-                leads: resolved.leads(row),
+                leads: leads.of_row(row),
             });
         }
         let kept = pack(&resolved)?;

@@ -23,9 +23,9 @@ mod tables;
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use arrow::array::{RecordBatch, UInt64Array};
-use arrow::compute::take_record_batch;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ pub(in crate::detect) use self::columns::context_columns;
 pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
 use self::columns::{THEMES, columns};
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
-use self::reasons::Judged as JudgedRow;
+use self::resolve::{Resolved, Rows};
 pub(in crate::detect) use self::scale::{Batch, Levels, Scale};
 pub(in crate::detect) use self::surprises::{AT_ONCE, Surprises};
 pub(in crate::detect) use self::tables::{
@@ -41,9 +41,10 @@ pub(in crate::detect) use self::tables::{
 };
 use super::outline::{Line, grouped, percent};
 use super::{
-    DetectError, DetectSettings, DetectSpec, Detector, Lasting, Partitions, Reason, Scores, Threshold,
+    Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
+    Threshold,
 };
-use crate::encode::{Blocks, EncodeError, Past};
+use crate::encode::{Blocks, Crowd, EncodeError, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -55,9 +56,6 @@ pub struct Themes {
     surprises: Surprises,
     scale: Scale,
 }
-
-/// Scores, and the reasons of some rows by their positions.
-type Told = (Vec<f64>, Vec<(usize, Reason)>);
 
 impl Themes {
     /// Reads its tables.
@@ -86,23 +84,38 @@ impl Themes {
         &self.surprises.past
     }
 
-    /// Scores of rows that are few enough to be judged at once, and the reasons of those above a threshold.
-    fn judge_some(&self, rows: &RecordBatch, threshold: f64) -> Result<Told, AnyError> {
-        let (resolver, resolved) = self.surprises.resolve(rows)?;
+    /// Judges rows that are few enough to be judged at once.
+    fn judge_some(&self, rows: &Rows<'_>, some: Range<usize>) -> Verdicts {
+        let from = some.start;
+        let resolved = rows.resolve(some);
         let (crowd, surprises) = self.surprises.of(&resolved);
-        let mut scores = Vec::with_capacity(rows.num_rows());
-        let mut reasons = Vec::new();
-        for (row, levels) in self.scale.levels(&surprises).enumerate() {
-            scores.push(levels.score);
-            if levels.score > threshold {
-                let (resolver, resolved, surprises) = (&*resolver, &resolved, &*surprises.row(row));
-                let found = crowd.found(row);
-                let judged = JudgedRow { of: self, rows, resolver, resolved, row, found, levels, surprises };
-                reasons.push((row, reasons::reason(&judged)));
-            }
-        }
-        Ok((scores, reasons))
+        let levels = self.scale.levels(&surprises).collect();
+        Verdicts { from, resolved, crowd, surprises, levels }
     }
+
+    /// Scores rows, and gives what was judged at once, one after the other.
+    fn judge_each(&self, rows: &RecordBatch, mut each: impl FnMut(Verdicts)) -> Result<Scores, AnyError> {
+        let count = rows.num_rows();
+        let rows = self.surprises.read_rows(rows)?;
+        let mut scores = Vec::with_capacity(count);
+        while scores.len() < count {
+            let judged = self.judge_some(&rows, scores.len()..count.min(scores.len() + AT_ONCE));
+            scores.extend(judged.levels.iter().map(|levels| levels.score));
+            each(judged);
+        }
+        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
+        Ok(Scores { scores, p_values, partitions: Partitions::one("all", count) })
+    }
+}
+
+/// Rows that were judged at once.
+struct Verdicts {
+    /// The first one's place in its batch.
+    from: usize,
+    resolved: Resolved,
+    crowd: Crowd,
+    surprises: Batch,
+    levels: Vec<Levels>,
 }
 
 /// A threshold for so rare rows that less than this part of a calibration row is as odd rests on the continuation of the
@@ -124,13 +137,20 @@ pub(in crate::detect) fn few(rows: u64, threshold: Threshold) -> Option<String> 
 
 impl Detector for Themes {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        let mut scores = Vec::with_capacity(rows.num_rows());
-        while scores.len() < rows.num_rows() {
-            let some = rows.slice(scores.len(), AT_ONCE.min(rows.num_rows() - scores.len()));
-            scores.extend(self.judge_some(&some, f64::INFINITY)?.0);
-        }
-        let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        Ok(Scores { scores, p_values, partitions: Partitions::one("all", rows.num_rows()) })
+        self.judge_each(rows, |_| {})
+    }
+
+    fn judge(&self, rows: &RecordBatch) -> Result<(Scores, Option<Kept>), AnyError> {
+        let threshold = self.threshold();
+        let mut kept: BTreeMap<usize, Verdicts> = BTreeMap::new();
+        let scores = self.judge_each(rows, |mut judged| {
+            // Next to one that is odd by itself there are more, or it is the only one; the rest is judged again if need be.
+            if judged.levels.iter().any(|levels| levels.score > threshold) {
+                judged.resolved.forget_weights();
+                kept.insert(judged.from, judged);
+            }
+        })?;
+        Ok((scores, Some(Box::new(kept))))
     }
 
     fn lasting(&self) -> Option<&Lasting> {
@@ -173,15 +193,37 @@ impl Detector for Themes {
         Ok(tables)
     }
 
-    fn reasons(&self, rows: &RecordBatch, which: &[usize]) -> Result<Vec<Reason>, AnyError> {
-        let mut reasons = Vec::with_capacity(which.len());
-        for which in which.chunks(AT_ONCE) {
-            let numbers = UInt64Array::from_iter_values(which.iter().map(|row| *row as u64));
-            let some = take_record_batch(rows, &numbers)?;
-            reasons
-                .extend(self.judge_some(&some, f64::NEG_INFINITY)?.1.into_iter().map(|(_, reason)| reason));
+    fn reasons(
+        &self,
+        rows: &RecordBatch,
+        kept: Option<&Kept>,
+        which: &[Asked],
+        tell: &mut dyn FnMut(&Asked, Reason),
+    ) -> Result<(), AnyError> {
+        let resolver = &*self.surprises.resolver(rows)?;
+        let mut read = None;
+        let kept = kept.and_then(|kept| kept.downcast_ref::<BTreeMap<usize, Verdicts>>());
+        for asked in which.chunk_by(|a, b| a.row / AT_ONCE == b.row / AT_ONCE) {
+            let (first, last) = (asked[0].row, asked[asked.len() - 1].row);
+            let known = kept.and_then(|kept| kept.get(&(first / AT_ONCE * AT_ONCE)));
+            let again;
+            let judged = match known {
+                Some(judged) => judged,
+                None => {
+                    let read = match &mut read {
+                        Some(read) => read,
+                        none => none.insert(self.surprises.read_rows(rows)?),
+                    };
+                    // Those between them too: that is less than to pick out these.
+                    again = self.judge_some(read, first..last + 1);
+                    &again
+                }
+            };
+            for asked in asked {
+                tell(asked, reasons::reason(self, (rows, resolver), judged, asked));
+            }
         }
-        Ok(reasons)
+        Ok(())
     }
 
     fn outline(&self) -> Vec<Line> {

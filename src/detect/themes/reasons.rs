@@ -9,15 +9,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::Themes;
 use super::columns::{Column, GROUPS, Reading, THEMES, WIDTH, columns, members};
-use super::resolve::{Resolved, Resolver};
-use super::scale::Levels;
+use super::resolve::Resolver;
+use super::{Themes, Verdicts};
 use crate::detect::reason::facts::{number, text};
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
-use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
-use crate::encode::bucket::{ABSENT, least};
+use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, written};
+use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
 use arrow::array::RecordBatch;
@@ -29,8 +28,6 @@ const LEAST: f64 = 0.01;
 struct Judgements {
     /// The number of what it is about.
     abouts: Vec<usize>,
-    /// Numbers there are.
-    many: usize,
     /// Whether it counts what an age may say better ([`is_said_by_age`]).
     counts_new: Vec<bool>,
     /// Whether techniques are told by it.
@@ -45,30 +42,39 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
     };
     Judgements {
         abouts: columns().iter().map(&mut number).collect(),
-        many: known.len(),
         counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
         is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
     }
 });
 
 /// A row that was judged.
-pub(super) struct Judged<'a> {
-    pub(super) of: &'a Themes,
-    pub(super) rows: &'a RecordBatch,
-    pub(super) resolver: &'a Resolver,
-    pub(super) resolved: &'a Resolved,
-    pub(super) row: usize,
-    pub(super) found: &'a Found,
-    pub(super) levels: Levels,
-    pub(super) surprises: &'a [f32],
+struct Row<'a> {
+    of: &'a Themes,
+    rows: &'a RecordBatch,
+    resolver: &'a Resolver,
+    judged: &'a Verdicts,
+    /// Its place among those that were judged with it.
+    place: usize,
+    asked: &'a Asked,
+    found: &'a Found,
+    surprises: [f32; WIDTH],
 }
 
-/// The reason of a row.
-pub(super) fn reason(judged: &Judged<'_>) -> Reason {
-    let levels = &judged.levels;
+/// The reason of a row among those that were judged.
+pub(super) fn reason(
+    of: &Themes,
+    (rows, resolver): (&RecordBatch, &Resolver),
+    judged: &Verdicts,
+    asked: &Asked,
+) -> Reason {
+    let place = asked.row - judged.from;
+    let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
+    let row = &Row { of, rows, resolver, judged, place, asked, found, surprises };
+    let levels = &judged.levels[place];
     let total = levels.sum.max(f64::MIN_POSITIVE);
     let mut shares = [0.0; GROUPS.len()];
-    let mut parts = Vec::with_capacity(THEMES.len());
+    // And what lasts.
+    let mut parts = Vec::with_capacity(THEMES.len() + 1);
     for (theme, (name, _)) in THEMES.iter().enumerate() {
         let inside = || members()[theme].iter().copied();
         let sum: f64 = inside().map(|group| levels.groups[group]).sum();
@@ -77,8 +83,9 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
             shares[group] += share;
             Group { name: GROUPS[group], nats: levels.groups[group], share }
         });
-        let groups = groups.collect();
-        parts.push(Part { name, nats: levels.themes[theme], groups });
+        let mut all = Vec::with_capacity(members()[theme].len());
+        all.extend(groups);
+        parts.push(Part { name, nats: levels.themes[theme], groups: all });
     }
     let mut reason = Reason {
         score: levels.score,
@@ -89,71 +96,56 @@ pub(super) fn reason(judged: &Judged<'_>) -> Reason {
         line: String::new(),
         hints: Vec::new(),
     };
-    reason.evidence = spoken(judged, &shares);
-    reason.order(strength);
+    reason.evidence = spoken(row, &shares);
+    reason.order_parts();
     reason
 }
 
-/// Of what explains as much, the less likely says more.
-fn strength(evidence: &Evidence) -> f64 {
-    strength_of(evidence.share, evidence.nats)
-}
-
-fn strength_of(share: f64, nats: f64) -> f64 {
-    share * nats
-}
-
-/// What speaks, with its share of the total: what is written, and what techniques are told by.
-fn spoken(judged: &Judged<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
-    let Judgements { abouts, many, counts_new, is_asked } = &*JUDGED;
-    let ranks = &judged.of.scale.ranks;
-    let mut sums = [0.0; GROUPS.len()];
+/// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
+fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
+    let Judgements { abouts, counts_new, is_asked } = &*JUDGED;
+    let (columns, ranks) = (columns(), &row.of.scale.ranks);
+    let mut speaking = [0; WIDTH];
+    let mut count = 0;
     let mut strengths = [0.0; WIDTH];
-    let tells = |at: &usize| {
-        let group = columns()[*at].group;
-        shares[group] >= LEAST
-            && judged.surprises[*at] > 0.0
-            && judged.resolved.bucket(judged.row, *at) != ABSENT
-    };
-    for at in (0..WIDTH).filter(tells) {
-        // What is rare among rows need not be unlikely for this one: it speaks as loud as both.
-        let surprise = f64::from(judged.surprises[at]);
-        let strength = ranks[at].rank(surprise).min(surprise);
-        strengths[at] = strength;
-        sums[columns()[at].group] += strength;
+    let mut sums = [0.0; GROUPS.len()];
+    for (at, (column, surprise)) in columns.iter().zip(&row.surprises).enumerate() {
+        // Where there is no value it is no surprise.
+        if shares[column.group] >= LEAST && *surprise > 0.0 {
+            // What is rare among rows need not be unlikely for this one: it speaks as loud as both.
+            let surprise = f64::from(*surprise);
+            strengths[at] = ranks[at].rank(surprise).min(surprise);
+            sums[column.group] += strengths[at];
+            speaking[count] = at;
+            count += 1;
+        }
     }
-    // The sum of each, and its strongest column.
-    let mut all = vec![(0.0, None::<usize>); *many];
-    for (at, column) in columns().iter().enumerate().filter(|(at, _)| strengths[*at] > 0.0) {
-        let (sum, strongest) = &mut all[abouts[at]];
-        *sum += shares[column.group] * strengths[at] / sums[column.group];
+    // Of each thing that columns are about the share of all and the strongest of them.
+    let mut told = [(0.0, None::<usize>); WIDTH];
+    for at in speaking[..count].iter().copied().filter(|at| strengths[*at] > 0.0) {
+        let (share, strongest) = &mut told[abouts[at]];
+        *share += shares[columns[at].group] * strengths[at] / sums[columns[at].group];
         if strongest.is_none_or(|known| strengths[known] < strengths[at]) {
             *strongest = Some(at);
         }
     }
-    let mut all: Vec<(f64, f64, usize)> = all
-        .into_iter()
-        .filter(|(share, _)| *share >= LEAST)
-        .filter_map(|(share, at)| {
-            let at = at?;
-            Some((strength_of(share, f64::from(judged.surprises[at])), share, at))
-        })
-        .filter(|(.., at)| !(counts_new[*at] && is_said_by_age(value(judged, *at).0)))
+    let told = told.into_iter().filter_map(|(share, strongest)| Some((share, strongest?)));
+    // Of what explains as much, the less likely says more.
+    let mut told: Vec<(f64, f64, usize)> = told
+        .filter(|(share, at)| *share >= LEAST && !(counts_new[*at] && is_said_by_age(value(row, *at).0)))
+        .map(|(share, at)| (share * f64::from(row.surprises[at]), share, at))
         .collect();
-    all.sort_unstable_by(|a, b| {
-        b.0.total_cmp(&a.0).then_with(|| columns()[a.2].name.cmp(&columns()[b.2].name))
-    });
-    let party = &judged.resolved.parties[judged.row];
-    let mut entities: [Option<String>; 6] = Default::default();
-    let spoken = all.into_iter().enumerate().filter(|(place, (.., at))| *place < WRITTEN || is_asked[*at]);
+    told.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| columns[a.2].name.cmp(&columns[b.2].name)));
+    let written = written(row.asked.brief);
+    let party = &row.judged.resolved.parties[row.place];
+    let spoken = told.into_iter().enumerate().filter(|(place, (.., at))| *place < written || is_asked[*at]);
     spoken
         .map(|(place, (_, share, at))| {
-            let subject = columns()[at].judged.subject;
-            let entity = match place < WRITTEN {
-                true => entities[subject as usize].get_or_insert_with(|| entity(party, subject)).clone(),
+            let entity = match place < written {
+                true => entity(party, columns[at].judged.subject),
                 false => String::new(),
             };
-            evidence(judged, at, share, entity)
+            evidence(row, at, share, entity)
         })
         .collect()
 }
@@ -169,30 +161,31 @@ fn is_said_by_age(count: Option<f64>) -> bool {
     count.is_some_and(|count| count <= 1.0)
 }
 
-fn evidence(judged: &Judged<'_>, at: usize, share: f64, entity: String) -> Evidence {
+fn evidence(row: &Row<'_>, at: usize, share: f64, entity: String) -> Evidence {
     let column = &columns()[at];
-    let found = judged.found;
-    let of_row = judged.resolved.bucket(judged.row, at);
-    let (value, text) = value(judged, at);
+    let found = row.found;
+    let of_row = row.judged.resolved.bucket(row.place, at);
+    let (value, text) = value(row, at);
     Evidence {
         column: Cow::Borrowed(&column.name),
         entity,
         value,
         text,
-        usual: usual(judged, at, of_row),
-        p: Some(judged.of.surprises.past.probability(at, found, of_row)),
-        nats: f64::from(judged.surprises[at]),
+        usual: usual(row, at, of_row),
+        p: Some(row.of.surprises.past.probability(at, found, of_row)),
+        nats: f64::from(row.surprises[at]),
         share,
     }
 }
 
 /// The row's value, as a number in the column's unit or as text.
-fn value(judged: &Judged<'_>, at: usize) -> (Option<f64>, Option<String>) {
-    let made_of = judged.resolver.made_of(at);
-    match made_of.map(|place| number(judged.rows.column(place?).as_ref(), judged.row)) {
+fn value(row: &Row<'_>, at: usize) -> (Option<f64>, Option<String>) {
+    let (rows, at_row) = (row.rows, row.asked.row);
+    let made_of = row.resolver.made_of(at);
+    match made_of.map(|place| number(rows.column(place?).as_ref(), at_row)) {
         [None, None] => {
-            let state = judged.rows.column_by_name(super::columns::STATE);
-            (None, state.and_then(|state| text(state.as_ref(), judged.row)).map(str::to_owned))
+            let state = rows.column_by_name(super::columns::STATE);
+            (None, state.and_then(|state| text(state.as_ref(), at_row)).map(str::to_owned))
         }
         [Some(forward), Some(backward)] => (Some((forward + 20.0) / (backward + 20.0)), None),
         [value, _] => (value, None),
@@ -201,7 +194,7 @@ fn value(judged: &Judged<'_>, at: usize) -> (Option<f64>, Option<String>) {
 
 /// What is usual for the entity; for one that was never seen, for those who share its service. Numbers of states have
 /// no middle.
-fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
+fn usual(row: &Row<'_>, at: usize, of_row: u8) -> Option<Usual> {
     let column = &columns()[at];
     let factor = match &column.reading {
         Reading::Number(_, factor) => *factor,
@@ -213,7 +206,7 @@ fn usual(judged: &Judged<'_>, at: usize, of_row: u8) -> Option<Usual> {
         Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil().max(0.0),
         _ => least(bucket) / factor,
     };
-    let usual = judged.of.surprises.past.usual(at, judged.found)?;
+    let usual = row.of.surprises.past.usual(at, row.found)?;
     let low = match column.judged.side {
         Side::Upper => false,
         Side::Lower => true,

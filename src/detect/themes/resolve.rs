@@ -1,8 +1,10 @@
 //! Rows to what is judged of them: buckets, weights, and who they are about.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, TimestampNanosecondArray};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
 use super::columns::{
@@ -12,7 +14,7 @@ use crate::context::entity::Texts;
 use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
-use crate::encode::{Subject, numbers};
+use crate::encode::{Subject, numbers_of};
 
 /// Rows as they are judged.
 pub(in crate::detect) struct Resolved {
@@ -26,12 +28,10 @@ pub(in crate::detect) struct Resolved {
     buckets: Vec<u8>,
     /// By judged column, of each row.
     weights: Vec<f32>,
-    /// Of each kind of entity: for each row whether it stands for its entity.
-    leads: [Option<Vec<bool>>; 6],
 }
 
 impl Resolved {
-    /// Rows that were kept for calibration, with a line of buckets and one of weights for each; they lead nothing.
+    /// Rows that were kept for calibration, with a line of buckets and one of weights for each.
     pub(super) fn of_sample(
         parties: Vec<Party>,
         windows: Vec<u64>,
@@ -40,7 +40,7 @@ impl Resolved {
         weights: &[f32],
     ) -> Resolved {
         let (buckets, weights) = (transposed(buckets, WIDTH), transposed(weights, WIDTH));
-        Resolved { parties, windows, firsts, buckets, weights, leads: Default::default() }
+        Resolved { parties, windows, firsts, buckets, weights }
     }
 
     /// The bucket of a row in a judged column.
@@ -60,13 +60,17 @@ impl Resolved {
     }
 
     /// Of each row the bucket and the weight of a judged column.
-    pub(super) fn column(&self, at: usize) -> impl Iterator<Item = (u8, f32)> {
+    pub(super) fn column(&self, at: usize) -> (&[u8], &[f32]) {
         let rows = self.parties.len();
-        let (buckets, weights) = (&self.buckets[at * rows..][..rows], &self.weights[at * rows..][..rows]);
-        buckets.iter().zip(weights).map(|(bucket, weight)| (*bucket, *weight))
+        (&self.buckets[at * rows..][..rows], &self.weights[at * rows..][..rows])
     }
 
-    /// Some of the rows; they lead nothing.
+    /// Gives back the room of weights, which nobody asks for once there are surprises.
+    pub(super) fn forget_weights(&mut self) {
+        self.weights = Vec::new();
+    }
+
+    /// Some of the rows.
     pub(super) fn some(&self, rows: &[usize]) -> Resolved {
         Resolved {
             parties: rows.iter().map(|row| self.parties[*row]).collect(),
@@ -74,14 +78,44 @@ impl Resolved {
             firsts: rows.iter().map(|row| self.firsts[*row]).collect(),
             buckets: some(&self.buckets, self.parties.len(), rows),
             weights: some(&self.weights, self.parties.len(), rows),
-            leads: Default::default(),
         }
+    }
+}
+
+/// Of each kind of entity, for each row whether it stands for its entity.
+pub(super) struct Leads([Option<BooleanArray>; 6]);
+
+impl Leads {
+    /// Of rows with the columns of context.
+    ///
+    /// # Errors
+    /// [`DetectError::Column`] for rows that lack a column.
+    pub(super) fn of(rows: &RecordBatch) -> Result<Leads, DetectError> {
+        let mut leads: [Option<BooleanArray>; 6] = Default::default();
+        for subject in Subject::ALL {
+            if let Some(name) = lead(subject) {
+                leads[subject as usize] = Some(booleans(rows, &name)?.clone());
+            }
+        }
+        Ok(Leads(leads))
     }
 
     /// For each kind of entity whether the row stands for it.
-    pub(super) fn leads(&self, row: usize) -> [bool; 6] {
-        std::array::from_fn(|kind| self.leads[kind].as_ref().is_some_and(|leads| leads[row]))
+    pub(super) fn of_row(&self, row: usize) -> [bool; 6] {
+        std::array::from_fn(|kind| self.0[kind].as_ref().is_some_and(|leads| is_true(leads, row)))
     }
+}
+
+/// Rows of one batch, with what is read at once for all of them however few are judged at a time.
+pub(in crate::detect) struct Rows<'a> {
+    rows: &'a RecordBatch,
+    resolver: Arc<Resolver>,
+    parties: Vec<Party>,
+    windows: Vec<u64>,
+    firsts: Vec<u64>,
+    states: Vec<f64>,
+    /// Rows of hosts of one's own that training never saw.
+    new: BooleanArray,
 }
 
 /// What lies in lines of so many, in columns.
@@ -179,7 +213,8 @@ enum Value {
 enum Part {
     Whole,
     New(usize, f64),
-    Share(Vec<usize>, f64, bool),
+    /// Of the larger of two numbers, which may be one twice.
+    Share([usize; 2], f64, bool),
 }
 
 fn missing(column: &str) -> DetectError {
@@ -213,8 +248,9 @@ impl Resolver {
                 Weight::Whole => Part::Whole,
                 Weight::New { age, horizon } => Part::New(number(age)?, f64::from(*horizon)),
                 Weight::Share { own, horizon, failed } => {
-                    let own = own.iter().map(|name| number(name)).collect::<Result<_, _>>()?;
-                    Part::Share(own, f64::from(*horizon), *failed)
+                    let own = own.iter().map(|name| number(name)).collect::<Result<Vec<_>, _>>()?;
+                    // There are one or two.
+                    Part::Share([own[0], own[own.len() - 1]], f64::from(*horizon), *failed)
                 }
             };
             let same = recipes.iter().position(|known: &Recipe| known.value == value);
@@ -239,67 +275,85 @@ impl Resolver {
             Value::State => [None, None],
         }
     }
+}
 
-    /// What is judged of rows, whose windows are so many nanoseconds long.
+impl<'a> Rows<'a> {
+    /// Of rows whose schema the resolver is for and whose windows are so many nanoseconds long.
     ///
     /// # Errors
     /// [`DetectError::Column`] for rows that lack a column, [`DetectError::Context`].
-    pub(super) fn resolve(&self, rows: &RecordBatch, window: u64) -> Result<Resolved, DetectError> {
-        let count = rows.num_rows();
+    pub(super) fn new(
+        rows: &'a RecordBatch,
+        resolver: Arc<Resolver>,
+        window: u64,
+    ) -> Result<Rows<'a>, DetectError> {
+        let window_of = |nanoseconds: i64| nanoseconds.max(0) as u64 / window.max(1);
+        let windows: Vec<u64> =
+            times(rows, "window_start")?.values().iter().map(|start| window_of(*start)).collect();
+        let firsts = times(rows, FIRST)?;
+        let firsts = windows.iter().enumerate().map(|(row, window)| match firsts.is_valid(row) {
+            true => window_of(firsts.value(row)),
+            false => *window,
+        });
+        Ok(Rows {
+            rows,
+            resolver,
+            parties: parties(rows)?,
+            firsts: firsts.collect(),
+            windows,
+            states: states(rows)?,
+            new: booleans(rows, NEW)?.clone(),
+        })
+    }
+
+    /// What is judged of some of the rows.
+    pub(super) fn resolve(&self, some: Range<usize>) -> Resolved {
+        let Resolver { places, recipes, failed, ages, .. } = &*self.resolver;
+        let count = some.len();
+        let mut read = vec![0.0; count * places.len()];
+        for (place, into) in places.iter().zip(read.chunks_exact_mut(count.max(1))) {
+            numbers_of(self.rows.column(*place).as_ref(), some.start, into);
+        }
+        let number = |at: usize| &read[at * count..][..count];
         let mut buckets = vec![ABSENT; count * WIDTH];
         let mut weights = vec![1.0f32; count * WIDTH];
-        let read = |place: &usize| {
-            let mut values = Vec::with_capacity(count);
-            numbers(rows.column(*place).as_ref(), &mut values);
-            values
-        };
-        let all: Vec<Vec<f64>> = self.places.iter().map(read).collect();
-        let failed = &all[self.failed];
         let mut made: Vec<f64> = Vec::with_capacity(count);
-        let mut largest: Vec<f64> = Vec::with_capacity(count);
-        for (at, recipe) in self.recipes.iter().enumerate() {
+        for (at, recipe) in recipes.iter().enumerate() {
             let (before, own) = buckets.split_at_mut(at * count);
             let own = &mut own[..count];
             let values: &[f64] = match recipe.value {
-                Value::Number(number, 1.0) => &all[number],
-                Value::Number(number, factor) => {
+                Value::Number(at, 1.0) => number(at),
+                Value::Number(at, factor) => {
                     made.clear();
-                    made.extend(all[number].iter().map(|v| v * factor));
+                    made.extend(number(at).iter().map(|v| v * factor));
                     &made
                 }
                 Value::Ratio(forward, backward) => {
                     made.clear();
-                    let both = all[forward].iter().zip(&all[backward]);
+                    let both = number(forward).iter().zip(number(backward));
                     made.extend(both.map(|(forward, backward)| (forward + 20.0) / (backward + 20.0) * 64.0));
                     &made
                 }
-                Value::State => {
-                    made = states(rows)?;
-                    &made
-                }
+                Value::State => &self.states[some.clone()],
             };
             match recipe.same {
                 Some(same) => own.copy_from_slice(&before[same * count..][..count]),
-                None => own.iter_mut().zip(values).for_each(|(own, value)| *own = bucket(*value)),
+                None => put_buckets(values, own),
             }
-            let weights = weights[at * count..][..count].iter_mut().zip(values);
+            let weights = &mut weights[at * count..][..count];
             match &recipe.weight {
                 Part::Whole => {}
                 Part::New(age, horizon) => {
-                    for ((weight, value), age) in weights.zip(&all[*age]) {
+                    for ((weight, value), age) in weights.iter_mut().zip(values).zip(number(*age)) {
                         *weight = f32::from(u8::from(*value > 0.0 && age < horizon));
                     }
                 }
                 Part::Share(own, horizon, only_failed) => {
-                    largest.clear();
-                    largest.resize(count, 0.0);
-                    for own in own {
-                        largest.iter_mut().zip(&all[*own]).for_each(|(most, own)| *most = most.max(*own));
-                    }
-                    for ((weight, value), (own, failed)) in weights.zip(largest.iter().zip(failed)) {
-                        let counts = *value > 0.0 && (!only_failed || *failed > 0.0);
-                        let share = (horizon * own / value).min(1.0);
-                        *weight = if counts { share as f32 } else { 0.0 };
+                    put_shares(values, own.each_ref().map(|own| number(*own)), *horizon, weights);
+                    if *only_failed {
+                        for (weight, failed) in weights.iter_mut().zip(number(*failed)) {
+                            *weight = if *failed > 0.0 { *weight } else { 0.0 };
+                        }
                     }
                 }
             }
@@ -307,28 +361,38 @@ impl Resolver {
         // A new host of one's own is told of once as that: that its peers and services are new says no more. Who has no
         // address yet (duplicate address detection, DHCP) is another host each time: since when such a source is known to
         // anybody says nothing of it.
-        let parties = parties(rows)?;
-        let new = booleans(rows, NEW)?;
-        let excused = new.iter().zip(&parties).map(|(new, party)| *new || party.is_from_nobody());
-        for (row, _) in excused.enumerate().filter(|(_, excused)| *excused) {
-            for at in &self.ages {
-                buckets[at * count + row] = ABSENT;
+        let excused = |row: &usize| is_true(&self.new, *row) || self.parties[*row].is_from_nobody();
+        for row in some.clone().filter(excused) {
+            for at in ages {
+                buckets[at * count + row - some.start] = ABSENT;
             }
         }
-        let window_of = |nanoseconds: i64| nanoseconds.max(0) as u64 / window.max(1);
-        let starts = times(rows, "window_start")?;
-        let windows: Vec<u64> = starts.values().iter().map(|start| window_of(*start)).collect();
-        let firsts = times(rows, FIRST)?;
-        let firsts = (0..count)
-            .map(|row| if firsts.is_valid(row) { window_of(firsts.value(row)) } else { windows[row] })
-            .collect();
-        let mut leads: [Option<Vec<bool>>; 6] = Default::default();
-        for subject in Subject::ALL {
-            if let Some(name) = lead(subject) {
-                leads[subject as usize] = Some(booleans(rows, &name)?);
-            }
+        Resolved {
+            parties: self.parties[some.clone()].to_vec(),
+            windows: self.windows[some.clone()].to_vec(),
+            firsts: self.firsts[some].to_vec(),
+            buckets,
+            weights,
         }
-        Ok(Resolved { parties, windows, firsts, buckets, weights, leads })
+    }
+}
+
+/// The buckets of values: rows of a flood follow one another with the same, and nulls are all alike.
+fn put_buckets(values: &[f64], into: &mut [u8]) {
+    let mut last = (f64::NAN.to_bits(), ABSENT);
+    for (into, value) in into.iter_mut().zip(values) {
+        if value.to_bits() != last.0 {
+            last = (value.to_bits(), bucket(*value));
+        }
+        *into = last.1;
+    }
+}
+
+/// How much of each value is the row's own: `horizon` times the larger of its own two, at most all.
+fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut [f32]) {
+    for ((weight, value), (one, other)) in into.iter_mut().zip(values).zip(own[0].iter().zip(own[1])) {
+        let share = (horizon * 0f64.max(*one).max(*other) / value).min(1.0);
+        *weight = if *value > 0.0 { share as f32 } else { 0.0 };
     }
 }
 
@@ -350,12 +414,16 @@ fn times(rows: &RecordBatch, name: &str) -> Result<TimestampNanosecondArray, Det
     column.as_primitive_opt::<TimestampNanosecondType>().cloned().ok_or_else(wrong)
 }
 
-fn booleans(rows: &RecordBatch, name: &str) -> Result<Vec<bool>, DetectError> {
+fn booleans<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a BooleanArray, DetectError> {
     let column = rows.column_by_name(name).ok_or_else(|| missing(name))?;
     let wrong = || DetectError::Column {
         column: name.to_owned(),
         what: format!("is {}, not true or false", column.data_type()),
     };
-    let column = column.as_boolean_opt().ok_or_else(wrong)?;
-    Ok(column.iter().map(|value| value == Some(true)).collect())
+    column.as_boolean_opt().ok_or_else(wrong)
+}
+
+/// Null is not true.
+fn is_true(column: &BooleanArray, row: usize) -> bool {
+    column.is_valid(row) && column.value(row)
 }

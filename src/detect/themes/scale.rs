@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{GROUPS, THEMES, columns, members, weights};
+use super::columns::{GROUPS, THEMES, WIDTH, columns, members, weights};
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
@@ -12,8 +12,8 @@ use crate::encode::{Kept, Met};
 /// What a group may count at most in a theme, in nats.
 const CAP: f64 = 12.0;
 
-/// Places for ranks that were met, as a power of two.
-const MET: u32 = 14;
+/// Places for ranks of a column that were met, as a power of two.
+const MET: u32 = 7;
 
 /// How rare each value is among the calibration rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,39 +82,79 @@ impl Batch {
     }
 
     /// Those of a row, by judged column.
-    pub(super) fn row(&self, row: usize) -> Vec<f32> {
-        self.values.iter().skip(row).step_by(self.rows).copied().collect()
+    pub(super) fn row(&self, row: usize) -> [f32; WIDTH] {
+        std::array::from_fn(|at| self.values[at * self.rows + row])
     }
 }
 
-/// For each row the means of the ranks of each group's columns: what shows in many of them counts, what one of them
-/// says does not outshout the others.
-fn grouped(ranks: &[Steps], surprises: &Batch, met: &mut Met) -> Vec<[f64; GROUPS.len()]> {
-    let mut groups = vec![[0.0; GROUPS.len()]; surprises.rows];
-    let mut counts = [0u32; GROUPS.len()];
-    for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
-        counts[column.group] += 1;
-        for (sums, surprise) in groups.iter_mut().zip(surprises.column(at)) {
-            sums[column.group] += match *surprise {
-                0.0 => steps.at_zero(),
-                surprise => {
-                    let same = (at as u64) << 32 | u64::from(surprise.to_bits());
-                    met.get_or(same, || steps.rank(f64::from(surprise)))
+/// A number of each group for each row, group by group.
+struct Grouped {
+    rows: usize,
+    values: Vec<f64>,
+}
+
+impl Grouped {
+    /// For each row the means of the ranks of each group's columns: what shows in many of them counts, what one of
+    /// them says does not outshout the others.
+    fn ranked(ranks: &[Steps], surprises: &Batch, met: &mut Met) -> Grouped {
+        let rows = surprises.rows;
+        let mut values = vec![0.0; rows * GROUPS.len()];
+        let mut counts = [0u32; GROUPS.len()];
+        for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
+            counts[column.group] += 1;
+            let sums = &mut values[column.group * rows..][..rows];
+            // Rows of a flood follow one another, and nothing need be looked up for the next one.
+            let mut last = (0.0, steps.at_zero());
+            for (sum, surprise) in sums.iter_mut().zip(surprises.column(at)) {
+                if *surprise != last.0 {
+                    let same = u64::from(surprise.to_bits());
+                    let rank = match *surprise {
+                        0.0 => steps.at_zero(),
+                        surprise => met.get_or(at, same, || steps.rank(f64::from(surprise))),
+                    };
+                    last = (*surprise, rank);
                 }
-            };
+                *sum += last.1;
+            }
         }
-    }
-    for sums in &mut groups {
-        for (sum, count) in sums.iter_mut().zip(counts) {
-            *sum /= f64::from(count.max(1));
+        for (sums, count) in values.chunks_exact_mut(rows.max(1)).zip(counts) {
+            sums.iter_mut().for_each(|sum| *sum /= f64::from(count.max(1)));
         }
+        Grouped { rows, values }
     }
-    groups
+
+    /// What groups of these tails count.
+    fn counted(mut self, tails: &[Tail]) -> Grouped {
+        let groups = self.values.chunks_exact_mut(self.rows.max(1));
+        for ((values, tail), weight) in groups.zip(tails).zip(weights()) {
+            let mut last = (f64::NAN, 0.0);
+            for value in values {
+                if *value != last.0 {
+                    last = (*value, tail.nats(*value).min(CAP) * weight);
+                }
+                *value = last.1;
+            }
+        }
+        self
+    }
+
+    fn row(&self, row: usize) -> [f64; GROUPS.len()] {
+        std::array::from_fn(|group| self.values[group * self.rows + row])
+    }
+
+    fn group(&self, group: usize) -> &[f64] {
+        &self.values[group * self.rows..][..self.rows]
+    }
+
+    /// Sums of the groups of each theme, for each row.
+    fn themes(&self) -> impl Iterator<Item = [f64; THEMES.len()]> {
+        (0..self.rows).map(|row| summed(&self.row(row)))
+    }
 }
 
-/// What groups of these tails count.
-fn counted(tails: &[Tail], values: &[f64; GROUPS.len()]) -> [f64; GROUPS.len()] {
-    std::array::from_fn(|group| tails[group].nats(values[group]).min(CAP) * weights()[group])
+/// Where no rank was met yet.
+fn no_rank() -> Met {
+    Met::new(columns().len(), MET)
 }
 
 /// Sums of the groups of each theme.
@@ -131,15 +171,15 @@ impl Scale {
         };
         let ranks: Vec<Steps> = (0..width).into_par_iter().map(|at| Steps::of(&mut column(at))).collect();
         let met = Kept::default();
-        let mut groups: Vec<_> = surprises
+        let groups: Vec<Grouped> = surprises
             .par_iter()
-            .flat_map_iter(|some| met.with(MET, |met| grouped(&ranks, some, met)))
+            .map(|some| met.with(no_rank, |met| Grouped::ranked(&ranks, some, met)))
             .collect();
-        let tails: Vec<Tail> = (0..GROUPS.len())
-            .map(|group| Tail::of(&mut groups.iter().map(|values| values[group]).collect::<Vec<_>>()))
-            .collect();
+        let group =
+            |at: usize| -> Vec<f64> { groups.iter().flat_map(|some| some.group(at)).copied().collect() };
+        let tails: Vec<Tail> = (0..GROUPS.len()).map(|at| Tail::of(&mut group(at))).collect();
         let mut themes: Vec<[f64; THEMES.len()]> =
-            groups.par_iter_mut().map(|values| summed(&counted(&tails, values))).collect();
+            groups.into_iter().flat_map(|some| some.counted(&tails).themes().collect::<Vec<_>>()).collect();
         let of_themes: Vec<Tail> = (0..THEMES.len())
             .map(|theme| Tail::of(&mut themes.iter().map(|values| values[theme]).collect::<Vec<_>>()))
             .collect();
@@ -153,9 +193,10 @@ impl Scale {
 
     /// The scores of rows with these surprises.
     pub(in crate::detect) fn levels(&self, surprises: &Batch) -> impl Iterator<Item = Levels> {
-        let groups = self.met.with(MET, |met| grouped(&self.ranks, surprises, met));
-        groups.into_iter().map(|values| {
-            let groups = counted(&self.groups, &values);
+        let groups = self.met.with(no_rank, |met| Grouped::ranked(&self.ranks, surprises, met));
+        let groups = groups.counted(&self.groups);
+        (0..surprises.rows).map(move |row| {
+            let groups = groups.row(row);
             let themes = nats(&self.themes, &summed(&groups));
             let sum = themes.iter().sum();
             Levels { groups, themes, sum, score: self.sum.predicted(sum) }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::columns::columns;
-use super::resolve::{self, Resolved, Resolver};
+use super::resolve::{self, Resolved, Resolver, Rows};
 use super::scale::Batch;
 use super::tables;
 use crate::detect::DetectError;
@@ -38,26 +38,26 @@ pub(in crate::detect) struct Surprises {
 /// Rows that are judged at once: what is looked up for them stays near.
 pub(in crate::detect) const AT_ONCE: usize = 256;
 
-/// Places for surprises that were met, as powers of two: where a past is asked for a while, and where for a moment.
-const MANY: u32 = 16;
-const FEW: u32 = 10;
+/// Places for surprises of a column that were met, as powers of two: where a past is asked for a while, and where for a
+/// moment.
+const MANY: u32 = 9;
+const FEW: u32 = 3;
 
 /// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
 fn surprises(past: &Past, blocks: &Blocks, rows: &Resolved, met: &mut Met) -> (Crowd, Batch) {
     let crowd = past.find_all(rows.parties.iter());
-    let young: Vec<bool> = rows
-        .firsts
-        .iter()
-        .zip(&rows.windows)
-        .map(|(first, window)| is_young(blocks, *first, *window))
-        .collect();
+    let ages = rows.firsts.iter().zip(&rows.windows);
+    let young: Vec<bool> = ages.map(|(first, window)| is_young(blocks, *first, *window)).collect();
+    let mut of_young = Vec::new();
     let surprises = Batch::new(rows.parties.len(), |at, into| {
-        let only_young = matches!(columns()[at].judged.since, Since::Young(_));
-        let values = rows
-            .column(at)
-            .zip(&young)
-            .map(|((bucket, weight), young)| (bucket, if only_young && !young { 0.0 } else { weight }));
-        past.surprises(at, &crowd, values, met, into);
+        let (buckets, mut weights) = rows.column(at);
+        if matches!(columns()[at].judged.since, Since::Young(_)) {
+            of_young.clear();
+            let young = weights.iter().zip(&young);
+            of_young.extend(young.map(|(weight, young)| if *young { *weight } else { 0.0 }));
+            weights = &of_young;
+        }
+        past.surprises(at, &crowd, (buckets, weights), met, into);
     });
     (crowd, surprises)
 }
@@ -74,7 +74,7 @@ pub(super) fn matrix(past: &Past, blocks: &Blocks, rows: &Resolved, which: &[usi
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
     all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each_init(
-        || Met::new(FEW),
+        || Met::new(width, FEW),
         |met, (into, which)| surprises(past, blocks, &rows.some(which), met).1.lines(into),
     );
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
@@ -115,44 +115,48 @@ impl Surprises {
         tables::write_past(self.window, &self.blocks, &self.past)
     }
 
-    /// What is judged of rows, and where it was found in them.
+    /// Where the columns of rows lie.
     ///
     /// # Errors
     /// [`DetectError`] for rows that lack a column.
-    pub(in crate::detect) fn resolve(
-        &self,
-        rows: &RecordBatch,
-    ) -> Result<(Arc<Resolver>, Resolved), AnyError> {
+    pub(super) fn resolver(&self, rows: &RecordBatch) -> Result<Arc<Resolver>, DetectError> {
         let known = self.resolver.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let resolver = match known.filter(|resolver| resolver.fits(rows.schema_ref())) {
-            Some(resolver) => resolver,
-            None => {
-                let new = Arc::new(Resolver::new(rows.schema_ref())?);
-                *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
-                new
-            }
-        };
-        let resolved = resolver.resolve(rows, self.window)?;
-        Ok((resolver, resolved))
+        if let Some(resolver) = known.filter(|resolver| resolver.fits(rows.schema_ref())) {
+            return Ok(resolver);
+        }
+        let new = Arc::new(Resolver::new(rows.schema_ref())?);
+        *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Rows of one batch, to be judged some at a time.
+    ///
+    /// # Errors
+    /// As [`Surprises::resolver`].
+    pub(super) fn read_rows<'a>(&self, rows: &'a RecordBatch) -> Result<Rows<'a>, DetectError> {
+        Rows::new(rows, self.resolver(rows)?, self.window)
     }
 
     /// The surprises of rows, and whom those are about.
     pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        self.met.with(MANY, |met| surprises(&self.past, &self.blocks, rows, met))
+        self.met
+            .with(|| Met::new(columns().len(), MANY), |met| surprises(&self.past, &self.blocks, rows, met))
     }
 
     /// The surprises of rows, a line each.
     ///
     /// # Errors
-    /// As [`Surprises::resolve`].
+    /// As [`Surprises::resolver`].
     pub(in crate::detect) fn matrix(&self, rows: &RecordBatch) -> Result<Array2<f32>, AnyError> {
         let width = columns().len();
-        let mut all = vec![0.0f32; rows.num_rows() * width];
+        let count = rows.num_rows();
+        let mut all = vec![0.0f32; count * width];
+        let rows = self.read_rows(rows)?;
         for (at, into) in all.chunks_mut(AT_ONCE * width).enumerate() {
-            let (_, some) = self.resolve(&rows.slice(at * AT_ONCE, into.len() / width))?;
-            self.of(&some).1.lines(into);
+            let from = at * AT_ONCE;
+            self.of(&rows.resolve(from..from + into.len() / width)).1.lines(into);
         }
-        Ok(Array2::from_shape_vec((rows.num_rows(), width), all)?)
+        Ok(Array2::from_shape_vec((count, width), all)?)
     }
 
     /// Whether rows of this schema can be judged.

@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 
 use super::columns::{FIRST, STATE, context_columns};
+use super::resolve::{Resolver, Rows};
 use super::*;
 use crate::detect::{Learning, Lesson};
 use crate::encode::bucket::ABSENT;
@@ -201,7 +202,13 @@ fn reasons_add_up_and_name_who_and_what() {
     let detector = learned(&rows(0..140, false), 1, 100, false);
     let probe = rows(300..302, true);
     let scores = detector.score(&probe).unwrap().scores;
-    let reasons = detector.reasons(&probe, &[3, 11]).unwrap();
+    let mut reasons = Vec::new();
+    let asked = [3, 11].map(|row| Asked { row, brief: false });
+    let (_, kept) = detector.judge(&probe).unwrap();
+    detector.reasons(&probe, kept.as_ref(), &asked, &mut |_, reason| reasons.push(reason)).unwrap();
+    let mut again = Vec::new();
+    detector.reasons(&probe, None, &asked, &mut |_, reason| again.push(reason)).unwrap();
+    assert_eq!(reasons, again);
     assert_eq!(reasons.len(), 2);
     for (row, reason) in [3, 11].into_iter().zip(&reasons) {
         assert_eq!(reason.score, scores[row]);
@@ -225,10 +232,13 @@ fn who_has_no_address_yet_is_neither_known_nor_new() {
             Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>());
         RecordBatch::try_new(plain.schema(), columns).unwrap()
     };
-    let resolver = super::resolve::Resolver::new(plain.schema_ref()).unwrap();
-    let known = resolver.resolve(&plain, WINDOW).unwrap();
+    let resolve = |rows: &RecordBatch| {
+        let resolver = Resolver::new(rows.schema_ref()).unwrap();
+        Rows::new(rows, resolver.into(), WINDOW).unwrap().resolve(0..rows.num_rows())
+    };
+    let known = resolve(&plain);
     for (text, nobody) in [("::", true), ("0.0.0.0", true), ("10.0.0.3", false)] {
-        let resolved = resolver.resolve(&from(text), WINDOW).unwrap();
+        let resolved = resolve(&from(text));
         for (at, column) in columns().iter().enumerate() {
             let age = GROUPS[column.group] == "age";
             for row in 0..plain.num_rows() {
