@@ -10,16 +10,8 @@ use super::finding::{Finding, Kind, Real};
 use super::policy::Verdict;
 
 /// What copies have in common: it is not copied, and known to be the same without being looked at.
-#[derive(Clone, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Shared<T>(Arc<Vec<T>>);
-
-impl<T: Eq> PartialEq for Shared<T> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
-    }
-}
-
-impl<T: Eq> Eq for Shared<T> {}
 
 impl<T: Ord> PartialOrd for Shared<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
