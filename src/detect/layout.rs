@@ -141,7 +141,7 @@ impl<const N: usize> Complete<N> {
             for (row, at) in at.iter_mut().enumerate() {
                 // The remainders are no-ops that spare the bounds checks.
                 let node = *at % N;
-                let eight = usize::from(self.column[node]) % (WIDTH * ABREAST) & !(ABREAST - 1);
+                let eight = (usize::from(self.column[node]) % (WIDTH * ABREAST)) & !(ABREAST - 1);
                 let goes_right = values[eight + row] > self.threshold[node];
                 // Twice that and one to the right, in one instruction.
                 *at = at.carrying_add(*at, goes_right).0;

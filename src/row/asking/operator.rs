@@ -25,13 +25,32 @@ use crate::tally::{Fault, Tally};
 /// Messages and batches that are sent before the rooms behind have their turn.
 const BURST: usize = 4;
 
+/// The timestamp of a window's rows, and the window: the order in which windows are closed.
+type At = (u64, u64);
+
+/// What is held of each window, and what was asked about it.
+type Asked<'s, G> =
+    (Stream<'s, u64, Held<<G as Gatherer>::Held>>, Stream<'s, u64, Sent<<G as Gatherer>::Ask>>);
+
+/// What is held of a window, and answers that came before it.
+struct Waiting<A: Attacher> {
+    held: Option<A::Held>,
+    early: Vec<A::Answer>,
+}
+
+impl<A: Attacher> Default for Waiting<A> {
+    fn default() -> Waiting<A> {
+        Waiting { held: None, early: Vec::new() }
+    }
+}
+
 /// Asks about the rows of each window; gives what is held of it, and the asks.
 pub(crate) fn gather<'s, G: Gatherer>(
     rows: Stream<'s, u64, RowBatch>,
     name: &str,
     mut gatherer: G,
     fault: Arc<Fault>,
-) -> (Stream<'s, u64, Held<G::Held>>, Stream<'s, u64, Sent<G::Ask>>) {
+) -> Asked<'s, G> {
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
@@ -42,7 +61,7 @@ pub(crate) fn gather<'s, G: Gatherer>(
     let mut asks = OutputBuilder::<_, NoopBuilder<Sent<G::Ask>>>::from(asks);
     builder.build(move |capabilities| {
         let mut capabilities = Some(capabilities);
-        let mut windows: BTreeMap<(u64, u64), G::Gathered> = BTreeMap::new();
+        let mut windows: BTreeMap<At, G::Gathered> = BTreeMap::new();
         let mut asking: Option<(u64, G::Asking)> = None;
         move |frontiers| {
             input.for_each(|cap, batch| {
@@ -109,8 +128,8 @@ pub(crate) fn keep<'s, K: Keeper>(
         let activator = scope.activator_for(info.address);
         let mut capability = Some(capability);
         let mut keeper = Some((keeper, leave));
-        let mut windows: BTreeMap<(u64, u64), Vec<K::Ask>> = BTreeMap::new();
-        let mut open: Option<((u64, u64), Vec<K::Taken>)> = None;
+        let mut windows: BTreeMap<At, Vec<K::Ask>> = BTreeMap::new();
+        let mut open: Option<(At, Vec<K::Taken>)> = None;
         let mut answering: Option<(u64, std::vec::IntoIter<K::Taken>)> = None;
         move |(input, frontier), output| {
             input.for_each(|cap, ask| {
@@ -139,7 +158,8 @@ pub(crate) fn keep<'s, K: Keeper>(
                 let oldest = open.as_ref().map(|(oldest, _)| *oldest).or(windows.keys().next().copied());
                 let Some((time, window)) = oldest else { break };
                 let complete = first.is_none_or(|first| time < first);
-                if !complete && !(apart && first == Some(time)) {
+                let may_begin = complete || apart && first == Some(time);
+                if !may_begin {
                     break;
                 }
                 let (_, taken) = open.get_or_insert_with(|| {
@@ -185,19 +205,18 @@ pub(crate) fn attach<'s, A: Attacher>(
         move |capability, info| {
             let activator = scope.activator_for(info.address);
             let mut capability = Some(capability);
-            // What is held, and answers that came before it.
-            let mut windows: BTreeMap<(u64, u64), (Option<A::Held>, Vec<A::Answer>)> = BTreeMap::new();
+            let mut windows: BTreeMap<At, Waiting<A>> = BTreeMap::new();
             let mut settled: Option<(u64, A::Settled)> = None;
             move |(held, held_frontier), (answers, answer_frontier), output| {
                 held.for_each(|cap, held| {
                     let time = *cap.least().expect("sent under a capability");
                     let Held { window, held } = std::mem::take(held);
-                    windows.entry((time, window)).or_default().0 = held;
+                    windows.entry((time, window)).or_default().held = held;
                 });
                 answers.for_each(|cap, answer| {
                     let time = *cap.least().expect("sent under a capability");
                     let Sent(answer) = std::mem::take(answer);
-                    let (held, early) = windows.entry((time, answer.head().window)).or_default();
+                    let Waiting { held, early } = windows.entry((time, answer.head().window)).or_default();
                     match held {
                         Some(held) => attacher.put(held, answer),
                         None => early.push(answer),
@@ -228,7 +247,7 @@ pub(crate) fn attach<'s, A: Attacher>(
                     }
                     let complete = windows.first_entry().filter(|w| open.is_none_or(|open| w.key().0 < open));
                     let Some(complete) = complete else { break };
-                    let ((time, window), (held, early)) = complete.remove_entry();
+                    let ((time, window), Waiting { held, early }) = complete.remove_entry();
                     let mut held = held.expect("who asks has rows, and sends them first");
                     early.into_iter().for_each(|answer| attacher.put(&mut held, answer));
                     settled = Some((time, attacher.settle(held, window)));
