@@ -35,7 +35,7 @@ pub(super) const WRITTEN: usize = 5;
 const GROUPS: usize = 3;
 
 /// Columns that are written of a reason that is told in full, or in brief.
-pub(super) const fn written(brief: bool) -> usize {
+pub(super) const fn shown(brief: bool) -> usize {
     if brief { 1 } else { WRITTEN }
 }
 
@@ -184,7 +184,7 @@ impl Reason {
     /// What of its evidence is written, in words.
     pub(super) fn words(&self, window: Option<u64>, brief: bool, vocabulary: &mut Vocabulary) -> Vec<String> {
         let words = |evidence: &Evidence| vocabulary.of(&evidence.column).phrase.words(evidence, window);
-        self.evidence.iter().take(written(brief)).map(words).collect()
+        self.evidence.iter().take(shown(brief)).map(words).collect()
     }
 
     /// Appends the same as [`Reason::json`], with these [`Reason::words`].

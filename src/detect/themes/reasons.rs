@@ -15,7 +15,7 @@ use super::{Themes, Verdicts};
 use crate::detect::reason::facts::{number, text};
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
-use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, written};
+use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, shown};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
@@ -136,7 +136,7 @@ fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
         .map(|(share, at)| (share * f64::from(row.surprises[at]), share, at))
         .collect();
     told.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| columns[a.2].name.cmp(&columns[b.2].name)));
-    let written = written(row.asked.brief);
+    let written = shown(row.asked.brief);
     let party = &row.judged.resolved.parties[row.place];
     let spoken = told.into_iter().enumerate().filter(|(place, (.., at))| *place < written || is_asked[*at]);
     spoken
