@@ -212,10 +212,10 @@ fn a_record_longer_than_the_snap_length_is_named_with_its_place() {
 
 #[test]
 fn who_stops_reading_the_output_is_not_told_of_an_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
     let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
-    let piped = std::process::Stdio::piped;
-    let mut verb = verb.args(["features"]).stdout(piped()).stderr(piped()).spawn().unwrap();
-    drop(verb.stdout.take());
+    let verb = verb.args(["features"]).stdout(writer).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let output = verb.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
