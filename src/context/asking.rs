@@ -3,15 +3,13 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use bytemuck::cast_slice;
-
 use super::Plan;
 use super::attach::{Schemas, Values};
 use super::cells::Room;
 use super::horizon::{Answer, Horizons, Taken};
 use super::window::{Ask, Cells, Window};
 use crate::row::RowBatch;
-use crate::row::asking::{Attacher, Gatherer, Head, Keeper, Lists, MESSAGE, Message};
+use crate::row::asking::{Attacher, Gatherer, Head, Keeper, MESSAGE, message};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -172,54 +170,8 @@ impl Attacher for Attaching {
     }
 }
 
-impl Message for Ask {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn count(&self) -> usize {
-        self.numbers.len()
-    }
-
-    fn lists(&self) -> Vec<&[u8]> {
-        vec![
-            cast_slice(&self.numbers),
-            cast_slice(&self.keys),
-            cast_slice(&self.sums),
-            cast_slice(&self.lengths),
-            cast_slice(&self.elements),
-        ]
-    }
-
-    fn read(lists: &mut Lists<'_>) -> Ask {
-        Ask {
-            head: lists.head,
-            numbers: lists.next(),
-            keys: lists.next(),
-            sums: lists.next(),
-            lengths: lists.next(),
-            elements: lists.next(),
-        }
-    }
-}
-
-impl Message for Answer {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn count(&self) -> usize {
-        self.numbers.len()
-    }
-
-    fn lists(&self) -> Vec<&[u8]> {
-        vec![cast_slice(&self.numbers), cast_slice(&self.values)]
-    }
-
-    fn read(lists: &mut Lists<'_>) -> Answer {
-        Answer { head: lists.head, numbers: lists.next(), values: lists.next() }
-    }
-}
+message!(Ask: numbers, keys, sums, lengths, elements);
+message!(Answer: numbers, values);
 
 #[cfg(test)]
 mod tests {

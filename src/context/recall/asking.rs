@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::datatypes::SchemaRef;
-use bytemuck::cast_slice;
 
 use super::super::Plan;
 use super::super::asking::Celled;
@@ -14,7 +13,7 @@ use super::flows::Flows;
 use super::keeper::{Answer, Keeper, Taken};
 use super::questions::{Gathering, Question, Questions};
 use crate::row::RowBatch;
-use crate::row::asking::{self, Attacher, Gatherer, Head, Lists, MESSAGE, Message};
+use crate::row::asking::{self, Attacher, Gatherer, Head, MESSAGE, message};
 use crate::tally::Tally;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -189,65 +188,8 @@ impl Attacher for Attaching {
     }
 }
 
-impl Message for Question {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn count(&self) -> usize {
-        self.numbers.len()
-    }
-
-    fn lists(&self) -> Vec<&[u8]> {
-        vec![
-            cast_slice(&self.numbers),
-            cast_slice(&self.keys),
-            cast_slice(&self.leads),
-            cast_slice(&self.lengths),
-            cast_slice(&self.starts),
-        ]
-    }
-
-    fn read(lists: &mut Lists<'_>) -> Question {
-        Question {
-            head: lists.head,
-            numbers: lists.next(),
-            keys: lists.next(),
-            leads: lists.next(),
-            lengths: lists.next(),
-            starts: lists.next(),
-        }
-    }
-}
-
-impl Message for Answer {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn count(&self) -> usize {
-        self.numbers.len()
-    }
-
-    fn lists(&self) -> Vec<&[u8]> {
-        vec![
-            cast_slice(&self.numbers),
-            cast_slice(&self.firsts),
-            cast_slice(&self.leads),
-            cast_slice(&self.regularities),
-        ]
-    }
-
-    fn read(lists: &mut Lists<'_>) -> Answer {
-        Answer {
-            head: lists.head,
-            numbers: lists.next(),
-            firsts: lists.next(),
-            leads: lists.next(),
-            regularities: lists.next(),
-        }
-    }
-}
+message!(Question: numbers, keys, leads, lengths, starts);
+message!(Answer: numbers, firsts, leads, regularities);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt8Type};
-use bytemuck::cast_slice;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
@@ -15,7 +14,7 @@ use crate::detect::scorer::attached;
 use crate::detect::{Detector, Kept, Scores};
 use crate::encode::{Subject, parties};
 use crate::row::RowBatch;
-use crate::row::asking::{Attacher, Gatherer, Head, Keeper, Lists, MESSAGE, Message};
+use crate::row::asking::{Attacher, Gatherer, Head, Keeper, MESSAGE, message};
 use crate::tally::Tally;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -275,23 +274,7 @@ fn settled(
     attached(detector, threshold, &batch.rows, schema, (own, kept), Some(&summed))
 }
 
-impl Message for Said {
-    fn head(&self) -> &Head {
-        &self.head
-    }
-
-    fn count(&self) -> usize {
-        self.numbers.len()
-    }
-
-    fn lists(&self) -> Vec<&[u8]> {
-        vec![cast_slice(&self.numbers), cast_slice(&self.keys), cast_slice(&self.values)]
-    }
-
-    fn read(lists: &mut Lists<'_>) -> Said {
-        Said { head: lists.head, numbers: lists.next(), keys: lists.next(), values: lists.next() }
-    }
-}
+message!(Said: numbers, keys, values);
 
 #[cfg(test)]
 mod tests {

@@ -54,6 +54,31 @@ pub(crate) trait Message: Clone + Default + Send + 'static {
     fn read(lists: &mut Lists<'_>) -> Self;
 }
 
+/// Makes a struct with a `head` a [`Message`] of these lists, in this order on the wire; the first is empty only where
+/// all are.
+macro_rules! message {
+    ($message:ident: $first:ident $(, $list:ident)*) => {
+        impl $crate::row::asking::Message for $message {
+            fn head(&self) -> &$crate::row::asking::Head {
+                &self.head
+            }
+
+            fn count(&self) -> usize {
+                self.$first.len()
+            }
+
+            fn lists(&self) -> Vec<&[u8]> {
+                vec![bytemuck::cast_slice(&self.$first) $(, bytemuck::cast_slice(&self.$list))*]
+            }
+
+            fn read(lists: &mut $crate::row::asking::Lists<'_>) -> $message {
+                $message { head: lists.head, $first: lists.next() $(, $list: lists.next())* }
+            }
+        }
+    };
+}
+pub(crate) use message;
+
 /// Makes asks of the rows of a worker.
 pub(crate) trait Gatherer: 'static {
     /// Rows of a window while they come.
