@@ -4,10 +4,12 @@
 //! looks for many things at a time lets the waits for memory overlap: first [`Places::load`] for all of them, then
 //! [`Places::near`], and then one after the other.
 
+use crate::flow::probing;
+
 /// Places by hash. The hashes must be seeded anew in each process: crafted keys must not collide at will.
 #[derive(Default)]
 pub(super) struct Places {
-    /// Hash above, place plus one below; 0 where there is none. As many as a power of two, or none at all.
+    /// Of [`probing`]: as many as a power of two, or none at all.
     slots: Vec<u64>,
     count: usize,
 }
@@ -32,7 +34,7 @@ impl Places {
 
     /// Reads what a search for `hash` reads first.
     pub(super) fn load(&self, hash: u32) -> u64 {
-        self.slots.get(hash as usize & self.slots.len().wrapping_sub(1)).copied().unwrap_or(0)
+        self.slots.get(probing::home(hash, self.slots.len().wrapping_sub(1))).copied().unwrap_or(0)
     }
 
     /// The first place of this hash: nearly always the one that [`Places::find`] finds.
@@ -42,54 +44,22 @@ impl Places {
 
     /// The first place of this hash that `is` the one looked for.
     pub(super) fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = self.slots.get(at).copied().unwrap_or(0);
-            if slot == 0 {
-                return None;
-            }
-            let place = (slot as u32).wrapping_sub(1);
-            if (slot >> 32) as u32 == hash && is(place) {
-                return Some(place);
-            }
-            at = (at + 1) & mask;
-        }
+        probing::find(&self.slots, hash, is)
     }
 
     /// Adds a place that is not in it.
     pub(super) fn insert(&mut self, hash: u32, place: u32) {
-        debug_assert!(place != u32::MAX, "fewer than 2^32 - 1 places");
         self.count += 1;
         if slots(self.count) > self.slots.len() {
             let old = std::mem::replace(&mut self.slots, vec![0; slots(self.count)]);
-            old.into_iter().filter(|slot| *slot != 0).for_each(|slot| put(&mut self.slots, slot));
+            probing::refill(&mut self.slots, &old);
         }
-        put(&mut self.slots, u64::from(hash) << 32 | (u64::from(place) + 1));
+        probing::insert(&mut self.slots, hash, place);
     }
 
     /// Takes out a place that is in it.
     pub(super) fn remove(&mut self, hash: u32, place: u32) {
-        let mask = self.slots.len() - 1;
-        let mut hole = hash as usize & mask;
-        while self.slots[hole] as u32 != place + 1 {
-            hole = (hole + 1) & mask;
-        }
-        // Those behind it that would lie before the hole move up: searches end at the first slot that is empty.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let slot = self.slots[at];
-            if slot == 0 {
-                break;
-            }
-            let home = (slot >> 32) as usize & mask;
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                self.slots[hole] = slot;
-                hole = at;
-            }
-        }
-        self.slots[hole] = 0;
+        probing::remove(&mut self.slots, hash, place);
         self.count -= 1;
     }
 
@@ -103,15 +73,6 @@ impl Places {
 /// Slots for so many places: at most two thirds are taken.
 fn slots(count: usize) -> usize {
     (count + count / 2 + 1).next_power_of_two().max(8)
-}
-
-fn put(slots: &mut [u64], slot: u64) {
-    let mask = slots.len() - 1;
-    let mut at = (slot >> 32) as usize & mask;
-    while slots[at] != 0 {
-        at = (at + 1) & mask;
-    }
-    slots[at] = slot;
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
+use super::probing;
 use super::region::Region;
-use super::state::NONE;
 use crate::packet::FlowKey;
 
 /// Flows by the hash of their keys. The hash is seeded for each process, so that keys cannot be crafted to
 /// collide.
 pub(super) struct Index {
     seeds: [u64; 6],
-    /// Hash above, flow plus one below; 0 where there is none.
+    /// Of [`probing`]; at most half of them are taken.
     slots: Region<u64>,
     count: usize,
 }
@@ -35,68 +35,30 @@ impl Index {
     /// Asks for what a search for `hash` looks at first.
     #[inline(always)]
     pub(super) fn fetch(&self, hash: u32) {
-        self.slots.fetch(home(hash, self.slots.get().len() - 1));
+        self.slots.fetch(probing::home(hash, self.slots.get().len() - 1));
     }
 
     /// The first flow with this hash that `is` the one looked for.
     #[inline(always)]
     pub(super) fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        let slots = self.slots.get();
-        let mask = slots.len() - 1;
-        let mut at = home(hash, mask);
-        loop {
-            let slot = slots[at];
-            if slot == 0 {
-                return None;
-            }
-            let flow = (slot as u32).wrapping_sub(1);
-            if (slot >> 32) as u32 == hash && is(flow) {
-                return Some(flow);
-            }
-            at = (at + 1) & mask;
-        }
+        probing::find(self.slots.get(), hash, is)
     }
 
     /// Adds a flow that is not in it.
     pub(super) fn insert(&mut self, hash: u32, flow: u32) {
-        debug_assert!(flow != NONE);
         if (self.count + 1) * 2 > self.slots.get().len() {
-            self.grow();
+            let new = Region::committed(self.slots.get().len() * 2);
+            let old = std::mem::replace(&mut self.slots, new);
+            probing::refill(self.slots.get_mut(), old.get());
         }
-        put(self.slots.get_mut(), u64::from(hash) << 32 | (u64::from(flow) + 1));
+        probing::insert(self.slots.get_mut(), hash, flow);
         self.count += 1;
     }
 
     /// Takes a flow out that is in it.
     pub(super) fn remove(&mut self, hash: u32, flow: u32) {
-        let slots = self.slots.get_mut();
-        let mask = slots.len() - 1;
-        let mut hole = home(hash, mask);
-        while slots[hole] as u32 != flow + 1 {
-            hole = (hole + 1) & mask;
-        }
-        // Later entries of the same run move up, so that searches need no tombstones.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            if slots[at] == 0 {
-                break;
-            }
-            let home = home((slots[at] >> 32) as u32, mask);
-            if at.wrapping_sub(home) & mask >= at.wrapping_sub(hole) & mask {
-                slots[hole] = slots[at];
-                hole = at;
-            }
-        }
-        slots[hole] = 0;
+        probing::remove(self.slots.get_mut(), hash, flow);
         self.count -= 1;
-    }
-
-    fn grow(&mut self) {
-        let new = Region::committed(self.slots.get().len() * 2);
-        let old = std::mem::replace(&mut self.slots, new);
-        let slots = self.slots.get_mut();
-        old.get().iter().filter(|slot| **slot != 0).for_each(|slot| put(slots, *slot));
     }
 }
 
@@ -105,20 +67,6 @@ impl Index {
 fn fold(x: u64, y: u64) -> u64 {
     let product = u128::from(x) * u128::from(y);
     product as u64 ^ (product >> 64) as u64
-}
-
-fn put(slots: &mut [u64], slot: u64) {
-    let mask = slots.len() - 1;
-    let mut at = home((slot >> 32) as u32, mask);
-    while slots[at] != 0 {
-        at = (at + 1) & mask;
-    }
-    slots[at] = slot;
-}
-
-#[inline(always)]
-fn home(hash: u32, mask: usize) -> usize {
-    hash as usize & mask
 }
 
 #[cfg(test)]

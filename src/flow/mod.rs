@@ -13,6 +13,7 @@ pub mod names;
 pub mod operator;
 pub mod order;
 pub mod packet_rows;
+pub(crate) mod probing;
 pub mod region;
 pub mod rows;
 mod slab;
