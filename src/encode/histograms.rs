@@ -15,6 +15,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::bucket::ABSENT;
+use super::counts::Counts;
 use super::subject::{Party, Subject};
 use crate::context::entity::Key;
 
@@ -192,7 +193,7 @@ pub struct Histograms {
     /// Windows with a row: 64 of them in each word.
     windows: BTreeMap<u64, u64>,
     rows: u64,
-    pub(super) counts: HashMap<u64, u64, foldhash::fast::RandomState>,
+    pub(super) counts: Counts,
 }
 
 /// Entity, column, place of the cell of time, bucket.
@@ -223,7 +224,7 @@ impl Histograms {
             level: 0,
             windows: BTreeMap::new(),
             rows: 0,
-            counts: HashMap::default(),
+            counts: Counts::default(),
         }
     }
 
@@ -245,7 +246,7 @@ impl Histograms {
                 let counts =
                     bucket != ABSENT && (!self.judgements[usize::from(*column)].once || row.leads[kind]);
                 if counts {
-                    *self.counts.entry(pack(entity, *column, cell, bucket)).or_default() += 1;
+                    self.counts.add(pack(entity, *column, cell, bucket));
                 }
             }
         }
@@ -267,12 +268,11 @@ impl Histograms {
         }
         // Both have their cells of time in this one's places; there are at most twice as many as a byte counts.
         let cells: Vec<usize> = other.cells.iter().map(|cell| self.place(*cell)).collect();
-        for (packed, count) in other.counts {
+        self.counts.extend(other.counts.finish().pairs().map(|(packed, count)| {
             let (entity, column, cell, bucket) = unpack(packed);
             let kind = self.judgements[usize::from(column)].subject as usize;
-            let entity = numbers[kind][entity as usize];
-            *self.counts.entry(pack(entity, column, cells[cell], bucket)).or_default() += count;
-        }
+            (pack(numbers[kind][entity as usize], column, cells[cell], bucket), count)
+        }));
         for (word, bits) in other.windows {
             *self.windows.entry(word).or_default() |= bits;
         }
@@ -336,20 +336,19 @@ impl Histograms {
         self.level = level;
         let before = std::mem::take(&mut self.cells);
         let places: Vec<usize> = before.iter().map(|cell| self.place(cell >> shift)).collect();
-        for (packed, count) in std::mem::take(&mut self.counts) {
+        self.counts = std::mem::take(&mut self.counts).map(|packed| {
             let (entity, column, cell, bucket) = unpack(packed);
-            *self.counts.entry(pack(entity, column, places[cell], bucket)).or_default() += count;
-        }
+            pack(entity, column, places[cell], bucket)
+        });
     }
 
     /// Keeps, of one kind, the entities whose hash begins with so many zeros.
     fn shed(&mut self, kind: usize, zeros: u32) {
         let numbers = self.entities[kind].shed(zeros);
-        for (packed, count) in std::mem::take(&mut self.counts) {
+        self.counts = std::mem::take(&mut self.counts).map(|packed| {
             let (entity, column, cell, bucket) = unpack(packed);
             let same = self.judgements[usize::from(column)].subject as usize == kind;
-            let entity = if same { numbers[entity as usize] } else { entity };
-            *self.counts.entry(pack(entity, column, cell, bucket)).or_default() += count;
-        }
+            pack(if same { numbers[entity as usize] } else { entity }, column, cell, bucket)
+        });
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::blocks::{Blocks, MOST};
+use super::counts::{Counts, Run};
 use super::histograms::{Histograms, Judgement, Name, Since, unpack};
 use super::past::{Count, Index, Past};
 use super::subject::Subject;
@@ -12,14 +13,24 @@ use super::subject::Subject;
 /// What was counted in each block.
 type ByBlock = [u64; MOST];
 
+/// Entity, column, bucket, block: of one entity, column and bucket all blocks follow one another.
+fn pack_block(entity: u32, column: u8, bucket: u8, block: usize) -> u64 {
+    u64::from(entity) << 24 | u64::from(column) << 16 | u64::from(bucket) << 8 | block as u64
+}
+
+/// What [`pack_block`] packed.
+fn unpack_block(packed: u64) -> (u32, u8, u8, usize) {
+    ((packed >> 24) as u32, (packed >> 16) as u8, (packed >> 8) as u8, usize::from(packed as u8))
+}
+
 /// Training rows counted to the end: blocks are cut, and the most frequent entities chosen.
 #[derive(Debug)]
 pub struct Learned {
     judgements: Arc<[Judgement]>,
     blocks: Blocks,
     index: Arc<Index>,
-    /// By entity, column and bucket.
-    counts: Vec<((u32, u8, u8), ByBlock)>,
+    /// By entity, column, bucket and block, as [`pack_block`] has them.
+    counts: Run,
     /// Observations of each column.
     totals: Vec<ByBlock>,
 }
@@ -69,29 +80,24 @@ impl Histograms {
             })
             .collect();
         let of_cell: Vec<usize> = self.cells.iter().map(|cell| blocks.of(cell << self.level())).collect();
-        let mut sums: HashMap<(u32, u8, u8), ByBlock, foldhash::fast::RandomState> = HashMap::default();
-        for (packed, count) in &self.counts {
-            let (entity, column, cell, bucket) = unpack(*packed);
+        let mut counts = Counts::default();
+        counts.extend(self.counts.finish().pairs().flat_map(|(packed, count)| {
+            let (entity, column, cell, bucket) = unpack(packed);
             let judged = &self.judgements[usize::from(column)];
             let (kind, block) = (judged.subject as usize, of_cell[cell]);
             let number = numbers[kind][entity as usize];
-            if judged.since == Since::Start || block >= blocks.late {
-                sums.entry((number, column, bucket)).or_default()[block] += count;
-            }
+            let itself = (judged.since == Since::Start || block >= blocks.late).then_some(column);
             let first = self.entities[kind].first[entity as usize];
-            if first >= late && first != u64::MAX {
-                for (_, column) in young.iter().filter(|(from, _)| *from == column) {
-                    sums.entry((number, *column, bucket)).or_default()[block] += count;
-                }
-            }
-        }
-        let mut counts: Vec<_> = sums.into_iter().collect();
-        counts.sort_unstable_by_key(|(key, _)| *key);
+            let late = first >= late && first != u64::MAX;
+            let young = young.iter().filter(move |(from, _)| late && *from == column);
+            let columns = itself.into_iter().chain(young.map(|(_, young)| *young));
+            columns.map(move |column| (pack_block(number, column, bucket, block), count))
+        }));
+        let counts = counts.finish();
         let mut totals = vec![[0; MOST]; self.judgements.len()];
-        for ((_, column, _), blocks) in &counts {
-            for (total, count) in totals[usize::from(*column)].iter_mut().zip(blocks) {
-                *total += count;
-            }
+        for (packed, count) in counts.pairs() {
+            let (_, column, _, block) = unpack_block(packed);
+            totals[usize::from(column)][block] += u64::from(count);
         }
         Learned { judgements: self.judgements, blocks, index: Arc::new(Index::new(entities)), counts, totals }
     }
@@ -120,15 +126,19 @@ impl Learned {
             Some(block) => counts.iter().sum::<u64>() - counts[block],
         };
         let alone: Vec<bool> = self.totals.iter().map(|total| others(total) == 0).collect();
-        let counts: Vec<Count> = self
-            .counts
-            .iter()
-            .map(|((entity, column, bucket), blocks)| {
-                let count = if alone[usize::from(*column)] { blocks.iter().sum() } else { others(blocks) };
-                Count { entity: *entity, column: *column, bucket: *bucket, count }
-            })
-            .filter(|count| count.count > 0)
-            .collect();
+        let mut counts: Vec<Count> = Vec::new();
+        for (packed, count) in self.counts.pairs() {
+            let (entity, column, bucket, block) = unpack_block(packed);
+            if without == Some(block) && !alone[usize::from(column)] {
+                continue;
+            }
+            match counts.last_mut() {
+                Some(last) if (last.entity, last.column, last.bucket) == (entity, column, bucket) => {
+                    last.count += u64::from(count);
+                }
+                _ => counts.push(Count { entity, column, bucket, count: count.into() }),
+            }
+        }
         let own = without.map_or(0, |block| self.blocks.windows[block]);
         let windows = self.blocks.total() - own;
         Past::new(self.judgements.clone(), self.index.clone(), windows, &counts)

@@ -10,6 +10,7 @@
 mod blocks;
 pub mod bucket;
 mod choose;
+mod counts;
 mod encoders;
 mod exact;
 mod fit;
