@@ -28,7 +28,7 @@
 //!
 //! Around them: [`spec`] is the pipeline file, [`graph`] connects the rooms, once, [`run`] starts workers and
 //! stops them, [`tally`] counts at the doorways,
-//! [`draft`] writes files that appear whole or not at all, [`cli`] is the command line.
+//! [`draft`] writes files that appear whole or not at all, [`reading`] reads Parquet that may be damaged, [`cli`] is the command line.
 //!
 //! # Rules of the house
 //!
@@ -65,6 +65,7 @@ pub mod graph;
 pub mod incident;
 pub mod model;
 pub mod packet;
+pub mod reading;
 pub mod row;
 pub mod run;
 pub mod sink;

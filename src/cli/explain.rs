@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int8Type, Int64Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
 use super::Failure;
 use crate::detect::reason::Told;
 use crate::incident::{CROWD, Severity};
+use crate::reading::{self, Batches};
 use crate::sink::{INCIDENT_ROWS, INCIDENTS, SCORES};
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -271,16 +271,14 @@ impl Rows {
 /// Reads those of the named columns that a file has, batch by batch.
 fn read_rows(path: &Path, names: &[&str], mut each: impl FnMut(&Rows)) -> Result<(), ExplainError> {
     let failed = |what: String| ExplainError::File { path: path.to_owned(), what };
-    let line = |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or("").to_owned();
-    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(line(&error)))?;
-    let there = builder.schema().fields().iter().map(|field| field.name().clone()).collect::<BTreeSet<_>>();
+    let file = reading::open(path).map_err(|error| failed(error.to_string()))?;
+    let there = file.schema().fields().iter().map(|field| field.name().clone()).collect::<BTreeSet<_>>();
     let mask = ProjectionMask::columns(
-        builder.parquet_schema(),
+        file.parquet_schema(),
         names.iter().copied().filter(|name| there.contains(*name)),
     );
-    for rows in builder.with_projection(mask).build().map_err(|error| failed(line(&error)))? {
-        each(&Rows { rows: rows.map_err(|error| failed(line(&error)))? });
+    for rows in Batches::of(file.with_projection(mask)).map_err(failed)? {
+        each(&Rows { rows: rows.map_err(failed)? });
     }
     Ok(())
 }

@@ -14,12 +14,12 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int8Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 
-use super::EvaluateError;
 use super::scores::{RowKey, column, numbers};
+use super::{EvaluateError, opened};
 use crate::detect::reason::ToldHint;
+use crate::reading::Batches;
 
 /// The log of incidents in a folder.
 pub(super) const LOG: &str = "incidents.jsonl";
@@ -228,15 +228,10 @@ struct Members {
 
 fn members(path: &Path) -> Result<Members, EvaluateError> {
     let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
-    let file = File::open(path).map_err(|source| EvaluateError::Io { path: path.to_owned(), source })?;
-    let first_line =
-        |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or("").to_owned();
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(first_line(&error)))?;
-    let batches = builder.build().map_err(|error| wrong(first_line(&error)))?;
+    let file = opened(path)?;
     let mut sums = Sums::new();
-    for batch in batches {
-        let batch = batch.map_err(|error| wrong(first_line(&error)))?;
+    for batch in Batches::of(file).map_err(wrong)? {
+        let batch = batch.map_err(wrong)?;
         add(&batch, &mut sums).map_err(wrong)?;
     }
     let mut members = Members { of_incident: BTreeMap::new(), muted: Vec::new() };

@@ -31,7 +31,9 @@ pub use evaluation::{Evaluation, Options, evaluate};
 pub use labels::{Label, Labels, Transport};
 pub use scores::{ScoredRow, read_scores};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::reading::{self, Unreadable};
 
 /// Why results cannot be held against labels.
 #[derive(Debug, thiserror::Error)]
@@ -78,4 +80,13 @@ pub enum EvaluateError {
         /// The name.
         name: String,
     },
+}
+
+/// A file of rows that a run left.
+fn opened(path: &Path) -> Result<reading::Opened, EvaluateError> {
+    let path = path.to_owned();
+    reading::open(&path).map_err(|error| match error {
+        Unreadable::Io(source) => EvaluateError::Io { path, source },
+        Unreadable::Damaged(what) => EvaluateError::Scores { path, what },
+    })
 }

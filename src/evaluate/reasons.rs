@@ -1,19 +1,18 @@
 //! Why rows score as they do, read for the few rows that are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampNanosecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::EvaluateError;
 use super::number::short;
 use super::scores::{RowKey, numbers};
+use super::{EvaluateError, opened};
 use crate::detect::reason::{Told, ToldEvidence, ToldHint};
+use crate::reading::Batches;
 
 const COLUMNS: [&str; 3] = ["window_start", "flow_id", "reasons"];
 
@@ -53,19 +52,14 @@ pub(super) fn read(
 ) -> Result<BTreeMap<RowKey, Reasons>, EvaluateError> {
     let mut found = BTreeMap::new();
     let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
-    let file = File::open(path).map_err(|source| EvaluateError::Io { path: path.to_owned(), source })?;
-    let first_line =
-        |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or("").to_owned();
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(first_line(&error)))?;
-    let has_all = COLUMNS.iter().all(|name| builder.schema().field_with_name(name).is_ok());
+    let file = opened(path)?;
+    let has_all = COLUMNS.iter().all(|name| file.schema().field_with_name(name).is_ok());
     if wanted.is_empty() || !has_all {
         return Ok(found);
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-    let batches = builder.with_projection(mask).build().map_err(|error| wrong(first_line(&error)))?;
-    for batch in batches {
-        let batch = batch.map_err(|error| wrong(first_line(&error)))?;
+    let mask = ProjectionMask::columns(file.parquet_schema(), COLUMNS);
+    for batch in Batches::of(file.with_projection(mask)).map_err(wrong)? {
+        let batch = batch.map_err(wrong)?;
         take(&batch, wanted, &mut found).map_err(wrong)?;
     }
     Ok(found)

@@ -1,6 +1,5 @@
 //! Scored rows as the evaluation sees them: when, between whom, how odd.
 
-use std::fs::File;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt64Type,
 };
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::EvaluateError;
+use super::{EvaluateError, opened};
+use crate::reading::Batches;
 
 /// What names a row: its window, nanoseconds since the Unix epoch, and its flow.
 pub(super) type RowKey = (u64, u64);
@@ -64,24 +63,19 @@ const OPTIONAL: [&str; 6] = ["window_start", "flow_id", "service", "partition", 
 /// [`EvaluateError`] if it cannot be read, lacks a column of flow rows, or a value is none.
 pub fn read_scores(path: &Path) -> Result<Vec<ScoredRow>, EvaluateError> {
     let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
-    let file = File::open(path).map_err(|source| EvaluateError::Io { path: path.to_owned(), source })?;
-    let first_line =
-        |error: &dyn std::fmt::Display| error.to_string().lines().next().unwrap_or("").to_owned();
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(first_line(&error)))?;
+    let file = opened(path)?;
     for column in REQUIRED {
-        if builder.schema().field_with_name(column).is_err() {
+        if file.schema().field_with_name(column).is_err() {
             return Err(wrong(format!(
                 "no column `{column}`: not scores of flow rows, which have {}",
                 REQUIRED.join(", ")
             )));
         }
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), REQUIRED.into_iter().chain(OPTIONAL));
-    let batches = builder.with_projection(mask).build().map_err(|error| wrong(first_line(&error)))?;
+    let mask = ProjectionMask::columns(file.parquet_schema(), REQUIRED.into_iter().chain(OPTIONAL));
     let mut rows = Vec::new();
-    for batch in batches {
-        let batch = batch.map_err(|error| wrong(first_line(&error)))?;
+    for batch in Batches::of(file.with_projection(mask)).map_err(wrong)? {
+        let batch = batch.map_err(wrong)?;
         take(&batch, &mut rows).map_err(wrong)?;
     }
     Ok(rows)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
@@ -18,6 +19,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::contents::Shape;
 use super::{limits, pages};
+use crate::reading::guarded;
 
 /// Who wrote the tables.
 const CREATED_BY: &str = concat!("netweir version ", env!("CARGO_PKG_VERSION"));
@@ -68,8 +70,10 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, parquet::e
 pub(super) fn decode(bytes: &Bytes, rows: u64) -> Result<RecordBatch, String> {
     let metadata = open(bytes, rows)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata);
-    let mut reader = builder.with_batch_size(rows as usize).build().map_err(|error| one_line(&error))?;
-    let table = reader.next().ok_or("it has no rows")?.map_err(|error| one_line(&error))?;
+    let table = guarded(|| -> Result<_, ArrowError> {
+        builder.with_batch_size(rows as usize).build()?.next().transpose()
+    })?;
+    let table = table.ok_or("it has no rows")?;
     if table.num_rows() as u64 != rows {
         return Err(format!("it has {} rows, not {rows}", table.num_rows()));
     }

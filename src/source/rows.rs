@@ -1,6 +1,5 @@
 //! Parquet rows as a source: extracted rows, many files merged by window, or any table row by row.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,11 +7,9 @@ use arrow::array::{Array, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
-};
 use parquet::file::statistics::Statistics;
 
+use crate::reading::{self, Batches, Opened, Unreadable};
 use crate::row::RowSettings;
 use crate::row::columns::is_context;
 
@@ -87,7 +84,7 @@ pub struct Piece {
 /// One file.
 struct Input {
     path: PathBuf,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Batches>,
     rest: Option<RecordBatch>,
     window: u64,
     read: u64,
@@ -104,16 +101,15 @@ pub struct RowsFeed {
     total: u64,
 }
 
-fn damaged(path: &Path, error: &dyn std::fmt::Display) -> RowsError {
-    let what = error.to_string().lines().next().unwrap_or("").to_owned();
+fn damaged(path: &Path, what: String) -> RowsError {
     RowsError::Damaged { path: path.to_owned(), what }
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, RowsError> {
-    let file = File::open(path).map_err(|source| RowsError::Io { path: path.to_owned(), source })?;
-    let options = ArrowReaderOptions::new();
-    let metadata = ArrowReaderMetadata::load(&file, options).map_err(|error| damaged(path, &error))?;
-    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
+fn open(path: &Path) -> Result<Opened, RowsError> {
+    reading::open(path).map_err(|error| match error {
+        Unreadable::Io(source) => RowsError::Io { path: path.to_owned(), source },
+        Unreadable::Damaged(what) => damaged(path, what),
+    })
 }
 
 /// Whether a column is read.
@@ -249,12 +245,8 @@ impl Input {
             let builder = open(&self.path)?;
             let names = schema.fields().iter().map(|field| field.name().as_str());
             let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-            let reader = builder
-                .with_projection(mask)
-                .with_batch_size(BATCH)
-                .build()
-                .map_err(|error| damaged(&self.path, &error))?;
-            self.reader = Some(reader);
+            let builder = builder.with_projection(mask).with_batch_size(BATCH);
+            self.reader = Some(Batches::of(builder).map_err(|what| damaged(&self.path, what))?);
         }
         loop {
             match self.reader.as_mut().and_then(Iterator::next) {
@@ -263,12 +255,12 @@ impl Input {
                     self.reader = None;
                     return Ok(None);
                 }
-                Some(Err(error)) => return Err(damaged(&self.path, &error)),
+                Some(Err(what)) => return Err(damaged(&self.path, what)),
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
                     return RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
                         .map(Some)
-                        .map_err(|error| damaged(&self.path, &error));
+                        .map_err(|error| damaged(&self.path, error.to_string()));
                 }
             }
         }
@@ -306,7 +298,7 @@ fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a Timestam
 }
 
 /// The first window of a file, from its statistics, else from its first row.
-fn first_window(path: &Path, builder: &ParquetRecordBatchReaderBuilder<File>) -> Result<u64, RowsError> {
+fn first_window(path: &Path, builder: &Opened) -> Result<u64, RowsError> {
     let metadata = builder.metadata();
     if metadata.file_metadata().num_rows() == 0 {
         return Ok(0);
@@ -323,15 +315,11 @@ fn first_window(path: &Path, builder: &ParquetRecordBatchReaderBuilder<File>) ->
         return Ok(min);
     }
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["window_start"]);
-    let first = open(path)?
-        .with_projection(mask)
-        .with_batch_size(1)
-        .build()
-        .map_err(|error| damaged(path, &error))?
-        .next();
+    let first = open(path)?.with_projection(mask).with_batch_size(1);
+    let first = Batches::of(first).map_err(|what| damaged(path, what))?.next();
     match first {
         Some(Ok(batch)) => Ok(u64::try_from(window_starts(path, &batch)?.value(0)).unwrap_or(0)),
-        Some(Err(error)) => Err(damaged(path, &error)),
+        Some(Err(what)) => Err(damaged(path, what)),
         None => Ok(0),
     }
 }
