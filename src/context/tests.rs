@@ -710,6 +710,33 @@ fn what_was_learned_later_than_a_row_is_known_to_it() {
 }
 
 #[test]
+fn what_was_learned_is_known_to_the_rows_that_it_was_learned_from_and_nothing_else_is() {
+    let plan = plan(&["ctx_src_w1_new_peers", "age_pair"]).unwrap();
+    let how = How { workers: 2, size: 3, slice: WINDOW, seed: 1 };
+    let learned: Vec<Row> = (0..40).map(|n| Row { dst: n as u16 % 7, ..plain(n, 100 + n, 3) }).collect();
+    let after: Arc<Mutex<Option<_>>> = Arc::default();
+    let (first, _) = graph(&plan, &learned, how, Remembering { before: None, after: Some(after.clone()) });
+    assert_eq!((&first[&0], &first[&8]), (&vec![1, 0], &vec![0, 7]));
+
+    let before = after.lock().unwrap().take().map(Arc::new);
+    let mut rows = learned.clone();
+    rows.push(Row { dst: 9, ..plain(40, 110, 3) });
+    rows.push(Row { dst: 9, ..plain(41, 139, 3) });
+    // After what was learned, things are as old as they are.
+    rows.push(Row { dst: 2, ..plain(42, 140, 3) });
+    rows.push(Row { dst: 8, ..plain(43, 140, 3) });
+    let (again, _) = graph(&plan, &rows, how, Remembering { before, after: None });
+    let of = |id: u64| (again[&id][0], again[&id][1]);
+    for row in &learned {
+        let expected = if [10, 39].contains(&row.id) { continue } else { (0, 60) };
+        assert_eq!(of(row.id), expected, "row {}", row.id);
+    }
+    assert_eq!((of(10), of(40)), ((1, 60), (1, 0)));
+    assert_eq!((of(39), of(41)), ((0, 60), (0, 29)));
+    assert_eq!((of(42), of(43)), ((1, 38), (1, 0)));
+}
+
+#[test]
 fn the_shipped_forest_learns_from_what_is_counted_over_horizons() {
     let spec = crate::spec::Spec::built_in("forest");
     let counted = definitions().into_iter().filter(|definition| {

@@ -20,6 +20,8 @@ pub(super) struct Answers {
     firsts: Vec<u64>,
     /// Whether the worker has the row that stands for the identity.
     leads: Vec<bool>,
+    /// Whether it was learned before the run, and the window is of that time.
+    learned: Vec<bool>,
     regularities: Vec<Regularity>,
 }
 
@@ -28,6 +30,7 @@ impl Answers {
         Answers {
             firsts: vec![0; questions.count()],
             leads: vec![false; questions.count()],
+            learned: vec![false; questions.count()],
             regularities: vec![Regularity::NONE; questions.starts.len()],
         }
     }
@@ -35,8 +38,10 @@ impl Answers {
     /// Puts an answer where it belongs.
     pub(super) fn put(&mut self, questions: &Questions, answer: &Answer) {
         let mut regularities = answer.regularities.iter();
-        for (number, (first, lead)) in answer.numbers.iter().zip(answer.firsts.iter().zip(&answer.leads)) {
+        let told = answer.numbers.iter().zip(answer.firsts.iter().zip(&answer.leads));
+        for (at, (number, (first, lead))) in told.enumerate() {
             let number = *number as usize;
+            self.learned[number] = answer.learned.get(at) == Some(&1);
             self.firsts[number] = *first;
             self.leads[number] = *lead == questions.leads[number].0;
             for (own, value) in
@@ -70,20 +75,21 @@ impl Answers {
                 *lead = true;
             }
             if self.firsts[number] == window
+                && !self.learned[number]
                 && let Some(firsts) = firsts.get_mut(row)
             {
                 *firsts |= 1 << identity;
             }
         }
-        // What was learned later than the window is known, whenever that was: rows of last week may be held against a
-        // model of today.
-        let age = |first: &u64| match window.checked_sub(*first) {
-            Some(since) => (since / length).min(OLDEST) as u8,
-            None => OLDEST as u8,
+        // To a window that lies before the end of what was learned all of it is known: rows of last week, or those that
+        // were learned from, may be held against a model of today.
+        let age = |(first, learned): (&u64, &bool)| match window.checked_sub(*first) {
+            Some(since) if !learned => (since / length).min(OLDEST) as u8,
+            _ => OLDEST as u8,
         };
         let regularities = self.regularities(recall, questions, flows, window);
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
-        let ages = self.firsts.iter().map(age).collect();
+        let ages = self.firsts.iter().zip(&self.learned).map(age).collect();
         let window = i64::try_from(window).unwrap_or(i64::MAX);
         Columns { ages, times, leads, firsts, regularities, window, known: None }
     }

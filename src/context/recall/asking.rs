@@ -189,7 +189,7 @@ impl Attacher for Attaching {
 }
 
 message!(Question: numbers, keys, leads, lengths, starts);
-message!(Answer: numbers, firsts, leads, regularities);
+message!(Answer: numbers, firsts, leads, learned, regularities);
 
 #[cfg(test)]
 mod tests {
@@ -213,7 +213,8 @@ mod tests {
         };
         let steady = Regularity { cv8: 0.5, gap8: 1.0, cv16: 2.0 };
         let regularities = vec![steady; 3];
-        let answer = Answer { head, numbers: vec![1], firsts: vec![10], leads: vec![11], regularities };
+        let (firsts, leads, learned) = (vec![10], vec![11], vec![1]);
+        let answer = Answer { head, numbers: vec![1], firsts, leads, learned, regularities };
         assert_eq!(crossed(&question), question);
         assert_eq!(crossed(&answer), answer);
         assert_eq!(crossed(&Question::default()), Question::default());

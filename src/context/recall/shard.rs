@@ -19,6 +19,8 @@ pub(super) struct Known {
     pub(super) last: u64,
     /// Boxed: most identities have none.
     pub(super) starts: Option<Box<Starts>>,
+    /// Whether it was remembered before the run.
+    pub(super) learned: bool,
 }
 
 /// Orders keys by kind and addresses, as they are written and forgotten.
@@ -51,7 +53,8 @@ pub(super) struct Shard {
 
 impl Shard {
     /// With what was remembered before.
-    pub(super) fn new(known: Vec<Known>) -> Shard {
+    pub(super) fn new(mut known: Vec<Known>) -> Shard {
+        known.iter_mut().for_each(|known| known.learned = true);
         let mut shard = Shard { turn_of: vec![NONE; known.len()], known, ..Shard::default() };
         shard.rebuild();
         shard
@@ -85,10 +88,12 @@ impl Shard {
         }
     }
 
-    /// The first window, and the smallest flow id of the open one, of the identity of a turn.
-    pub(super) fn answer(&self, turn: u32) -> (u64, u64) {
+    /// The first window, the smallest flow id of the open one, and whether it was remembered before the run, of the
+    /// identity of a turn.
+    pub(super) fn answer(&self, turn: u32) -> (u64, u64, bool) {
         let turn = &self.turns[turn as usize];
-        (self.known[turn.slot as usize].first, turn.lead)
+        let known = &self.known[turn.slot as usize];
+        (known.first, turn.lead, known.learned)
     }
 
     /// The regularity at a start of a turn.
@@ -131,7 +136,8 @@ impl Shard {
     }
 
     /// Hands over what is remembered, in no order.
-    pub(super) fn into_known(self) -> Vec<Known> {
+    pub(super) fn into_known(mut self) -> Vec<Known> {
+        self.known.iter_mut().for_each(|known| known.learned = false);
         self.known
     }
 
@@ -142,7 +148,7 @@ impl Shard {
             return *slot;
         }
         let slot = known.len() as u32;
-        known.push(Known { key: *key, first: window, last: window, starts: None });
+        known.push(Known { key: *key, first: window, last: window, starts: None, learned: false });
         self.turn_of.push(NONE);
         let (seed, known) = (&self.seed, &self.known);
         self.index.insert_unique(hash, slot, |slot| seed.hash_one(known[*slot as usize].key));
@@ -195,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_million_identities_cost_well_under_two_hundred_bytes_each() {
-        assert_eq!(size_of::<Known>(), 64);
+        assert_eq!(size_of::<Known>(), 72);
         let most = 3_906;
         let mut shard = Shard::default();
         for window in 0..200 {
@@ -218,7 +224,7 @@ mod tests {
         let first = shard.see(&key(1), 5, 9, &[start(8), start(6)]);
         assert_eq!(first, shard.see(&key(1), 5, 3, &[start(7)]));
         shard.settle(5);
-        assert_eq!(shard.answer(first), (5, 3));
+        assert_eq!(shard.answer(first), (5, 3, false));
         shard.close(10);
         assert_eq!(shard.known()[0].starts.as_ref().unwrap().times(), [6, 7, 8]);
     }

@@ -152,7 +152,7 @@ fn read_seen(table: &RecordBatch) -> Result<Vec<Known>, MemoryError> {
             return Err(wrong("last is before first"));
         }
         let key = Key::of(src.as_ref(), dst.as_ref(), (kind as u32) << 24 | port);
-        all.push(Known { key, first, last, starts: None });
+        all.push(Known { key, first, last, starts: None, learned: false });
     }
     Ok(all)
 }
@@ -240,7 +240,7 @@ mod tests {
                 let times = (0..u64::from(host % 18)).map(|n| 1_000 + n).collect();
                 let starts = (host % 18 > 0).then(|| Box::new(Starts::new(times)));
                 let key = Key::of(src, dst, (kind as u32) << 24 | port);
-                all.push(Known { key, first: 10, last: 10 + u64::from(*host), starts });
+                all.push(Known { key, first: 10, last: 10 + u64::from(*host), starts, learned: false });
             }
         }
         let mut memory = Memory::default();
