@@ -1,5 +1,6 @@
 //! From what a person names to what is read: files, directories, patterns, standard input.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -97,13 +98,13 @@ enum Kind {
 struct Finding {
     captures: Vec<Input>,
     rows: Vec<PathBuf>,
+    /// Files that are there, wherever links to them lie.
+    there: BTreeSet<PathBuf>,
+    /// Files of a kind that is read, each as often as it was named.
+    named: usize,
 }
 
 impl Finding {
-    fn count(&self) -> usize {
-        self.captures.len() + self.rows.len()
-    }
-
     /// Adds a file that was named.
     fn file(&mut self, path: &Path) -> Result<(), SourceError> {
         let input = Input { path: path.to_owned(), way: Way::File };
@@ -125,7 +126,16 @@ impl Finding {
         Ok(())
     }
 
+    /// A file that is there already, by another name or in a directory that holds it, is not read twice.
     fn add(&mut self, input: Input, kind: Kind) {
+        if kind == Kind::Other {
+            return;
+        }
+        self.named += 1;
+        let place = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
+        if !self.there.insert(place) {
+            return;
+        }
         match kind {
             Kind::Capture => self.captures.push(input),
             Kind::Rows => self.rows.push(input.path),
@@ -188,7 +198,7 @@ impl Finding {
             return Ok(());
         }
         let path = Path::new(given);
-        let before = self.count();
+        let before = self.named;
         let pattern = match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => return self.file(path),
             Ok(metadata) if metadata.is_dir() => {
@@ -205,7 +215,7 @@ impl Finding {
             }
             Err(source) => return Err(SourceError::Io { path: path.to_owned(), source }),
         };
-        if self.count() == before {
+        if self.named == before {
             return Err(SourceError::Nothing { given: given.to_owned(), pattern });
         }
         Ok(())
@@ -229,7 +239,7 @@ fn kind(magic: &[u8]) -> Kind {
 
 /// Finds what is to be read: files, directories (with all below them), patterns (`*`, `?`, `[a-z]`, `**`), `-`
 /// for standard input. The content decides what a file is, not its name. The order is that given, inside a
-/// directory or pattern that of the names; what is named twice is read twice.
+/// directory or pattern that of the names; a file that is named twice is read once, at its first place.
 ///
 /// # Errors
 /// [`SourceError`] if nothing is named, a named file cannot be read or is neither capture nor rows, a directory

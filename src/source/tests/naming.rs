@@ -45,6 +45,23 @@ fn directories_are_read_recursively_in_order_and_other_files_passed_over() {
 }
 
 #[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    for name in ["a.cap", "b.cap", "c.cap"] {
+        capture(root, name);
+    }
+    let (one, pattern) = (root.join("b.cap"), root.join("*.cap"));
+    assert_eq!(names(find(&[&one, &one])), ["b.cap"]);
+    assert_eq!(names(find(&[&one, &pattern, root])), ["b.cap", "a.cap", "c.cap"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&one, root.join("link")).unwrap();
+        assert_eq!(names(find(&[&root.join("link"), &one])), ["link"]);
+    }
+}
+
+#[test]
 fn a_dataset_folder_is_rows() {
     let folder = tempdir().unwrap();
     let parts = folder.path().join("date=2024-01-01/hour=03");
