@@ -155,7 +155,7 @@ impl Summary {
         }
         let mut notes = Vec::new();
         for (count, one, many) in [
-            (self.late, "frame was late", "frames were late"),
+            (self.late, "frame was late and moved", "frames were late and moved"),
             (self.truncated_files, "file ends inside a record", "files end inside a record"),
             (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
             (
@@ -261,7 +261,7 @@ mod tests {
             summary().scored(1).lines(),
             "1,234,004 frames, 1,234,000 packets (987.7 MB), 1 flow, 5,000 rows\n\
              frames that are no packets: 3 not ip, 1 truncated\n\
-             2 frames were late\n\
+             2 frames were late and moved\n\
              1 anomaly (0.02 % of rows)\n"
         );
         let judged = summary().scored(2).judged(6.907_755, "false_alarm_rate = 0.001".to_owned());

@@ -22,20 +22,32 @@ pub(super) fn longest(snap: u32) -> u32 {
     snap.clamp(LONGEST, LONGEST_ALLOWED)
 }
 
+/// Nanoseconds that a record may lie ahead of the newest and be believed alone: the longest lateness there is.
+const FAR: u64 = 3_600_000_000_000;
+/// Records in a row that lie so far ahead, until they are believed.
+const BELIEVED: u32 = 3;
+
 /// Event time of one input.
+///
+/// A record with a wrong time, of next year, must not make all that follow it late: what lies far ahead keeps its time, but
+/// the clock follows only when the records after it are there as well.
 pub(super) struct Clock {
     newest: u64,
     lateness: u64,
     late: u64,
+    /// The newest of the records in a row that lie far ahead, and how many they are.
+    ahead: (u64, u32),
+    /// The newest of all that lay far ahead, believed or not.
+    farthest: u64,
 }
 
 impl Clock {
     /// A clock that has seen `newest` (0 for nothing), with lateness in nanoseconds.
     pub(super) fn new(newest: u64, lateness: u64) -> Clock {
-        Clock { newest, lateness, late: 0 }
+        Clock { newest, lateness, late: 0, ahead: (0, 0), farthest: 0 }
     }
 
-    /// The newest event time so far.
+    /// The newest event time so far that is believed.
     pub(super) fn newest(&self) -> u64 {
         self.newest
     }
@@ -51,10 +63,39 @@ impl Clock {
         let watermark = self.watermark();
         if time < watermark {
             self.late += 1;
+            self.ahead = (0, 0);
             return watermark;
         }
+        if time > self.newest.saturating_add(FAR) {
+            self.far_ahead(time);
+            return time;
+        }
         self.newest = self.newest.max(time);
+        self.ahead = (0, 0);
         time
+    }
+
+    #[cold]
+    fn far_ahead(&mut self, time: u64) {
+        let (newest, count) = self.ahead;
+        if time > newest.saturating_add(FAR) {
+            // Far ahead of those, too, which are believed for it.
+            self.newest = self.newest.max(newest);
+        }
+        self.ahead = match time.abs_diff(newest) > FAR {
+            true => (time, 1),
+            false => (newest.max(time), count + 1),
+        };
+        self.farthest = self.farthest.max(time);
+        if self.ahead.1 == BELIEVED {
+            self.newest = self.ahead.0;
+            self.ahead = (0, 0);
+        }
+    }
+
+    /// The newest event time of all records.
+    fn last(&self) -> u64 {
+        self.newest.max(self.farthest)
     }
 }
 
@@ -205,7 +246,7 @@ impl Capture {
         }
     }
 
-    /// Event time of the first record, read ahead; `None` if there is none.
+    /// The first event time, of what is read ahead; `None` if there is nothing.
     ///
     /// # Errors
     /// As [`Capture::next`].
@@ -214,7 +255,7 @@ impl Capture {
         if !self.next(&mut block, u64::MAX, chunk)? {
             return Ok(None);
         }
-        let first = block.records.first().map(|record| record.time);
+        let first = block.records.iter().map(|record| record.time).min();
         self.ahead = Some(block);
         Ok(first)
     }
@@ -226,16 +267,16 @@ impl Capture {
 
     /// The newest event time handed out.
     pub(super) fn newest(&self) -> u64 {
-        self.clock.newest
+        self.clock.last()
     }
 
     /// At the end: until when the input was watched, the newest event time where it does not say.
     pub(super) fn watched_until(&self) -> u64 {
         let said = match &self.format {
-            Some(Format::Pcap(pcap)) if !self.truncated => pcap.watched_until(self.clock.newest),
+            Some(Format::Pcap(pcap)) if !self.truncated => pcap.watched_until(self.clock.last()),
             _ => None,
         };
-        said.unwrap_or(self.clock.newest)
+        said.unwrap_or(self.clock.last())
     }
 
     /// Late records since the last call.
@@ -402,5 +443,46 @@ impl Capture {
         block.first_record = self.records;
         self.blocks += 1;
         self.records += block.records.len() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const HOUR: u64 = 3600 * SECOND;
+
+    /// Event times of records, and how many were late.
+    fn placed(times: &[u64]) -> (Vec<u64>, u64, u64) {
+        let mut clock = Clock::new(0, SECOND);
+        let placed = times.iter().map(|time| clock.place(*time)).collect();
+        (placed, clock.late, clock.last())
+    }
+
+    #[test]
+    fn a_record_of_next_year_keeps_its_time_and_changes_no_other() {
+        let start = 1000 * HOUR;
+        let plain: Vec<u64> = (0..20).map(|n| start + n * SECOND / 2).collect();
+        for wrong in 0..20 {
+            for count in 1..3 {
+                let mut times = plain.clone();
+                times.iter_mut().skip(wrong).take(count).for_each(|time| *time += 9000 * HOUR);
+                let (placed, late, _) = placed(&times);
+                assert_eq!((placed, late), (times, 0), "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_silence_is_one_and_what_is_late_after_it_is_moved() {
+        let start = 1000 * HOUR;
+        let times = [start, start + HOUR * 2, start + HOUR * 2 + 5, start + HOUR * 2 + 9, start + SECOND];
+        let (at, late, last) = placed(&times);
+        assert_eq!((at[4], late), (start + HOUR * 2 + 9 - SECOND, 1));
+        assert_eq!(last, times[3]);
+        // Hours between all records: none is late, and the last one ends the input.
+        let sparse: Vec<u64> = (0..10).map(|n| start + n * 2 * HOUR).collect();
+        assert_eq!(placed(&sparse), (sparse.clone(), 0, sparse[9]));
     }
 }
