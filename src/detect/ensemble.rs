@@ -146,7 +146,7 @@ impl EnsembleLearning {
         let mut parts = Scales {
             members: spec.members(),
             inputs: spec.inputs().unwrap_or(Inputs::Surprise),
-            scale: spec.has_scale().then(|| judged.scale()),
+            scale: spec.has_scale().then(|| judged.scale().0),
             forest: None,
         };
         let levels: Vec<Vec<Levels>> = matrices.par_iter().map(|rows| parts.levels(rows)).collect();

@@ -4,13 +4,14 @@ use std::sync::{Arc, RwLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeBinaryArray, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 
 use super::Themes;
 use super::columns::{HORIZONS, columns};
 use super::resolve::{self, Leads, Resolved, Resolver, Rows};
-use super::scale::{Batch, Scale};
-use super::surprises::{AT_ONCE, Surprises, matrix};
+use super::scale::Scale;
+use super::surprises::{Surprises, matrix};
+use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
@@ -192,21 +193,21 @@ impl ThemesLearning {
 
     pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
         let (surprises, judged) = self.0.finish()?;
-        Ok(Themes { settings: detect.clone(), seed, scale: judged.scale(), surprises })
+        let (scale, suspects) = judged.scale();
+        Ok(Themes { settings: detect.clone(), seed, scale, surprises, suspects })
     }
 }
 
 impl Judged {
-    /// How rare what is judged is among these rows.
-    pub(in crate::detect) fn scale(&self) -> Scale {
-        let mut some: Vec<Batch> = Vec::new();
-        let mut about: Vec<(Key, u64)> = Vec::new();
-        for (rows, of) in self.surprises.iter().zip(&self.about) {
-            let which: Vec<usize> = (0..of.len()).filter(|row| of[*row].1 >= self.from).collect();
-            about.extend(which.iter().map(|row| of[*row]));
-            some.extend(which.chunks(AT_ONCE).map(|which| Batch::of(rows.select(Axis(0), which).view())));
-        }
-        Scale::of(&some, &about)
+    /// How rare what is judged is among these rows, but for those that are likely an attack; and what is to be said of
+    /// those.
+    pub(in crate::detect) fn scale(&self) -> (Scale, Option<String>) {
+        let rows = self
+            .surprises
+            .iter()
+            .zip(&self.about)
+            .flat_map(|(surprises, about)| surprises.rows().into_iter().zip(about.iter().copied()));
+        Calibrating::of(rows.filter(|(_, (_, window))| *window >= self.from)).scale()
     }
 }
 

@@ -9,7 +9,8 @@
 //!
 //! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights; [`surprises`]: to surprises, which other
 //!   detectors begin with too.
-//! - [`learning`]: one pass over rows; [`scale`]: what is learned from the calibration rows.
+//! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
+//!   learned from the others.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
 
 mod columns;
@@ -18,6 +19,7 @@ mod reasons;
 mod resolve;
 mod scale;
 mod surprises;
+mod suspects;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -55,6 +57,8 @@ pub struct Themes {
     seed: u64,
     surprises: Surprises,
     scale: Scale,
+    /// What is to be said of training when it ends; a model that was read does not know.
+    suspects: Option<String>,
 }
 
 impl Themes {
@@ -71,7 +75,7 @@ impl Themes {
         let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
         let settings = spec.check().map_err(|error| damaged(error.to_string()))?;
         let surprises = Surprises::read(fields, tables)?;
-        Ok(Themes { settings, seed, surprises, scale: read_scale(tables)? })
+        Ok(Themes { settings, seed, surprises, scale: read_scale(tables)?, suspects: None })
     }
 
     /// How training was cut.
@@ -263,6 +267,6 @@ impl Detector for Themes {
 
     fn notes(&self) -> Vec<String> {
         let few = || few(self.scale.rows(), self.settings.threshold());
-        self.surprises.note().or_else(few).into_iter().collect()
+        self.surprises.note().or_else(few).into_iter().chain(self.suspects.clone()).collect()
     }
 }

@@ -1,0 +1,262 @@
+//! Rows of training that are likely an attack, and calibrate nothing.
+//!
+//! Whoever trains on an hour of a network may have an attack in it. What it does to the pasts of others is little, but one
+//! scan in the last minutes is a twentieth of the rows that calibrate: tails begin where the scan ends, and hardly any
+//! attack is as odd as that. So rows are held against the calibration rows of other sources, and against those to
+//! other destinations: who is odd among those, and again and again, is left out. What is odd a few times stays, as that
+//! is what calibration is for.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use ndarray::{Array2, ArrayView1};
+
+use super::columns::WIDTH;
+use super::scale::{Batch, Scale};
+use super::surprises::AT_ONCE;
+use crate::context::entity::{Address, Key};
+use crate::detect::outline::grouped;
+use crate::encode::subject::address_text;
+
+/// A row is suspect if less than this share of the others is as odd.
+const SHARE: f64 = 0.0015;
+
+/// So many suspect rows of a source, or to a destination, are no chance.
+const MANY: usize = 12;
+
+/// And so many times those that chance would make.
+const TIMES: f64 = 7.0;
+
+/// Parts that sources or destinations are shared out in; each is judged by the others.
+const PARTS: u64 = 2;
+
+/// The more is left out, the odder is what is left. So often it is looked at again.
+const ROUNDS: usize = 4;
+
+/// Calibration rows: the surprises of each, whom it is about and in which window.
+pub(super) struct Calibrating<'a> {
+    surprises: Vec<ArrayView1<'a, f32>>,
+    about: Vec<(Key, u64)>,
+}
+
+impl<'a> Calibrating<'a> {
+    pub(super) fn of(rows: impl Iterator<Item = (ArrayView1<'a, f32>, (Key, u64))>) -> Calibrating<'a> {
+        let (surprises, about) = rows.unzip();
+        Calibrating { surprises, about }
+    }
+
+    /// How rare what is judged is among the rows that are not suspect, and what is to be said of the others.
+    pub(super) fn scale(&self) -> (Scale, Option<String>) {
+        let suspect = self.suspect();
+        let (suspect, kept): (Vec<usize>, Vec<usize>) = (0..suspect.len()).partition(|row| suspect[*row]);
+        (self.scale_of(&kept), self.note(&suspect))
+    }
+
+    /// Names the host that most of the suspect rows have in common.
+    fn note(&self, suspect: &[usize]) -> Option<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for row in suspect {
+            let [source, destination] = self.about[*row].0.ends().map(|end| address_text(&end));
+            *counts.entry(format!("from {source}")).or_default() += 1;
+            *counts.entry(format!("to {destination}")).or_default() += 1;
+        }
+        let (whose, count) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
+        Some(format!(
+            "{} of {} calibration rows look like an attack, {} of them {whose}, and were left out; see what that was, and \
+             train on other minutes if it was one",
+            grouped(suspect.len() as u64),
+            grouped(self.about.len() as u64),
+            grouped(count as u64)
+        ))
+    }
+
+    /// Whether each row is suspect.
+    fn suspect(&self) -> Vec<bool> {
+        let sides = [self.side(|[source, _]| source), self.side(|[_, destination]| destination)];
+        let mut suspect = vec![false; self.about.len()];
+        for _ in 0..ROUNDS {
+            let mut odd = suspect.clone();
+            for side in &sides {
+                self.find_odd(side, &suspect, &mut odd);
+            }
+            let repeated: Vec<Vec<bool>> = sides.iter().map(|side| side.repeated(&odd)).collect();
+            let found: Vec<bool> = odd
+                .iter()
+                .enumerate()
+                .map(|(row, odd)| *odd && repeated.iter().any(|side| side[row]))
+                .collect();
+            if found == suspect {
+                break;
+            }
+            suspect = found;
+        }
+        suspect
+    }
+
+    /// The hosts on one side of rows.
+    fn side(&self, of: impl Fn([Address; 2]) -> Address) -> Side {
+        let mut numbers: HashMap<Key, u32, RandomState> = HashMap::default();
+        let mut side = Side { hosts: Vec::with_capacity(self.about.len()), parts: Vec::new() };
+        for (key, _) in &self.about {
+            let host = Key::of(Some(&of(key.ends())), None, 0);
+            let next = side.parts.len() as u32;
+            let number = *numbers.entry(host).or_insert_with(|| {
+                side.parts.push(host.hash() % PARTS);
+                next
+            });
+            side.hosts.push(number);
+        }
+        side
+    }
+
+    /// Marks the rows that are odd among those of the other parts that are not suspect.
+    fn find_odd(&self, side: &Side, suspect: &[bool], odd: &mut [bool]) {
+        for own in 0..PARTS {
+            let (rows, others): (Vec<usize>, Vec<usize>) =
+                (0..odd.len()).partition(|row| side.parts[side.hosts[*row] as usize] == own);
+            let others: Vec<usize> = others.into_iter().filter(|row| !suspect[*row]).collect();
+            if rows.is_empty() || others.len() as f64 * SHARE < 1.0 {
+                // What is so rare that none of the others is expected to be is not said by them.
+                continue;
+            }
+            let scale = self.scale_of(&others);
+            let bound = -libm::log(SHARE);
+            let judged = self.batches(&rows);
+            let levels = judged.iter().flat_map(|batch| scale.levels(batch));
+            for (row, level) in rows.iter().zip(levels) {
+                odd[*row] |= level.score > bound;
+            }
+        }
+    }
+
+    fn scale_of(&self, rows: &[usize]) -> Scale {
+        let about: Vec<(Key, u64)> = rows.iter().map(|row| self.about[*row]).collect();
+        Scale::of(&self.batches(rows), &about)
+    }
+
+    fn batches(&self, rows: &[usize]) -> Vec<Batch> {
+        let batch = |rows: &[usize]| {
+            let mut lines = Array2::zeros((rows.len(), WIDTH));
+            for (mut line, row) in lines.rows_mut().into_iter().zip(rows) {
+                line.assign(&self.surprises[*row]);
+            }
+            Batch::of(lines.view())
+        };
+        rows.chunks(AT_ONCE).map(batch).collect()
+    }
+}
+
+/// The hosts on one side of rows, numbered.
+struct Side {
+    /// Of each row.
+    hosts: Vec<u32>,
+    /// The part of each host.
+    parts: Vec<u64>,
+}
+
+impl Side {
+    /// For each row whether its host has more odd ones than chance makes.
+    fn repeated(&self, odd: &[bool]) -> Vec<bool> {
+        let mut counts = vec![(0usize, 0usize); self.parts.len()];
+        for (host, odd) in self.hosts.iter().zip(odd) {
+            let (all, of_them) = &mut counts[*host as usize];
+            *all += 1;
+            *of_them += usize::from(*odd);
+        }
+        let many = |(all, odd): (usize, usize)| odd >= MANY && odd as f64 >= all as f64 * SHARE * TIMES;
+        self.hosts.iter().map(|host| many(counts[*host as usize])).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A number below 1 that depends on two others, the same everywhere.
+    fn part(row: usize, at: usize) -> f64 {
+        let mixed = crate::context::entity::mix(crate::context::entity::mix(row as u64) ^ at as u64);
+        (mixed >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Rows of 40 sources to 10 destinations, as odd as chance makes them; the `odd` first ones twenty nats odder in all
+    /// columns, and about hosts `between` says.
+    fn rows(
+        count: usize,
+        odd: usize,
+        between: impl Fn(usize) -> (usize, usize),
+    ) -> (Array2<f32>, Vec<(Key, u64)>) {
+        let surprises = Array2::from_shape_fn((count, WIDTH), |(row, at)| {
+            let usual = -libm::log(1.0 - part(row, at));
+            (usual + if row < odd { 20.0 } else { 0.0 }) as f32
+        });
+        let address = |net: usize, host: usize| Address::parse(Some(&format!("10.0.{net}.{host}")));
+        let about = |row: usize| {
+            let (source, destination) = if row < odd { between(row) } else { (row % 40, row / 40 % 10) };
+            let key = Key::of(Some(&address(0, source)), Some(&address(1, destination)), 6 << 16 | 80);
+            (key, 1000 + row as u64 / 100)
+        };
+        (surprises, (0..count).map(about).collect())
+    }
+
+    fn left_out((surprises, about): &(Array2<f32>, Vec<(Key, u64)>)) -> Vec<usize> {
+        let rows = surprises.rows().into_iter().zip(about.iter().copied());
+        let suspect = Calibrating::of(rows).suspect();
+        (0..about.len()).filter(|row| suspect[*row]).collect()
+    }
+
+    #[test]
+    fn a_scan_in_training_calibrates_nothing() {
+        // By one source, known or not, and by many sources of one destination.
+        for (sources, destinations) in [(7..8, 0..10), (77..78, 0..10), (100..200, 77..78)] {
+            let one = |hosts: &std::ops::Range<usize>, row: usize| hosts.start + row % hosts.len();
+            let left_out = left_out(&rows(4000, 200, |row| (one(&sources, row), one(&destinations, row))));
+            let scan: Vec<usize> = (0..200).collect();
+            // With it what was odd by chance about the same hosts.
+            assert!(left_out.starts_with(&scan) && left_out.len() < 210, "{sources:?}: {}", left_out.len());
+        }
+    }
+
+    #[test]
+    fn what_is_odd_by_chance_calibrates() {
+        let nothing: Vec<usize> = Vec::new();
+        assert_eq!(left_out(&rows(4000, 0, |_| (0, 0))), nothing);
+        // A few rows of one source; many, of as many sources and destinations.
+        assert_eq!(left_out(&rows(4000, MANY / 2, |_| (7, 3))), nothing);
+        assert_eq!(left_out(&rows(4000, 30, |row| (100 + row, 100 + row))), nothing);
+        // Where the others are too few to say how rare that is.
+        assert_eq!(left_out(&rows(600, 100, |_| (7, 3))), nothing);
+    }
+
+    #[test]
+    fn whoever_trains_is_told_whose_rows_were_left_out() {
+        let note = |(surprises, about): (Array2<f32>, Vec<(Key, u64)>)| {
+            Calibrating::of(surprises.rows().into_iter().zip(about)).scale().1
+        };
+        assert_eq!(note(rows(4000, 0, |_| (0, 0))), None);
+        let said = note(rows(4000, 200, |row| (77, row % 10))).unwrap();
+        assert!(
+            said.starts_with(
+                "200 of 4,000 calibration rows look like an attack, 200 of them from 10.0.0.77, "
+            )
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn hosts_with_many_odd_rows_are_told_from_those_with_few(
+            rows in proptest::collection::vec((0u32..6, any::<bool>()), 0..400),
+        ) {
+            let side = Side { hosts: rows.iter().map(|row| row.0).collect(), parts: vec![0; 6] };
+            let odd: Vec<bool> = rows.iter().map(|row| row.1).collect();
+            for (row, repeated) in side.repeated(&odd).into_iter().enumerate() {
+                let of_host = rows.iter().filter(|other| other.0 == rows[row].0 && other.1).count();
+                prop_assert_eq!(repeated, of_host >= MANY);
+            }
+        }
+    }
+}
