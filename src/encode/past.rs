@@ -166,6 +166,8 @@ impl Network {
 pub(crate) struct Found {
     entity: [u32; 6],
     service: [u32; 6],
+    /// Whether training saw the destination neither as that nor as a source.
+    pub(crate) to_stranger: bool,
 }
 
 /// The entities of many rows.
@@ -322,7 +324,7 @@ impl Past {
 
     /// Looks up a row's entities.
     pub(crate) fn find(&self, party: &Party) -> Found {
-        let mut found = Found { entity: [UNSEEN; 6], service: [UNSEEN; 6] };
+        let mut found = Found { entity: [UNSEEN; 6], service: [UNSEEN; 6], to_stranger: false };
         for subject in Subject::ALL {
             let kind = subject as usize;
             let number = self.index.own[kind].get(&party.key(subject));
@@ -330,6 +332,9 @@ impl Past {
             let service = if subject.has_service() { party.service } else { 0 };
             found.service[kind] = self.index.services[kind].get(&service).copied().unwrap_or(UNSEEN);
         }
+        let as_source = || Key::of(Some(&party.dst), None, 0);
+        found.to_stranger = found.entity[Subject::Destination as usize] == UNSEEN
+            && !self.index.own[Subject::Source as usize].contains_key(&as_source());
         found
     }
 

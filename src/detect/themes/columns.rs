@@ -113,6 +113,14 @@ pub(super) struct Column {
     pub(super) group: usize,
 }
 
+impl Column {
+    /// Whether it says that something is new.
+    pub(super) fn is_of_news(&self) -> bool {
+        let group = GROUPS[self.group];
+        group == "age" || group == "young" || group.starts_with("new_")
+    }
+}
+
 /// Column of failed rows between this source, destination and service.
 pub(super) const FAILED: &str = "ctx_pairsvc_w1_failed";
 /// Column of the window of the first row ever of this source, destination and service.

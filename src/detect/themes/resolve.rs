@@ -11,6 +11,7 @@ use super::columns::{
     Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead,
 };
 use crate::context::entity::Texts;
+use crate::context::local::Networks;
 use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
@@ -24,6 +25,8 @@ pub(in crate::detect) struct Resolved {
     pub(super) windows: Vec<u64>,
     /// The window of the first row of its source, destination and service.
     pub(super) firsts: Vec<u64>,
+    /// Networks that are one's own; nothing of rows that were learned from, where no host is new.
+    pub(super) local: Option<Arc<Networks>>,
     /// By judged column, of each row: what is looked up for one column is near for the next row.
     buckets: Vec<u8>,
     /// By judged column, of each row.
@@ -40,7 +43,7 @@ impl Resolved {
         weights: &[f32],
     ) -> Resolved {
         let (buckets, weights) = (transposed(buckets, WIDTH), transposed(weights, WIDTH));
-        Resolved { parties, windows, firsts, buckets, weights }
+        Resolved { parties, windows, firsts, local: None, buckets, weights }
     }
 
     /// The bucket of a row in a judged column.
@@ -76,6 +79,7 @@ impl Resolved {
             parties: rows.iter().map(|row| self.parties[*row]).collect(),
             windows: rows.iter().map(|row| self.windows[*row]).collect(),
             firsts: rows.iter().map(|row| self.firsts[*row]).collect(),
+            local: self.local.clone(),
             buckets: some(&self.buckets, self.parties.len(), rows),
             weights: some(&self.weights, self.parties.len(), rows),
         }
@@ -116,6 +120,7 @@ pub(in crate::detect) struct Rows<'a> {
     states: Vec<f64>,
     /// Rows of hosts of one's own that training never saw.
     new: BooleanArray,
+    local: Arc<Networks>,
 }
 
 /// What lies in lines of so many, in columns.
@@ -303,6 +308,7 @@ impl<'a> Rows<'a> {
             windows,
             states: states(rows)?,
             new: booleans(rows, NEW)?.clone(),
+            local: Arc::new(Networks::of(rows.schema_ref())),
         })
     }
 
@@ -371,6 +377,7 @@ impl<'a> Rows<'a> {
             parties: self.parties[some.clone()].to_vec(),
             windows: self.windows[some.clone()].to_vec(),
             firsts: self.firsts[some].to_vec(),
+            local: Some(self.local.clone()),
             buckets,
             weights,
         }

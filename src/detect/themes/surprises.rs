@@ -1,7 +1,7 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
@@ -16,6 +16,7 @@ use super::tables;
 use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
+use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Met, Past, SHORTEST, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,18 +49,49 @@ fn surprises(past: &Past, blocks: &Blocks, rows: &Resolved, met: &mut Met) -> (C
     let crowd = past.find_all(rows.parties.iter());
     let ages = rows.firsts.iter().zip(&rows.windows);
     let young: Vec<bool> = ages.map(|(first, window)| is_young(blocks, *first, *window)).collect();
-    let mut of_young = Vec::new();
+    let served = served(&crowd, rows);
+    let mut left = Vec::new();
     let surprises = Batch::new(rows.parties.len(), |at, into| {
         let (buckets, mut weights) = rows.column(at);
-        if matches!(columns()[at].judged.since, Since::Young(_)) {
-            of_young.clear();
-            let young = weights.iter().zip(&young);
-            of_young.extend(young.map(|(weight, young)| if *young { *weight } else { 0.0 }));
-            weights = &of_young;
+        let column = &columns()[at];
+        let young = matches!(column.judged.since, Since::Young(_)).then_some(&young);
+        let served = served.as_ref().filter(|_| column.is_of_news());
+        if young.is_some() || served.is_some() {
+            let counts =
+                |row: usize| young.is_none_or(|young| young[row]) && served.is_none_or(|served| !served[row]);
+            let weights_of = weights.iter().enumerate();
+            left.clear();
+            left.extend(weights_of.map(|(row, weight)| if counts(row) { *weight } else { 0.0 }));
+            weights = &left;
         }
         past.surprises(at, &crowd, (buckets, weights), met, into);
     });
     (crowd, surprises)
+}
+
+/// So many sources within the longest horizon make a server. One or two may be led to a stranger by an attack.
+const CLIENTS: f64 = 3.0;
+
+/// For each row whether it is served by a new server of one's own, a host that training never saw, that answers and that
+/// several use: that it is new is no news of each of its clients. `None` if none is.
+fn served(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
+    static READ: LazyLock<[usize; 2]> = LazyLock::new(|| {
+        let place = |name: &str| columns().iter().position(|column| column.name == name);
+        ["bwd_packets|srcsvc", "ctx_dst_w30_peers"].map(|name| place(name).expect("it is judged"))
+    });
+    let local = rows.local.as_ref()?;
+    let reaches = |row: usize, at: usize, least: f64| {
+        let found = rows.bucket(row, at);
+        found != ABSENT && found >= bucket(least)
+    };
+    let served = |row: usize| {
+        crowd.found(row).to_stranger
+            && reaches(row, READ[0], 1.0)
+            && reaches(row, READ[1], CLIENTS)
+            && local.hold(&rows.parties[row].dst)
+    };
+    let served: Vec<bool> = (0..rows.parties.len()).map(served).collect();
+    served.contains(&true).then_some(served)
 }
 
 /// Whether what was first seen in a window is young in another one: since the late blocks of training, or since a run

@@ -250,6 +250,50 @@ fn who_has_no_address_yet_is_neither_known_nor_new() {
 }
 
 #[test]
+fn a_new_server_that_several_use_is_no_news_of_its_clients() {
+    let all = rows(0..61, false);
+    let detector = learned(&all, 1, 100, false);
+    let themes = Surprises::read(&detector.columns().to_vec(), &tables(detector.as_ref())).unwrap();
+    let plain = rows(100..101, false);
+    let surprises = |server: &str, clients: u64, answers: u64| {
+        let count = plain.num_rows();
+        let same = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value; count])) };
+        let texts = vec![server; count].into_iter().collect::<DictionaryArray<Int32Type>>();
+        let columns = plain.schema_ref().fields().iter().zip(plain.columns()).map(|(field, column)| {
+            match field.name().as_str() {
+                "dst_ip" => Arc::new(texts.clone()),
+                "ctx_dst_w30_peers" => same(clients),
+                "bwd_packets" => same(answers),
+                _ => column.clone(),
+            }
+        });
+        let rows = RecordBatch::try_new(plain.schema(), columns.collect()).unwrap();
+        let read = themes.read_rows(&rows).unwrap();
+        themes.of(&read.resolve(0..count)).1
+    };
+    let news = |batch: &Batch| {
+        let of_row =
+            |row| columns().iter().zip(batch.row(row)).filter(|(c, s)| c.is_of_news() && *s > 0.0).count();
+        (0..plain.num_rows()).map(of_row).sum::<usize>()
+    };
+    let served = surprises("10.0.9.9", 3, 1);
+    assert_eq!(news(&served), 0);
+    // Two clients, no answer, somebody else's network, a host that training knew, as a source or as a destination.
+    for (server, clients, answers) in
+        [("10.0.9.9", 2, 1), ("10.0.9.9", 3, 0), ("192.0.2.9", 3, 1), ("10.0.0.3", 3, 1), ("10.0.1.3", 3, 1)]
+    {
+        assert!(news(&surprises(server, clients, answers)) > 0, "{server} {clients} {answers}");
+    }
+    // All else is as odd as it is.
+    let others = surprises("192.0.2.9", 3, 1);
+    for (at, column) in columns().iter().enumerate().filter(|(_, column)| !column.is_of_news()) {
+        for row in 0..plain.num_rows() {
+            assert_eq!(served.row(row)[at], others.row(row)[at], "{}", column.name);
+        }
+    }
+}
+
+#[test]
 fn too_short_a_training_says_so_and_still_learns() {
     let text = |windows: u64| {
         let detector = learned(&rows(0..windows, false), 1, 100, false);
