@@ -206,6 +206,7 @@ impl Detector for Themes {
     ) -> Result<(), AnyError> {
         let resolver = &*self.surprises.resolver(rows)?;
         let mut read = None;
+        let mut voices = reasons::Voices::default();
         let kept = kept.and_then(|kept| kept.downcast_ref::<BTreeMap<usize, Verdicts>>());
         for asked in which.chunk_by(|a, b| a.row / AT_ONCE == b.row / AT_ONCE) {
             let (first, last) = (asked[0].row, asked[asked.len() - 1].row);
@@ -224,7 +225,7 @@ impl Detector for Themes {
                 }
             };
             for asked in asked {
-                tell(asked, reasons::reason(self, (rows, resolver), judged, asked));
+                tell(asked, reasons::reason(self, (rows, resolver), judged, asked, &mut voices));
             }
         }
         Ok(())

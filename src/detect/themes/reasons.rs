@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use super::columns::{Column, GROUPS, Reading, THEMES, WIDTH, columns, members};
 use super::resolve::Resolver;
 use super::{Themes, Verdicts};
+use crate::detect::calibration::Steps;
 use crate::detect::reason::facts::{number, text};
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
@@ -26,8 +27,12 @@ const LEAST: f64 = 0.01;
 
 /// What is known of each judged column whatever the row.
 struct Judgements {
+    /// Its group.
+    groups: Vec<usize>,
     /// The number of what it is about.
     abouts: Vec<usize>,
+    /// How many things columns are about.
+    things: usize,
     /// Whether it counts what an age may say better ([`is_said_by_age`]).
     counts_new: Vec<bool>,
     /// Whether techniques are told by it.
@@ -40,12 +45,46 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
         let next = known.len();
         *known.entry((about(&column.name), column.group)).or_insert(next)
     };
+    let abouts: Vec<usize> = columns().iter().map(&mut number).collect();
     Judgements {
-        abouts: columns().iter().map(&mut number).collect(),
+        groups: columns().iter().map(|column| column.group).collect(),
+        abouts,
+        things: known.len(),
         counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
         is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
     }
 });
+
+/// What columns say, with room for it from row to row.
+pub(super) struct Voices {
+    /// How loud each column spoke of the last row with a surprise, and that: rows of a flood follow one another with the
+    /// same.
+    loudness: [(f32, f64); WIDTH],
+    /// Columns that speak of the row, and how loud.
+    speaking: Vec<(usize, f64)>,
+    /// Of each thing that columns are about the share of all, and the loudest of them.
+    things: Vec<(f64, (usize, f64))>,
+}
+
+impl Default for Voices {
+    fn default() -> Voices {
+        Voices { loudness: [(0.0, 0.0); WIDTH], speaking: Vec::new(), things: Vec::new() }
+    }
+}
+
+impl Voices {
+    /// How loud a column with a surprise above 0 speaks. What is rare among rows need not be unlikely for this one: it
+    /// speaks as loud as both.
+    #[inline]
+    fn loudness(&mut self, ranks: &[Steps], at: usize, surprise: f32) -> f64 {
+        let (known, loudness) = &mut self.loudness[at];
+        if *known != surprise {
+            let all = f64::from(surprise);
+            (*known, *loudness) = (surprise, ranks[at].rank(all).min(all));
+        }
+        *loudness
+    }
+}
 
 /// A row that was judged.
 struct Row<'a> {
@@ -66,6 +105,7 @@ pub(super) fn reason(
     (rows, resolver): (&RecordBatch, &Resolver),
     judged: &Verdicts,
     asked: &Asked,
+    voices: &mut Voices,
 ) -> Reason {
     let place = asked.row - judged.from;
     let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
@@ -96,58 +136,71 @@ pub(super) fn reason(
         line: String::new(),
         hints: Vec::new(),
     };
-    reason.evidence = spoken(row, &shares);
+    reason.evidence = spoken(row, &shares, voices);
     reason.order_parts();
     reason
 }
 
 /// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
-fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
-    let Judgements { abouts, counts_new, is_asked } = &*JUDGED;
-    let (columns, ranks) = (columns(), &row.of.scale.ranks);
-    let mut speaking = [0; WIDTH];
-    let mut count = 0;
-    let mut strengths = [0.0; WIDTH];
+fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()], voices: &mut Voices) -> Vec<Evidence> {
+    let Judgements { groups, abouts, things, counts_new, is_asked } = &*JUDGED;
+    let ranks = &row.of.scale.ranks;
     let mut sums = [0.0; GROUPS.len()];
-    for (at, (column, surprise)) in columns.iter().zip(&row.surprises).enumerate() {
+    voices.speaking.clear();
+    for (at, (group, surprise)) in groups.iter().zip(&row.surprises).enumerate() {
         // Where there is no value it is no surprise.
-        if shares[column.group] >= LEAST && *surprise > 0.0 {
-            // What is rare among rows need not be unlikely for this one: it speaks as loud as both.
-            let surprise = f64::from(*surprise);
-            strengths[at] = ranks[at].rank(surprise).min(surprise);
-            sums[column.group] += strengths[at];
-            speaking[count] = at;
-            count += 1;
+        if *surprise > 0.0 && shares[*group] >= LEAST {
+            let loudness = voices.loudness(ranks, at, *surprise);
+            sums[*group] += loudness;
+            voices.speaking.push((at, loudness));
         }
     }
-    // Of each thing that columns are about the share of all and the strongest of them.
-    let mut told = [(0.0, None::<usize>); WIDTH];
-    for at in speaking[..count].iter().copied().filter(|at| strengths[*at] > 0.0) {
-        let (share, strongest) = &mut told[abouts[at]];
-        *share += shares[columns[at].group] * strengths[at] / sums[columns[at].group];
-        if strongest.is_none_or(|known| strengths[known] < strengths[at]) {
-            *strongest = Some(at);
+    voices.things.clear();
+    voices.things.resize(*things, (0.0, (0, 0.0)));
+    for (at, loudness) in voices.speaking.iter().copied().filter(|(_, loudness)| *loudness > 0.0) {
+        let (share, loudest) = &mut voices.things[abouts[at]];
+        *share += shares[groups[at]] * loudness / sums[groups[at]];
+        if loudest.1 < loudness {
+            *loudest = (at, loudness);
         }
     }
-    let told = told.into_iter().filter_map(|(share, strongest)| Some((share, strongest?)));
+    let told = voices.things.iter().map(|(share, (at, _))| (*share, *at));
     // Of what explains as much, the less likely says more.
     let mut told: Vec<(f64, f64, usize)> = told
         .filter(|(share, at)| *share >= LEAST && !(counts_new[*at] && is_said_by_age(value(row, *at).0)))
         .map(|(share, at)| (share * f64::from(row.surprises[at]), share, at))
         .collect();
-    told.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| columns[a.2].name.cmp(&columns[b.2].name)));
     let written = shown(row.asked.brief);
+    leading(&mut told, written, |at| is_asked[at]);
     let party = &row.judged.resolved.parties[row.place];
-    let spoken = told.into_iter().enumerate().filter(|(place, (.., at))| *place < written || is_asked[*at]);
-    spoken
-        .map(|(place, (_, share, at))| {
-            let entity = match place < written {
-                true => entity(party, columns[at].judged.subject),
-                false => String::new(),
-            };
-            evidence(row, at, share, entity)
-        })
-        .collect()
+    let evidence = told.into_iter().enumerate().map(|(place, (_, share, at))| {
+        let entity = match place < written {
+            true => entity(party, columns()[at].judged.subject),
+            false => String::new(),
+        };
+        evidence(row, at, share, entity)
+    });
+    evidence.collect()
+}
+
+/// Puts columns in order, the strongest first, and leaves out those behind so many that are not asked for.
+fn leading(told: &mut Vec<(f64, f64, usize)>, count: usize, is_asked: impl Fn(usize) -> bool) {
+    let name = |at: usize| &columns()[at].name;
+    let order = |a: &(f64, f64, usize), b: &(f64, f64, usize)| {
+        b.0.total_cmp(&a.0).then_with(|| name(a.2).cmp(name(b.2)))
+    };
+    if count < told.len() {
+        // Most are left out, and need not be put in order.
+        told.select_nth_unstable_by(count, order);
+        let mut place = 0;
+        told.retain(|(.., at)| {
+            place += 1;
+            place <= count || is_asked(*at)
+        });
+        told[count..].sort_unstable_by(order);
+    }
+    let first = count.min(told.len());
+    told[..first].sort_unstable_by(order);
 }
 
 /// Whether a column counts what is new to an entity, an age of which the row may have.
@@ -227,5 +280,32 @@ fn entity(party: &Party, subject: Subject) -> String {
         Subject::DestinationService => [&dst(), " ", &service()].concat(),
         Subject::PairService => [&src(), " to ", &dst(), " ", &service()].concat(),
         Subject::Service => service(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_strongest_lead_in_order_and_of_the_rest_those_that_are_asked_for(
+            strengths in prop::collection::vec((0u8..6).prop_map(f64::from), 0..60), count in 1usize..7,
+        ) {
+            let told: Vec<(f64, f64, usize)> =
+                strengths.iter().enumerate().map(|(at, strength)| (*strength, 0.5, at)).collect();
+            let mut expected = told.clone();
+            expected.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| columns()[a.2].name.cmp(&columns()[b.2].name)));
+            let mut place = 0;
+            expected.retain(|(.., at)| {
+                place += 1;
+                place <= count || at % 3 == 0
+            });
+            let mut found = told;
+            leading(&mut found, count, |at| at % 3 == 0);
+            prop_assert_eq!(found, expected);
+        }
     }
 }

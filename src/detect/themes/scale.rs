@@ -83,7 +83,10 @@ impl Batch {
 
     /// Those of a row, by judged column.
     pub(super) fn row(&self, row: usize) -> [f32; WIDTH] {
-        std::array::from_fn(|at| self.values[at * self.rows + row])
+        let mut all = [0.0; WIDTH];
+        let values = self.values[row..].iter().step_by(self.rows);
+        all.iter_mut().zip(values).for_each(|(into, surprise)| *into = *surprise);
+        all
     }
 }
 
