@@ -120,9 +120,10 @@ const IN_FULL: f64 = 64.0;
 /// Whether a row is one of a flood whose reason is told in brief: of so many flows some are told in full, chosen by
 /// what names the row, so that they are the same in every run.
 fn is_one_of_many(facts: &Facts<'_>) -> bool {
-    let flows = ["ctx_srcsvc_w1_flows", "ctx_dstsvc_w1_flows"].map(|name| facts.number(name).unwrap_or(0.0));
-    let flows = flows[0].max(flows[1]);
-    let Some(flow) = facts.number("flow_id").filter(|_| flows > IN_FULL) else { return false };
+    let at = facts.at();
+    let flows = [at.ctx_srcsvc_w1_flows, at.ctx_dstsvc_w1_flows];
+    let flows = flows.map(|place| facts.number_at(place).unwrap_or(0.0)).into_iter().fold(0.0, f64::max);
+    let Some(flow) = facts.number_at(at.flow_id).filter(|_| flows > IN_FULL) else { return false };
     (mix(flow.to_bits()) >> 32) as f64 / 2f64.powi(32) * flows >= IN_FULL
 }
 

@@ -14,10 +14,67 @@ use crate::context::local::Networks;
 use crate::flow::window_of;
 use crate::row::RowSettings;
 
+/// Columns that every reason looks at, whatever it says.
+macro_rules! places {
+    ($($name:ident),*) => {
+        /// Where those columns lie that rows have.
+        pub(in crate::detect) struct Places {
+            $(pub(in crate::detect) $name: Option<usize>,)*
+        }
+
+        impl Places {
+            fn of(place: impl Fn(&str) -> Option<usize>) -> Places {
+                Places { $($name: place(stringify!($name)),)* }
+            }
+        }
+    };
+}
+
+places!(
+    age_pair,
+    age_pairport,
+    age_pairsvc,
+    bwd_bytes,
+    bwd_packets,
+    bwd_payload_bytes,
+    ctx_dst_w1_ports,
+    ctx_dstsvc_w1_bwd_bytes,
+    ctx_dstsvc_w1_flows,
+    ctx_pair_w1_ports,
+    ctx_pairsvc_w6_bwd_bytes,
+    ctx_pairsvc_w6_flows,
+    ctx_pairsvc_w6_fwd_bytes,
+    ctx_src_w1_ends,
+    ctx_src_w1_failed,
+    ctx_src_w1_flows,
+    ctx_src_w1_new_ends,
+    ctx_src_w30_ends,
+    ctx_src_w30_flows,
+    ctx_src_w30_new_ends,
+    ctx_src_w6_ends,
+    ctx_src_w6_flows,
+    ctx_src_w6_new_ends,
+    ctx_srcsvc_w1_flows,
+    dst_ip,
+    dst_port,
+    flow_id,
+    fwd_bytes,
+    fwd_packets,
+    fwd_payload_bytes,
+    icmp_type,
+    protocol,
+    protocol_name,
+    reg_pairsvc_cv8,
+    reg_pairsvc_gap8,
+    service,
+    src_ip
+);
+
 /// Rows, looked up by name.
 pub(in crate::detect) struct Lookup<'a> {
     rows: &'a RecordBatch,
     places: HashMap<&'a str, usize, foldhash::fast::RandomState>,
+    at: Places,
     /// Length of windows in nanoseconds, for rows that know it.
     pub(in crate::detect) window: Option<u64>,
     /// Networks that are one's own.
@@ -27,10 +84,12 @@ pub(in crate::detect) struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     pub(in crate::detect) fn new(rows: &'a RecordBatch) -> Lookup<'a> {
         let schema = rows.schema_ref();
-        let places =
-            schema.fields().iter().enumerate().map(|(at, field)| (field.name().as_str(), at)).collect();
+        let fields = schema.fields().iter().enumerate();
+        let places: HashMap<&str, usize, foldhash::fast::RandomState> =
+            fields.map(|(at, field)| (field.name().as_str(), at)).collect();
+        let at = Places::of(|name| places.get(name).copied());
         let window = RowSettings::of(schema).as_ref().and_then(window_of);
-        Lookup { rows, places, window, local: Networks::of(schema) }
+        Lookup { rows, places, at, window, local: Networks::of(schema) }
     }
 
     /// One row of them.
@@ -47,24 +106,38 @@ pub(in crate::detect) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    fn column(&self, name: &str) -> Option<&'a dyn Array> {
-        let column = self.of.rows.column(*self.of.places.get(name)?);
-        column.is_valid(self.row).then_some(column.as_ref())
+    /// Where columns lie.
+    pub(in crate::detect) fn at(&self) -> &'a Places {
+        &self.of.at
+    }
+
+    fn column(&self, place: Option<usize>) -> Option<&'a dyn Array> {
+        Some(self.of.rows.column(place?).as_ref())
     }
 
     /// A number; `None` where there is no such column, or no value.
     pub(in crate::detect) fn number(&self, name: &str) -> Option<f64> {
-        number(self.column(name)?, self.row)
+        self.number_at(self.of.places.get(name).copied())
+    }
+
+    /// The same of a column by its place.
+    pub(in crate::detect) fn number_at(&self, place: Option<usize>) -> Option<f64> {
+        number(self.column(place)?, self.row)
     }
 
     /// A text, likewise.
     pub(in crate::detect) fn text(&self, name: &str) -> Option<&'a str> {
-        text(self.column(name)?, self.row)
+        self.text_at(self.of.places.get(name).copied())
+    }
+
+    /// The same of a column by its place.
+    pub(in crate::detect) fn text_at(&self, place: Option<usize>) -> Option<&'a str> {
+        text(self.column(place)?, self.row)
     }
 
     /// Whether a column has an address of one's own networks ([`is_inside`]).
-    pub(in crate::detect) fn is_inside(&self, column: &str) -> bool {
-        self.text(column).is_some_and(|address| is_inside(address, &self.of.local))
+    pub(in crate::detect) fn is_inside(&self, place: Option<usize>) -> bool {
+        self.text_at(place).is_some_and(|address| is_inside(address, &self.of.local))
     }
 
     /// Seconds of a window.

@@ -5,7 +5,7 @@
 //! flows, failed to all, bytes out to bytes in, value to what one in a hundred of its past exceeds. It is a hint: who
 //! acts for a good reason (a monitor, a backup that moved) has the same shape. Rows without the columns have none.
 
-use super::facts::Facts;
+use super::facts::{Facts, Places};
 use super::vocabulary::Vocabulary;
 use super::{Evidence, Reason};
 
@@ -75,7 +75,7 @@ const REMOTE: [u16; 10] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986, 2222];
 
 /// The technique that a row looks like, if any; `reason` says what its anomaly is about.
 pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>, vocabulary: &mut Vocabulary) -> Vec<Hint> {
-    if facts.text("src_ip").is_none() {
+    if facts.text_at(facts.at().src_ip).is_none() {
         return Vec::new();
     }
     let mut told = [None; ASKED.len()];
@@ -84,7 +84,7 @@ pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>, vocabulary: &
             told[asked].get_or_insert(evidence);
         }
     }
-    let judged = Judged { reason, facts, told };
+    let judged = Judged { reason, facts, at: facts.at(), told };
     SHAPES.iter().filter(|shape| (shape.fits)(&judged)).map(|shape| shape.hint).take(1).collect()
 }
 
@@ -92,34 +92,35 @@ pub(in crate::detect) fn hints(reason: &Reason, facts: &Facts<'_>, vocabulary: &
 struct Judged<'a> {
     reason: &'a Reason,
     facts: &'a Facts<'a>,
+    at: &'a Places,
     /// The strongest evidence about each of [`ASKED`].
     told: [Option<&'a Evidence>; ASKED.len()],
 }
 
 impl Judged<'_> {
     /// A number of the row, 0 where there is none.
-    fn of(&self, column: &str) -> f64 {
-        self.facts.number(column).unwrap_or(0.0)
+    fn of(&self, place: Option<usize>) -> f64 {
+        self.facts.number_at(place).unwrap_or(0.0)
     }
 
     fn is_tcp(&self) -> bool {
-        self.of("protocol") == 6.0
+        self.of(self.at.protocol) == 6.0
     }
 
     fn is_icmp(&self) -> bool {
-        matches!(self.facts.number("protocol"), Some(1.0 | 58.0))
+        matches!(self.facts.number_at(self.at.protocol), Some(1.0 | 58.0))
     }
 
     fn is_from_inside(&self) -> bool {
-        self.facts.is_inside("src_ip")
+        self.facts.is_inside(self.at.src_ip)
     }
 
     fn to_inside(&self) -> bool {
-        self.facts.is_inside("dst_ip")
+        self.facts.is_inside(self.at.dst_ip)
     }
 
     fn port_is(&self, ports: &[u16]) -> bool {
-        let of_row = self.of("dst_port");
+        let of_row = self.of(self.at.dst_port);
         !self.is_icmp() && ports.iter().any(|port| of_row == f64::from(*port))
     }
 
@@ -142,27 +143,27 @@ impl Judged<'_> {
         if self.reason.share(&about) < SHARE {
             return false;
         }
-        let (sent, received) = (self.of("fwd_payload_bytes"), self.of("bwd_payload_bytes"));
+        let (sent, received) = (self.of(self.at.fwd_payload_bytes), self.of(self.at.bwd_payload_bytes));
         let little = sent <= LITTLE && received <= 4.0 * LITTLE;
         // Of ICMP only echoes are asked of hosts; neighbours and errors come in numbers of their own.
-        let asks = !self.is_icmp() || matches!(self.facts.number("icmp_type"), Some(8.0 | 128.0));
+        let asks = !self.is_icmp() || matches!(self.facts.number_at(self.at.icmp_type), Some(8.0 | 128.0));
         // Who goes on working beside it has other flows; of flows that say nothing fewer must be new.
         let part = if sent + received == 0.0 { 0.1 } else { 0.3 };
-        let met = |(horizon, flows, ends): (f64, &str, [&str; 2])| {
+        let met = |(horizon, flows, ends): (f64, Option<usize>, [Option<usize>; 2])| {
             let flows = self.of(flows).max(1.0);
-            match (self.facts.number(ends[0]), self.facts.number("age_pairport")) {
+            match (self.facts.number_at(ends[0]), self.facts.number_at(self.at.age_pairport)) {
                 (Some(new), Some(age)) => age < horizon && new >= 5.0 && new >= part * flows,
                 // Rows that know nothing of the first time: many, each once, most in vain.
                 _ => {
-                    let (all, failed) = (self.of(ends[1]), self.of("ctx_src_w1_failed"));
+                    let (all, failed) = (self.of(ends[1]), self.of(self.at.ctx_src_w1_failed));
                     horizon == 1.0 && all >= 20.0 && all >= 0.5 * flows && failed >= 0.5 * flows
                 }
             }
         };
         let horizons = [
-            (1.0, "ctx_src_w1_flows", ["ctx_src_w1_new_ends", "ctx_src_w1_ends"]),
-            (6.0, "ctx_src_w6_flows", ["ctx_src_w6_new_ends", "ctx_src_w6_ends"]),
-            (30.0, "ctx_src_w30_flows", ["ctx_src_w30_new_ends", "ctx_src_w30_ends"]),
+            (1.0, self.at.ctx_src_w1_flows, [self.at.ctx_src_w1_new_ends, self.at.ctx_src_w1_ends]),
+            (6.0, self.at.ctx_src_w6_flows, [self.at.ctx_src_w6_new_ends, self.at.ctx_src_w6_ends]),
+            (30.0, self.at.ctx_src_w30_flows, [self.at.ctx_src_w30_new_ends, self.at.ctx_src_w30_ends]),
         ];
         little && asks && horizons.into_iter().any(met)
     }
@@ -175,50 +176,50 @@ impl Judged<'_> {
         if self.reason.share(&about) < SHARE {
             return false;
         }
-        let flows = self.of("ctx_dstsvc_w1_flows");
-        let ports = self.of("ctx_dst_w1_ports").min(self.of("ctx_pair_w1_ports")).max(1.0);
+        let flows = self.of(self.at.ctx_dstsvc_w1_flows);
+        let ports = self.of(self.at.ctx_dst_w1_ports).min(self.of(self.at.ctx_pair_w1_ports)).max(1.0);
         // More comes back than the refusals of all of them.
-        let answered = self.of("ctx_dstsvc_w1_bwd_bytes") > 2.0 * LITTLE / 3.0 * flows;
+        let answered = self.of(self.at.ctx_dstsvc_w1_bwd_bytes) > 2.0 * LITTLE / 3.0 * flows;
         let rate = if answered { ANSWERED_FLOOD } else { FLOOD };
         let far =
             self.times("dst", "flows").max(self.times("dstsvc", "flows")).max(self.times("srcsvc", "flows"));
         let many = flows >= rate * window && flows >= 30.0 * ports && far >= FAR;
-        let sent = self.of("fwd_packets");
+        let sent = self.of(self.at.fwd_packets);
         let packets = sent >= 10.0 * FLOOD * window
             && (self.times("", "fwd_packets").max(self.times("", "fwd_bytes")) >= FAR
                 || self.times("pairsvc", "fwd_bytes").max(self.times("srcsvc", "fwd_bytes")) >= FAR);
-        many || (packets && (self.is_icmp() || self.of("bwd_packets") <= 0.1 * sent))
+        many || (packets && (self.is_icmp() || self.of(self.at.bwd_packets) <= 0.1 * sent))
     }
 
     /// Flow after flow to one place to log in, each answered and short.
     fn tries_logins(&self) -> bool {
         let about = ["vol_srcsvc", "vol_pairsvc", "fail_pairsvc", "fail_srcsvc", "vol_dst", "vol_src"];
-        let flows = self.of("ctx_pairsvc_w6_flows");
-        let bytes = self.of("ctx_pairsvc_w6_fwd_bytes") + self.of("ctx_pairsvc_w6_bwd_bytes");
+        let flows = self.of(self.at.ctx_pairsvc_w6_flows);
+        let bytes = self.of(self.at.ctx_pairsvc_w6_fwd_bytes) + self.of(self.at.ctx_pairsvc_w6_bwd_bytes);
         let far = self.times("pairsvc", "flows").max(self.times("srcsvc", "flows"));
         self.port_is(&LOGINS)
             && self.reason.share(&about) >= SHARE
             && flows >= 5.0
             && far >= 2.0
-            && self.of("bwd_payload_bytes") > 0.0
+            && self.of(self.at.bwd_payload_bytes) > 0.0
             && bytes / flows.max(1.0) < 20_000.0
     }
 
     /// Flows to one host outside that start like clockwork.
     fn beacons(&self) -> bool {
-        let regular = self.facts.number("reg_pairsvc_cv8").is_some_and(|cv| cv <= 0.35);
-        let slow = self.facts.number("reg_pairsvc_gap8").is_some_and(|gap| gap >= 1.0);
+        let regular = self.facts.number_at(self.at.reg_pairsvc_cv8).is_some_and(|cv| cv <= 0.35);
+        let slow = self.facts.number_at(self.at.reg_pairsvc_gap8).is_some_and(|gap| gap >= 1.0);
         regular
             && slow
             && self.is_from_inside()
             && !self.to_inside()
             && self.reason.share(&["reg", "young"]) >= SHARE
-            && self.of("bwd_packets") > 0.0
+            && self.of(self.at.bwd_packets) > 0.0
     }
 
     /// More packets a second than a tunnel through small packets makes.
     fn is_bulk(&self) -> bool {
-        self.facts.window().is_some_and(|window| self.of("fwd_packets") >= 10.0 * FLOOD * window)
+        self.facts.window().is_some_and(|window| self.of(self.at.fwd_packets) >= 10.0 * FLOOD * window)
     }
 
     /// Much more than usual through a service that carries little.
@@ -227,9 +228,10 @@ impl Judged<'_> {
             .times("pairsvc", "fwd_bytes")
             .max(self.times("srcsvc", "fwd_bytes"))
             .max(self.times("", "fwd_bytes"));
-        let answered = self.of("bwd_packets") >= 0.5 * self.of("fwd_packets") && self.of("bwd_packets") > 0.0;
+        let answered = self.of(self.at.bwd_packets) >= 0.5 * self.of(self.at.fwd_packets)
+            && self.of(self.at.bwd_packets) > 0.0;
         // What is asked for with little and answered with much carries nothing out.
-        let both = self.of("bwd_bytes") <= 4.0 * self.of("fwd_bytes");
+        let both = self.of(self.at.bwd_bytes) <= 4.0 * self.of(self.at.fwd_bytes);
         both && !self.is_bulk()
             && far >= FAR
             && answered
@@ -239,26 +241,26 @@ impl Judged<'_> {
     /// Far more than usual out to a host outside that is new.
     fn carries_out(&self) -> bool {
         let far = ["src", "srcsvc", "pairsvc", ""].into_iter().map(|entity| self.times(entity, "fwd_bytes"));
-        let out = self.of("fwd_bytes");
+        let out = self.of(self.at.fwd_bytes);
         !self.is_icmp()
             && self.is_from_inside()
             && !self.to_inside()
-            && self.facts.number("age_pair").is_some_and(|age| age < 60.0)
+            && self.facts.number_at(self.at.age_pair).is_some_and(|age| age < 60.0)
             && far.fold(0.0, f64::max) >= FAR
-            && out >= 3.0 * self.of("bwd_bytes")
+            && out >= 3.0 * self.of(self.at.bwd_bytes)
             && self.reason.share(&["vol_src", "vol_srcsvc", "vol_pairsvc", "shape_srcsvc"]) >= SHARE
     }
 
     /// A shell, a desktop or files of a host inside, by one that never did so, and it answers.
     fn moves_sideways(&self) -> bool {
-        let new = self.facts.number("age_pairsvc").is_some_and(|age| age < 6.0);
+        let new = self.facts.number_at(self.at.age_pairsvc).is_some_and(|age| age < 6.0);
         self.is_from_inside()
             && self.to_inside()
             && self.is_tcp()
             && self.port_is(&REMOTE)
             && new
-            && self.of("fwd_payload_bytes") > LITTLE
-            && self.of("bwd_payload_bytes") > LITTLE
+            && self.of(self.at.fwd_payload_bytes) > LITTLE
+            && self.of(self.at.bwd_payload_bytes) > LITTLE
             && self.reason.share(&["new_src", "new_srcsvc", "age"]) >= SHARE
     }
 }

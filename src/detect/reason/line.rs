@@ -9,7 +9,9 @@ use super::phrase::{about, decimal};
 /// `words` are those of the strongest column.
 pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -> String {
     let strongest = reason.evidence.first();
-    let (Some(source), Some(destination)) = (facts.text("src_ip"), facts.text("dst_ip")) else {
+    let (Some(source), Some(destination)) =
+        (facts.text_at(facts.at().src_ip), facts.text_at(facts.at().dst_ip))
+    else {
         return words.to_owned();
     };
     let port = port(facts);
@@ -26,7 +28,7 @@ pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -
                 Some([source, " -> ", &many_of("hosts"), &port].concat())
             }
             ("src" | "srcsvc" | "pair", "ports") => {
-                let on_it = facts.number("ctx_pair_w1_ports");
+                let on_it = facts.number_at(facts.at().ctx_pair_w1_ports);
                 let of = on_it.filter(|on_it| *on_it >= 0.9 * many).map(|_| format!(" of {destination}"));
                 Some(format!("{source} -> {}{}", many_of("ports"), of.unwrap_or_default()))
             }
@@ -41,12 +43,12 @@ pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -
 
 /// `, port 22`, `, UDP port 53`, `, icmp-8`; nothing for rows that say none.
 fn port(facts: &Facts<'_>) -> String {
-    let of = |what: &str| what.to_owned() + &decimal(facts.number("dst_port").unwrap_or(0.0), 0);
-    match facts.number("protocol").map(|protocol| protocol as u8) {
+    let of = |what: &str| what.to_owned() + &decimal(facts.number_at(facts.at().dst_port).unwrap_or(0.0), 0);
+    match facts.number_at(facts.at().protocol).map(|protocol| protocol as u8) {
         Some(6) => of(", port "),
         Some(17) => of(", UDP port "),
         Some(132) => of(", SCTP port "),
-        _ => match facts.text("service").or_else(|| facts.text("protocol_name")) {
+        _ => match facts.text_at(facts.at().service).or_else(|| facts.text_at(facts.at().protocol_name)) {
             Some(service) => format!(", {service}"),
             None => String::new(),
         },
