@@ -6,24 +6,37 @@ use std::fmt::Write;
 /// The bits of a number's fraction.
 const MANTISSA: u64 = (1 << 52) - 1;
 
-/// What 64 bits have digits of at most.
-const MOST: usize = 20;
+/// Two digits each.
+const PAIRS: &str = concat!(
+    "0001020304050607080910111213141516171819",
+    "2021222324252627282930313233343536373839",
+    "4041424344454647484950515253545556575859",
+    "6061626364656667686970717273747576777879",
+    "8081828384858687888990919293949596979899",
+);
 
 /// Appends a whole number.
 pub(crate) fn whole(out: &mut String, value: u64) {
-    padded(out, value, 1);
+    if value >= 100 {
+        whole(out, value / 100);
+    }
+    let (last, at) = (value % 100, 2 * (value % 100) as usize);
+    match value >= 10 {
+        true => out.push_str(&PAIRS[at..at + 2]),
+        false => out.push(char::from(b'0' + last as u8)),
+    }
 }
 
 /// Appends a whole number, with zeros in front up to so many digits.
-pub(super) fn padded(out: &mut String, mut value: u64, least: usize) {
-    let mut digits = [b'0'; MOST];
-    let mut from = MOST;
-    while value > 0 || MOST - from < least.min(MOST) {
-        from -= 1;
-        digits[from] = b'0' + (value % 10) as u8;
-        value /= 10;
+pub(super) fn padded(out: &mut String, value: u64, least: usize) {
+    let mut beyond = 10;
+    for _ in 1..least {
+        if value < beyond {
+            out.push('0');
+        }
+        beyond *= 10;
     }
-    digits[from..].iter().for_each(|digit| out.push(char::from(*digit)));
+    whole(out, value);
 }
 
 /// Appends a number with so many decimals, as `{value:.places$}` does: rounded from all of its binary digits, halves to
