@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cover::GREETED;
 use super::extent::drawn;
-use crate::detect::reason::Told;
+use crate::detect::reason::Gist;
 
 /// A number that is ordered as numbers are: NaN above all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -192,8 +192,8 @@ impl Columns {
             let place = chosen.value(row) as usize;
             let said = reasons.as_ref().filter(|reasons| reasons.is_valid(place));
             // Text of another writer that is no reason says nothing.
-            let said = said.and_then(|said| Told::read(said.value(place)).ok()).unwrap_or_default();
-            let words = said.evidence.into_iter().next().map_or(String::new(), |first| first.words.into());
+            let said = said.and_then(|said| Gist::read(said.value(place)).ok()).unwrap_or_default();
+            let words = said.words.into_owned();
             let hints = said.hints.into_iter();
             let hints = hints.map(|hint| Hint { technique: hint.technique.into(), name: hint.name.into() });
             let finding = Finding {

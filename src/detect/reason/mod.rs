@@ -26,6 +26,7 @@ use std::fmt;
 use self::digits::{padded, scientific, whole};
 pub use self::hints::Hint;
 use self::phrase::{Phrase, decimal};
+pub(crate) use self::told::Gist;
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
 use self::vocabulary::Vocabulary;
 
@@ -393,10 +394,13 @@ mod tests {
                     continue;
                 };
                 prop_assert_eq!(&told, &serde_json::from_str::<Told<'_>>(&json).unwrap());
+                let gist = Gist { words: told.evidence[0].words.clone(), hints: told.hints.clone() };
+                prop_assert_eq!(written::gist(&json), Some(gist));
                 prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
                 // Cut off, it is none.
                 let cut = json.char_indices().nth(json.chars().count() * 2 / 3).unwrap().0;
                 prop_assert_eq!(written::read(&json[..cut]), None);
+                prop_assert_eq!(written::gist(&json[..cut]), None);
             }
         }
     }

@@ -66,6 +66,30 @@ pub struct ToldHint<'a> {
     pub name: Cow<'a, str>,
 }
 
+/// The gist of a reason: what the strongest column says, and what the row looks like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Gist<'a> {
+    /// The words of the strongest column; empty where there is none.
+    pub(crate) words: Cow<'a, str>,
+    /// Techniques whose shape the row has.
+    pub(crate) hints: Vec<ToldHint<'a>>,
+}
+
+impl<'a> Gist<'a> {
+    /// Reads it from a row's `reasons`, and no more of them.
+    ///
+    /// # Errors
+    /// As [`Told::read`].
+    pub(crate) fn read(text: &'a str) -> Result<Gist<'a>, serde_json::Error> {
+        if let Some(gist) = written::gist(text) {
+            return Ok(gist);
+        }
+        let Told { evidence, hints, .. } = serde_json::from_str(text)?;
+        let words = evidence.into_iter().next().map_or(Cow::default(), |first: ToldEvidence<'_>| first.words);
+        Ok(Gist { words, hints })
+    }
+}
+
 impl<'a> Told<'a> {
     /// Reads a row's `reasons`.
     ///

@@ -1,8 +1,12 @@
 //! A reason's text taken apart as it is written here: in one pass, without a copy. Alerts and incidents read every
 //! reason of a flood.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::WRITTEN;
-use super::told::{Told, ToldEvidence, ToldHint, ToldPart};
+use super::told::{Gist, Told, ToldEvidence, ToldHint, ToldPart};
 
 /// `None` for text of another form, with escapes in it, or of another writer: that is for a reader of JSON.
 pub(super) fn read(text: &str) -> Option<Told<'_>> {
@@ -54,15 +58,30 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
         told.evidence.push(said);
     }
     rest.pass(",\"hints\":[")?;
-    while rest.more()? {
-        rest.pass("{\"technique\":")?;
-        let technique = rest.text()?.into();
-        rest.pass(",\"name\":")?;
-        told.hints.push(ToldHint { technique, name: rest.text()?.into() });
-        rest.pass("}")?;
+    told.hints = rest.hints()?;
+    Some(told)
+}
+
+/// What the strongest column says, and the techniques; `None` for texts with escapes, and those that another writer may
+/// have written.
+pub(super) fn gist(text: &str) -> Option<Gist<'_>> {
+    static EVIDENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"evidence\":["));
+    static WORDS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(",\"words\":\""));
+    static HINTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"hints\":["));
+    // Without escapes, what has marks in it stands between texts and in none of them.
+    if !text.starts_with("{\"score\":") || memchr::memchr(b'\\', text.as_bytes()).is_some() {
+        return None;
     }
-    rest.pass("}")?;
-    rest.0.is_empty().then_some(told)
+    let mut rest = Rest(text);
+    rest.behind(&EVIDENCE)?;
+    let mut gist = Gist::default();
+    if rest.more()? {
+        rest.behind(&WORDS)?;
+        gist.words = rest.until(b'"')?.into();
+    }
+    rest.behind(&HINTS)?;
+    gist.hints = rest.hints()?;
+    Some(gist)
 }
 
 /// Text that was not read yet.
@@ -102,11 +121,38 @@ impl<'a> Rest<'a> {
         Some(text)
     }
 
+    /// Goes on behind something that is looked for.
+    fn behind(&mut self, what: &Finder<'_>) -> Option<()> {
+        let at = what.find(self.0.as_bytes())?;
+        self.0 = &self.0[at + what.needle().len()..];
+        Some(())
+    }
+
+    /// The techniques, with which a reason ends.
+    fn hints(&mut self) -> Option<Vec<ToldHint<'a>>> {
+        let mut hints = Vec::new();
+        while self.more()? {
+            self.pass("{\"technique\":")?;
+            let technique = self.text()?.into();
+            self.pass(",\"name\":")?;
+            hints.push(ToldHint { technique, name: self.text()?.into() });
+            self.pass("}")?;
+        }
+        self.pass("}")?;
+        self.0.is_empty().then_some(hints)
+    }
+
     fn number(&mut self) -> Option<f64> {
-        let end = self.0.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e'))?;
-        let (number, rest) = self.0.split_at(end);
-        self.0 = rest;
-        few_digits(number).or_else(|| number.parse().ok())
+        let (number, end) = match few_digits(self.0.as_bytes()) {
+            Some((number, end)) => (number, end),
+            None => {
+                let part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e');
+                let end = self.0.bytes().position(|byte| !part(byte))?;
+                (self.0[..end].parse().ok()?, end)
+            }
+        };
+        self.0 = &self.0[end..];
+        Some(number)
     }
 
     /// Two numbers or nothing, passed over.
@@ -119,38 +165,52 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// A number of at most fifteen digits, with a point or without, and perhaps a small power of ten below 1: digits and power
-/// are exact, so that their quotient is rounded but once, and is what any reader makes of it. `None` for others.
-fn few_digits(number: &str) -> Option<f64> {
+/// A number at the beginning of a text and where it ends, if it has at most fifteen digits, with a point or without, and
+/// perhaps a small power of ten below 1, and something stands behind it: digits and power are exact, so that their
+/// quotient is rounded but once, and is what any reader makes of it. `None` for others.
+fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
     const TENS: [f64; 23] = [
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
         1e18, 1e19, 1e20, 1e21, 1e22,
     ];
-    let bytes = number.as_bytes();
-    let end = bytes.iter().position(|byte| *byte == b'e').unwrap_or(bytes.len());
-    let (digits, power) = bytes.split_at(end);
-    let mut after = match power {
-        [] | [b'e', b'0'] => 0,
-        [b'e', b'-', one @ b'0'..=b'9'] => usize::from(one - b'0'),
-        [b'e', b'-', ten @ b'1'..=b'9', one @ b'0'..=b'9'] => usize::from(10 * (ten - b'0') + one - b'0'),
-        _ => return None,
-    };
-    // A point stands between digits.
-    if digits.len() > 15 || !digits.first()?.is_ascii_digit() || !digits.last()?.is_ascii_digit() {
-        return None;
+    let digit = |at: usize| text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    let (mut whole, mut at) = (0u64, 0);
+    while let Some(digit) = digit(at).filter(|_| at < 16) {
+        whole = 10 * whole + u64::from(digit);
+        at += 1;
     }
-    let (mut whole, mut point) = (0u64, false);
-    for byte in digits {
-        match byte {
-            b'0'..=b'9' => {
-                whole = 10 * whole + u64::from(byte - b'0');
-                after += usize::from(point);
-            }
-            b'.' if !point => point = true,
-            _ => return None,
+    let (mut digits, mut after) = (at, 0);
+    // A point stands between digits.
+    if digits > 0 && text.get(at) == Some(&b'.') {
+        at += 1;
+        while let Some(digit) = digit(at).filter(|_| digits < 16) {
+            whole = 10 * whole + u64::from(digit);
+            (at, digits, after) = (at + 1, digits + 1, after + 1);
+        }
+        if after == 0 {
+            return None;
         }
     }
-    TENS.get(after).map(|power| whole as f64 / power)
+    if text.get(at) == Some(&b'e') {
+        at += 1;
+        let down = text.get(at) == Some(&b'-');
+        at += usize::from(down);
+        let mut power = usize::from(digit(at)?);
+        at += 1;
+        if let Some(one) = digit(at).filter(|_| power > 0) {
+            power = 10 * power + usize::from(one);
+            at += 1;
+        }
+        if power > 0 && !down {
+            return None;
+        }
+        after += power;
+    }
+    let ends = text.get(at).is_some_and(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e'));
+    if !ends || digits == 0 || digits > 15 {
+        return None;
+    }
+    TENS.get(after).map(|power| (whole as f64 / power, at))
 }
 
 #[cfg(test)]
@@ -160,9 +220,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_of_few_digits_are_read_as_the_standard_library_does(text in "[0-9.]{1,17}(e-?[0-9]{1,3})?") {
-            if let Some(number) = few_digits(&text) {
-                prop_assert_eq!(number, text.parse::<f64>().unwrap());
+        fn numbers_of_few_digits_are_read_as_the_standard_library_does(
+            text in "[0-9.]{1,17}(e-?[0-9]{1,3})?[-+e.]?,?",
+        ) {
+            if let Some((number, end)) = few_digits(text.as_bytes()) {
+                prop_assert_eq!(&text[end..], ",");
+                prop_assert_eq!(number, text[..end].parse::<f64>().unwrap());
             }
         }
     }
@@ -170,7 +233,9 @@ mod tests {
     #[test]
     fn numbers_that_reasons_have_are_of_few_digits() {
         for text in ["0", "7.904", "123456", "1.2e-5", "1.0e0", "9.9e-17"] {
-            assert_eq!(few_digits(text), text.parse().ok(), "{text}");
+            let found = few_digits(&[text.as_bytes(), b"}"].concat());
+            assert_eq!(found, text.parse().ok().map(|number| (number, text.len())), "{text}");
+            assert_eq!(few_digits(text.as_bytes()), None, "{text}");
         }
     }
 }
