@@ -1,5 +1,7 @@
 //! Whose past a value is judged by: the entities of a row, and their keys.
 
+use std::borrow::Cow;
+
 use arrow::array::{Array, RecordBatch};
 
 use crate::context::ContextError;
@@ -165,15 +167,15 @@ pub(crate) fn address_of(text: &str) -> Option<Address> {
 pub(crate) fn service_text(service: u32) -> String {
     let (protocol, port) = (service >> 16, service & 0xFFFF);
     let name = match protocol {
-        1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        58 => "icmp6".to_owned(),
-        other => format!("protocol {other}"),
+        1 => Cow::from("icmp"),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmp6".into(),
+        other => format!("protocol {other}").into(),
     };
     match port {
-        0x8000 => format!("{name}/high"),
-        port => format!("{name}/{port}"),
+        0x8000 => name.into_owned() + "/high",
+        port => [&*name, "/", &port.to_string()].concat(),
     }
 }
 

@@ -103,7 +103,8 @@ pub struct Evidence {
     pub text: Option<String>,
     /// What is usual, where the detector knows.
     pub usual: Option<Usual>,
-    /// The tail probability of the value in the entity's past, where the detector knows.
+    /// The tail probability of the value in the entity's past, where the detector knows; it may be left out where the
+    /// entity is and what is usual is known.
     pub p: Option<f64>,
     /// How surprising the value is, in nats: for `themes` -ln p times the part of it that is the row's own, for
     /// `forest` what the column adds to the total.

@@ -174,10 +174,7 @@ fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()], voices: &mut Voices) -> V
     leading(&mut told, written, |at| is_asked[at]);
     let party = &row.judged.resolved.parties[row.place];
     let evidence = told.into_iter().enumerate().map(|(place, (_, share, at))| {
-        let entity = match place < written {
-            true => entity(party, columns()[at].judged.subject),
-            false => String::new(),
-        };
+        let entity = (place < written).then(|| entity(party, columns()[at].judged.subject));
         evidence(row, at, share, entity)
     });
     evidence.collect()
@@ -214,18 +211,21 @@ fn is_said_by_age(count: Option<f64>) -> bool {
     count.is_some_and(|count| count <= 1.0)
 }
 
-fn evidence(row: &Row<'_>, at: usize, share: f64, entity: String) -> Evidence {
+/// What a column says; nobody reads whose value it is, where that is left out, nor how probable beside what is usual.
+fn evidence(row: &Row<'_>, at: usize, share: f64, entity: Option<String>) -> Evidence {
     let column = &columns()[at];
     let found = row.found;
     let of_row = row.judged.resolved.bucket(row.place, at);
     let (value, text) = value(row, at);
+    let usual = usual(row, at, of_row);
+    let is_asked = entity.is_some() || usual.is_none();
     Evidence {
         column: Cow::Borrowed(&column.name),
-        entity,
+        entity: entity.unwrap_or_default(),
         value,
         text,
-        usual: usual(row, at, of_row),
-        p: Some(row.of.surprises.past.probability(at, found, of_row)),
+        usual,
+        p: is_asked.then(|| row.of.surprises.past.probability(at, found, of_row)),
         nats: f64::from(row.surprises[at]),
         share,
     }
