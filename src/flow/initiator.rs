@@ -1,7 +1,7 @@
 //! Who began: the rules by which one end of a flow's first packet is called the initiator.
 
 use super::tcp::{ACK, SYN};
-use crate::packet::{BACKWARD, Packet};
+use crate::packet::{BACKWARD, FlowKey, Packet};
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -25,15 +25,18 @@ pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
     if matches!(key.protocol, ICMP | ICMP6) {
         return sender_is_b ^ is_reply(key.protocol, first.icmp_type);
     }
-    if let Some(previous) = previous {
-        return previous;
-    }
-    for border in [1024, 32768] {
-        if (key.port_a < border) != (key.port_b < border) {
-            return key.port_b > key.port_a;
-        }
-    }
-    sender_is_b
+    previous.or_else(|| told_by_ports(key)).unwrap_or(sender_is_b)
+}
+
+/// Whether a flow without anything before it was begun by the key's end `b`, where ports tell.
+fn told_by_ports(key: &FlowKey) -> Option<bool> {
+    let tells = |border| (key.port_a < border) != (key.port_b < border);
+    [1024, 32768].into_iter().any(tells).then_some(key.port_b > key.port_a)
+}
+
+/// Whether the initiator of a flow makes a difference as the `previous` one of a later flow of the same key.
+pub(super) fn must_be_remembered(key: &FlowKey, initiator_is_b: bool) -> bool {
+    !matches!(key.protocol, ICMP | ICMP6) && told_by_ports(key) != Some(initiator_is_b)
 }
 
 /// Echo, timestamp, information and address mask replies (RFC 792, 950); echo replies of ICMPv6 (RFC 4443).
@@ -86,6 +89,20 @@ mod tests {
     fn without_a_syn_the_previous_initiator_stays() {
         assert!(initiator_is_b(&packet(TCP, (50_000, 80), 0, ACK, 0), Some(true)));
         assert!(!initiator_is_b(&packet(17, (53, 5353), BACKWARD, 0, 0), Some(false)));
+    }
+
+    #[test]
+    fn what_need_not_be_remembered_makes_no_difference() {
+        for (protocol, flags) in [(TCP, ACK), (TCP, SYN), (TCP, SYN | ACK), (17, 0), (ICMP, 0), (ICMP6, 0)] {
+            for ports in [(80, 50_000), (50_000, 80), (5000, 6000), (40_000, 33_000), (2000, 40_000), (7, 7)]
+            {
+                for (bits, previous) in [(0, false), (0, true), (BACKWARD, false), (BACKWARD, true)] {
+                    let first = packet(protocol, ports, bits, flags, 8);
+                    let told = [None, Some(previous)].map(|previous| initiator_is_b(&first, previous));
+                    assert!(must_be_remembered(&first.key, previous) || told[0] == told[1]);
+                }
+            }
+        }
     }
 
     #[test]

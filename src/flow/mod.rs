@@ -15,12 +15,15 @@ pub mod order;
 pub mod packet_rows;
 pub(crate) mod probing;
 pub mod region;
+mod remembered;
 pub mod rows;
 mod slab;
 pub mod span;
 pub mod state;
 mod sweep;
 pub mod table;
+#[cfg(test)]
+mod table_tests;
 pub mod tcp;
 mod text;
 
@@ -57,8 +60,9 @@ pub struct FlowSpec {
     pub active: Duration,
     /// One row a window (`"window"`) or one row a flow (`"flow"`).
     pub rows: Cut,
-    /// Flows held at once, those that ended within the last ten minutes included (they are remembered
-    /// for who began). Above it the ended leave first, then half-open ones, then the longest silent.
+    /// Flows held at once, and with them initiators that are remembered of flows that ended within the last ten
+    /// minutes, where their ports do not tell who began. Above it what is remembered is forgotten first, then half-open
+    /// flows end, then the longest silent.
     pub max_flows: u32,
     /// Whether to write `first_lengths`.
     pub first_lengths: bool,

@@ -1,60 +1,53 @@
-//! Which flows leave the table: those that are silent for long, and those that a full shard sheds.
+//! Which flows leave the table: those that are over, and those that a full shard sheds.
 //!
 //! When silent flows are looked at changes no row, since packets check the limits themselves; so a flow hangs in
 //! the list of the window in which it is due as things stand, and is put on a later list if it was not silent.
 
-use super::state::{Head, NONE};
-use super::table::{Free, MEMORY, Table, end_reason, shard};
+use super::state::NONE;
+use super::table::{Free, LINGER, Table, end_reason, shard};
 
 impl Table {
-    /// Ends flows of a shard that is full: what has ended anyway, else half-open ones, else the longest
-    /// silent, a sixteenth of the shard at a time.
+    /// Makes room in a shard that is full: what is over ends anyway, else a sixteenth of the shard leaves, first what is
+    /// remembered of flows that are over, then half-open flows, then the longest silent.
     #[inline(never)]
     pub(super) fn make_room(&mut self, shard: usize, now: u64) {
-        let dead: Vec<u32> = self.members[shard]
-            .iter()
-            .copied()
-            .filter(|id| self.forgotten(&self.heads.get()[*id as usize], now))
-            .collect();
-        for id in dead {
-            self.remove(id);
-            self.heads_free.push(Free { id, linked: true });
+        let over: Vec<u32> = self.members[shard].iter().copied().filter(|id| self.over(*id, now)).collect();
+        for id in over {
+            self.finish(id, self.reason_of_end(id));
+            self.leave(id, now, true);
         }
-        if self.members[shard].len() < self.share {
+        self.remembered.forget(shard, now);
+        if self.members[shard].len() + self.remembered.count(shard) < self.share {
             return;
         }
+        let leaving = (self.share / 16).max(1);
+        let forgotten = self.remembered.shed(shard, &self.index, leaving);
         let heads = self.heads.get();
-        let mut order: Vec<(u8, u64, u64, u32)> = self.members[shard]
+        let mut order: Vec<(bool, u64, u64, u32)> = self.members[shard]
             .iter()
             .map(|id| {
                 let head = &heads[*id as usize];
-                let class = match self.over(*id, now) {
-                    true => 0,
-                    false if head.tcp.half_open() => 1,
-                    false => 2,
-                };
-                (class, head.last, head.flow_id(), *id)
+                (!head.tcp.half_open(), head.last, head.flow_id(), *id)
             })
             .collect();
         order.sort_unstable();
-        for (class, _, _, id) in order.into_iter().take((self.share / 16).max(1)) {
-            if class > 0 {
-                self.counts.shed += 1;
-                self.finish(id, end_reason::RESOURCES);
-            } else {
-                self.finish(id, self.reason_of_end(id));
-            }
-            self.remove(id);
-            self.heads_free.push(Free { id, linked: true });
+        for (.., id) in order.into_iter().take(leaving - forgotten) {
+            self.counts.shed += 1;
+            self.finish(id, end_reason::RESOURCES);
+            self.leave(id, now, true);
         }
     }
 
-    /// Whether not even its initiator matters any more at `now`.
-    fn forgotten(&self, head: &Head, now: u64) -> bool {
-        head.open == NONE && now.saturating_sub(head.last) >= self.idle.saturating_add(1).max(MEMORY)
+    /// Takes a flow without open row out of the table, whose place hangs in a list of the wheel still, or not. If it is
+    /// over at `now`, who began it is remembered.
+    fn leave(&mut self, id: u32, now: u64, linked: bool) {
+        if self.over(id, now) {
+            self.remembered.keep(&self.index, &self.heads.get()[id as usize], now);
+        }
+        self.remove(id);
+        self.heads_free.push(Free { id, linked });
     }
 
-    /// Takes a flow without open row out of the table.
     fn remove(&mut self, id: u32) {
         let key = self.heads.get()[id as usize].key;
         self.index.remove(self.index.hash(&key), id);
@@ -69,11 +62,10 @@ impl Table {
         }
     }
 
-    /// Puts a flow on the list of the window in which it will be forgotten, or the farthest in the ring.
+    /// Puts a flow on the list of the window at whose begin it will be over, or the farthest in the ring.
     pub(super) fn arm(&mut self, id: u32) {
-        let head = &self.heads.get()[id as usize];
-        let due = head.last.saturating_add(self.idle.saturating_add(1).max(MEMORY)) / self.window;
-        self.link(id, due);
+        let over = self.heads.get()[id as usize].last.saturating_add(self.idle).saturating_add(1);
+        self.link(id, over.div_ceil(self.window));
     }
 
     fn link(&mut self, id: u32, window: u64) {
@@ -95,17 +87,30 @@ impl Table {
             }
         }
         self.turned = self.turned.max(to);
+        let now = to * self.window;
         for id in looked {
-            let head = &self.heads.get()[id as usize];
             if self.asides.get()[id as usize].place == NONE {
                 // Free, and in the list of places to take: it stays linked until someone does.
                 self.link(id, u64::MAX);
-            } else if self.forgotten(head, to * self.window) {
-                self.remove(id);
-                self.heads_free.push(Free { id, linked: false });
+            } else if self.goes(id, now) {
+                self.leave(id, now, false);
             } else {
                 self.arm(id);
             }
         }
+        // Connections that closed need not wait until they are silent for long.
+        while let Some((closed, id)) = self.closing.front().copied()
+            && now.saturating_sub(closed) > LINGER
+        {
+            self.closing.pop_front();
+            if self.asides.get()[id as usize].place != NONE && self.goes(id, now) {
+                self.leave(id, now, true);
+            }
+        }
+    }
+
+    /// Whether a flow is over at `now` and all its rows are given.
+    fn goes(&self, id: u32, now: u64) -> bool {
+        self.heads.get()[id as usize].open == NONE && self.over(id, now)
     }
 }

@@ -5,9 +5,12 @@
 //! checked packet by packet, so it does not matter when silent flows are swept, and room is shared out by shards
 //! of the key space, so it does not matter how many workers there are.
 
+use std::collections::VecDeque;
+
 use super::index::Index;
 use super::initiator::initiator_is_b;
 use super::region::Region;
+use super::remembered::Remembered;
 use super::rows::Finished;
 use super::slab::Slab;
 use super::span::{Brief, Span, Trace};
@@ -21,7 +24,7 @@ const STEP: usize = 16;
 /// Rows whose memory is loaded together, so that their cache misses overlap.
 const GROUP: usize = 32;
 /// Packets this long after a close belong to the closed flow still.
-const LINGER: u64 = 5_000_000_000;
+pub(super) const LINGER: u64 = 5_000_000_000;
 /// An initiator is remembered this long after its flow's last packet.
 pub(super) const MEMORY: u64 = 600_000_000_000;
 
@@ -86,16 +89,19 @@ pub struct Table {
     pub(super) window: u64,
     pub(super) idle: u64,
     active: u64,
-    /// Flows a shard may hold.
+    /// Flows that a shard may hold, with initiators that are remembered.
     pub(super) share: usize,
     pub(super) index: Index,
     pub(super) heads: Region<Head>,
     pub(super) asides: Region<Aside>,
-    heads_used: u32,
+    pub(super) heads_used: u32,
     pub(super) heads_free: Vec<Free>,
     briefs: Slab<Brief>,
     spans: Slab<Span>,
     pub(super) members: Vec<Vec<u32>>,
+    pub(super) remembered: Remembered,
+    /// When connections closed, and which, in order of time.
+    pub(super) closing: VecDeque<(u64, u32)>,
     /// End of the open window.
     window_end: u64,
     /// Open rows: named while their heads are at hand.
@@ -129,7 +135,7 @@ impl Table {
         // A share is rounded up, so a table may hold a few flows more than asked for.
         let share = (spec.max_flows as usize).div_ceil(SHARDS);
         let capacity = share * SHARDS;
-        let ring = (idle.max(MEMORY) / window + 2) as usize;
+        let ring = (idle / window + 3) as usize;
         Table {
             cut: spec.rows,
             window,
@@ -144,6 +150,8 @@ impl Table {
             briefs: Slab::new(capacity),
             spans: Slab::new(capacity),
             members: vec![Vec::new(); SHARDS],
+            remembered: Remembered::new(),
+            closing: VecDeque::new(),
             window_end: 0,
             touched: Vec::new(),
             spare: Vec::new(),
@@ -249,6 +257,7 @@ impl Table {
         let (trace, told) = head.take(p);
         if told.closes && head.close() {
             self.asides.get_mut()[id as usize].closed = p.time;
+            self.closing.push_back((p.time, id));
         }
         let open = head.open;
         if open & WHOLE == 0 {
@@ -291,16 +300,17 @@ impl Table {
     #[inline(never)]
     fn begin(&mut self, p: &Packet, hash: u32) -> u32 {
         let shard = shard(&p.key);
-        if self.members[shard].len() >= self.share {
+        if self.members[shard].len() + self.remembered.count(shard) >= self.share {
             self.make_room(shard, p.time);
         }
+        let previous = self.remembered.take(hash, &p.key, p.time);
         let Free { id, linked } = self.heads_free.pop().unwrap_or_else(|| {
             self.heads_used += 1;
             Free { id: self.heads_used - 1, linked: false }
         });
         self.asides.get_mut()[id as usize].place = self.members[shard].len() as u32;
         self.members[shard].push(id);
-        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, None), 0);
+        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, previous), 0);
         self.counts.flows += 1;
         if !linked {
             self.arm(id);
@@ -568,138 +578,4 @@ impl Table {
 
 pub(super) fn shard(key: &FlowKey) -> usize {
     crate::packet::shard(key.route())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bytemuck::Zeroable;
-
-    use super::*;
-
-    const S: u64 = 1_000_000_000;
-
-    fn packet(time: u64, port: u16) -> Packet {
-        let mut packet = Packet { time, length: 100, headers: 40, ..Zeroable::zeroed() };
-        packet.key.protocol = 17;
-        packet.key.port_a = port;
-        packet.key.port_b = 53;
-        packet
-    }
-
-    /// Plays packets and gives (window start in s, port, packets, reason, row index) of every row.
-    fn rows(spec: &FlowSpec, packets: &[Packet]) -> Vec<(u64, u16, u64, u8, u32)> {
-        let mut table = Table::new(spec);
-        let mut found = Vec::new();
-        let mut rest = packets;
-        let newest = packets.last().map(|p| p.time);
-        loop {
-            if let Some(next) = rest.first()
-                && table.opens(next.time)
-            {
-                rest = &rest[table.packets(rest, |_, _| {})..];
-                continue;
-            }
-            if table.window_end().is_none() {
-                return found;
-            }
-            let ended = newest.filter(|_| rest.is_empty());
-            let listed = table.close(ended);
-            table.fetch_rows(&listed);
-            let mut room = Span::EMPTY;
-            let mut window: Vec<_> = Vec::new();
-            for at in &listed {
-                let f = table.row(*at, ended, &mut room);
-                window.push((f.window / S, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index));
-            }
-            window.sort_unstable();
-            found.extend(window);
-            table.given(&listed);
-            table.advance(listed);
-        }
-    }
-
-    #[test]
-    fn a_flow_gives_one_row_for_each_window_with_a_packet() {
-        let times = [1, 2, 11, 45, 46];
-        let packets: Vec<Packet> = times.iter().map(|t| packet(t * S, 7)).collect();
-        let expected = [
-            (0, 7, 2, end_reason::WINDOW, 0),
-            (10, 7, 1, end_reason::WINDOW, 1),
-            (40, 7, 2, end_reason::FORCED, 2),
-        ];
-        assert_eq!(rows(&FlowSpec::default(), &packets), expected);
-    }
-
-    #[test]
-    fn idle_timeout_ends_flow_after_its_last_packet() {
-        let spec = FlowSpec { idle: Duration::from_secs(3), ..FlowSpec::default() };
-        let packets: Vec<Packet> = [1, 4, 8, 15].iter().map(|t| packet(t * S, 7)).collect();
-        let expected = [
-            (0, 7, 1, end_reason::WINDOW, 0),
-            (0, 7, 2, end_reason::IDLE, 0),
-            (10, 7, 1, end_reason::FORCED, 0),
-        ];
-        assert_eq!(rows(&spec, &packets), expected, "3 s are not more than idle, 4 s are");
-    }
-
-    #[test]
-    fn rows_by_flow_end_in_their_own_time() {
-        let spec = FlowSpec { rows: Cut::Flow, ..FlowSpec::default() };
-        let packets = [packet(S, 7), packet(12 * S, 7), packet(13 * S, 8), packet(200 * S, 8)];
-        let expected = [
-            (70, 7, 2, end_reason::IDLE, 0),
-            (70, 8, 1, end_reason::IDLE, 0),
-            (200, 8, 1, end_reason::FORCED, 0),
-        ];
-        assert_eq!(rows(&spec, &packets), expected);
-        let long: Vec<Packet> = (0..400).map(|i| packet(i * 10 * S, 9)).collect();
-        let found = rows(&spec, &long);
-        assert_eq!(found.iter().map(|row| row.2).sum::<u64>(), 400);
-        assert_eq!(found[0], (1790, 9, 180, end_reason::WINDOW, 0), "active time-out, the flow goes on");
-        assert_eq!(found[1].4, 1);
-    }
-
-    #[test]
-    fn room_is_shared_out_by_shards_and_what_leaves_is_counted() {
-        let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
-        let mut table = Table::new(&spec);
-        let many: Vec<Packet> = (0..20_000).map(|i| packet(S + i, (i % 60_000) as u16)).collect();
-        assert!(table.opens(S));
-        assert_eq!(table.packets(&many, |_, _| {}), many.len());
-        assert!(table.members.iter().all(|shard| shard.len() <= 4));
-        assert_eq!(table.counts.flows, 20_000);
-        let listed = table.close(None);
-        assert_eq!(listed.len(), 20_000, "what was shed has its row as well");
-        let shed = listed
-            .iter()
-            .filter(|at| table.row(**at, None, &mut Span::EMPTY.clone()).reason == end_reason::RESOURCES)
-            .count();
-        assert_eq!(shed as u64, table.counts.shed);
-        assert!(shed >= 20_000 - 1024);
-    }
-
-    #[test]
-    fn places_are_used_again() {
-        let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
-        let mut table = Table::new(&spec);
-        for round in 0..2000u64 {
-            let many: Vec<Packet> =
-                (0..40).map(|i| packet((round * 40 + i) * S, (round * 40 + i) as u16)).collect();
-            let mut rest = &many[..];
-            while let Some(next) = rest.first() {
-                if table.opens(next.time) {
-                    rest = &rest[table.packets(rest, |_, _| {})..];
-                } else {
-                    let listed = table.close(None);
-                    table.given(&listed);
-                    table.advance(listed);
-                }
-            }
-        }
-        assert!(table.heads_used <= 1024, "{}", table.heads_used);
-        let members: usize = table.members.iter().map(Vec::len).sum();
-        assert!(members <= 640, "what is silent for ten minutes is forgotten: {members}");
-    }
 }

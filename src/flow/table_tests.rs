@@ -1,0 +1,264 @@
+//! The table by itself: windows, time-outs, room, who began.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytemuck::Zeroable;
+use proptest::prelude::*;
+
+use super::initiator::initiator_is_b;
+use super::rows::Finished;
+use super::span::Span;
+use super::state::Head;
+use super::table::{Table, end_reason};
+use super::tcp::{ACK, FIN, RST, SYN};
+use super::{Cut, FlowSpec};
+use crate::packet::{BACKWARD, Packet, SHARDS};
+
+const S: u64 = 1_000_000_000;
+
+fn packet(time: u64, port: u16) -> Packet {
+    let mut packet = Packet { time, length: 100, headers: 40, ..Zeroable::zeroed() };
+    packet.key.protocol = 17;
+    packet.key.port_a = port;
+    packet.key.port_b = 53;
+    packet
+}
+
+/// Plays packets; calls `each` with a packet and its flow, `given` with every row.
+fn play(
+    table: &mut Table,
+    packets: &[Packet],
+    mut each: impl FnMut(&Packet, &Head),
+    mut given: impl FnMut(&Finished),
+) {
+    let mut rest = packets;
+    let newest = packets.last().map(|p| p.time);
+    loop {
+        if let Some(next) = rest.first()
+            && table.opens(next.time)
+        {
+            rest = &rest[table.packets(rest, &mut each)..];
+            continue;
+        }
+        if table.window_end().is_none() {
+            return;
+        }
+        let ended = newest.filter(|_| rest.is_empty());
+        let listed = table.close(ended);
+        table.fetch_rows(&listed);
+        let mut room = Span::EMPTY;
+        listed.iter().for_each(|at| given(&table.row(*at, ended, &mut room)));
+        table.given(&listed);
+        table.advance(listed);
+    }
+}
+
+/// Plays packets and gives (window start in s, port, packets, reason, row index) of every row.
+fn rows(spec: &FlowSpec, packets: &[Packet]) -> Vec<(u64, u16, u64, u8, u32)> {
+    let mut found = Vec::new();
+    play(
+        &mut Table::new(spec),
+        packets,
+        |_, _| {},
+        |f| {
+            found.push((f.window / S, f.head.key.port_a, f.span.packets(), f.reason, f.head.row_index));
+        },
+    );
+    found.sort_by_key(|row| (row.0, row.1));
+    found
+}
+
+#[test]
+fn a_flow_gives_one_row_for_each_window_with_a_packet() {
+    let times = [1, 2, 11, 45, 46];
+    let packets: Vec<Packet> = times.iter().map(|t| packet(t * S, 7)).collect();
+    let expected = [
+        (0, 7, 2, end_reason::WINDOW, 0),
+        (10, 7, 1, end_reason::WINDOW, 1),
+        (40, 7, 2, end_reason::FORCED, 2),
+    ];
+    assert_eq!(rows(&FlowSpec::default(), &packets), expected);
+}
+
+#[test]
+fn idle_timeout_ends_flow_after_its_last_packet() {
+    let spec = FlowSpec { idle: Duration::from_secs(3), ..FlowSpec::default() };
+    let packets: Vec<Packet> = [1, 4, 8, 15].iter().map(|t| packet(t * S, 7)).collect();
+    let expected =
+        [(0, 7, 1, end_reason::WINDOW, 0), (0, 7, 2, end_reason::IDLE, 0), (10, 7, 1, end_reason::FORCED, 0)];
+    assert_eq!(rows(&spec, &packets), expected, "3 s are not more than idle, 4 s are");
+}
+
+#[test]
+fn rows_by_flow_end_in_their_own_time() {
+    let spec = FlowSpec { rows: Cut::Flow, ..FlowSpec::default() };
+    let packets = [packet(S, 7), packet(12 * S, 7), packet(13 * S, 8), packet(200 * S, 8)];
+    let expected = [
+        (70, 7, 2, end_reason::IDLE, 0),
+        (70, 8, 1, end_reason::IDLE, 0),
+        (200, 8, 1, end_reason::FORCED, 0),
+    ];
+    assert_eq!(rows(&spec, &packets), expected);
+    let long: Vec<Packet> = (0..400).map(|i| packet(i * 10 * S, 9)).collect();
+    let found = rows(&spec, &long);
+    assert_eq!(found.iter().map(|row| row.2).sum::<u64>(), 400);
+    assert_eq!(found[0], (1790, 9, 180, end_reason::WINDOW, 0), "active time-out, the flow goes on");
+    assert_eq!(found[1].4, 1);
+}
+
+#[test]
+fn room_is_shared_out_by_shards_and_what_leaves_is_counted() {
+    let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
+    let mut table = Table::new(&spec);
+    let many: Vec<Packet> = (0..20_000).map(|i| packet(S + i, (i % 60_000) as u16)).collect();
+    assert!(table.opens(S));
+    assert_eq!(table.packets(&many, |_, _| {}), many.len());
+    assert!(table.members.iter().all(|shard| shard.len() <= 4));
+    assert_eq!(table.counts.flows, 20_000);
+    let listed = table.close(None);
+    assert_eq!(listed.len(), 20_000, "what was shed has its row as well");
+    let shed = listed
+        .iter()
+        .filter(|at| table.row(**at, None, &mut Span::EMPTY.clone()).reason == end_reason::RESOURCES)
+        .count();
+    assert_eq!(shed as u64, table.counts.shed);
+    assert!(shed >= 20_000 - 1024);
+}
+
+/// A flow as a plain loop has it.
+struct Plain {
+    last: u64,
+    closed: Option<u64>,
+    initiator_is_b: bool,
+}
+
+proptest! {
+    #[test]
+    fn who_began_is_remembered_for_ten_minutes_and_no_longer(
+        steps in prop::collection::vec((0..8usize, 0..10usize, any::<bool>(), 0..6usize), 1..120),
+        idle in 1..700u64,
+        window in prop_oneof![Just(1), Just(10), Just(60)],
+    ) {
+        const KEYS: [(u8, u16, u16); 8] = [
+            (17, 5000, 6000), (17, 40_000, 33_000), (17, 53, 5353), (6, 80, 50_000),
+            (6, 50_000, 50_001), (6, 2000, 40_000), (1, 0, 0), (58, 0, 0),
+        ];
+        const GAPS: [u64; 10] = [0, 1, 2 * S, 5 * S, 5 * S + 1, 61 * S, 300 * S, 600 * S - 1, 600 * S, 601 * S];
+        let flags = [ACK, ACK, SYN, SYN | ACK, RST, FIN | ACK];
+        let mut time = S;
+        let packets: Vec<Packet> = steps.into_iter().map(|(key, gap, backward, flag)| {
+            time += GAPS[gap];
+            let mut packet = packet(time, 0);
+            (packet.key.protocol, packet.key.port_a, packet.key.port_b) = KEYS[key];
+            packet.key.version = 4;
+            packet.flags = if packet.key.protocol == 6 { flags[flag] } else { 0 };
+            packet.bits = if backward { BACKWARD } else { 0 };
+            packet
+        }).collect();
+        let spec = FlowSpec {
+            idle: Duration::from_secs(idle),
+            window: Duration::from_secs(window),
+            ..FlowSpec::default()
+        };
+        let mut flows: BTreeMap<[u64; 5], Plain> = BTreeMap::new();
+        let mut differs = None;
+        let mut count = 0;
+        let check = |p: &Packet, head: &Head| {
+            count += 1;
+            let begins = p.flags & (SYN | ACK) == SYN;
+            let flow = flows.entry(bytemuck::cast(p.key));
+            let old = match &flow {
+                std::collections::btree_map::Entry::Occupied(old) => Some(old.get()),
+                std::collections::btree_map::Entry::Vacant(_) => None,
+            };
+            let goes_on = old.is_some_and(|old| {
+                p.time - old.last <= idle * S
+                    && old.closed.is_none_or(|closed| p.time - closed <= 5 * S && !begins)
+            });
+            let previous = old.filter(|old| p.time - old.last < 600 * S).map(|old| old.initiator_is_b);
+            let (began, closed) = match old {
+                Some(old) if goes_on => (old.initiator_is_b, old.closed),
+                _ => (initiator_is_b(p, previous), None),
+            };
+            // Of FINs both have to be acknowledged: the table says whether they were.
+            let closed = closed.or(head.has_closed().then_some(p.time));
+            flow.insert_entry(Plain { last: p.time, closed, initiator_is_b: began });
+            if head.initiator_is_b() != began {
+                differs.get_or_insert(*p);
+            }
+        };
+        play(&mut Table::new(&spec), &packets, check, |_| {});
+        prop_assert_eq!(count, packets.len());
+        prop_assert_eq!(differs, None);
+    }
+}
+
+#[test]
+fn flows_that_are_over_take_no_more_room_than_what_they_must_be_remembered_for() {
+    let spec = FlowSpec {
+        window: Duration::from_secs(1),
+        idle: Duration::from_secs(6),
+        max_flows: 100_000,
+        ..FlowSpec::default()
+    };
+    // A hundred new flows a second, whose ports tell who began, and whose ports do not.
+    for (port, remembered) in [(53, 0..=0), (50_000, 60_000..=100_000)] {
+        let mut table = Table::new(&spec);
+        let packets: Vec<Packet> = (0..150_000)
+            .map(|number: u64| {
+                let mut packet = packet(S + number * S / 100, port);
+                packet.key.a[..8].copy_from_slice(&number.to_le_bytes());
+                packet.key.port_b = 40_000;
+                packet
+            })
+            .collect();
+        play(&mut table, &packets, |_, _| {}, |_| {});
+        assert!(table.heads_used <= 900, "{}", table.heads_used);
+        let found: usize = (0..SHARDS).map(|shard| table.remembered.count(shard)).sum();
+        assert!(remembered.contains(&found), "{found}");
+        assert_eq!(table.counts.shed, 0);
+    }
+}
+
+#[test]
+fn what_is_remembered_leaves_before_flows_that_go_on() {
+    let spec = FlowSpec { max_flows: 1024, idle: Duration::from_secs(6), ..FlowSpec::default() };
+    let mut table = Table::new(&spec);
+    let packets: Vec<Packet> = (0..20_000)
+        .map(|number: u64| {
+            let mut packet = packet(S + number * S / 2, 50_000);
+            packet.key.a[..8].copy_from_slice(&number.to_le_bytes());
+            packet.key.port_b = 40_000;
+            packet
+        })
+        .collect();
+    play(&mut table, &packets, |_, _| {}, |_| {});
+    assert_eq!(table.counts.shed, 0);
+    let held = |shard: usize| table.members[shard].len() + table.remembered.count(shard);
+    assert!((0..SHARDS).all(|shard| held(shard) <= 4));
+    assert!((0..SHARDS).map(held).sum::<usize>() > 800);
+}
+
+#[test]
+fn places_are_used_again() {
+    let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
+    let mut table = Table::new(&spec);
+    for round in 0..2000u64 {
+        let many: Vec<Packet> =
+            (0..40).map(|i| packet((round * 40 + i) * S, (round * 40 + i) as u16)).collect();
+        let mut rest = &many[..];
+        while let Some(next) = rest.first() {
+            if table.opens(next.time) {
+                rest = &rest[table.packets(rest, |_, _| {})..];
+            } else {
+                let listed = table.close(None);
+                table.given(&listed);
+                table.advance(listed);
+            }
+        }
+    }
+    assert!(table.heads_used <= 1024, "{}", table.heads_used);
+    let members: usize = table.members.iter().map(Vec::len).sum();
+    assert!(members <= 80, "what is silent for a minute is over: {members}");
+}
