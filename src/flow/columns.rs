@@ -1,4 +1,4 @@
-//! What each column of the dictionary says of a finished row, and when it says nothing.
+//! What each column of the dictionary says of a group of rows, and when it says nothing.
 
 use arrow::array::ArrowPrimitiveType;
 use arrow::datatypes::{
@@ -6,13 +6,12 @@ use arrow::datatypes::{
     UInt32Type, UInt64Type,
 };
 
-use super::calendar::{Calendar, Moment};
+use super::group::{BOTH, Group, Has, Lane};
 use super::names;
-use super::rows::{Column, Ends, Finished, FirstLengths, Has, Named, Values};
-use super::span::{Gaps, Side};
+use super::rows::{Column, Ends, FirstLengths, Named, Values};
+use super::state::Head;
 use super::tcp::CONN_STATES;
 use super::text::{Addresses, Names};
-use crate::packet::NO_VLAN;
 use crate::row::columns::Kind;
 
 /// Ports from here on are one service.
@@ -27,130 +26,111 @@ pub(super) enum Exists {
     Vlan,
     /// Packets of a side.
     Packets(usize),
-    /// Gaps between packets.
-    Gaps(Between),
+    /// Gaps between packets of a side, or of [`BOTH`].
+    Gaps(usize),
     /// An advertised window of a side.
     Window(usize),
     Handshake,
     FirstRow,
 }
 
-/// Whose packets gaps lie between.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Between {
-    Both,
-    Side(usize),
-}
-
-impl Between {
-    /// The gaps, their plain sum in nanoseconds, and how many they are.
-    #[inline(always)]
-    fn gaps<'a>(self, row: &Finished<'a>) -> (&'a Gaps, u64, u64) {
-        match self {
-            Between::Both => (&row.span.gaps, row.head.last - row.first, row.span.packets() - 1),
-            Between::Side(side) => {
-                let side = &row.span.sides[side];
-                (&side.gaps, side.last - side.first, u64::from(side.packets).saturating_sub(1))
-            }
-        }
-    }
-}
-
 impl Exists {
-    /// Finds the rows of a group that have it; `None` if all have.
-    pub(super) fn has(self) -> Option<Has> {
-        fn bits(has: impl Fn(&Finished) -> bool + Send + 'static) -> Option<Has> {
-            Some(Box::new(move |rows| rows.iter().rev().fold(0, |bits, row| bits << 1 | u64::from(has(row)))))
-        }
+    /// The rows of a group that have it.
+    pub(super) fn has(self, has: &Has) -> u64 {
         match self {
-            Exists::Always => None,
-            Exists::Tcp => bits(|row| row.head.is_tcp()),
-            Exists::Icmp => bits(|row| row.head.is_icmp()),
-            Exists::Vlan => bits(|row| row.head.key.vlan != NO_VLAN),
-            Exists::Packets(0) => bits(|row| row.span.sides[0].packets > 0),
-            Exists::Packets(_) => bits(|row| row.span.sides[1].packets > 0),
-            Exists::Gaps(Between::Both) => bits(|row| Between::Both.gaps(row).2 > 0),
-            Exists::Gaps(Between::Side(0)) => bits(|row| Between::Side(0).gaps(row).2 > 0),
-            Exists::Gaps(Between::Side(_)) => bits(|row| Between::Side(1).gaps(row).2 > 0),
-            Exists::Window(0) => bits(|row| row.head.is_tcp() && row.head.tcp.window_first(0).is_some()),
-            Exists::Window(_) => bits(|row| row.head.is_tcp() && row.head.tcp.window_first(1).is_some()),
-            Exists::Handshake => bits(|row| row.span.handshake != u64::MAX),
-            Exists::FirstRow => bits(|row| row.head.row_index == 0),
+            Exists::Always => u64::MAX,
+            Exists::Tcp => has.tcp,
+            Exists::Icmp => has.icmp,
+            Exists::Vlan => has.vlan,
+            Exists::Packets(side) => has.packets[side],
+            Exists::Gaps(between) => has.gaps[between],
+            Exists::Window(side) => has.window[side],
+            Exists::Handshake => has.handshake,
+            Exists::FirstRow => has.first_row,
         }
     }
+}
+
+/// A column that is made.
+pub(super) struct Made {
+    pub(super) exists: Exists,
+    pub(super) column: Box<dyn Column>,
+    /// Whether it says what rows did, not only what they are of.
+    pub(super) tells: bool,
 }
 
 /// Makes the column of that name; `None` if flow rows have none.
-pub(super) fn column(
-    name: &str,
-    calendar: &Calendar,
-    first_lengths: bool,
-) -> Option<(Exists, Box<dyn Column>)> {
-    let of_a_side = sided(name).and_then(|(side, measure)| match side {
-        0 => of_side::<0>(measure),
-        _ => of_side::<1>(measure),
-    });
-    if of_a_side.is_some() {
-        return of_a_side;
+pub(super) fn column(name: &str, first_lengths: bool) -> Option<Made> {
+    if let Some((exists, column)) = of_identity(name) {
+        return Some(Made { exists, column, tells: false });
     }
-    if let Some((between, measure)) = gapped(name) {
-        let column = match between {
-            Between::Side(0) => of_gaps(measure, |row| Between::Side(0).gaps(row)),
-            Between::Side(_) => of_gaps(measure, |row| Between::Side(1).gaps(row)),
-            Between::Both => of_gaps(measure, |row| Between::Both.gaps(row)),
-        };
-        return Some((Exists::Gaps(between), column?));
-    }
-    let moment = |of: fn(Moment) -> u8| {
-        let mut calendar = calendar.clone();
-        u8s(move |row| of(calendar.moment(row.first)))
+    let gapped = || gapped(name).and_then(|(between, measure)| of_gaps(between, measure));
+    let sided = || {
+        sided(name).and_then(|(side, measure)| match side {
+            0 => of_side::<0>(measure),
+            _ => of_side::<1>(measure),
+        })
     };
+    let (exists, column) = sided().or_else(gapped).or_else(|| of_deeds(name, first_lengths))?;
+    Some(Made { exists, column, tells: true })
+}
+
+/// Columns of what rows are of, and when.
+fn of_identity(name: &str) -> Option<(Exists, Box<dyn Column>)> {
     let column = match name {
-        "window_start" => time(|row| row.window),
-        "flow_id" => u64s(|row| row.flow_id),
-        "flow_start" => time(|row| row.head.start),
-        "row_start" => time(|row| row.first),
-        "row_end" => time(|row| row.head.last),
+        "window_start" => time(|group| &group.of.window),
+        "flow_id" => u64s(|group| &group.of.flow_id),
+        "flow_start" => time(|group| &group.of.start),
+        "row_start" => time(|group| &group.of.first),
+        "row_end" => time(|group| &group.of.last),
         "src_ip" => Box::new(Ends::<0>(Addresses::new())),
         "dst_ip" => Box::new(Ends::<1>(Addresses::new())),
-        "src_port" => u16s(|row| row.port(0)),
-        "dst_port" => u16s(|row| row.port(1)),
-        "protocol" => u8s(|row| row.head.key.protocol),
+        "src_port" => u16s(|group| &group.of.ports[0]),
+        "dst_port" => u16s(|group| &group.of.ports[1]),
+        "protocol" => u8s(|group| &group.of.protocol),
         "protocol_name" => {
-            Box::new(Named { number: |row| u32::from(row.head.key.protocol), names: protocol_names() })
+            let number = |group: &Group, at: usize| u32::from(group.of.protocol[at]);
+            Box::new(Named { number, names: protocol_names() })
         }
         "service" => {
-            Box::new(Named { number: service, names: Names::<Int16Type>::new(SERVICES, write_service) })
+            let names = Names::<Int16Type>::new(SERVICES, write_service);
+            Box::new(Named { number: |group, at| group.of.service[at], names })
         }
-        "ip_version" => u8s(|row| row.head.key.version),
-        "vlan" => return Some((Exists::Vlan, u16s(|row| row.head.key.vlan))),
-        "icmp_type" => return Some((Exists::Icmp, u8s(|row| row.head.icmp[0]))),
-        "icmp_code" => return Some((Exists::Icmp, u8s(|row| row.head.icmp[1]))),
-        "hour_of_day" => moment(|moment| moment.hour),
-        "minute_of_hour" => moment(|moment| moment.minute),
-        "day_of_week" => moment(|moment| moment.weekday),
-        "row_index" => u32s(|row| row.head.row_index),
-        "end_reason" => u8s(|row| row.reason),
+        "ip_version" => u8s(|group| &group.of.version),
+        "vlan" => return Some((Exists::Vlan, u16s(|group| &group.of.vlan))),
+        "icmp_type" => return Some((Exists::Icmp, u8s(|group| &group.of.icmp[0]))),
+        "icmp_code" => return Some((Exists::Icmp, u8s(|group| &group.of.icmp[1]))),
+        "hour_of_day" => u8s(|group| &group.of.hour),
+        "minute_of_hour" => u8s(|group| &group.of.minute),
+        "day_of_week" => u8s(|group| &group.of.weekday),
+        "row_index" => u32s(|group| &group.of.row_index),
+        "end_reason" => u8s(|group| &group.of.reason),
         "conn_state" => {
             let names = Names::<Int8Type>::new(CONN_STATES.len(), |state, text| {
                 text.extend_from_slice(CONN_STATES[state as usize].as_bytes());
             });
-            let column = Named { number: |row| u32::from(row.head.tcp.conn_state()), names };
-            return Some((Exists::Tcp, Box::new(column)));
+            let number = |group: &Group, at: usize| u32::from(group.of.conn_state[at]);
+            return Some((Exists::Tcp, Box::new(Named { number, names })));
         }
-        "duration_s" => f64s(|row| seconds(row.head.last - row.first)),
-        "flow_duration_s" => f64s(|row| seconds(row.head.last - row.head.start)),
-        "flow_packets" => u64s(|row| row.head.packets + row.span.packets()),
-        "flow_bytes" => u64s(|row| row.head.bytes + row.span.bytes()),
-        "bidir_packets" => u64s(|row| row.span.packets()),
-        "bidir_bytes" => u64s(|row| row.span.bytes()),
-        "handshake_rtt_s" => {
-            return Some((Exists::Handshake, f32s(|row| seconds(row.span.handshake) as f32)));
-        }
-        "fragments" => u32s(|row| row.span.fragments),
-        "first_lengths" => {
-            return Some((Exists::FirstRow, Box::new(FirstLengths::new(first_lengths))));
-        }
+        "fwd_window_first" => return Some((Exists::Window(0), u16s(|group| &group.of.window_first[0]))),
+        "bwd_window_first" => return Some((Exists::Window(1), u16s(|group| &group.of.window_first[1]))),
+        _ => return None,
+    };
+    Some((Exists::Always, column))
+}
+
+/// Columns of what rows did, both sides together.
+fn of_deeds(name: &str, first_lengths: bool) -> Option<(Exists, Box<dyn Column>)> {
+    let column = match name {
+        "duration_s" => f64s(|group| &group.did.duration),
+        "flow_duration_s" => f64s(|group| &group.did.flow_duration),
+        "flow_packets" => u64s(|group| &group.did.flow_packets),
+        "flow_bytes" => u64s(|group| &group.did.flow_bytes),
+        "bidir_packets" => u64s(|group| &group.did.packets),
+        "bidir_bytes" => u64s(|group| &group.did.bytes),
+        "handshake_rtt_s" => return Some((Exists::Handshake, f32s(|group| &group.did.handshake))),
+        "fragments" => u32s(|group| &group.did.fragments),
+        "first_lengths" => return Some((Exists::FirstRow, Box::new(FirstLengths::new(first_lengths)))),
         _ => return None,
     };
     Some((Exists::Always, column))
@@ -163,29 +143,25 @@ fn sided(name: &str) -> Option<(usize, &str)> {
 }
 
 /// `bidir_gap_...`, `fwd_gap_...`, `bwd_gap_...`: whose gaps, and what of them.
-fn gapped(name: &str) -> Option<(Between, &str)> {
-    let both = name.strip_prefix("bidir_").map(|measure| (Between::Both, measure));
-    let (between, measure) = both.or_else(|| sided(name).map(|(side, rest)| (Between::Side(side), rest)))?;
+fn gapped(name: &str) -> Option<(usize, &str)> {
+    let both = name.strip_prefix("bidir_").map(|measure| (BOTH, measure));
+    let (between, measure) = both.or_else(|| sided(name))?;
     Some((between, measure.strip_prefix("gap_")?))
 }
 
-/// What flow rows say of a side. Known when this is compiled, it is one place in memory.
+/// What flow rows say of a side.
 fn of_side<const SIDE: usize>(measure: &str) -> Option<(Exists, Box<dyn Column>)> {
     let any = Exists::Packets(SIDE);
     Some(match measure {
-        "packets" => (Exists::Always, u64s(|row| row.span.sides[SIDE].packets.into())),
-        "bytes" => (Exists::Always, u64s(|row| row.span.sides[SIDE].bytes)),
-        "payload_bytes" => (Exists::Always, u64s(|row| row.span.sides[SIDE].payload)),
-        "len_min" => (any, u16s(|row| row.span.sides[SIDE].length_min)),
-        "len_max" => (any, u16s(|row| row.span.sides[SIDE].length_max)),
-        "len_mean" => (any, f32s(|row| length_mean(&row.span.sides[SIDE]))),
-        "len_std" => (any, f32s(|row| length_deviation(&row.span.sides[SIDE]))),
-        "window_first" => {
-            let first = |row: &Finished| row.head.tcp.window_first(SIDE).filter(|_| row.head.is_tcp());
-            (Exists::Window(SIDE), u16s(move |row| first(row).unwrap_or(0)))
-        }
-        "retransmits" => (Exists::Tcp, u32s(|row| row.span.sides[SIDE].retransmits)),
-        "ttl_min" => (any, u8s(|row| row.span.sides[SIDE].ttl_min)),
+        "packets" => (Exists::Always, u64s(|group| &group.did.sides[SIDE].packets)),
+        "bytes" => (Exists::Always, u64s(|group| &group.did.sides[SIDE].bytes)),
+        "payload_bytes" => (Exists::Always, u64s(|group| &group.did.sides[SIDE].payload)),
+        "len_min" => (any, u16s(|group| &group.did.sides[SIDE].length_min)),
+        "len_max" => (any, u16s(|group| &group.did.sides[SIDE].length_max)),
+        "len_mean" => (any, f32s(|group| &group.did.sides[SIDE].length_mean)),
+        "len_std" => (any, f32s(|group| &group.did.sides[SIDE].length_deviation)),
+        "retransmits" => (Exists::Tcp, u32s(|group| &group.did.sides[SIDE].retransmits)),
+        "ttl_min" => (any, u8s(|group| &group.did.sides[SIDE].ttl_min)),
         "fin" => flag::<SIDE, 0>(),
         "syn" => flag::<SIDE, 1>(),
         "rst" => flag::<SIDE, 2>(),
@@ -199,55 +175,27 @@ fn of_side<const SIDE: usize>(measure: &str) -> Option<(Exists, Box<dyn Column>)
 }
 
 fn flag<const SIDE: usize, const BIT: usize>() -> (Exists, Box<dyn Column>) {
-    (Exists::Tcp, u32s(|row| row.span.sides[SIDE].flags[BIT]))
+    (Exists::Tcp, u32s(|group| &group.did.sides[SIDE].flags[BIT]))
 }
 
-fn length_mean(side: &Side) -> f32 {
-    if side.packets == 0 { 0.0 } else { (side.bytes as f64 / f64::from(side.packets)) as f32 }
+/// Seconds of the gaps between packets.
+fn of_gaps(between: usize, measure: &str) -> Option<(Exists, Box<dyn Column>)> {
+    let column = match between {
+        0 => of_gaps_between::<0>(measure),
+        1 => of_gaps_between::<1>(measure),
+        _ => of_gaps_between::<BOTH>(measure),
+    };
+    Some((Exists::Gaps(between), column?))
 }
 
-fn length_deviation(side: &Side) -> f32 {
-    if side.packets < 2 {
-        return 0.0;
-    }
-    let square = u128::from(side.bytes) * u128::from(side.bytes);
-    deviation(u128::from(side.packets) * u128::from(side.length_squares), square, f64::from(side.packets))
-        as f32
-}
-
-/// The population deviation of `n` values: `n` times the sum of their squares, the square of their sum.
-fn deviation(squares: u128, square: u128, n: f64) -> f64 {
-    let difference = squares.saturating_sub(square);
-    // The same number, converted by the processor.
-    let difference = i64::try_from(difference).map_or_else(|_| difference as f64, |narrow| narrow as f64);
-    difference.sqrt() / n
-}
-
-/// Seconds of the gaps between packets: `gaps` gives them, their plain sum in nanoseconds, and how many they are.
-fn of_gaps(
-    measure: &str,
-    gaps: impl for<'a> Fn(&Finished<'a>) -> (&'a Gaps, u64, u64) + Send + 'static,
-) -> Option<Box<dyn Column>> {
-    match measure {
-        "min_s" => Some(f32s(move |row| match gaps(row) {
-            (_, _, 0) => 0.0,
-            (gaps, ..) => seconds(gaps.min) as f32,
-        })),
-        "mean_s" => Some(f32s(move |row| match gaps(row) {
-            (_, _, 0) => 0.0,
-            (_, sum, count) => (sum as f64 / count as f64 / 1e9) as f32,
-        })),
-        "std_s" => Some(f32s(move |row| match gaps(row) {
-            (_, _, 0 | 1) => 0.0,
-            (gaps, sum, count) => {
-                let squares = u128::from(count).wrapping_mul(gaps.squares);
-                (deviation(squares, u128::from(sum) * u128::from(sum), count as f64) / 1e9) as f32
-            }
-        })),
-        // Without a gap there is no longest either: it is 0.
-        "max_s" => Some(f32s(move |row| seconds(gaps(row).0.max) as f32)),
-        _ => None,
-    }
+fn of_gaps_between<const BETWEEN: usize>(measure: &str) -> Option<Box<dyn Column>> {
+    Some(match measure {
+        "min_s" => f32s(|group| &group.did.gaps[BETWEEN].min),
+        "mean_s" => f32s(|group| &group.did.gaps[BETWEEN].mean),
+        "std_s" => f32s(|group| &group.did.gaps[BETWEEN].deviation),
+        "max_s" => f32s(|group| &group.did.gaps[BETWEEN].max),
+        _ => return None,
+    })
 }
 
 /// Names of IP protocols.
@@ -256,10 +204,11 @@ pub(super) fn protocol_names() -> Names<Int16Type> {
 }
 
 /// A service until its name is needed: the responder's port, or [`HIGH`] and on the ICMP type.
-fn service(row: &Finished) -> u32 {
-    match row.head.is_icmp() {
-        true => u32::from(HIGH) + 1 + u32::from(row.head.icmp[0]),
-        false => u32::from(row.port(1).min(HIGH)),
+#[inline(always)]
+pub(super) fn service(head: &Head, port: u16) -> u32 {
+    match head.is_icmp() {
+        true => u32::from(HIGH) + 1 + u32::from(head.icmp[0]),
+        false => u32::from(port.min(HIGH)),
     }
 }
 
@@ -273,48 +222,42 @@ fn write_service(service: u32, text: &mut Vec<u8>) {
     }
 }
 
-fn seconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e9
+fn values<T: ArrowPrimitiveType>(kind: Kind, lane: fn(&Group) -> &Lane<T::Native>) -> Box<dyn Column> {
+    Values::<T>::column(kind.data_type(), lane)
 }
 
-fn values<T: ArrowPrimitiveType>(
-    kind: Kind,
-    value: impl FnMut(&Finished) -> T::Native + Send + 'static,
-) -> Box<dyn Column> {
-    Values::<T, _>::column(kind.data_type(), value)
+fn time(lane: fn(&Group) -> &Lane<i64>) -> Box<dyn Column> {
+    values::<TimestampNanosecondType>(Kind::Time, lane)
 }
 
-fn time(value: impl Fn(&Finished) -> u64 + Send + 'static) -> Box<dyn Column> {
-    values::<TimestampNanosecondType>(Kind::Time, move |row| value(row) as i64)
+fn u64s(lane: fn(&Group) -> &Lane<u64>) -> Box<dyn Column> {
+    values::<UInt64Type>(Kind::U64, lane)
 }
 
-fn u64s(value: impl Fn(&Finished) -> u64 + Send + 'static) -> Box<dyn Column> {
-    values::<UInt64Type>(Kind::U64, value)
+fn u32s(lane: fn(&Group) -> &Lane<u32>) -> Box<dyn Column> {
+    values::<UInt32Type>(Kind::U32, lane)
 }
 
-fn u32s(value: impl Fn(&Finished) -> u32 + Send + 'static) -> Box<dyn Column> {
-    values::<UInt32Type>(Kind::U32, value)
+fn u16s(lane: fn(&Group) -> &Lane<u16>) -> Box<dyn Column> {
+    values::<UInt16Type>(Kind::U16, lane)
 }
 
-fn u16s(value: impl Fn(&Finished) -> u16 + Send + 'static) -> Box<dyn Column> {
-    values::<UInt16Type>(Kind::U16, value)
+fn u8s(lane: fn(&Group) -> &Lane<u8>) -> Box<dyn Column> {
+    values::<UInt8Type>(Kind::U8, lane)
 }
 
-fn u8s(value: impl FnMut(&Finished) -> u8 + Send + 'static) -> Box<dyn Column> {
-    values::<UInt8Type>(Kind::U8, value)
+fn f64s(lane: fn(&Group) -> &Lane<f64>) -> Box<dyn Column> {
+    values::<Float64Type>(Kind::F64, lane)
 }
 
-fn f64s(value: impl Fn(&Finished) -> f64 + Send + 'static) -> Box<dyn Column> {
-    values::<Float64Type>(Kind::F64, value)
-}
-
-fn f32s(value: impl Fn(&Finished) -> f32 + Send + 'static) -> Box<dyn Column> {
-    values::<Float32Type>(Kind::F32, value)
+fn f32s(lane: fn(&Group) -> &Lane<f32>) -> Box<dyn Column> {
+    values::<Float32Type>(Kind::F32, lane)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::calendar::Calendar;
     use crate::flow::rows::RowBuilder;
     use crate::row::RowSettings;
     use crate::row::columns::PACKET_COLUMNS;
@@ -328,17 +271,16 @@ mod tests {
         builder.begin(0);
         assert_eq!(builder.take().schema(), schema);
         for column in crate::row::COLUMNS {
-            let (exists, _) = super::column(column.name, &calendar, true).unwrap();
-            assert_eq!(exists != Exists::Always, column.nullable, "{}", column.name);
+            let made = super::column(column.name, true).unwrap();
+            assert_eq!(made.exists != Exists::Always, column.nullable, "{}", column.name);
         }
     }
 
     #[test]
     fn what_flow_rows_lack_is_not_made() {
-        let calendar = Calendar::new("UTC").unwrap();
-        assert!(PACKET_COLUMNS.iter().any(|c| super::column(c.name, &calendar, true).is_none()));
+        assert!(PACKET_COLUMNS.iter().any(|c| super::column(c.name, true).is_none()));
         for name in ["fwd_", "fwd_gap_", "bidir_gap_sum_s", "bwd_gap_min", "bidir_len_min"] {
-            assert!(super::column(name, &calendar, true).is_none(), "{name}");
+            assert!(super::column(name, true).is_none(), "{name}");
         }
     }
 }

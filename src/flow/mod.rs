@@ -7,6 +7,7 @@
 
 pub mod calendar;
 mod columns;
+mod group;
 mod index;
 pub mod initiator;
 pub mod names;

@@ -18,7 +18,6 @@ use super::calendar::Calendar;
 use super::order::Order;
 use super::packet_rows::{Seen, packet_rows};
 use super::rows::{Finished, RowBuilder};
-use super::span::Span;
 use super::table::{Pending, Table};
 use crate::packet::batch::Batch;
 use crate::packet::operator::to_owner;
@@ -116,8 +115,6 @@ struct Room {
     table: Table,
     /// Where flow rows are wanted.
     builder: Option<RowBuilder>,
-    /// Where the sums of a group of rows are made.
-    sums: Vec<Span>,
     /// The newest event time of the input, once it has ended.
     newest: Option<u64>,
     /// Rows of the closed window that wait to be sent, from the position.
@@ -224,13 +221,11 @@ impl Room {
         builder.begin(batch.len());
         for group in batch.chunks(RowBuilder::GROUP) {
             self.table.fetch_rows(group);
-            let rows = group.iter().zip(&mut self.sums);
-            let rows: Vec<Finished> =
-                rows.map(|(row, room)| self.table.row(*row, self.newest, room)).collect();
-            packets += rows.iter().map(|row| row.span.packets()).sum::<u64>();
-            bytes += rows.iter().map(|row| row.span.bytes()).sum::<u64>();
+            let rows: Vec<Finished> = group.iter().map(|row| self.table.row(*row, self.newest)).collect();
             builder.push(&rows);
-            self.table.given(group);
+            let (more, longer) = self.table.given(group);
+            packets += more;
+            bytes += longer;
         }
         self.how.tally.row_packets.fetch_add(packets, Relaxed);
         self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
@@ -270,7 +265,6 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
             table: Table::new(&how.spec),
             builder: (how.product == Product::Rows)
                 .then(|| RowBuilder::new(how.schema.clone(), &calendar, how.spec.first_lengths)),
-            sums: vec![Span::EMPTY; RowBuilder::GROUP],
             newest: None,
             pending: None,
             seen: Vec::new(),

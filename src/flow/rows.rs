@@ -1,19 +1,21 @@
 //! Rows of a closed window to Arrow batches, column by column.
 //!
-//! Rows lie apart in the flow table, columns in the batch. A group of rows that fits the processor's
-//! nearest cache is read by all columns in turn, each of which is one plain loop over the group.
+//! Rows lie apart in the flow table, columns in the batch. A [group](super::group) of rows is turned on its side;
+//! every column takes from it what stands together.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, Int16Array, ListArray, PrimitiveArray};
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowDictionaryKeyType, DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::calendar::Calendar;
 use super::columns::{self, Exists};
-use super::span::{FIRST_LENGTHS, Span};
+use super::group::{Group, Lane, ROWS};
+use super::span::FIRST_LENGTHS;
 use super::state::Head;
+use super::table::Held;
 use super::text::{Addresses, Names};
 
 /// A row to be written: the flow as it stood, what it did, why it ends.
@@ -22,7 +24,7 @@ pub struct Finished<'a> {
     /// The flow.
     pub head: &'a Head,
     /// What it did.
-    pub span: &'a Span,
+    pub held: Held<'a>,
     /// Name of the flow.
     pub flow_id: u64,
     /// Start of the row's window.
@@ -33,68 +35,101 @@ pub struct Finished<'a> {
     pub reason: u8,
 }
 
-impl Finished<'_> {
-    /// The address of the initiator (0) or of the responder (1).
-    pub(super) fn address(&self, side: usize) -> &[u8; 16] {
-        let key = &self.head.key;
-        if self.head.initiator_is_b() == (side == 0) { &key.b } else { &key.a }
-    }
-
-    /// The port of the initiator (0) or of the responder (1).
-    pub(super) fn port(&self, side: usize) -> u16 {
-        let key = &self.head.key;
-        if self.head.initiator_is_b() == (side == 0) { key.port_b } else { key.port_a }
-    }
-}
-
-/// Which of a group's rows have something, one bit each, the first row's lowest.
-pub(super) type Has = Box<dyn Fn(&[Finished]) -> u64 + Send>;
-
 /// A column of the batch that is being made.
 pub(super) trait Column: Send {
     /// Room for the rows to come.
     fn reserve(&mut self, rows: usize);
     /// Adds a group of rows.
-    fn extend(&mut self, rows: &[Finished]);
+    fn extend(&mut self, group: &Group);
     /// The column; empty afterwards.
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef;
 }
 
 /// Numbers and times.
-pub(super) struct Values<T: ArrowPrimitiveType, F> {
+///
+/// Many are the same in all rows of a batch: flags that nobody sets, fragments, the window. They are written once, and
+/// batches share them.
+pub(super) struct Values<T: ArrowPrimitiveType> {
     kind: DataType,
-    value: F,
+    lane: fn(&Group) -> &Lane<T::Native>,
+    /// Rows to come.
+    room: usize,
+    /// Rows so far that all have the value `same`, as long as no others came.
+    uniform: usize,
+    same: T::Native,
+    /// As many of that value as any batch had.
+    shared: ScalarBuffer<T::Native>,
+    /// Values, once they are not the same.
     values: Vec<T::Native>,
 }
 
-impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send + 'static> Values<T, F> {
-    /// A column of the type `kind`, which `T` is stored as, with what `value` says of each row.
-    pub(super) fn column(kind: DataType, value: F) -> Box<dyn Column> {
-        Box::new(Values::<T, F> { kind, value, values: Vec::new() })
+impl<T: ArrowPrimitiveType> Values<T> {
+    /// A column of the type `kind`, which `T` is stored as, with what stands in `lane`.
+    pub(super) fn column(kind: DataType, lane: fn(&Group) -> &Lane<T::Native>) -> Box<dyn Column> {
+        Box::new(Values::<T> {
+            kind,
+            lane,
+            room: 0,
+            uniform: 0,
+            same: T::default_value(),
+            shared: ScalarBuffer::from(Vec::new()),
+            values: Vec::new(),
+        })
+    }
+
+    /// Takes a group whose values may be the same as those before. Returns whether they are.
+    #[inline(always)]
+    fn is_uniform(&mut self, lane: &[T::Native]) -> bool {
+        if self.uniform == 0 {
+            self.same = lane.first().copied().unwrap_or_default();
+        }
+        let same = self.same;
+        let uniform = lane.iter().fold(true, |all, value| all & (*value == same));
+        if uniform {
+            self.uniform += lane.len();
+        } else {
+            self.values.reserve_exact(self.room);
+            self.values.resize(self.uniform, same);
+        }
+        uniform
     }
 }
 
-impl<T: ArrowPrimitiveType, F: FnMut(&Finished) -> T::Native + Send> Column for Values<T, F> {
+impl<T: ArrowPrimitiveType> Column for Values<T> {
     fn reserve(&mut self, rows: usize) {
-        self.values.reserve_exact(rows);
+        self.room = rows;
     }
 
-    fn extend(&mut self, rows: &[Finished]) {
-        let Values { value, values, .. } = self;
-        // Given as it is, by reference, it would be called for each row instead of inlined.
-        #[allow(clippy::redundant_closure)]
-        values.extend(rows.iter().map(|row| value(row)));
+    fn extend(&mut self, group: &Group) {
+        let lane = (self.lane)(group);
+        if self.values.is_empty() && self.is_uniform(&lane[..group.rows]) {
+            return;
+        }
+        match group.rows {
+            // Of a length that is known when this is compiled.
+            ROWS => self.values.extend_from_slice(lane),
+            rows => self.values.extend_from_slice(&lane[..rows]),
+        }
     }
 
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
-        let values = std::mem::take(&mut self.values);
-        Arc::new(PrimitiveArray::<T>::new(values.into(), nulls).with_data_type(self.kind.clone()))
+        let rows = std::mem::take(&mut self.uniform);
+        let values = match self.values.is_empty() {
+            true => {
+                if self.shared.len() < rows || self.shared.first().is_some_and(|value| *value != self.same) {
+                    self.shared = vec![self.same; rows].into();
+                }
+                self.shared.slice(0, rows)
+            }
+            false => std::mem::take(&mut self.values).into(),
+        };
+        Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(self.kind.clone()))
     }
 }
 
 /// Names of a number that each row has.
 pub(super) struct Named<T: ArrowDictionaryKeyType> {
-    pub(super) number: fn(&Finished) -> u32,
+    pub(super) number: fn(&Group, usize) -> u32,
     pub(super) names: Names<T>,
 }
 
@@ -103,8 +138,8 @@ impl<T: ArrowDictionaryKeyType> Column for Named<T> {
         self.names.reserve(rows);
     }
 
-    fn extend(&mut self, rows: &[Finished]) {
-        rows.iter().for_each(|row| self.names.push((self.number)(row)));
+    fn extend(&mut self, group: &Group) {
+        (0..group.rows).for_each(|at| self.names.push((self.number)(group, at)));
     }
 
     fn take(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
@@ -120,8 +155,9 @@ impl<const SIDE: usize> Column for Ends<SIDE> {
         self.0.reserve(rows);
     }
 
-    fn extend(&mut self, rows: &[Finished]) {
-        self.0.extend(rows.iter().map(|row| (row.head.key.version, row.address(SIDE))));
+    fn extend(&mut self, group: &Group) {
+        let versions = group.of.version[..group.rows].iter().copied();
+        self.0.extend(versions.zip(&group.of.addresses[SIDE]));
     }
 
     fn take(&mut self, _: Option<NullBuffer>) -> ArrayRef {
@@ -148,11 +184,11 @@ impl Column for FirstLengths {
         self.ends.push(0);
     }
 
-    fn extend(&mut self, rows: &[Finished]) {
-        for row in rows {
-            if row.head.row_index == 0 && self.wanted {
-                let count = row.span.packets().min(FIRST_LENGTHS as u64) as usize;
-                self.lengths.extend_from_slice(&row.span.first_lengths[..count]);
+    fn extend(&mut self, group: &Group) {
+        for at in 0..group.rows {
+            if group.of.row_index[at] == 0 && self.wanted {
+                let count = group.did.packets[at].min(FIRST_LENGTHS as u64) as usize;
+                self.lengths.extend_from_slice(&group.did.first_lengths[at][..count]);
             }
             self.ends.push(self.lengths.len() as i32);
         }
@@ -169,7 +205,6 @@ impl Column for FirstLengths {
 /// Which rows of the batch have something: shared by all columns that hang on it.
 struct Mask {
     of: Exists,
-    has: Has,
     words: Vec<u64>,
 }
 
@@ -179,6 +214,10 @@ pub struct RowBuilder {
     /// In the order of the schema, with the mask that says which of their values exist.
     columns: Vec<(Box<dyn Column>, Option<usize>)>,
     masks: Vec<Mask>,
+    calendar: Calendar,
+    group: Box<Group>,
+    /// Whether any column says what rows did.
+    tells: bool,
     rows: usize,
 }
 
@@ -187,27 +226,32 @@ impl RowBuilder {
     /// names that a column of services can hold).
     pub const TARGET: usize = 8192;
 
-    /// Rows of a group, but for the last of a batch: one word of a mask.
-    pub const GROUP: usize = 64;
+    /// Rows of a group, but for the last of a batch.
+    pub const GROUP: usize = ROWS;
 
     /// A builder of the columns of `schema`, each of which stands in the dictionary.
     pub fn new(schema: SchemaRef, calendar: &Calendar, first_lengths: bool) -> RowBuilder {
         let mut masks: Vec<Mask> = Vec::new();
         let mut place = |exists: Exists| {
-            let has = exists.has()?;
+            if exists == Exists::Always {
+                return None;
+            }
             let known = masks.iter().position(|mask| mask.of == exists);
             Some(known.unwrap_or_else(|| {
-                masks.push(Mask { of: exists, has, words: Vec::new() });
+                masks.push(Mask { of: exists, words: Vec::new() });
                 masks.len() - 1
             }))
         };
+        let mut tells = false;
         let column = |field: &Arc<Field>| {
-            let (exists, column) = columns::column(field.name(), calendar, first_lengths)
+            let made = columns::column(field.name(), first_lengths)
                 .expect("columns of flow rows stand in the dictionary");
-            (column, place(exists))
+            tells |= made.tells;
+            (made.column, place(made.exists))
         };
         let columns = schema.fields().iter().map(column).collect();
-        RowBuilder { columns, masks, rows: 0, schema }
+        let calendar = calendar.clone();
+        RowBuilder { columns, masks, calendar, group: Group::new(), tells, rows: 0, schema }
     }
 
     /// Makes room for a batch of `rows` rows.
@@ -220,8 +264,9 @@ impl RowBuilder {
     pub fn push(&mut self, rows: &[Finished]) {
         debug_assert!(self.rows.is_multiple_of(Self::GROUP) && rows.len() <= Self::GROUP);
         self.rows += rows.len();
-        self.masks.iter_mut().for_each(|mask| mask.words.push((mask.has)(rows)));
-        self.columns.iter_mut().for_each(|(column, _)| column.extend(rows));
+        self.group.take(rows, &mut self.calendar, self.tells);
+        self.masks.iter_mut().for_each(|mask| mask.words.push(mask.of.has(&self.group.has)));
+        self.columns.iter_mut().for_each(|(column, _)| column.extend(&self.group));
     }
 
     /// The rows gathered so far as a batch; the builder is empty afterwards.

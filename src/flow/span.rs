@@ -150,10 +150,10 @@ pub struct Gaps {
 }
 
 impl Gaps {
-    const EMPTY: Gaps = Gaps { squares: 0, min: u64::MAX, max: 0 };
+    pub(super) const EMPTY: Gaps = Gaps { squares: 0, min: u64::MAX, max: 0 };
 
     #[inline(always)]
-    fn add(&mut self, gap: u64) {
+    pub(super) fn add(&mut self, gap: u64) {
         self.squares = self.squares.wrapping_add(u128::from(gap) * u128::from(gap));
         self.min = self.min.min(gap);
         self.max = self.max.max(gap);

@@ -55,6 +55,44 @@ enum Row {
     Whole(Box<Span>),
 }
 
+impl Row {
+    fn held(&self) -> Held<'_> {
+        match self {
+            Row::Brief(brief) => Held::Brief(brief),
+            Row::Whole(span) => Held::Whole(span),
+        }
+    }
+}
+
+/// What a row holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Held<'a> {
+    /// Its packets, since they are few.
+    Brief(&'a Brief),
+    /// Sums.
+    Whole(&'a Span),
+}
+
+impl Held<'_> {
+    /// Time of the first packet.
+    #[inline(always)]
+    pub fn first(self) -> u64 {
+        match self {
+            Held::Brief(brief) => brief.first(),
+            Held::Whole(span) => span.first(),
+        }
+    }
+
+    /// Packets, and their bytes.
+    #[inline(always)]
+    pub fn packets_and_bytes(self) -> (u64, u64) {
+        match self {
+            Held::Brief(brief) => brief.packets_and_bytes(),
+            Held::Whole(span) => (span.packets(), span.bytes()),
+        }
+    }
+}
+
 /// Where an open row is: this bit and a place among `spans`, or without it a place among `briefs`.
 const WHOLE: u32 = 1 << 31;
 
@@ -359,20 +397,15 @@ impl Table {
         self.row_given(id);
     }
 
-    /// Notes that the flow's open row is on its way.
-    fn row_given(&mut self, id: u32) {
+    /// Notes that the flow's open row is on its way. Returns its packets, and the bytes of these.
+    fn row_given(&mut self, id: u32) -> (u64, u64) {
+        let (packets, bytes) = self.held(self.heads.get()[id as usize].open).packets_and_bytes();
         let head = &mut self.heads.get_mut()[id as usize];
-        let (packets, bytes) = match head.open & WHOLE {
-            0 => self.briefs.get()[head.open as usize].packets_and_bytes(),
-            _ => {
-                let span = &self.spans.get()[(head.open & !WHOLE) as usize];
-                (span.packets(), span.bytes())
-            }
-        };
         head.packets += packets;
         head.bytes += bytes;
         head.row_index += 1;
         head.open = NONE;
+        (packets, bytes)
     }
 
     pub(super) fn reason_of_end(&self, id: u32) -> u8 {
@@ -410,13 +443,15 @@ impl Table {
 
     /// Rows in their order. Flow ids are hashes: dealt out by their highest bits they lie in short piles.
     fn sort(&mut self, mut rows: Vec<Pending>) -> Vec<Pending> {
-        const BITS: u32 = 11;
-        if rows.len() < 1 << BITS {
+        const MOST: u32 = 13;
+        if rows.len() < 1 << 11 {
             rows.sort_unstable();
             return rows;
         }
-        let pile = |row: &Pending| (row.flow_id >> (u64::BITS - BITS)) as usize;
-        let mut ends = vec![0; 1 << BITS];
+        // Some dozens in each.
+        let bits = (rows.len().ilog2() - 6).min(MOST);
+        let pile = |row: &Pending| (row.flow_id >> (u64::BITS - bits)) as usize;
+        let mut ends = vec![0; 1 << bits];
         rows.iter().for_each(|row| ends[pile(row)] += 1);
         let mut begin = 0;
         for end in &mut ends {
@@ -462,7 +497,7 @@ impl Table {
         for row in std::mem::take(&mut self.touched) {
             let id = row.at;
             let head = &self.heads.get()[id as usize];
-            let since = self.window_end - self.first(head);
+            let since = self.window_end - self.held(head.open).first();
             if self.over(id, ended.unwrap_or(self.window_end)) {
                 self.finish(id, self.reason_of_end(id));
             } else if ended.is_some() {
@@ -476,28 +511,12 @@ impl Table {
         }
     }
 
-    /// Time of the first packet of a flow's open row.
-    fn first(&self, head: &Head) -> u64 {
-        match head.open & WHOLE {
-            0 => self.briefs.get()[head.open as usize].first(),
-            _ => self.spans.get()[(head.open & !WHOLE) as usize].first(),
-        }
-    }
-
-    /// A row that [`Table::close`] listed, until it is [given](Table::given). Its sums stand in `room` if they
-    /// had to be made.
+    /// A row that [`Table::close`] listed, until it is [given](Table::given).
     #[inline]
-    pub fn row<'a>(&'a self, pending: Pending, newest: Option<u64>, room: &'a mut Span) -> Finished<'a> {
-        let (head, span, reason) = if pending.at & APART != 0 {
+    pub fn row(&self, pending: Pending, newest: Option<u64>) -> Finished<'_> {
+        let (head, held, reason) = if pending.at & APART != 0 {
             let Ended { head, row, reason } = &self.finished[(pending.at & !APART) as usize];
-            let span = match row {
-                Row::Brief(brief) => {
-                    brief.sum_up(room, head.row_index == 0);
-                    &*room
-                }
-                Row::Whole(span) => span,
-            };
-            (head, span, *reason)
+            (head, row.held(), *reason)
         } else {
             let head = &self.heads.get()[pending.at as usize];
             let ended = self.ended(newest);
@@ -510,24 +529,33 @@ impl Table {
             } else {
                 end_reason::WINDOW
             };
-            let span = match head.open & WHOLE {
-                0 => {
-                    self.briefs.get()[head.open as usize].sum_up(room, head.row_index == 0);
-                    &*room
-                }
-                _ => &self.spans.get()[(head.open & !WHOLE) as usize],
-            };
-            (head, span, reason)
+            (head, self.held(head.open), reason)
         };
         let (flow_id, window) = (pending.flow_id, self.window_start());
-        Finished { head, span, flow_id, window, first: span.first(), reason }
+        Finished { head, held, flow_id, window, first: held.first(), reason }
     }
 
-    /// Rows that [`Table::close`] listed are on their way.
-    pub fn given(&mut self, pending: &[Pending]) {
-        for row in pending.iter().filter(|row| row.at & APART == 0) {
-            self.row_given(row.at);
+    /// What an open row holds.
+    #[inline(always)]
+    fn held(&self, open: u32) -> Held<'_> {
+        match open & WHOLE {
+            0 => Held::Brief(&self.briefs.get()[open as usize]),
+            _ => Held::Whole(&self.spans.get()[(open & !WHOLE) as usize]),
         }
+    }
+
+    /// Rows that [`Table::close`] listed are on their way. Returns their packets, and the bytes of these.
+    pub fn given(&mut self, pending: &[Pending]) -> (u64, u64) {
+        let (mut packets, mut bytes) = (0, 0);
+        for row in pending {
+            let (more, longer) = match row.at & APART {
+                0 => self.row_given(row.at),
+                _ => self.finished[(row.at & !APART) as usize].row.held().packets_and_bytes(),
+            };
+            packets += more;
+            bytes += longer;
+        }
+        (packets, bytes)
     }
 
     /// Loads what [`Table::row`] will read. It is looked at: asked for, as packets do it, it came too late.
