@@ -14,7 +14,7 @@ use parquet::basic::Type;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::SchemaDescriptor;
 use rayon::prelude::*;
 
@@ -97,6 +97,20 @@ enum Column {
 enum Closed {
     Encoded(Box<Encoded>),
     Other(Vec<ArrowColumnChunk>),
+}
+
+impl Closed {
+    fn append<W: Write + Send>(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<(), ParquetError> {
+        match self {
+            Closed::Encoded(encoded) => group.append_column(&encoded.bytes, encoded.close),
+            Closed::Other(chunks) => {
+                chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(group))
+            }
+        }
+    }
 }
 
 impl Column {
@@ -257,18 +271,14 @@ impl<W: Write + Send> Writer<W> {
 
     fn close_group(&mut self) -> Result<(), ParquetError> {
         self.rows = 0;
-        let closed: Vec<Closed> = match rayon::current_num_threads() {
-            1 => self.columns.iter_mut().map(Column::close).collect::<Result<_, _>>()?,
-            _ => self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?,
-        };
         let mut group = self.file.next_row_group()?;
-        for column in closed {
-            match column {
-                Closed::Encoded(encoded) => group.append_column(&encoded.bytes, encoded.close)?,
-                Closed::Other(chunks) => {
-                    chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
-                }
-            }
+        if rayon::current_num_threads() == 1 {
+            // One after the other: what has been written need not be held.
+            self.columns.iter_mut().try_for_each(|column| column.close()?.append(&mut group))?;
+        } else {
+            let closed: Vec<Closed> =
+                self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?;
+            closed.into_iter().try_for_each(|column| column.append(&mut group))?;
         }
         group.close()?;
         Ok(())

@@ -80,3 +80,12 @@ pub(super) fn differences<V: Copy, S: Stored>(out: &mut Vec<u8>, values: &[V], s
         }
     }
 }
+
+/// What [`differences`] makes of `count` numbers that are all `value`.
+pub(super) fn uniform(out: &mut Vec<u8>, value: i64, count: usize) {
+    varint(out, BLOCK as u64);
+    varint(out, PARTS as u64);
+    varint(out, count as u64);
+    zigzag(out, value);
+    out.resize(out.len() + count.saturating_sub(1).div_ceil(BLOCK) * (1 + PARTS), 0);
+}

@@ -78,6 +78,9 @@ pub(super) trait Coding<V>: Default + Send {
     /// Writes the values of a page and says how.
     fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding;
 
+    /// The same bytes for a page of `count` values that are all the same, at least one.
+    fn uniform(&mut self, value: V, count: usize, out: &mut Vec<u8>) -> Encoding;
+
     /// The dictionary of the pages so far, if they have one; it is empty afterwards.
     fn entries(&mut self) -> Option<Entries> {
         None
@@ -93,20 +96,42 @@ pub(super) struct Distinct<V> {
     places: Vec<u32>,
 }
 
+impl<V: Number> Distinct<V> {
+    /// Begins a page.
+    fn begin(&mut self) {
+        self.known.resize(1 << (8 * size_of::<V>()), 0);
+        self.places.clear();
+    }
+
+    /// The value's place in the dictionary.
+    #[inline(always)]
+    fn place(&mut self, value: V) -> u32 {
+        let mask = self.known.len() - 1;
+        let known = &mut self.known[value.wide() as usize & mask];
+        if *known == 0 {
+            self.entries.push(value);
+            *known = self.entries.len() as u32;
+        }
+        *known - 1
+    }
+}
+
 impl<V: Number> Coding<V> for Distinct<V> {
     fn page(&mut self, values: &[V], out: &mut Vec<u8>) -> Encoding {
-        self.known.resize(1 << (8 * size_of::<V>()), 0);
-        let mask = self.known.len() - 1;
-        self.places.clear();
+        self.begin();
         self.places.reserve_exact(values.len());
         for value in values {
-            let known = &mut self.known[value.wide() as usize & mask];
-            if *known == 0 {
-                self.entries.push(*value);
-                *known = self.entries.len() as u32;
-            }
-            self.places.push(*known - 1);
+            let place = self.place(*value);
+            self.places.push(place);
         }
+        hybrid::places(out, &self.places, self.entries.len());
+        Encoding::RLE_DICTIONARY
+    }
+
+    fn uniform(&mut self, value: V, count: usize, out: &mut Vec<u8>) -> Encoding {
+        self.begin();
+        let place = self.place(value);
+        self.places.resize(count, place);
         hybrid::places(out, &self.places, self.entries.len());
         Encoding::RLE_DICTIONARY
     }
@@ -132,6 +157,14 @@ impl<V: Number> Coding<V> for Differences {
         }
         Encoding::DELTA_BINARY_PACKED
     }
+
+    fn uniform(&mut self, value: V, count: usize, out: &mut Vec<u8>) -> Encoding {
+        match size_of::<V>() {
+            8 => delta::uniform(out, value.wide(), count),
+            _ => delta::uniform(out, i64::from(value.wide() as i32), count),
+        }
+        Encoding::DELTA_BINARY_PACKED
+    }
 }
 
 /// With their bytes apart, the lowest first: fractions.
@@ -145,12 +178,22 @@ impl<V: Number> Coding<V> for Split {
         }
         Encoding::BYTE_STREAM_SPLIT
     }
+
+    fn uniform(&mut self, value: V, count: usize, out: &mut Vec<u8>) -> Encoding {
+        for byte in 0..size_of::<V>() {
+            out.resize(out.len() + count, (value.wide() >> (8 * byte)) as u8);
+        }
+        Encoding::BYTE_STREAM_SPLIT
+    }
 }
 
-/// A column of numbers.
+/// A column of numbers. Many pages have one value throughout: it is not written out.
 pub(super) struct Numbers<T: ArrowPrimitiveType, C> {
     open: Open,
-    /// Values of the open page.
+    /// Values of the open page that are all `same`, as long as no others came.
+    uniform: usize,
+    same: T::Native,
+    /// Values of the open page, once they are not the same.
     values: Vec<T::Native>,
     extremes: Option<(T::Native, T::Native)>,
     coding: C,
@@ -161,10 +204,35 @@ where
     T::Native: Number,
 {
     pub(super) fn new(open: Open) -> Self {
-        Numbers { open, values: Vec::new(), extremes: None, coding: C::default() }
+        let same = T::Native::default();
+        Numbers { open, uniform: 0, same, values: Vec::new(), extremes: None, coding: C::default() }
+    }
+
+    /// Adds the values of a part of the rows that are not null.
+    fn add(&mut self, part: &[T::Native], nulls: Option<&NullBuffer>) {
+        let count = part.len() - nulls.map_or(0, NullBuffer::null_count);
+        let Some(first) = part.first().filter(|_| count > 0) else { return };
+        if self.values.is_empty() {
+            let same = if self.uniform > 0 { self.same.wide() } else { first.wide() };
+            if part.iter().fold(true, |all, value| all & (value.wide() == same)) {
+                (self.same, self.uniform) = (*first, self.uniform + count);
+                return;
+            }
+            self.values.reserve_exact(self.open.page());
+            self.values.resize(std::mem::take(&mut self.uniform), self.same);
+        }
+        match nulls {
+            None => self.values.extend_from_slice(part),
+            Some(nulls) => gather(&mut self.values, part, nulls),
+        }
     }
 
     fn end_page(&mut self) -> Result<(), ParquetError> {
+        if self.uniform > 0 {
+            let (count, same) = (std::mem::take(&mut self.uniform), self.same);
+            widen(&mut self.extremes, &[same]);
+            return self.open.end_page(|out| self.coding.uniform(same, count, out));
+        }
         widen(&mut self.extremes, &self.values);
         self.open.end_page(|out| self.coding.page(&self.values, out))?;
         self.values.clear();
@@ -184,7 +252,6 @@ where
                 T::DATA_TYPE
             )));
         };
-        self.values.reserve_exact(self.open.page() - self.values.len());
         let mut from = 0;
         while from < rows.values().len() {
             let count = self.open.room().min(rows.values().len() - from);
@@ -192,10 +259,7 @@ where
             let nulls = rows.nulls().map(|nulls| nulls.slice(from, count));
             let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
             self.open.add(count, nulls.as_ref());
-            match nulls {
-                None => self.values.extend_from_slice(part),
-                Some(nulls) => gather(&mut self.values, part, &nulls),
-            }
+            self.add(part, nulls.as_ref());
             from += count;
             if self.open.room() == 0 {
                 self.end_page()?;
@@ -263,4 +327,30 @@ fn gather<V: Copy + Default>(to: &mut Vec<V>, values: &[V], nulls: &NullBuffer) 
         }
     }
     to.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_one_value_has_the_bytes_of_its_values() {
+        fn same<V: Number, C: Coding<V>>(values: &[V]) {
+            for count in [1, 2, 8, 31, 32, 33, 128, 129, 130, 257, 5000] {
+                let (mut known, mut other) = (C::default(), C::default());
+                let (mut found, mut expected) = (Vec::new(), Vec::new());
+                for value in values {
+                    known.uniform(*value, count, &mut found);
+                    other.page(&vec![*value; count], &mut expected);
+                }
+                assert!(found == expected, "{count} values");
+            }
+        }
+        same::<u8, Distinct<u8>>(&[0, 7, 255, 7]);
+        same::<i16, Distinct<i16>>(&[0, -7, i16::MIN, 0]);
+        same::<u32, Differences>(&[0, 7, u32::MAX]);
+        same::<i64, Differences>(&[0, -7, i64::MIN, i64::MAX]);
+        same::<f32, Split>(&[0.0, -0.0, 1.5, f32::NAN]);
+        same::<f64, Split>(&[0.0, -0.0, 1e300]);
+    }
 }
