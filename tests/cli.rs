@@ -743,3 +743,76 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     let scores = |out: &Path| std::fs::read(out.join("scores.parquet")).unwrap();
     assert!(scores(&out) == scores(&muted));
 }
+
+/// Names of files and folders in a folder.
+fn entries(folder: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_detect_that_fails_leaves_the_report_before_as_it_was() {
+    let place = Place::new();
+    let (model, out) = (place.at("small.netweir"), place.at("out"));
+    small_model(&place);
+    let good = place.at("train.pcap");
+    fine(&[&"detect", &good, &"-m", &model, &"-o", &out, &"-q"]);
+    let report = || -> Vec<(Vec<u8>, String)> {
+        let names = entries(&out).into_iter();
+        names.map(|name| (std::fs::read(out.join(&name)).unwrap(), name)).collect()
+    };
+    let before = report();
+    assert_eq!(before.len(), 5, "{:?}", entries(&out));
+    let mut frames = some_frames();
+    frames.truncate(7);
+    let mut damaged = pcap(1, 65535, &frames);
+    // A record longer than its file allows.
+    damaged.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]);
+    damaged.extend_from_slice(&[0; 64]);
+    let bad = place.write("bad.pcap", damaged);
+    error(&[&"detect", &bad, &"-m", &model, &"-o", &out]);
+    assert_eq!(report(), before);
+    error(&[&"detect", &bad, &"-m", &model, &"-o", &place.at("new/out")]);
+    assert!(!place.at("new").exists(), "what failed leaves no folder");
+
+    fine(&[&"detect", &good, &"-m", &model, &"-o", &out, &"-q"]);
+    assert_eq!(report(), before, "the same again");
+}
+
+#[test]
+fn rows_of_an_hour_are_not_replaced_by_another_extract() {
+    let place = Place::new();
+    let capture = place.write("train.pcap", pcap(1, 65535, &some_frames()));
+    let rows = place.at("rows");
+    fine(&[&"extract", &capture, &"-o", &rows, &"-q"]);
+    let files = place.files();
+    let part = place.at(files.iter().find(|name| name.ends_with("part-0.parquet")).unwrap());
+    std::fs::write(&part, "rows of before").unwrap();
+    let said = error(&[&"extract", &capture, &"-o", &rows]);
+    assert!(said.contains("part-0.parquet: is there already") && said.contains("another folder"), "{said}");
+    assert_eq!((std::fs::read(&part).unwrap(), place.files()), (b"rows of before".to_vec(), files));
+}
+
+#[test]
+#[cfg(unix)]
+fn two_runs_do_not_write_to_one_folder() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let (capture, out) = (place.at("train.pcap"), place.at("out"));
+    std::fs::create_dir(&out).unwrap();
+    // As a run that goes on holds it.
+    let held = std::fs::File::open(&out).unwrap();
+    held.try_lock().unwrap();
+    let both: [&[&dyn AsRef<OsStr>]; 2] =
+        [&[&"detect", &capture, &"-m", &model, &"-o", &out], &[&"extract", &capture, &"-o", &out]];
+    for arguments in both {
+        let said = error(arguments);
+        assert!(said.contains("another run writes there"), "{said}");
+        assert!(entries(&out).is_empty());
+    }
+    held.unlock().unwrap();
+    fine(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"-q"]);
+    assert_eq!(entries(&out).len(), 5);
+}

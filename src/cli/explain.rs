@@ -15,7 +15,7 @@ use super::Failure;
 use crate::detect::reason::Told;
 use crate::incident::{CROWD, Severity};
 use crate::reading::{self, Batches};
-use crate::sink::{INCIDENT_ROWS, INCIDENTS, SCORES};
+use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES};
 
 /// Print an incident in full, or list all of a report, the worst first
 #[derive(Debug, clap::Args)]

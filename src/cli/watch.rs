@@ -21,6 +21,9 @@ The file of --allow is looked at while the run goes on: its rules, and where ala
 What changes is in force from the next window on, and for incidents of the last minute ([incident] keep).
 netweir detect --help says what rules are made of.
 
+The logs in OUTDIR grow while it runs, the other files come at the end; a report that was there before is moved to
+OUTDIR/_earlier.
+
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]
 pub(super) struct Watch {

@@ -42,7 +42,7 @@ pub enum RunError {
     #[error("nothing to train on: {0}")]
     NoRows(String),
     /// Stopped from outside.
-    #[error("interrupted: what was not complete is not there; run it again")]
+    #[error("interrupted: nothing was written, and what was there before still is; run it again")]
     Interrupted,
     /// Counters that do not balance.
     #[error("{0}")]

@@ -25,11 +25,12 @@ use self::workers::Work;
 use self::writing::Writing;
 use crate::context::Plan;
 use crate::context::operator::Remembering;
+use crate::draft::Drafts;
 use crate::graph::Rooms;
 use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
-use crate::sink::{self, Lines, Summary};
+use crate::sink::{Lines, SinkError, Summary};
 use crate::spec::Spec;
 use crate::tally::{Fault, Tally};
 
@@ -114,8 +115,9 @@ struct Shared {
 /// Runs a pipeline to its end.
 ///
 /// # Errors
-/// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Files
-/// that were complete stay; what was not complete does not stand under its name.
+/// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Then nothing of
+/// the run is left but what a live one keeps as it goes (logs, whole hours of a dataset, the frames that it used), and
+/// what stood there before still does.
 pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     check_ends(spec)?;
@@ -150,7 +152,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let teaching = Teaching::of(spec, &rows)?;
     let learnings = teaching.as_ref().map_or(Ok(Vec::new()), |teaching| teaching.pupils(controls.workers))?;
     let lines = controls.alerts.take();
-    let writing = Writing::open(spec, &rows, opened.window, judged.as_ref(), lines, controls.workers)?;
+    let live = spec.source.interface.is_some();
+    let drafts = if live { Drafts::live() } else { Drafts::default() };
+    let (window, workers) = (opened.window, controls.workers);
+    let writing = Writing::open(spec, &rows, window, judged.as_ref(), lines, workers, &drafts)?;
     let hits = writing.watch.as_ref().map(|watch| watch.hits.clone());
 
     let remembering = Remembering {
@@ -176,7 +181,6 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         scored: Mutex::new(writing.scored),
         incidents: Mutex::new(writing.incidents),
     };
-    let live = spec.source.interface.is_some();
     let looks = Looks {
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
@@ -201,10 +205,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         model.write(path)?;
         fitted = Some(model);
     }
-    let files = [spec.ends.summary.clone(), spec.ends.report.as_ref().map(|r| r.join(sink::SUMMARY))];
-    for path in files.iter().flatten() {
-        summary.write(path)?;
+    for draft in writing.summaries {
+        summary.write(draft)?;
     }
+    drafts.commit().map_err(SinkError::from)?;
     let complaints = hits.map_or(Vec::new(), |hits| hits.complaints());
     Ok(Outcome { summary, model: fitted, complaints, elapsed: started.elapsed() })
 }

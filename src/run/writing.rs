@@ -6,8 +6,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::judging::{Judged, makes_incidents};
 use super::{RunError, columns};
+use crate::draft::{Draft, Drafts};
 use crate::incident::operator::Watch;
-use crate::sink::{self, ChangeEnd, End, Judge, Lines};
+use crate::sink::{self, ChangeEnd, End, Judge, Lines, Report, SinkError};
 use crate::spec::Spec;
 
 /// The ends of a run, and what makes incidents for them.
@@ -19,6 +20,8 @@ pub(super) struct Writing {
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
+    /// Where the counters go.
+    pub(super) summaries: Vec<Draft>,
 }
 
 impl Writing {
@@ -34,12 +37,16 @@ impl Writing {
         judged: Option<&Judged>,
         lines: Option<Lines>,
         workers: usize,
+        drafts: &Drafts,
     ) -> Result<Writing, RunError> {
         let mut writing = Writing::default();
+        if let Some(path) = &spec.ends.summary {
+            writing.summaries.push(drafts.create(path).map_err(SinkError::from)?);
+        }
         if let Some(path) = &spec.ends.rows {
             let end = match columns::written(&spec.ends, rows) {
-                None => sink::rows_end(path, rows)?,
-                Some(columns) => sink::chosen_end(path, rows, columns)?,
+                None => sink::rows_end(path, rows, drafts)?,
+                Some(columns) => sink::chosen_end(path, rows, columns, drafts)?,
             };
             writing.rows = Some(sink::beside(vec![end], workers));
         }
@@ -47,9 +54,9 @@ impl Writing {
         writing.scored = match &spec.ends.scores {
             Some(path) => {
                 let columns = columns::written(&spec.ends, &judged.schema).unwrap_or_default();
-                vec![sink::chosen_end(path, &judged.schema, columns)?]
+                vec![sink::chosen_end(path, &judged.schema, columns, drafts)?]
             }
-            None => writing.report(spec, window, judged, lines)?,
+            None => writing.report(spec, window, judged, lines, drafts)?,
         };
         writing.scored = sink::beside(writing.scored, workers);
         Ok(writing)
@@ -62,17 +69,21 @@ impl Writing {
         window: Option<u64>,
         judged: &Judged,
         mut lines: Option<Lines>,
+        drafts: &Drafts,
     ) -> Result<Vec<Box<dyn End>>, RunError> {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
+        let report = Report::begin(folder, drafts)?;
         let start = judged.start();
         let judge = Judge { model: judged.model.clone(), threshold: start.threshold };
         if let Some(window) = window.filter(|_| makes_incidents(spec, &judged.schema, true)) {
             // People read incidents; rows of tables, which are of nobody, by themselves.
-            self.incidents = sink::incident_ends(folder, lines.take())?;
+            self.incidents = report.incident_ends(lines.take())?;
             let slice = spec.source.slice_ns();
             let watch = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
             self.watch = Some(Watch { changes: judged.changes(), ..watch });
         }
-        Ok(sink::score_ends(folder, &judged.schema, &judge, lines)?)
+        let ends = report.score_ends(&judged.schema, &judge, lines)?;
+        self.summaries.push(report.summary()?);
+        Ok(ends)
     }
 }

@@ -28,10 +28,10 @@ impl ArrowFile {
     /// Begins a file of rows of `schema`.
     ///
     /// # Errors
-    /// [`SinkError`] if it cannot be created.
-    pub fn create(path: &Path, schema: &SchemaRef) -> Result<ArrowFile, SinkError> {
-        let draft = Draft::create(path)?;
-        let writer = Writer::new(draft, schema).map_err(|error| failed(path, error))?;
+    /// [`SinkError`] if it cannot be written to.
+    pub fn create(draft: Draft, schema: &SchemaRef) -> Result<ArrowFile, SinkError> {
+        let path = draft.path().to_owned();
+        let writer = Writer::new(draft, schema).map_err(|error| failed(&path, error))?;
         Ok(ArrowFile { writer })
     }
 
@@ -151,7 +151,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.feather");
         let schema = samples::schema();
-        Box::new(ArrowFile::create(&path, &schema).unwrap()).finish().unwrap();
+        Box::new(ArrowFile::create(Draft::create(&path).unwrap(), &schema).unwrap()).finish().unwrap();
         let (sizes, rows) = read(std::fs::read(&path).unwrap());
         assert_eq!((sizes, rows.num_columns()), (vec![], schema.fields().len()));
     }

@@ -4,7 +4,6 @@
 //! a list is `a;b;c`, and a fraction has as few digits as give the same number back.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast, cast_with_options};
@@ -29,9 +28,9 @@ impl CsvFile {
     /// Begins a file of rows of `schema` with its header.
     ///
     /// # Errors
-    /// [`SinkError`] if it cannot be created.
-    pub fn create(path: &Path, schema: &SchemaRef) -> Result<CsvFile, SinkError> {
-        let mut file = CsvFile { out: BufWriter::new(Draft::create(path)?), line: Vec::new() };
+    /// [`SinkError`] if it cannot be written to.
+    pub fn create(draft: Draft, schema: &SchemaRef) -> Result<CsvFile, SinkError> {
+        let mut file = CsvFile { out: BufWriter::new(draft), line: Vec::new() };
         for (index, field) in schema.fields().iter().enumerate() {
             separate(&mut file.line, index);
             quote(&mut file.line, field.name());
@@ -194,7 +193,8 @@ mod tests {
     fn written(batches: &[RecordBatch]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.csv");
-        let mut file = Box::new(CsvFile::create(&path, &batches[0].schema()).unwrap());
+        let mut file =
+            Box::new(CsvFile::create(Draft::create(&path).unwrap(), &batches[0].schema()).unwrap());
         batches.iter().for_each(|batch| file.take(batch).unwrap());
         file.finish().unwrap();
         std::fs::read_to_string(&path).unwrap()

@@ -8,31 +8,34 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
 
 use super::operator::End;
 use super::parquet::ParquetFile;
-use super::{AnyError, SinkError};
+use super::{AnyError, SinkError, check_folder};
+use crate::draft::Drafts;
 
 const NANOSECONDS: i64 = 3600 * 1_000_000_000;
 
 /// Columns that say which hour a row belongs to: of flow rows, of packet rows.
 const TIMES: [&str; 2] = ["window_start", "timestamp"];
 
-/// A folder with a Parquet file for each hour. The file of an hour appears when rows move on to the next
-/// one, in the place of an earlier run's; hours without rows are left as they are. A run that is cut
-/// short leaves the hours before its last one whole.
+/// A folder with a Parquet file for each hour. They appear together at the end; in a live run that of an hour when rows
+/// move on to the next one, so that a run which is cut short leaves the hours before its last one whole. Hours of
+/// earlier runs stay: one that is there already is an error.
 pub struct Dataset {
     folder: PathBuf,
     schema: SchemaRef,
     time: usize,
+    drafts: Drafts,
     open: Option<ParquetFile>,
     /// The hour of the last row.
     last: Option<i64>,
 }
 
 impl Dataset {
-    /// Begins a dataset in `folder`, which is made if need be.
+    /// Begins a dataset in `folder`, which is made if need be and kept from other runs.
     ///
     /// # Errors
-    /// [`SinkError`] if it cannot be made, or the rows have no time.
-    pub fn create(folder: &Path, schema: &SchemaRef) -> Result<Dataset, SinkError> {
+    /// [`SinkError`] if it cannot be made, another run writes there, or the rows have no time.
+    pub fn create(folder: &Path, schema: &SchemaRef, drafts: &Drafts) -> Result<Dataset, SinkError> {
+        check_folder(folder)?;
         let hours = |what: String| SinkError::Hours { path: folder.to_owned(), what };
         let Some(time) = TIMES.iter().find_map(|name| schema.index_of(name).ok()) else {
             return Err(hours("the rows have no column window_start or timestamp".to_owned()));
@@ -41,9 +44,9 @@ impl Dataset {
         if !matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)) {
             return Err(hours(format!("column `{}` is no time in nanoseconds", field.name())));
         }
-        std::fs::create_dir_all(folder)
-            .map_err(|source| SinkError::Io { path: folder.to_owned(), source })?;
-        Ok(Dataset { folder: folder.to_owned(), schema: schema.clone(), time, open: None, last: None })
+        drafts.folder(folder)?;
+        let (folder, schema, drafts) = (folder.to_owned(), schema.clone(), drafts.clone());
+        Ok(Dataset { folder, schema, time, drafts, open: None, last: None })
     }
 
     /// The file of an hour: that of the hour before is finished first.
@@ -65,7 +68,10 @@ impl Dataset {
             Some(file) => Ok(file),
             none => {
                 let path = self.folder.join(name(hour)).join("part-0.parquet");
-                Ok(none.insert(ParquetFile::create(&path, &self.schema)?))
+                if path.symlink_metadata().is_ok() {
+                    return Err(SinkError::Hour { path });
+                }
+                Ok(none.insert(ParquetFile::create(self.drafts.part(&path)?, &self.schema)?))
             }
         }
     }
@@ -124,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::row::Kind;
-    use crate::sink::{rows_end, samples};
+    use crate::sink::samples;
 
     const HOUR: i64 = NANOSECONDS;
 
@@ -138,6 +144,11 @@ mod tests {
         let numbers = UInt64Array::from_iter_values(0..times.len() as u64);
         let times = TimestampNanosecondArray::from(times.to_vec()).with_timezone("UTC");
         RecordBatch::try_new(schema.clone(), vec![Arc::new(times), Arc::new(numbers)]).unwrap()
+    }
+
+    /// The end of that name; its files stand at once, as those of a live run do.
+    fn rows_end(path: &Path, schema: &SchemaRef) -> Result<Box<dyn End>, SinkError> {
+        crate::sink::rows_end(path, schema, &Drafts::live())
     }
 
     fn count(path: &Path) -> i64 {
@@ -177,25 +188,62 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_run_cut_short_leaves_whole_hours_and_the_old_file_of_the_open_one() {
-        let folder = tempfile::tempdir().unwrap();
+    /// Writes rows at these times; gives what the files wait for.
+    fn take(folder: &Path, times: &[i64], drafts: Drafts) -> (Result<(), AnyError>, Box<dyn End>, Drafts) {
         let schema = schema("window_start");
-        let run = |times: &[i64], finished: bool| {
-            let mut end = rows_end(folder.path(), &schema).unwrap();
-            end.take(&rows(&schema, times)).unwrap();
-            if finished {
-                end.finish().unwrap();
-            }
-        };
-        run(&[0, HOUR], true);
-        run(&[0, 1, 2, HOUR, HOUR + 1, 2 * HOUR], false);
+        let mut end = crate::sink::rows_end(folder, &schema, &drafts).unwrap();
+        (end.take(&rows(&schema, times)), end, drafts)
+    }
+
+    #[test]
+    fn a_live_run_cut_short_leaves_whole_hours() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(take(folder.path(), &[0, 1, 2, HOUR, HOUR + 1, 2 * HOUR], Drafts::live()));
         let expected = [("00", 3), ("01", 2)];
         let expected =
             expected.map(|(hour, rows)| (format!("date=1970-01-01/hour={hour}/part-0.parquet"), rows));
         assert_eq!(files(folder.path()), expected);
         let entries = walkdir::WalkDir::new(folder.path()).into_iter().map(Result::unwrap);
-        assert_eq!(entries.filter(|entry| entry.file_type().is_file()).count(), 2, "nothing half-written");
+        assert_eq!(
+            entries.filter(|entry| entry.depth() == 2).count(),
+            2,
+            "nothing half-written, no empty folder"
+        );
+    }
+
+    #[test]
+    fn hours_of_a_batch_run_stand_together_or_leave_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = folder.path().join("deep/rows");
+        let times = [0, HOUR, 24 * HOUR, 25 * HOUR, 48 * HOUR];
+        let (taken, end, drafts) = take(&dataset, &times, Drafts::default());
+        taken.unwrap();
+        assert!(files(&dataset).is_empty());
+        drop((end, drafts));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "no empty folder");
+        let (_, end, drafts) = take(&dataset, &times, Drafts::default());
+        end.finish().unwrap();
+        drafts.commit().unwrap();
+        assert_eq!(files(&dataset).len(), 5);
+    }
+
+    #[test]
+    fn an_hour_that_has_rows_is_an_error_and_keeps_them() {
+        for drafts in [Drafts::default, Drafts::live] {
+            let folder = tempfile::tempdir().unwrap();
+            let (_, end, first) = take(folder.path(), &[0, 1], Drafts::default());
+            end.finish().unwrap();
+            first.commit().unwrap();
+            drop(first);
+            let (taken, end, second) = take(folder.path(), &[2, HOUR], drafts());
+            let error = taken.unwrap_err().to_string();
+            assert!(
+                error.contains("hour=00/part-0.parquet: is there already") && !error.contains('\n'),
+                "{error}"
+            );
+            drop((end, second));
+            assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
+        }
     }
 
     #[test]
@@ -217,7 +265,10 @@ mod tests {
     fn a_run_without_rows_leaves_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
-        rows_end(&path, &schema("timestamp")).unwrap().finish().unwrap();
+        let (_, end, drafts) = take(&path, &[], Drafts::default());
+        end.finish().unwrap();
+        drafts.commit().unwrap();
+        drop(drafts);
         assert!(path.is_dir() && files(&path).is_empty());
     }
 
@@ -227,14 +278,21 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let error = |name: &str, schema: &SchemaRef| rows_end(&path(name), schema).err().unwrap().to_string();
         for name in ["a.parquet", "b.Arrow", "c.feather", "d.CSV"] {
-            let mut end = rows_end(&path(name), &schema("x")).unwrap();
+            let drafts = Drafts::default();
+            let mut end = crate::sink::rows_end(&path(name), &schema("x"), &drafts).unwrap();
             end.take(&rows(&schema("x"), &[7])).unwrap();
             end.finish().unwrap();
+            assert!(!path(name).exists(), "{name}");
+            drafts.commit().unwrap();
             assert!(path(name).is_file(), "{name}");
         }
-        std::fs::write(path("rows.json"), "").unwrap();
-        let message = error("rows.json", &schema("timestamp"));
-        assert!(message.contains("rows.json: ") && message.contains(".parquet"), "{message}");
+        std::fs::write(path("rows.7"), "").unwrap();
+        let message = error("rows.7", &schema("timestamp"));
+        assert!(message.contains("rows.7: ") && message.contains(".parquet"), "{message}");
+        for name in ["rows.json", "rows.csv.gz", "rows.TSV", "seen.pcap"] {
+            let message = error(name, &schema("timestamp"));
+            assert!(message.contains("nothing is written as .") && !path(name).exists(), "{message}");
+        }
         let message = error("hours", &schema("x"));
         assert!(message.contains("no column window_start or timestamp"), "{message}");
         let text = Arc::new(Schema::new(vec![Field::new("timestamp", DataType::Utf8, false)]));

@@ -9,10 +9,8 @@
 //! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
-use std::fs::File;
 use std::io::Write;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -27,6 +25,7 @@ use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
 use crate::detect::reason::Told;
 use crate::detect::reason::digits::fixed;
+use crate::draft::Draft;
 use crate::row::schema::WINDOW;
 
 /// Not 1, which is that of Suricata's own rules.
@@ -38,12 +37,10 @@ const ANOMALOUS_FLOW: (u32, u32, &str) = (7000, 1, "NETWEIR anomalous flow");
 /// Suricata keeps 51 bits of flow ids, since more are lost in readers that take numbers for doubles.
 const FLOW_ID: u64 = (1 << 51) - 1;
 
-/// Alerts in Suricata's format. The file has its name from the start of the run and loses what it held
-/// before: it is there to be followed while the run goes on, so each batch of rows is flushed. Rows that
-/// are not flows (tables of other columns) are no events: for them the file stays empty.
+/// Alerts in Suricata's format. In a live run the file is followed while it grows, so each batch of rows is
+/// flushed. Rows that are not flows (tables of other columns) are no events: for them the file stays empty.
 pub struct EveLog {
-    out: File,
-    path: PathBuf,
+    out: Draft,
     judge: Judge,
     common: Common,
     /// Lines that are not in the file yet, and a number of the last.
@@ -87,18 +84,10 @@ impl Common {
 
 impl EveLog {
     /// Begins the file for scored rows of `schema`.
-    ///
-    /// # Errors
-    /// [`SinkError::Io`] if it cannot be created.
-    pub fn create(path: &Path, schema: &SchemaRef, judge: Judge) -> Result<EveLog, SinkError> {
-        let failed = |source| SinkError::Io { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        let out = File::create(path).map_err(failed)?;
+    pub fn create(out: Draft, schema: &SchemaRef, judge: Judge) -> EveLog {
         let common = Common::of(&judge, setting(schema, WINDOW).as_deref());
         let (lines, number, stamps) = (Vec::new(), String::new(), Stamps::default());
-        Ok(EveLog { out, path: path.to_owned(), judge, common, lines, number, stamps })
+        EveLog { out, judge, common, lines, number, stamps }
     }
 
     fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
@@ -116,20 +105,21 @@ impl EveLog {
 
 impl End for EveLog {
     fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
-        let alerts = Alerts::of(rows, 0).map_err(|error| SinkError::rows(&self.path, &error))?;
+        let alerts = Alerts::of(rows, 0).map_err(|error| SinkError::rows(self.out.path(), &error))?;
         if let Some(alerts) = &alerts
             && let Some(flows) = &alerts.flows
         {
             // Where it changes while the run goes on, rows say which one they were marked by.
             let marked = setting(rows.schema_ref(), THRESHOLD).and_then(|text| text.parse().ok());
             self.judge.threshold = marked.unwrap_or(self.judge.threshold);
-            self.write(alerts, flows).map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
+            self.write(alerts, flows)
+                .map_err(|source| SinkError::Io { path: self.out.path().to_owned(), source })?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<(), AnyError> {
-        Ok(())
+        Ok(self.out.commit()?)
     }
 }
 
@@ -406,7 +396,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out/alerts.eve.jsonl");
         let judge = Judge { model: "default".to_owned(), threshold: 0.5 };
-        let mut log = Box::new(EveLog::create(&path, &batches[0].schema(), judge).unwrap());
+        let mut log = Box::new(EveLog::create(Draft::growing(&path).unwrap(), &batches[0].schema(), judge));
         for batch in batches {
             log.take(batch).unwrap();
         }

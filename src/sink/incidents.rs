@@ -1,8 +1,6 @@
 //! Incidents to files: a log to follow, and the rows of each.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
@@ -11,27 +9,24 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use super::operator::ChangeEnd;
 use super::parquet::ParquetFile;
 use super::{AnyError, SinkError};
+use crate::draft::Draft;
 use crate::incident::Change;
 use crate::incident::change::Line;
 
-/// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. The file has
-/// its name from the start of the run and loses what it held before: it is there to be followed while the run goes on.
+/// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a live run
+/// it is followed while it grows.
 pub struct IncidentLog {
-    out: BufWriter<File>,
-    path: PathBuf,
+    out: BufWriter<Draft>,
 }
 
 impl IncidentLog {
     /// Begins the file.
-    ///
-    /// # Errors
-    /// [`SinkError::Io`] if it cannot be created.
-    pub fn create(path: &Path) -> Result<IncidentLog, SinkError> {
-        let failed = |source| SinkError::Io { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-        }
-        Ok(IncidentLog { out: BufWriter::new(File::create(path).map_err(failed)?), path: path.to_owned() })
+    pub fn create(draft: Draft) -> IncidentLog {
+        IncidentLog { out: BufWriter::new(draft) }
+    }
+
+    fn failed(&self, source: std::io::Error) -> SinkError {
+        SinkError::Io { path: self.out.get_ref().path().to_owned(), source }
     }
 
     fn write(&mut self, changes: &[Change]) -> std::io::Result<()> {
@@ -49,13 +44,13 @@ impl IncidentLog {
 
 impl ChangeEnd for IncidentLog {
     fn take(&mut self, changes: &[Change]) -> Result<(), AnyError> {
-        self.write(changes).map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
-        Ok(())
+        Ok(self.write(changes).map_err(|source| self.failed(source))?)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), AnyError> {
-        self.out.flush().map_err(|source| SinkError::Io { path: self.path.clone(), source })?;
-        Ok(())
+        self.out.flush().map_err(|source| self.failed(source))?;
+        let (draft, _) = self.out.into_parts();
+        Ok(draft.commit()?)
     }
 }
 
@@ -70,8 +65,8 @@ impl IncidentRows {
     /// Begins the file.
     ///
     /// # Errors
-    /// [`SinkError`] if it cannot be created.
-    pub fn create(path: &Path) -> Result<IncidentRows, SinkError> {
+    /// [`SinkError`] if it cannot be written to.
+    pub fn create(draft: Draft) -> Result<IncidentRows, SinkError> {
         let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
         let schema = Arc::new(Schema::new(vec![
             Field::new("incident", DataType::Utf8, true),
@@ -80,7 +75,7 @@ impl IncidentRows {
             Field::new("muted_by", DataType::Utf8, true),
             Field::new("diff", DataType::Int8, false),
         ]));
-        Ok(IncidentRows { file: ParquetFile::create(path, &schema)?, schema })
+        Ok(IncidentRows { file: ParquetFile::create(draft, &schema)?, schema })
     }
 }
 

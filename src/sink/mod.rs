@@ -18,6 +18,7 @@ mod json;
 pub mod operator;
 mod pages;
 mod parquet;
+pub mod report;
 #[cfg(test)]
 mod samples;
 mod severity;
@@ -41,8 +42,11 @@ pub use self::incident_lines::IncidentLines;
 pub use self::incidents::{IncidentLog, IncidentRows};
 pub use self::operator::{ChangeEnd, End};
 pub use self::parquet::ParquetFile;
+pub use self::report::Report;
 pub use self::severity::Severity;
 pub use self::summary::Summary;
+
+use crate::draft::Drafts;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -86,6 +90,17 @@ pub enum SinkError {
         /// The file.
         path: PathBuf,
     },
+    /// A name that promises another format.
+    #[error(
+        "{}: nothing is written as .{extension}: name a .parquet, .arrow, .feather or .csv file, or a folder without such an ending",
+        path.display()
+    )]
+    Format {
+        /// The name.
+        path: PathBuf,
+        /// How it ends.
+        extension: String,
+    },
     /// Rows without a time cannot be divided into hours.
     #[error(
         "{}: a folder is divided by hours, but {what}; write to a .parquet, .arrow or .csv file",
@@ -96,6 +111,15 @@ pub enum SinkError {
         path: PathBuf,
         /// What is missing.
         what: String,
+    },
+    /// Rows of an hour that has some.
+    #[error(
+        "{}: is there already, and its rows are not to be lost: write to another folder, or remove the file",
+        path.display()
+    )]
+    Hour {
+        /// The file of the hour.
+        path: PathBuf,
     },
     /// Rows went back in time.
     #[error("{}: rows go back from hour {from} to hour {to}; they must come in order of time", path.display())]
@@ -117,39 +141,8 @@ impl SinkError {
     }
 }
 
-/// The file of scored rows in the folder of a report.
-pub const SCORES: &str = "scores.parquet";
-/// The file of alerts in the folder of a report.
-pub const ALERTS: &str = "alerts.eve.jsonl";
-/// The file of counters in the folder of a report.
-pub const SUMMARY: &str = "summary.json";
-/// The log of incidents in the folder of a report.
-pub const INCIDENTS: &str = "incidents.jsonl";
-/// The file of rows of incidents in the folder of a report.
-pub const INCIDENT_ROWS: &str = "incident_rows.parquet";
-
 /// Where readable lines go, and how they look.
 pub type Lines = (Box<dyn std::io::Write + Send>, Style);
-
-/// The ends of scored rows: all rows as Parquet and alerts for machines in `folder`, alerts as lines to
-/// `lines`, if anybody reads them.
-///
-/// # Errors
-/// [`SinkError`] if the folder cannot be written to.
-pub fn score_ends(
-    folder: &Path,
-    schema: &SchemaRef,
-    judge: &Judge,
-    lines: Option<Lines>,
-) -> Result<Vec<Box<dyn End>>, SinkError> {
-    let scores = ParquetFile::create(&folder.join(SCORES), schema)?;
-    let alerts = EveLog::create(&folder.join(ALERTS), schema, judge.clone())?;
-    let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), Box::new(scores)];
-    if let Some((out, style)) = lines {
-        ends.push(Box::new(Console::new(out, style, judge.threshold)));
-    }
-    Ok(ends)
-}
 
 /// Ends beside `workers`: where there are several, each end gets a thread of its own, so that the worker which hands
 /// out rows goes on with packets. One worker does everything itself and takes one core.
@@ -160,22 +153,27 @@ pub fn beside(ends: Vec<Box<dyn End>>, workers: usize) -> Vec<Box<dyn End>> {
     }
 }
 
-/// The ends of incidents: their log and their rows in `folder`, readable lines to `lines`, if anybody reads them.
-///
-/// # Errors
-/// [`SinkError`] if the folder cannot be written to.
-pub fn incident_ends(folder: &Path, lines: Option<Lines>) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
-    let log = IncidentLog::create(&folder.join(INCIDENTS))?;
-    let rows = IncidentRows::create(&folder.join(INCIDENT_ROWS))?;
-    let mut ends: Vec<Box<dyn ChangeEnd>> = vec![Box::new(log), Box::new(rows)];
-    if let Some((out, style)) = lines {
-        ends.push(Box::new(IncidentLines::new(out, style)));
-    }
-    Ok(ends)
-}
-
 fn extension(path: &Path) -> Option<String> {
     path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase)
+}
+
+/// Endings of names by which nobody means a folder.
+const OTHER_FORMATS: &[&str] = &[
+    "7z", "avro", "bz2", "cap", "db", "duckdb", "gz", "h5", "htm", "html", "ipc", "json", "jsonl", "lz4",
+    "ndjson", "netweir", "npy", "npz", "orc", "parq", "pcap", "pcapng", "pickle", "pkl", "pq", "sql",
+    "sqlite", "tab", "tar", "toml", "tsv", "txt", "xlsx", "xml", "xz", "yaml", "yml", "zip", "zst",
+];
+
+/// Checks that a name is one of a folder.
+fn check_folder(path: &Path) -> Result<(), SinkError> {
+    match extension(path) {
+        _ if path.is_dir() => Ok(()),
+        Some(extension) if OTHER_FORMATS.contains(&&*extension) => {
+            Err(SinkError::Format { path: path.to_owned(), extension })
+        }
+        _ if path.exists() => Err(SinkError::Name { path: path.to_owned() }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether [`rows_end`] makes one file of that name, not a folder.
@@ -187,9 +185,14 @@ pub fn names_a_file(path: &Path) -> bool {
 ///
 /// # Errors
 /// As [`rows_end`].
-pub fn chosen_end(path: &Path, schema: &SchemaRef, columns: Vec<usize>) -> Result<Box<dyn End>, SinkError> {
+pub fn chosen_end(
+    path: &Path,
+    schema: &SchemaRef,
+    columns: Vec<usize>,
+    drafts: &Drafts,
+) -> Result<Box<dyn End>, SinkError> {
     let projected = schema.project(&columns).map_err(|error| SinkError::rows(path, &error))?;
-    Ok(Box::new(Chosen { end: rows_end(path, &Arc::new(projected))?, columns }))
+    Ok(Box::new(Chosen { end: rows_end(path, &Arc::new(projected), drafts)?, columns }))
 }
 
 /// Some columns of rows, for another end.
@@ -211,16 +214,15 @@ impl End for Chosen {
 /// The end of rows that the name asks for: `.parquet`, `.arrow` or `.feather`, `.csv`; any other name is
 /// a folder of hours ([`Dataset`]).
 ///
-/// Files appear under their names when all rows are in them; until then whatever stood there stays.
+/// Files appear under their names when `drafts` are committed; until then whatever stood there stays.
 ///
 /// # Errors
 /// [`SinkError`] if the name cannot be written to, or the schema is not one that the format can hold.
-pub fn rows_end(path: &Path, schema: &SchemaRef) -> Result<Box<dyn End>, SinkError> {
+pub fn rows_end(path: &Path, schema: &SchemaRef, drafts: &Drafts) -> Result<Box<dyn End>, SinkError> {
     Ok(match extension(path).as_deref() {
-        Some("parquet") => Box::new(ParquetFile::create(path, schema)?),
-        Some("arrow" | "feather") => Box::new(ArrowFile::create(path, schema)?),
-        Some("csv") => Box::new(CsvFile::create(path, schema)?),
-        _ if path.exists() && !path.is_dir() => return Err(SinkError::Name { path: path.to_owned() }),
-        _ => Box::new(Dataset::create(path, schema)?),
+        Some("parquet") => Box::new(ParquetFile::create(drafts.create(path)?, schema)?),
+        Some("arrow" | "feather") => Box::new(ArrowFile::create(drafts.create(path)?, schema)?),
+        Some("csv") => Box::new(CsvFile::create(drafts.create(path)?, schema)?),
+        _ => Box::new(Dataset::create(path, schema, drafts)?),
     })
 }

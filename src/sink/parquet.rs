@@ -40,10 +40,10 @@ impl ParquetFile {
     /// Begins a file of rows of `schema`.
     ///
     /// # Errors
-    /// [`SinkError`] if it cannot be created, or Parquet has no type for a column.
-    pub fn create(path: &Path, schema: &SchemaRef) -> Result<ParquetFile, SinkError> {
-        let draft = Draft::create(path)?;
-        let writer = Writer::new(draft, schema, CHUNK, GROUP).map_err(|error| failed(path, error))?;
+    /// [`SinkError`] if it cannot be written to, or Parquet has no type for a column.
+    pub fn create(draft: Draft, schema: &SchemaRef) -> Result<ParquetFile, SinkError> {
+        let path = draft.path().to_owned();
+        let writer = Writer::new(draft, schema, CHUNK, GROUP).map_err(|error| failed(&path, error))?;
         Ok(ParquetFile { writer })
     }
 
@@ -414,7 +414,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
         let schema = samples::scored(0, 0).schema();
-        Box::new(ParquetFile::create(&path, &schema).unwrap()).finish().unwrap();
+        Box::new(ParquetFile::create(Draft::create(&path).unwrap(), &schema).unwrap()).finish().unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
         assert_eq!((reader.schema(), reader.metadata().num_row_groups()), (&schema, 0));
     }

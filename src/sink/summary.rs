@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
@@ -114,11 +113,11 @@ impl Summary {
     ///
     /// # Errors
     /// [`SinkError`] if the file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), SinkError> {
+    pub fn write(&self, mut draft: Draft) -> Result<(), SinkError> {
         let mut text = serde_json::to_string_pretty(self).expect("counters are JSON");
         text.push('\n');
-        let mut draft = Draft::create(path)?;
-        draft.write_all(text.as_bytes()).map_err(|source| SinkError::Io { path: path.to_owned(), source })?;
+        let written = draft.write_all(text.as_bytes());
+        written.map_err(|source| SinkError::Io { path: draft.path().to_owned(), source })?;
         Ok(draft.commit()?)
     }
 
@@ -236,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/summary.json");
         let summary = summary();
-        summary.write(&path).unwrap();
+        summary.write(Draft::create(&path).unwrap()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
