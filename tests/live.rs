@@ -299,13 +299,23 @@ impl Watcher {
     }
 
     /// Sends SIGINT, as Ctrl-C does, and waits for the end.
-    fn interrupt(mut self) -> Output {
+    fn interrupt(self) -> Output {
+        self.end(libc::SIGINT)
+    }
+
+    /// Sends a signal and waits for the end.
+    fn end(mut self, signal: i32) -> Output {
         if self.running() {
             let id = self.0.as_ref().expect("it runs").id();
             // SAFETY: no pointers; a child that has not been waited for keeps its number.
-            assert_eq!(unsafe { libc::kill(id as libc::pid_t, libc::SIGINT) }, 0);
+            assert_eq!(unsafe { libc::kill(id as libc::pid_t, signal) }, 0);
         }
-        until("watch ends after SIGINT", || !self.running());
+        self.wait()
+    }
+
+    /// Waits for the end.
+    fn wait(mut self) -> Output {
+        until("watch ends", || !self.running());
         self.0.take().expect("it ran").wait_with_output().unwrap()
     }
 }
@@ -553,5 +563,60 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
         let summary: Value = serde_json::from_str(&summary).unwrap();
         assert_eq!(number(&summary, "anomalies"), Some(odd.true_count() as u64));
+    });
+}
+
+/// An interface that goes down, and the end of the terminal, end a run as Ctrl-C does.
+#[test]
+fn whatever_ends_a_live_run_leaves_a_whole_report() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let sent = traffic();
+        write_capture(Path::new(&at("train.pcap")), &sent);
+        std::fs::write(at("live.toml"), PIPELINE).unwrap();
+        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
+        succeed("train", &netweir(&train).output().unwrap());
+        cable();
+        let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
+        let watch = ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-w", "2"];
+        for end in ["the terminal is gone", "the interface is down"] {
+            let witness = packet_socket("far");
+            let mut watcher = Watcher::start(&watch);
+            until("watch listens", || !watcher.running() || listeners("far") == 2);
+            send(&sent, &mut watcher, &witness, |_| ());
+            let said = match end {
+                "the terminal is gone" => {
+                    let output = watcher.end(libc::SIGHUP);
+                    succeed("watch", &output);
+                    output.stderr
+                }
+                _ => {
+                    ip("link set far down");
+                    let output = watcher.wait();
+                    assert_eq!(output.status.code(), Some(2));
+                    output.stderr
+                }
+            };
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains("frames,"), "what was counted is said: {said}");
+            assert_eq!(
+                said.contains("far: the interface went down"),
+                end == "the interface is down",
+                "{said}"
+            );
+            let _ = std::fs::remove_dir_all(at("again"));
+            let again = ["detect", &capture, "-m", &model, "-o", &at("again"), "-q"];
+            succeed("detect", &netweir(&again).output().unwrap());
+            let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+            assert_same_rows(&table("live"), &table("again"));
+            let log = |folder: &str| {
+                std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap()
+            };
+            assert!(!log("live").is_empty());
+            assert_eq!(log("live"), log("again"), "every incident is closed");
+            assert!(Path::new(&at("live/summary.json")).is_file());
+            assert_eq!(Path::new(&at("live/_earlier")).exists(), end == "the interface is down");
+        }
     });
 }

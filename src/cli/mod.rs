@@ -170,7 +170,10 @@ impl How {
         if !self.quiet {
             say(&outcome);
         }
-        Ok(outcome)
+        match outcome.ended_by {
+            Some(error) => Err(error.into()),
+            None => Ok(outcome),
+        }
     }
 }
 
@@ -211,14 +214,31 @@ fn say(outcome: &Outcome) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// A flag that ctrl-c and SIGTERM set; asked twice, the process ends at once.
+/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP) set; asked twice, the process ends at once.
 fn stop_at_signal() -> std::io::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let mut signals = vec![SIGINT, SIGTERM];
+    #[cfg(unix)]
+    if !is_ignored(signal_hook::consts::SIGHUP) {
+        signals.push(signal_hook::consts::SIGHUP);
+    }
+    for signal in signals {
         signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
         signal_hook::flag::register(signal, stop.clone())?;
     }
     Ok(stop)
+}
+
+/// Whether who started the process asked that a signal should not reach it, as `nohup` does.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the old action is written to a value that outlives the call; none is set.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Why a verb failed: one line each.

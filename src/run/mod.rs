@@ -101,6 +101,8 @@ pub struct Outcome {
     pub model: Option<Model>,
     /// What is worth saying: rules of the allow-list that were of no use. One line each.
     pub complaints: Vec<String>,
+    /// What ended a live run before anybody asked for it; all that came until then was used.
+    pub ended_by: Option<RunError>,
     /// From start to end.
     pub elapsed: Duration,
 }
@@ -210,7 +212,8 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     }
     drafts.commit().map_err(SinkError::from)?;
     let complaints = hits.map_or(Vec::new(), |hits| hits.complaints());
-    Ok(Outcome { summary, model: fitted, complaints, elapsed: started.elapsed() })
+    let ended_by = opened.reader.ended_by().map(RunError::from);
+    Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
 
 /// What was counted on the way, where it balances.

@@ -176,6 +176,16 @@ impl Reader {
         }
     }
 
+    /// What ended a live run before anybody asked for it.
+    pub(super) fn ended_by(&self) -> Option<SourceError> {
+        match self {
+            Reader::Frames(reading) => {
+                reading.feed.lock().expect("no worker panics while it reads").ended_by()
+            }
+            Reader::Rows(_) => None,
+        }
+    }
+
     pub(super) fn progress(&self, tally: &Tally, elapsed: Duration) -> Progress {
         let counts = self.counts();
         let (done, total) = match self {

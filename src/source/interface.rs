@@ -206,7 +206,7 @@ pub(super) struct Live {
     stop: Arc<AtomicBool>,
     lateness: u64,
     phase: Phase,
-    /// Told once everything that came before it is handed out.
+    /// Ends the feed once everything that came before it is handed out.
     fault: Option<InterfaceError>,
     frontier: u64,
     newest: u64,
@@ -297,10 +297,7 @@ impl Feed for Live {
             self.blocks += 1;
             return Ok(Next::Block);
         }
-        if let Some(error) = self.fault.take() {
-            return Err(error.into());
-        }
-        if self.phase == Phase::Shut {
+        if self.phase == Phase::Shut || self.fault.is_some() {
             self.phase = Phase::Ended;
             self.newest = self.newest.max(now);
             self.frontier = u64::MAX;
@@ -311,6 +308,10 @@ impl Feed for Live {
 
     fn counts(&self) -> FeedCounts {
         self.counts
+    }
+
+    fn ended_by(&mut self) -> Option<SourceError> {
+        self.fault.take().map(SourceError::from)
     }
 }
 
@@ -432,15 +433,18 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_wait_behind_an_error_are_handed_out_before_it() {
+    fn an_error_ends_the_feed_after_the_frames_that_wait_behind_it() {
         let (stage, _, mut live) = play(SECOND);
         let mut block = Block::default();
         stage.takes.lock().unwrap().extend([Ok(vec![5]), Err(lost()), Ok(vec![6, 7])]);
         assert_eq!(live.next(&mut block).unwrap(), Next::Block);
         assert_eq!(block.records.len(), 3);
-        let error = live.next(&mut block).unwrap_err().to_string();
+        stage.clock.store(9, Relaxed);
+        assert_eq!(live.next(&mut block).unwrap(), Next::End);
+        assert_eq!((live.frontier(), live.newest(), live.counts().frames), (u64::MAX, 9, 3));
+        let error = live.ended_by().unwrap().to_string();
         assert!(error.starts_with("eth7: the interface went down"), "{error}");
-        assert_eq!(live.counts().frames, 3);
+        assert_eq!(live.next(&mut block).unwrap(), Next::End);
     }
 
     #[test]

@@ -139,6 +139,11 @@ pub trait Feed: Send {
 
     /// What was read so far.
     fn counts(&self) -> FeedCounts;
+
+    /// What ended the feed before anybody asked for it: all that came until then was handed out.
+    fn ended_by(&mut self) -> Option<SourceError> {
+        None
+    }
 }
 
 /// Counters of a [`Feed`].

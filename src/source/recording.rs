@@ -191,6 +191,10 @@ impl Feed for Recording {
     fn counts(&self) -> FeedCounts {
         self.inner.counts()
     }
+
+    fn ended_by(&mut self) -> Option<SourceError> {
+        self.inner.ended_by()
+    }
 }
 
 #[cfg(test)]

@@ -288,7 +288,7 @@ impl Listener {
                     }
                 }
                 Ok(Next::Idle) => sleep(Duration::from_millis(2)),
-                Ok(Next::End) => return (frames, None),
+                Ok(Next::End) => return (frames, self.live.ended_by()),
                 Err(error) => return (frames, Some(error)),
             }
         }
@@ -451,7 +451,7 @@ fn frames_that_found_no_room_are_counted() {
 }
 
 #[test]
-fn an_interface_that_goes_down_or_away_is_an_error_after_its_frames() {
+fn an_interface_that_goes_down_or_away_ends_the_feed_after_its_frames() {
     for loss in ["link set far down", "link del near"] {
         alone(move || {
             cable();
