@@ -28,7 +28,7 @@
 //!
 //! Around them: [`spec`] is the pipeline file, [`graph`] connects the rooms, once, [`run`] starts workers and
 //! stops them, [`tally`] counts at the doorways,
-//! [`draft`] writes files that appear whole or not at all, [`reading`] reads Parquet that may be damaged, [`cli`] is the command line.
+//! [`apart`] holds what is written against what is read, [`draft`] writes files that appear whole or not at all, [`reading`] reads Parquet that may be damaged, [`cli`] is the command line.
 //!
 //! # Rules of the house
 //!
@@ -54,6 +54,7 @@
 //! - *Score*: how odd a row is, higher is odder. *Finding*: an anomalous row, as incidents are made of it.
 //!   *Incident*: findings about one host with little silence between them. *Partition*: rows that have a forest of their own.
 
+pub mod apart;
 pub mod cli;
 pub mod context;
 pub mod detect;

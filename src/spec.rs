@@ -46,6 +46,9 @@ pub struct Spec {
     /// defaults.
     #[serde(skip)]
     pub detect_named: BTreeSet<String>,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
 }
 
 /// What a graph ends in (`[ends]`): any of rows, a model, a report or scores.
@@ -87,6 +90,7 @@ impl Default for Spec {
             incident: IncidentSpec::default(),
             ends: Ends::default(),
             detect_named: BTreeSet::new(),
+            file: None,
         }
     }
 }
@@ -145,7 +149,8 @@ impl Spec {
     /// [`SpecError`], with line and column where they are known.
     pub fn read(path: &Path) -> Result<Spec, SpecError> {
         let text = text(path)?;
-        Spec::parse(&text, &path.display().to_string())
+        let spec = Spec::parse(&text, &path.display().to_string())?;
+        Ok(Spec { file: Some(path.to_owned()), ..spec })
     }
 
     /// The built-in pipeline of that name.

@@ -782,6 +782,66 @@ fn a_detect_that_fails_leaves_the_report_before_as_it_was() {
 }
 
 #[test]
+fn nothing_is_written_over_what_is_read_and_no_two_outputs_share_a_name() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let capture = place.at("train.pcap");
+    let labels = place.write("labels.csv", "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n");
+    let rules = place.write("rules.toml", "");
+    let out = place.at("out");
+    fine(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"-q"]);
+    let report = out.join("scores.parquet");
+    let before = place.files();
+    let bytes = || [&capture, &model, &labels, &rules, &report].map(|path| std::fs::read(path).unwrap());
+    let then = bytes();
+    let over: [&[&dyn AsRef<OsStr>]; 9] = [
+        &[&"watch", &"-i", &"none", &"-m", &model, &"-o", &out, &"--write-pcap", &model],
+        &[&"train", &capture, &"-m", &capture],
+        &[&"extract", &capture, &"-o", &place.at("x.parquet"), &"--summary", &capture],
+        &[&"detect", &capture, &"-m", &model, &"-o", &place.at("d"), &"--summary", &model],
+        &[
+            &"detect",
+            &capture,
+            &"-m",
+            &model,
+            &"-o",
+            &place.at("d"),
+            &"--allow",
+            &rules,
+            &"--summary",
+            &rules,
+        ],
+        &[&"detect", &report, &"-m", &model, &"-o", &out],
+        &[&"evaluate", &out, &"--labels", &labels, &"-o", &labels],
+        &[&"evaluate", &out, &"--labels", &labels, &"-o", &report],
+        &[
+            &"evaluate",
+            &out,
+            &"--labels",
+            &labels,
+            &"--compare",
+            &format!("x={}", out.display()),
+            &"-o",
+            &report,
+        ],
+    ];
+    for arguments in over {
+        let said = error(arguments);
+        assert!(said.contains("is read as") && said.contains("would be replaced by"), "{said}");
+    }
+    let rows = place.at("rows.parquet");
+    let said = error(&[&"extract", &capture, &"-o", &rows, &"--summary", &rows]);
+    assert!(said.contains("would be written as the rows and as the counters"), "{said}");
+    for (name, part) in [("-", "standard output"), ("rows.json", "nothing is written as .json")] {
+        let said = error(&[&"extract", &capture, &"-o", &name]);
+        assert!(said.contains(part), "{said}");
+    }
+    let said = error(&[&"detect", &capture, &"-m", &model, &"-o", &place.at("scores.csv.gz")]);
+    assert!(said.contains("nothing is written as .gz"), "{said}");
+    assert_eq!((place.files(), bytes()), (before, then));
+}
+
+#[test]
 fn rows_of_an_hour_are_not_replaced_by_another_extract() {
     let place = Place::new();
     let capture = place.write("train.pcap", pcap(1, 65535, &some_frames()));

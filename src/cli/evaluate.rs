@@ -5,8 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use super::{Failure, How};
+use crate::apart;
 use crate::draft::{Draft, DraftError};
 use crate::evaluate::{Evaluation, Labels, Options, evaluate};
+use crate::sink;
 use crate::spec::{Ends, Spec};
 
 /// Hold scores against labels: metrics, and a report to look at
@@ -79,6 +81,7 @@ fn readable_twice(text: &str) -> Result<String, String> {
 
 impl Evaluate {
     pub(super) fn run(self) -> Result<(), Failure> {
+        self.check_apart()?;
         let mut options = Options { also: self.compare.clone(), ..Options::default() };
         options.seed = self.seed.unwrap_or(options.seed);
         // Runs are needed until the page is written.
@@ -98,6 +101,22 @@ impl Evaluate {
             writeln!(std::io::stdout(), "\n{}", self.output.display())?;
         }
         Ok(())
+    }
+
+    /// Checks that the page and its figures are written over nothing that is read.
+    fn check_apart(&self) -> Result<(), Failure> {
+        let folders = self.folder.iter().chain(self.compare.iter().map(|(_, folder)| folder));
+        let reports = folders.flat_map(|folder| sink::report::FILES.map(|name| folder.join(name)));
+        let reports: Vec<PathBuf> = reports.collect();
+        let inputs = self.train.iter().chain(&self.on).map(Path::new);
+        let pipelines = self.pipeline.iter().chain(&self.beside).map(PathBuf::as_path);
+        let read = [("the labels", self.labels.as_path())].into_iter();
+        let read = read.chain(reports.iter().map(|path| ("a file of the report", path.as_path())));
+        let read = read.chain(inputs.map(|path| ("an input", path)));
+        let read: Vec<_> = read.chain(pipelines.map(|path| ("a pipeline", path))).collect();
+        let metrics = metrics_beside(&self.output);
+        let written = [("the page", self.output.as_path()), ("its figures", metrics.as_path())];
+        Ok(apart::check(&read, &written)?)
     }
 
     /// Trains and scores all pipelines with all seeds; gives the folder that is evaluated.
@@ -205,9 +224,14 @@ pub(super) fn report(
     let evaluation = evaluate(folder, labels, options)?;
     let mut metrics = serde_json::to_string_pretty(&evaluation.metrics()).map_err(std::io::Error::from)?;
     metrics.push('\n');
-    write(&output.with_file_name("metrics.json"), &metrics)?;
+    write(&metrics_beside(output), &metrics)?;
     write(output, &evaluation.report())?;
     Ok(evaluation)
+}
+
+/// Where the figures go.
+fn metrics_beside(output: &Path) -> PathBuf {
+    output.with_file_name("metrics.json")
 }
 
 fn write(path: &Path, text: &str) -> Result<(), DraftError> {

@@ -259,6 +259,9 @@ pub enum Failure {
     /// A report that cannot be explained.
     #[error(transparent)]
     Explain(#[from] explain::ExplainError),
+    /// An output that is an input.
+    #[error(transparent)]
+    Apart(#[from] crate::apart::ApartError),
     /// A file cannot be written.
     #[error(transparent)]
     Draft(#[from] crate::draft::DraftError),

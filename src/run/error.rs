@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::AnyError;
+use crate::apart::ApartError;
 use crate::context::ContextError;
 use crate::detect::{DetectError, Threshold};
 use crate::incident::RulesError;
@@ -65,6 +66,9 @@ pub enum RunError {
     /// The model file.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// An output that is an input, or another output.
+    #[error(transparent)]
+    Apart(#[from] ApartError),
     /// An output.
     #[error(transparent)]
     Sink(#[from] SinkError),

@@ -1,7 +1,7 @@
 //! What a pipeline reads, opened: the source of the graph and the rows that will come of it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::{Progress, RunError, Shared};
+use crate::apart::{self, ApartError, Named};
 use crate::flow::operator::{Assembly, Given, Product};
 use crate::flow::{row_settings, window_of};
 use crate::graph::Source;
@@ -16,10 +17,11 @@ use crate::packet::operator::Reading;
 use crate::row::RowSettings;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
-use crate::source::inputs::{self, Found};
+use crate::sink::report;
+use crate::source::inputs::{self, Found, Input};
 use crate::source::interface::listen;
 use crate::source::operator::RowReading;
-use crate::source::recording::record;
+use crate::source::recording::{part_of, record};
 use crate::source::rows::RowsFeed;
 use crate::source::{Captures, Feed, FeedCounts, SourceError};
 use crate::spec::Spec;
@@ -56,6 +58,7 @@ pub(super) fn open(
     taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
 ) -> Result<Opened, RunError> {
     if let Some(interface) = &spec.source.interface {
+        check_apart(spec, &[])?;
         let mut feed = listen(interface, &spec.source, stop.clone())?;
         if let Some(path) = &spec.ends.write_pcap {
             feed = record(feed, path).map_err(SourceError::from)?;
@@ -64,12 +67,42 @@ pub(super) fn open(
     }
     match inputs::find(&spec.source.inputs)? {
         Found::Captures(found) => {
+            check_apart(spec, &found.iter().map(Input::path).collect::<Vec<_>>())?;
             let captures = Captures::open(found, &spec.source)?;
             let names = captures.paths();
             open_frames(spec, shared, Box::new(captures), names, taken)
         }
-        Found::Rows(paths) => open_rows(spec, shared, &paths, taken),
+        Found::Rows(paths) => {
+            check_apart(spec, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+            open_rows(spec, shared, &paths, taken)
+        }
     }
+}
+
+/// Checks that nothing is written over what is read.
+fn check_apart(spec: &Spec, inputs: &[&Path]) -> Result<(), ApartError> {
+    let ends = &spec.ends;
+    let read =
+        [("the model", &ends.model), ("the allow-list", &spec.incident.allow), ("the pipeline", &spec.file)];
+    let read = read.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?)));
+    let read: Vec<Named<'_>> = inputs.iter().map(|path| ("an input", *path)).chain(read).collect();
+    let report = ends.report.iter().flat_map(|folder| report::FILES.map(|name| folder.join(name)));
+    let report: Vec<PathBuf> = report.collect();
+    // The recording, while it grows.
+    let part = ends.write_pcap.as_deref().map(part_of);
+    let written = [
+        ("the report", &ends.report),
+        ("the rows", &ends.rows),
+        ("the scores", &ends.scores),
+        ("the model", &ends.fit),
+        ("the counters", &ends.summary),
+        ("the recording", &ends.write_pcap),
+        ("the recording", &part),
+    ];
+    let written = written.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?)));
+    let report = report.iter().map(|path| ("a file of the report", path.as_path()));
+    let written: Vec<Named<'_>> = report.chain(written).collect();
+    apart::check(&read, &written)
 }
 
 fn open_frames(

@@ -5,12 +5,13 @@
 //! at the same times, and so the same rows. It grows under its name with `.part` behind, and takes its
 //! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::interface::MAX_FRAME;
 use super::{Block, Feed, FeedCounts, Next, SourceError};
+use crate::draft::is_held_elsewhere;
 
 /// Says that fractions of a second are nanoseconds.
 const MAGIC: u32 = 0xa1b2_3c4d;
@@ -63,6 +64,13 @@ pub fn record(inner: Box<dyn Feed>, path: &Path) -> Result<Box<dyn Feed>, Record
     Ok(Box::new(Recording::new(inner, path)?))
 }
 
+/// The name of a recording while it grows.
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
+}
+
 struct Recording {
     inner: Box<dyn Feed>,
     path: PathBuf,
@@ -77,11 +85,13 @@ struct Recording {
 
 impl Recording {
     fn new(inner: Box<dyn Feed>, path: &Path) -> Result<Recording, RecordingError> {
-        let mut part = path.as_os_str().to_owned();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let file =
-            File::create(&part).map_err(|source| RecordingError::Write { path: part.clone(), source })?;
+        let part = part_of(path);
+        let failed = |source| RecordingError::Write { path: part.clone(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&part).map_err(failed)?;
+        if is_held_elsewhere(&file) {
+            return Err(failed(io::Error::new(io::ErrorKind::ResourceBusy, "another run writes it")));
+        }
+        file.set_len(0).map_err(failed)?;
         Ok(Recording { inner, path: path.to_owned(), part, file: Some(file), link: None, bytes: Vec::new() })
     }
 
