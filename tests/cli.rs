@@ -739,6 +739,20 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     assert!(incidents(&muted).values().all(|event| event["host"] != host));
     let list = explain(&[muted.as_ref()]);
     assert!(list.contains("muted by rule 1: a test of ours: "), "{list}");
+    // Alerts of all other rows are there, and no others; the counters say how many are not.
+    let alerts = |out: &Path| std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();
+    let (loud, all_alerts) = (alerts(&muted), alerts(&out));
+    let of_host = |line: &&str| {
+        let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+        alert["src_ip"] == host || alert["dest_ip"] == host
+    };
+    let others: Vec<&str> = all_alerts.lines().filter(|line| !of_host(line)).collect();
+    assert!(loud.lines().eq(others.iter().copied()));
+    let summary: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(muted.join("summary.json")).unwrap()).unwrap();
+    let gone = all_alerts.lines().count() - others.len();
+    assert!(gone > 0 && summary["muted"] == gone, "{summary}");
+    assert_eq!(summary["anomalies"], all_alerts.lines().count());
     // Rows are scored all the same.
     let scores = |out: &Path| std::fs::read(out.join("scores.parquet")).unwrap();
     assert!(scores(&out) == scores(&muted));

@@ -18,10 +18,10 @@ use crate::sink;
 
 What is left in OUT, unless its name ends in .parquet, .arrow or .csv (then it is a file of scores alone):
   scores.parquet          all columns of the rows, and score, p_value, is_anomaly, partition, reasons
-  alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON)
+  alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON); none of what a rule mutes
   incidents.jsonl         what was said of incidents, one event a line; the last line of an id is its state
   incident_rows.parquet   which row belongs to which incident, or which rule mutes it
-  summary.json            what was read, refused, scored; the threshold
+  summary.json            what was read, refused, scored, muted; the threshold
 Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain prints one
 in full.
 

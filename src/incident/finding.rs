@@ -151,25 +151,68 @@ impl Columns {
     pub fn findings(&self, rows: &RecordBatch) -> Result<Vec<Finding>, ArrowError> {
         let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
         let new = booleans(rows, IS_NEW);
-        let is = |column: Option<&BooleanArray>, row: usize| {
-            column.is_some_and(|column| column.is_valid(row) && column.value(row))
-        };
-        if anomalous.true_count() == 0 && new.is_none_or(|new| new.true_count() == 0) {
-            return Ok(Vec::new());
-        }
-        let chosen = (0..rows.num_rows()).filter(|row| is(Some(anomalous), *row) || is(new, *row));
+        let mut findings = Vec::new();
+        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that they are more
+        // is all that matters, and those drawn first are the same however rows are cut into batches.
+        let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
+        let chosen = |row: &usize| is(Some(anomalous), *row) || is(new, *row);
+        self.read(rows, (0..rows.num_rows()).filter(chosen), true, |row, finding| {
+            if is(new, row) {
+                let place = drawn(finding.src);
+                let late =
+                    greeted.len() > GREETED && greeted.last_key_value().is_some_and(|(k, _)| place > *k);
+                if !late && !greeted.contains_key(&place) {
+                    let (words, hints) = (String::new(), Vec::new());
+                    greeted.insert(place, Finding { kind: Kind::NewHost, words, hints, ..finding.clone() });
+                    if greeted.len() > GREETED + 1 {
+                        greeted.pop_last();
+                    }
+                }
+            }
+            if is(Some(anomalous), row) {
+                findings.push(finding);
+            }
+        })?;
+        findings.extend(greeted.into_values());
+        Ok(findings)
+    }
+
+    /// The anomalies among scored rows, as far as rules look at them, with their places.
+    ///
+    /// # Errors
+    /// As [`Columns::findings`].
+    pub(super) fn anomalies(&self, rows: &RecordBatch) -> Result<Vec<(usize, Finding)>, ArrowError> {
+        let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
+        let mut anomalies = Vec::new();
+        let chosen = (0..rows.num_rows()).filter(|row| is(Some(anomalous), *row));
+        self.read(rows, chosen, false, |row, finding| anomalies.push((row, finding)))?;
+        Ok(anomalies)
+    }
+
+    /// Hands chosen rows, as if each was an anomaly, to `take`, with their places; with their words and hints where they are
+    /// to be `told`.
+    fn read(
+        &self,
+        rows: &RecordBatch,
+        chosen: impl Iterator<Item = usize>,
+        told: bool,
+        mut take: impl FnMut(usize, Finding),
+    ) -> Result<(), ArrowError> {
         let chosen: UInt32Array = chosen.map(|row| row as u32).collect();
+        if chosen.is_empty() {
+            return Ok(());
+        }
         let read = |name: &str| {
             NEEDED.contains(&name)
-                || [IS_NEW, "score", "p_value"].contains(&name)
+                || ["score", "p_value"].contains(&name)
                 || self.extra.iter().any(|extra| extra == name)
         };
         let fields = rows.schema_ref().fields().iter().enumerate();
         let places: Vec<usize> = fields.filter(|(_, field)| read(field.name())).map(|(at, _)| at).collect();
         // Of all rows: these texts are long.
-        let reasons = rows.column_by_name(REASONS).map(|_| texts(rows, REASONS)).transpose()?;
+        let reasons = rows.column_by_name(REASONS).filter(|_| told);
+        let reasons = reasons.map(|_| texts(rows, REASONS)).transpose()?;
         let rows = take_record_batch(&rows.project(&places)?, &chosen)?;
-        let (anomalous, new) = (booleans(&rows, "is_anomaly"), booleans(&rows, IS_NEW));
         let window = numbers::<TimestampNanosecondType>(&rows, "window_start")?;
         let flow_id = numbers::<UInt64Type>(&rows, "flow_id")?;
         let (src_ip, dst_ip) = (texts(&rows, "src_ip")?, texts(&rows, "dst_ip")?);
@@ -183,10 +226,6 @@ impl Columns {
         let p_value = numbers::<Float64Type>(&rows, "p_value")?;
         let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
 
-        let mut findings = Vec::with_capacity(rows.num_rows());
-        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that they are more
-        // is all that matters, and those drawn first are the same however rows are cut into batches.
-        let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
         for row in 0..rows.num_rows() {
             let (Ok(src), Ok(dst)) = (src_ip.value(row).parse(), dst_ip.value(row).parse()) else { continue };
             let place = chosen.value(row) as usize;
@@ -217,25 +256,15 @@ impl Columns {
                 words,
                 hints: hints.collect(),
             };
-            if is(new, row) {
-                let place = drawn(src);
-                let late =
-                    greeted.len() > GREETED && greeted.last_key_value().is_some_and(|(k, _)| place > *k);
-                if !late && !greeted.contains_key(&place) {
-                    let (words, hints) = (String::new(), Vec::new());
-                    greeted.insert(place, Finding { kind: Kind::NewHost, words, hints, ..finding.clone() });
-                    if greeted.len() > GREETED + 1 {
-                        greeted.pop_last();
-                    }
-                }
-            }
-            if is(anomalous, row) {
-                findings.push(finding);
-            }
+            take(place, finding);
         }
-        findings.extend(greeted.into_values());
-        Ok(findings)
+        Ok(())
     }
+}
+
+/// Whether a row is marked; what is null, or not there, is not.
+fn is(column: Option<&BooleanArray>, row: usize) -> bool {
+    column.is_some_and(|column| column.is_valid(row) && column.value(row))
 }
 
 fn missing(name: &str) -> ArrowError {

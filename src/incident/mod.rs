@@ -12,6 +12,7 @@
 //! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
 //! - [`severity`]: how bad it is, in a word, for rows too; [`budget`]: which incidents are worth a person's time where only so many
 //!   a day may be reported; [`change`]: what is said of incidents.
+//! - [`muting`]: which rows a rule mutes at the time that they are written, for those who write alerts.
 //! - [`changes`]: rules and a threshold that change while a run goes on.
 //!
 //! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by differential
@@ -27,6 +28,7 @@ mod cover;
 mod extent;
 mod finding;
 mod findings;
+mod muting;
 mod net;
 pub mod operator;
 mod policy;
@@ -46,6 +48,7 @@ pub use self::changes::{Changes, InForce};
 pub use self::cover::{CROWD, Part};
 pub use self::finding::{Columns, Finding, Hint, Kind, Real};
 pub use self::findings::Findings;
+pub use self::muting::Muting;
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};
 pub use self::severity::{Beyond, Severity};

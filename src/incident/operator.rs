@@ -15,6 +15,7 @@ use super::changes::{Changes, InForce};
 use super::cover::{Part, cover};
 use super::finding::{Columns, Finding, Real};
 use super::findings::{Findings, Judged};
+use super::muting::Muting;
 use super::policy::{Hits, Policy, Setting};
 use super::rules::Rules;
 use super::session::Sessions;
@@ -41,13 +42,22 @@ pub struct Watch {
     pub changes: Option<Arc<Changes>>,
     /// Which rules held for something.
     pub hits: Arc<Hits>,
+    /// Which rows they mute when these are written.
+    pub muting: Muting,
 }
 
 impl Watch {
     /// Incidents of rows with these windows and slices, in nanoseconds.
     pub fn new(spec: &IncidentSpec, window: u64, slice: u64, threshold: f64, rules: Rules) -> Watch {
+        Watch::by(Clock::new(spec, window, slice), threshold, rules)
+    }
+
+    /// Incidents with these times.
+    pub(super) fn by(clock: Clock, threshold: f64, rules: Rules) -> Watch {
         let hits = Arc::new(Hits::new(&rules));
-        Watch { clock: Clock::new(spec, window, slice), threshold, rules, changes: None, hits }
+        let settings = InForce::settings(threshold, &rules).into_iter().collect();
+        let muting = Muting::new(clock, rules.columns().to_vec(), &settings);
+        Watch { clock, threshold, rules, changes: None, hits, muting }
     }
 
     /// The same, following `changes`.
@@ -85,7 +95,7 @@ fn settings<'s>(
     scored: Stream<'s, u64, RowBatch>,
     watch: &Watch,
 ) -> Stream<'s, u64, Vec<(Setting, u64, isize)>> {
-    let Watch { clock, threshold, rules, changes, hits } = watch.clone();
+    let Watch { clock, threshold, rules, changes, hits, muting } = watch.clone();
     let speaks = scored.scope().index() == 0;
     scored.unary_frontier(Pipeline, "settings", move |capability, _| {
         let mut held = speaks.then_some(capability);
@@ -106,6 +116,8 @@ fn settings<'s>(
             }
             if let Some(next) = next.take() {
                 let (time, next): (u64, BTreeSet<Setting>) = (*cap.time(), next.into_iter().collect());
+                // Before anybody hears of it: rows of that time wait for it.
+                muting.follow(time, &next);
                 let mut session = output.session(&*cap);
                 session.give_iterator(now.difference(&next).map(|old| (old.clone(), time, -1)));
                 session.give_iterator(next.difference(&now).map(|new| (new.clone(), time, 1)));

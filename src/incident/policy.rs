@@ -67,6 +67,18 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether no rule is in it.
+    pub(super) fn mutes_nothing(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Whether a rule keeps a finding whose window ends at `end` from being reported.
+    pub(super) fn mutes(&self, finding: &Finding, end: u64) -> bool {
+        self.rules.iter().any(|rule| rule.holds(finding, end))
+    }
+}
+
 /// Which rules held for something, shared by all workers of a process, and how far event time came.
 #[derive(Debug, Default)]
 pub struct Hits {

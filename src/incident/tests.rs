@@ -24,7 +24,7 @@ use super::extent::weight;
 use super::finding::{Finding, Kind, Real};
 use super::findings::Findings;
 use super::operator::{Incidents, Watch, follow, incidents};
-use super::policy::{Hits, Setting};
+use super::policy::Setting;
 use super::rules::{Rule, Rules, RulesFile};
 use super::{Clock, Severity};
 use crate::detect::operator::mark;
@@ -61,7 +61,11 @@ const THRESHOLD: f64 = 5.0;
 
 fn watch(keep: u64, rules: Rules) -> Watch {
     let clock = Clock { window: WINDOW, slice: WINDOW, silence: SILENCE, keep };
-    Watch { clock, threshold: THRESHOLD, hits: Arc::new(Hits::new(&rules)), changes: None, rules }
+    Watch::by(clock, THRESHOLD, rules)
+}
+
+fn rules_of(text: &str) -> Rules {
+    toml::from_str::<RulesFile>(text).unwrap().check().unwrap()
 }
 
 /// Rules that a test may add and remove.
@@ -612,6 +616,23 @@ proptest! {
         prop_assert!(first >= after, "{} {}", first, after);
         prop_assert!(windows[first.min(windows.len())..].iter().all(|window| is_by(threshold, window)));
     }
+}
+
+#[test]
+fn rows_are_muted_by_the_rules_of_their_time() {
+    let watch = watch(60, rules_of(RULES[0]));
+    let window = |number: u64| {
+        let of = |flow, src| finding(number * WINDOW, flow, [10, 0, 0, src], [10, 9, 9, 9], 9.0);
+        scored_rows(&[&of(1, 7), &of(2, 1), &of(3, 2)])
+    };
+    let muted =
+        |number: u64| watch.muting.muted(&window(number)).unwrap().into_iter().collect::<Vec<usize>>();
+    assert_eq!(muted(0), [1]);
+    let later: BTreeSet<Setting> = rules_of(RULES[1]).rules().iter().cloned().map(Setting::Allow).collect();
+    watch.muting.follow(3, &later);
+    watch.muting.follow(5, &BTreeSet::new());
+    assert_eq!([1, 2, 3, 4, 5].map(muted), [vec![1], vec![1], vec![2], vec![2], vec![]]);
+    assert_eq!(watch.muting.rows(), 5);
 }
 
 #[test]

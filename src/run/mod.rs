@@ -158,7 +158,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let drafts = if live { Drafts::live() } else { Drafts::default() };
     let (window, workers) = (opened.window, controls.workers);
     let writing = Writing::open(spec, &rows, window, judged.as_ref(), lines, workers, &drafts)?;
-    let hits = writing.watch.as_ref().map(|watch| watch.hits.clone());
+    let watched = writing.watch.as_ref().map(|watch| (watch.hits.clone(), watch.muting.clone()));
 
     let remembering = Remembering {
         before: judged.as_ref().and_then(|judged| judged.memory.clone()),
@@ -196,7 +196,8 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     if let Some(error) = shared.fault.take() {
         return Err(RunError::Met(error));
     }
-    let summary = counted(&opened, &shared, live, judged.as_ref(), hits.is_some())?;
+    let muted = watched.as_ref().map(|(_, muting)| muting.rows());
+    let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(path), Some(teaching)) = (&spec.ends.fit, teaching) {
@@ -211,18 +212,18 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         summary.write(draft)?;
     }
     drafts.commit().map_err(SinkError::from)?;
-    let complaints = hits.map_or(Vec::new(), |hits| hits.complaints());
+    let complaints = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let ended_by = opened.reader.ended_by().map(RunError::from);
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
 
-/// What was counted on the way, where it balances.
+/// What was counted on the way, where it balances; `muted` rows where incidents were made.
 fn counted(
     opened: &Opened,
     shared: &Shared,
     live: bool,
     judged: Option<&Judged>,
-    with_incidents: bool,
+    muted: Option<u64>,
 ) -> Result<Summary, RunError> {
     let counts = opened.reader.counts();
     if let Reader::Frames(_) = &opened.reader {
@@ -235,8 +236,8 @@ fn counted(
     if let Some(InForce { threshold, by, .. }) = judged.map(Judged::now) {
         summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
-    if with_incidents {
-        summary = summary.with_incidents(shared.tally.incidents.load(Relaxed));
+    if let Some(muted) = muted {
+        summary = summary.with_incidents(shared.tally.incidents.load(Relaxed), muted);
     }
     Ok(summary)
 }

@@ -82,7 +82,8 @@ impl Writing {
             let watch = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
             self.watch = Some(Watch { changes: judged.changes(), ..watch });
         }
-        let ends = report.score_ends(&judged.schema, &judge, lines)?;
+        let muting = self.watch.as_ref().map(|watch| watch.muting.clone());
+        let ends = report.score_ends(&judged.schema, &judge, muting, lines)?;
         self.summaries.push(report.summary()?);
         Ok(ends)
     }

@@ -106,9 +106,14 @@ impl Alerts {
         Ok(Some(Alerts { numbers, before, scores, partitions, reasons, flows: Flows::of(&rows)? }))
     }
 
+    /// Where an anomalous row stands in its batch.
+    pub(super) fn place(&self, row: usize) -> usize {
+        (self.numbers[row] - self.before - 1) as usize
+    }
+
     /// Why a row is there, as the detector wrote it.
     pub(super) fn reason(&self, row: usize) -> Option<&str> {
-        let place = (self.numbers[row] - self.before - 1) as usize;
+        let place = self.place(row);
         self.reasons.as_ref().filter(|reasons| reasons.is_valid(place)).map(|reasons| reasons.value(place))
     }
 }

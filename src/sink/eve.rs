@@ -5,10 +5,13 @@
 //! times under `flow` are those of the row, which is the part of the flow within its window; the flow's
 //! own start is in the context. Bytes are those of IP datagrams; Suricata counts frames.
 //!
+//! Rows that a rule of the allow-list mutes when they are written are no events.
+//!
 //! Why the row is odd stands in `alert.metadata.netweir_reason`, the strongest three of what its columns say; what the
 //! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -26,6 +29,7 @@ use crate::detect::THRESHOLD;
 use crate::detect::reason::Told;
 use crate::detect::reason::digits::fixed;
 use crate::draft::Draft;
+use crate::incident::Muting;
 use crate::row::schema::WINDOW;
 
 /// Not 1, which is that of Suricata's own rules.
@@ -42,6 +46,8 @@ const FLOW_ID: u64 = (1 << 51) - 1;
 pub struct EveLog {
     out: Draft,
     judge: Judge,
+    /// No events of rows that a rule mutes when they come.
+    muting: Option<Muting>,
     common: Common,
     /// Lines that are not in the file yet, and a number of the last.
     lines: Vec<u8>,
@@ -87,13 +93,21 @@ impl EveLog {
     pub fn create(out: Draft, schema: &SchemaRef, judge: Judge) -> EveLog {
         let common = Common::of(&judge, setting(schema, WINDOW).as_deref());
         let (lines, number, stamps) = (Vec::new(), String::new(), Stamps::default());
-        EveLog { out, judge, common, lines, number, stamps }
+        EveLog { out, judge, muting: None, common, lines, number, stamps }
     }
 
-    fn write(&mut self, alerts: &Alerts, flows: &Flows) -> std::io::Result<()> {
+    /// The same without events of rows that rules mute.
+    #[must_use]
+    pub fn muted_by(self, muting: Option<Muting>) -> EveLog {
+        EveLog { muting, ..self }
+    }
+
+    fn write(&mut self, alerts: &Alerts, flows: &Flows, muted: &BTreeSet<usize>) -> std::io::Result<()> {
         for row in 0..alerts.numbers.len() {
-            self.event(alerts, flows, row);
-            self.lines.push(b'\n');
+            if muted.is_empty() || !muted.contains(&alerts.place(row)) {
+                self.event(alerts, flows, row);
+                self.lines.push(b'\n');
+            }
             if self.lines.len() >= AT_ONCE || row + 1 == alerts.numbers.len() {
                 self.out.write_all(&self.lines)?;
                 self.lines.clear();
@@ -112,7 +126,9 @@ impl End for EveLog {
             // Where it changes while the run goes on, rows say which one they were marked by.
             let marked = setting(rows.schema_ref(), THRESHOLD).and_then(|text| text.parse().ok());
             self.judge.threshold = marked.unwrap_or(self.judge.threshold);
-            self.write(alerts, flows)
+            let muted = self.muting.as_ref().map_or(Ok(BTreeSet::new()), |muting| muting.muted(rows));
+            let muted = muted.map_err(|error| SinkError::rows(self.out.path(), &error))?;
+            self.write(alerts, flows, &muted)
                 .map_err(|source| SinkError::Io { path: self.out.path().to_owned(), source })?;
         }
         Ok(())

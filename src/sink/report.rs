@@ -13,6 +13,7 @@ use super::operator::{ChangeEnd, End};
 use super::parquet::ParquetFile;
 use super::{Judge, Lines, SinkError, check_folder};
 use crate::draft::{Draft, DraftError, Drafts};
+use crate::incident::Muting;
 
 /// The file of scored rows.
 pub const SCORES: &str = "scores.parquet";
@@ -86,8 +87,8 @@ impl Report {
         self.drafts.log(&self.folder.join(name))
     }
 
-    /// The ends of scored rows: all rows as Parquet and alerts for machines, alerts as lines to `lines`, if anybody
-    /// reads them.
+    /// The ends of scored rows: all rows as Parquet, alerts for machines (none of rows that `muting` mutes), alerts as
+    /// lines to `lines`, if anybody reads them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
@@ -95,10 +96,11 @@ impl Report {
         &self,
         schema: &SchemaRef,
         judge: &Judge,
+        muting: Option<Muting>,
         lines: Option<Lines>,
     ) -> Result<Vec<Box<dyn End>>, SinkError> {
         let scores = ParquetFile::create(self.draft(SCORES)?, schema)?;
-        let alerts = EveLog::create(self.log(ALERTS)?, schema, judge.clone());
+        let alerts = EveLog::create(self.log(ALERTS)?, schema, judge.clone()).muted_by(muting);
         let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), Box::new(scores)];
         if let Some((out, style)) = lines {
             ends.push(Box::new(Console::new(out, style, judge.threshold)));

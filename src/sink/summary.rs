@@ -42,6 +42,9 @@ pub struct Summary {
     /// Rows above the threshold, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anomalies: Option<u64>,
+    /// Those of them that a rule of the allow-list muted when they were written: no alerts. Where rows become incidents.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub muted: Option<u64>,
     /// The threshold in use, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub threshold: Option<f64>,
@@ -104,9 +107,9 @@ impl Summary {
         Summary { threshold: Some(threshold), threshold_by: Some(by), ..self }
     }
 
-    /// The same with the number of incidents.
-    pub fn with_incidents(self, incidents: u64) -> Summary {
-        Summary { incidents: Some(incidents), ..self }
+    /// The same with the numbers of incidents and of muted rows.
+    pub fn with_incidents(self, incidents: u64, muted: u64) -> Summary {
+        Summary { incidents: Some(incidents), muted: Some(muted), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -177,6 +180,8 @@ impl Summary {
             let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
             let mut found =
                 vec![format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"))];
+            let muted = self.muted.filter(|muted| *muted > 0);
+            found.extend(muted.map(|muted| format!("{} of them muted by rules", grouped(muted))));
             found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
                 found.push(format!("scores above {threshold:.4} by {by}"));
@@ -262,6 +267,11 @@ mod tests {
              frames that are no packets: 3 not ip, 1 truncated\n\
              2 frames were late and moved\n\
              1 anomaly (0.02 % of rows)\n"
+        );
+        let muted = summary().scored(1200).with_incidents(3, 1001).lines();
+        assert!(
+            muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 of them muted by rules, 3 incidents\n"),
+            "{muted}"
         );
         let judged = summary().scored(2).judged(6.907_755, "false_alarm_rate = 0.001".to_owned());
         assert!(
