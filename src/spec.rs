@@ -214,15 +214,8 @@ impl Spec {
     }
 }
 
-/// Reads a file of TOML: a pipeline, or what a pipeline names.
-///
-/// # Errors
-/// [`SpecError`], with line and column.
-pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SpecError> {
-    parse(&text(path)?, &path.display().to_string())
-}
-
-fn text(path: &Path) -> Result<String, SpecError> {
+/// The text of a file of TOML: a pipeline, or what a pipeline names.
+pub(crate) fn text(path: &Path) -> Result<String, SpecError> {
     std::fs::read_to_string(path).map_err(|source| SpecError::Io { path: path.to_owned(), source })
 }
 
@@ -232,15 +225,20 @@ fn text(path: &Path) -> Result<String, SpecError> {
 /// [`SpecError::Syntax`].
 pub fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
     toml::from_str(text).map_err(|error| {
-        let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let before = text.get(..at).unwrap_or("");
-        SpecError::Syntax {
-            file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
-            what: with_nearest(error.message()),
-        }
+        let at = error.span().map_or(0, |span| span.start);
+        wrong_at(text, file, at, with_nearest(error.message()))
     })
+}
+
+/// The error that something is wrong behind so many bytes of a file's text.
+pub(crate) fn wrong_at(text: &str, file: &str, at: usize, what: String) -> SpecError {
+    let before = text.get(..at.min(text.len())).unwrap_or("");
+    SpecError::Syntax {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
+        what,
+    }
 }
 
 /// A parser's message about an unknown name, with the nearest of the known ones first.

@@ -672,6 +672,16 @@ fn what_is_wrong_with_an_allow_list_is_named_with_its_place() {
     assert!(line.contains("rules.toml:1:") && line.contains("`why`"), "{line}");
     let line = said("[[allow]]\nwhy = \"x\"\n");
     assert!(line.contains("rules.toml: [[allow]] number 1: it would allow everything"), "{line}");
+    let line = said("[[allow]]\nwhy = \"x\"\nprotocol = \"frob\"\n");
+    assert!(line.contains("rules.toml:3:12: no protocol is named \"frob\""), "{line}");
+    let unknown = "[[allow]]\nwhy = \"x\"\ncolumn = \"fwd_byte\"\nmin = 1\n";
+    let line = said(unknown);
+    let meant = "rules.toml:3:10: rows have no column \"fwd_byte\": did you mean `fwd_bytes`?";
+    assert!(line.contains(meant), "{line}");
+    let rules = place.write("rules.toml", unknown);
+    let checked = place.write("p.toml", format!("[incident]\nallow = {rules:?}\n"));
+    let line = error(&[&"check", &checked]);
+    assert!(line.contains(meant), "{line}");
     let line = error(&[&"check", &place.write("p.toml", "[incident]\nsilense = \"60s\"\n")]);
     assert!(line.contains("p.toml:2:1: unknown key `silense`: did you mean `silence`?"), "{line}");
     let line = error(&[&"check", &place.write("p.toml", "[incident]\nkeep = \"1s\"\n")]);

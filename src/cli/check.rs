@@ -3,14 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use arrow::datatypes::Schema;
+
 use super::Failure;
-use crate::context::Plan;
-use crate::detect::{DetectSettings, Inputs, Kind};
+use crate::context::{Plan, definitions};
+use crate::detect::{DetectSettings, Inputs, Kind, scored_schema};
 use crate::encode::{EncodeSpec, Fit};
-use crate::flow::{Cut, row_settings};
+use crate::flow::{Cut, FlowSpec, row_settings};
 use crate::incident::IncidentSpec;
 use crate::row::schema::flow_schema;
-use crate::run::{RunError, read_rules};
+use crate::run::{AllowList, RunError};
 use crate::spec::Spec;
 
 /// Check a pipeline file and print the graph that it builds
@@ -131,7 +133,9 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
     let mut what =
         format!("anomalies by the host that accounts for them, until {:?} of silence", spec.silence);
     if let Some(path) = &spec.allow {
-        let file = read_rules(path)?;
+        let file = AllowList::read(path)?;
+        file.check_columns(&any_column())?;
+        let file = file.rules;
         let rules = file.rules().len();
         what.push_str(&format!(
             "; {rules} {} of {}",
@@ -147,6 +151,15 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
         None => what.push_str("; all are reported"),
     }
     Ok(what)
+}
+
+/// Every column that scored rows of flows can have.
+fn any_column() -> Schema {
+    let flows = flow_schema(&row_settings(&FlowSpec::default(), false), |_| true);
+    let context = definitions().into_iter().map(|definition| definition.field().into());
+    scored_schema(&Schema::new(flows.fields().iter().cloned().chain(context).collect::<Vec<_>>()))
+        .as_ref()
+        .clone()
 }
 
 fn lists(encode: &EncodeSpec) -> impl Iterator<Item = &String> {

@@ -15,13 +15,17 @@
 
 use std::fmt;
 
+use arrow::datatypes::{DataType, Schema};
 use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 use toml::value::Datetime;
 
 use super::finding::{Finding, Real};
 use super::net::Net;
 use crate::detect::{DetectError, DetectSpec, Threshold};
+use crate::flow::names;
+use crate::row::names::nearest;
 
 /// A file of rules, as it is written.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -52,19 +56,54 @@ struct Written {
     dst: Option<Net>,
     port: Option<u16>,
     protocol: Option<Protocol>,
-    column: Option<String>,
+    column: Option<Spanned<String>>,
     min: Option<f64>,
     max: Option<f64>,
     until: Option<Datetime>,
     why: String,
 }
 
-/// A protocol by name or number.
+/// A protocol by a number, or by a name that rows have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "WrittenProtocol")]
 enum Protocol {
     Number(u8),
     Name(String),
+}
+
+/// A protocol as it is written.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`protocol` is a name such as \"tcp\", or a number")]
+enum WrittenProtocol {
+    Number(i64),
+    Name(String),
+}
+
+impl TryFrom<WrittenProtocol> for Protocol {
+    type Error = String;
+
+    fn try_from(written: WrittenProtocol) -> Result<Protocol, String> {
+        let numbered = |number: u8| Protocol::Number(number);
+        let name = match written {
+            WrittenProtocol::Number(number) => {
+                let wrong = |_| format!("`protocol = {number}`: numbers of IP protocols are 0 to 255");
+                return u8::try_from(number).map(numbered).map_err(wrong);
+            }
+            WrittenProtocol::Name(name) => name,
+        };
+        if let Ok(number) = name.parse() {
+            return Ok(Protocol::Number(number));
+        }
+        // Several numbers may have one name.
+        let known = || (0..=u8::MAX).map(names::protocol).filter(|name| name.parse::<u8>().is_err());
+        if known().any(|known| known.eq_ignore_ascii_case(&name)) {
+            return Ok(Protocol::Name(name));
+        }
+        let known: Vec<_> = known().collect();
+        let meant = nearest(&name.to_lowercase(), known.iter().map(|name| &name[..]));
+        let meant = meant.map_or(String::new(), |meant| format!(": did you mean `{meant}`?"));
+        Err(format!("no protocol is named {name:?}{meant} (or write its number, 0 to 255)"))
+    }
 }
 
 /// What of a file of rules cannot be.
@@ -75,6 +114,14 @@ pub enum RulesError {
     Rule {
         /// Its place in the file, from 1.
         number: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A column that no row has, or whose values are no numbers.
+    #[error("{what}")]
+    Column {
+        /// Where it is named: bytes of the file before it.
+        at: usize,
         /// What is wrong.
         what: String,
     },
@@ -116,6 +163,8 @@ pub struct Rule {
 pub struct Rules {
     rules: Vec<Rule>,
     columns: Vec<String>,
+    /// Where rules of the file name those columns, bytes of the file before them; none for what nobody named yet.
+    named_at: Vec<usize>,
     threshold: Option<Threshold>,
 }
 
@@ -139,6 +188,7 @@ impl RulesFile {
     pub fn check(self) -> Result<Rules, RulesError> {
         let mut rules = Rules { threshold: self.alarms()?, ..Rules::default() };
         for (number, written) in (1..).zip(self.allow) {
+            rules.named_at.extend(written.new_column(&rules.columns));
             let rule = written.check(number, &mut rules.columns);
             rules.rules.push(rule.map_err(|what| RulesError::Rule { number: number as usize, what })?);
         }
@@ -188,8 +238,15 @@ impl RulesFile {
 }
 
 impl Written {
+    /// Where it names a column that is not among these.
+    fn new_column(&self, columns: &[String]) -> Option<usize> {
+        let column = self.column.as_ref().filter(|column| !columns.contains(column.get_ref()));
+        column.map(|column| column.span().start)
+    }
+
     fn check(self, number: u32, columns: &mut Vec<String>) -> Result<Rule, String> {
         let Written { net, src, dst, port, protocol, column, min, max, until, why } = self;
+        let column = column.map(Spanned::into_inner);
         if why.trim().is_empty() {
             return Err("`why` is empty: say whom or what it is for".to_owned());
         }
@@ -252,6 +309,35 @@ impl Rules {
     /// Names of the columns that rules ask for.
     pub fn columns(&self) -> &[String] {
         &self.columns
+    }
+
+    /// Checks that rows with this schema have the columns that rules name, as numbers.
+    ///
+    /// # Errors
+    /// [`RulesError::Column`]: a rule that names another can never hold.
+    pub fn check_columns(&self, rows: &Schema) -> Result<(), RulesError> {
+        for (name, at) in self.columns.iter().zip(&self.named_at) {
+            let wrong = |what: String| Err(RulesError::Column { at: *at, what });
+            let numbers = |kind: &DataType| kind.is_numeric() || *kind == DataType::Boolean;
+            match rows.field_with_name(name) {
+                Ok(field) if numbers(field.data_type()) => {}
+                Ok(field) => {
+                    let kind = field.data_type();
+                    return wrong(format!(
+                        "`column = {name:?}` is {kind}, and `min` and `max` are of numbers"
+                    ));
+                }
+                Err(_) => {
+                    let fields = rows.fields().iter().filter(|field| numbers(field.data_type()));
+                    let meant = nearest(name, fields.map(|field| &field.name()[..]));
+                    let meant = meant.map_or(String::new(), |meant| format!(": did you mean `{meant}`?"));
+                    return wrong(format!(
+                        "rows have no column {name:?}{meant} (netweir features lists them)"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Where alarms begin, if the file says it.
@@ -341,6 +427,7 @@ mod tests {
             ("port = 80", "port = 81"),
             ("protocol = 'TCP'", "protocol = 'udp'"),
             ("protocol = 6", "protocol = 17"),
+            ("protocol = '6'", "protocol = '253'"),
             ("column = 'fwd_bytes'\nmax = 500", "column = 'fwd_bytes'\nmax = 499.5"),
             ("column = 'fwd_bytes'\nmin = 500\nmax = 600", "column = 'fwd_bytes'\nmin = 501"),
             ("port = 80\nuntil = 1970-01-01", "port = 80\nuntil = 1969-12-31"),
@@ -361,6 +448,28 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_rows_have_not_is_named_with_its_place_and_the_nearest() {
+        use arrow::datatypes::Field;
+        let rows = Schema::new(vec![
+            Field::new("fwd_bytes", DataType::UInt64, false),
+            Field::new("src_is_new", DataType::Boolean, false),
+            Field::new("service", DataType::Utf8, false),
+        ]);
+        let check = |column: &str| {
+            let known = "[[allow]]\nwhy = 'x'\ncolumn = 'fwd_bytes'\nmax = 1\n";
+            let text = format!("{known}{known}[[allow]]\nwhy = 'x'\nmin = 1\ncolumn = '{column}'\n");
+            let place = text.rfind(&format!("'{column}'")).unwrap();
+            let wrong = rules(&text).with_more_columns().check_columns(&rows).err()?;
+            assert!(matches!(wrong, RulesError::Column { at, .. } if at == place), "{wrong:?} {place}");
+            Some(wrong.to_string())
+        };
+        assert_eq!(check("src_is_new"), None);
+        assert!(check("fwd_byte").unwrap().contains("no column \"fwd_byte\": did you mean `fwd_bytes`?"));
+        assert!(check("nope").unwrap().contains("no column \"nope\""));
+        assert!(check("service").unwrap().contains("is Utf8"));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_rule_is_said() {
         for (text, said) in [
             ("[[allow]]\nport = 1\n", "missing field `why`"),
@@ -372,6 +481,9 @@ mod tests {
             ("[[allow]]\nwhy = 'x'\nport = 1\nuntil = 10:00:00\n", "is no time"),
             ("[[allow]]\nwhy = 'x'\nnet = '10/8'\n", "is no network"),
             ("[[allow]]\nwhy = 'x'\nprot = 1\n", "unknown field `prot`"),
+            ("[[allow]]\nwhy = 'x'\nprotocol = 'udpp'\n", "named \"udpp\": did you mean `udp`?"),
+            ("[[allow]]\nwhy = 'x'\nprotocol = 256\n", "are 0 to 255"),
+            ("[[allow]]\nwhy = 'x'\nprotocol = 'frob'\n", "no protocol is named \"frob\""),
             ("[threshold]\n", "[threshold]: it says nothing"),
             ("[threshold]\nfalse_alarm_rate = 2\n", "[threshold]: false_alarm_rate = 2: must be "),
             ("[threshold]\nfalse_alarm_rate = 0.1\npercentile = 99\n", "left out when"),

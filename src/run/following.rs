@@ -165,7 +165,8 @@ mod tests {
         let rule = "[[allow]]\nsrc = '10.0.0.9'\nwhy = 'a scanner of ours'\n";
         write(rule);
         let alarms = Alarms::new(detector(), None);
-        let start = alarms.with(super::super::read_rules(&path).unwrap().with_more_columns()).unwrap();
+        let start =
+            alarms.with(super::super::AllowList::read(&path).unwrap().rules.with_more_columns()).unwrap();
         let loosest = alarms.loosest(&start, Some(0.05)).unwrap();
         let changes = Arc::new(Changes::new(start.clone()));
         let columns = start.rules.columns().to_vec();

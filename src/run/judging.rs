@@ -1,7 +1,7 @@
 //! What judges the rows of a run: the detector of a model, where alarms begin, which rules mute, and whether these may
 //! change while the run goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -20,7 +20,7 @@ pub(super) struct Judging {
     model: Model,
     /// Where alarms begin by the pipeline or a flag.
     asked: Option<Threshold>,
-    rules: Rules,
+    allow: AllowList,
     /// The text of the allow-list before its rules were read: what differs later is a change.
     seen: Option<String>,
 }
@@ -50,15 +50,15 @@ impl Judging {
         let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
         let allow = spec.incident.allow.as_deref();
         let seen = allow.and_then(|path| following::read(path).ok());
-        let rules = allow.map_or(Ok(Rules::default()), read_rules)?;
-        if spec.ends.scores.is_some() && !rules.rules().is_empty() {
+        let allow = allow.map_or(Ok(AllowList::default()), AllowList::read)?;
+        if spec.ends.scores.is_some() && !allow.rules.rules().is_empty() {
             return Err(RunError::Ends(
                 "scores alone have no incidents that rules could mute: ask for a report",
             ));
         }
         let Some(model) = model else { return Ok(None) };
         let asked = spec.detect.over(&model.pipeline().detect, &spec.detect_named)?;
-        Ok(Some(Judging { model, asked, rules, seen }))
+        Ok(Some(Judging { model, asked, allow, seen }))
     }
 
     /// The pipeline with rows made as the model was trained: a model decides how, so that nothing can differ.
@@ -82,17 +82,24 @@ impl Judging {
     /// What judges rows with this schema, `of_flows` or of a table.
     ///
     /// # Errors
-    /// If two say where alarms begin, or the model cannot say it.
+    /// If two say where alarms begin, the model cannot say it, or a rule asks for what these rows have not.
     pub(super) fn begin(self, spec: &Spec, rows: &SchemaRef, of_flows: bool) -> Result<Judged, RunError> {
-        let Judging { model, asked, rules, seen } = self;
+        let Judging { model, asked, allow, seen } = self;
         let detector = model.detector().clone();
         let alarms = Alarms::new(detector.clone(), asked);
-        let mut start = alarms.with(rules)?;
-        let mut loosest = start.threshold;
         let schema = match spec.ends.scores {
             Some(_) => scored_schema_without_reasons(rows),
             None => scored_schema(rows),
         };
+        if makes_incidents(spec, &schema, of_flows) {
+            allow.check_columns(&schema)?;
+        } else if !allow.rules.rules().is_empty() {
+            return Err(RunError::Ends(
+                "rows of a table have no incidents that rules could mute: leave the allow-list out, or its [threshold] alone in it",
+            ));
+        }
+        let mut start = alarms.with(allow.rules)?;
+        let mut loosest = start.threshold;
         let (mut changes, mut following) = (None, None);
         if let (Some(path), Some(seen)) = (&spec.incident.allow, seen)
             && spec.source.interface.is_some()
@@ -143,16 +150,42 @@ pub(super) fn makes_incidents(spec: &Spec, scored: &Schema, of_flows: bool) -> b
     of_flows && spec.ends.scores.is_none() && Columns::known(scored)
 }
 
-/// Reads and checks an allow-list.
-///
-/// # Errors
-/// What is wrong with it: the line and column, or the rule.
-pub fn read_rules(path: &Path) -> Result<Rules, RunError> {
-    let file: RulesFile = spec::read(path)?;
-    check_rules(path, file.check())
+/// An allow-list with the text that says it.
+#[derive(Default)]
+pub struct AllowList {
+    path: PathBuf,
+    text: String,
+    /// What it says.
+    pub rules: Rules,
 }
 
-/// The same of rules that were read from the file at `path`.
-pub(super) fn check_rules(path: &Path, rules: Result<Rules, RulesError>) -> Result<Rules, RunError> {
-    rules.map_err(|source| RunError::Rules { path: path.to_owned(), source })
+impl AllowList {
+    /// Reads and checks an allow-list.
+    ///
+    /// # Errors
+    /// What is wrong with it: the line and column, or the rule.
+    pub fn read(path: &Path) -> Result<AllowList, RunError> {
+        let text = spec::text(path)?;
+        let file: RulesFile = spec::parse(&text, &path.display().to_string())?;
+        let rules = check_rules(path, file.check())?;
+        Ok(AllowList { path: path.to_owned(), text, rules })
+    }
+
+    /// Checks that rows with this schema have the columns that its rules name.
+    ///
+    /// # Errors
+    /// The first one that they have not, with line and column.
+    pub fn check_columns(&self, rows: &Schema) -> Result<(), RunError> {
+        match self.rules.check_columns(rows) {
+            Err(RulesError::Column { at, what }) => {
+                Err(spec::wrong_at(&self.text, &self.path.display().to_string(), at, what).into())
+            }
+            other => check_rules(&self.path, other),
+        }
+    }
+}
+
+/// What came of checking rules that were read from the file at `path`.
+pub(super) fn check_rules<T>(path: &Path, checked: Result<T, RulesError>) -> Result<T, RunError> {
+    checked.map_err(|source| RunError::Rules { path: path.to_owned(), source })
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use self::error::RunError;
-pub use self::judging::read_rules;
+pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
 use self::opening::{Opened, Reader, joined, open};
