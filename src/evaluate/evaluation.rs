@@ -21,6 +21,8 @@ use super::truth::{Events, Truth};
 
 /// The name of a folder's file of scores.
 const SCORES: &str = "scores.parquet";
+/// The name of a folder's file of counters.
+const SUMMARY: &str = "summary.json";
 /// Conversations that are shown.
 const SHOWN: usize = 30;
 
@@ -127,6 +129,17 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     let known = Labels::read(labels)?;
     let rows = read_scores(&file)?;
     let mut evaluation = Evaluation::of(name, &rows, &known, log_of(&file)?, options.seed);
+    if evaluation.own().benign + evaluation.own().attacks == 0 {
+        let what = match rows.len() {
+            0 => "no rows: nothing can be measured".to_owned(),
+            rows => format!(
+                "none of {} has a truth that is known: nothing can be measured",
+                number::counted(rows as u64, "row")
+            ),
+        };
+        return Err(EvaluateError::Scores { path: file, what });
+    }
+    evaluation.detectors[0].ship(threshold_of(&file), &rows);
     evaluation.reasons = super::reasons::read(&file, &evaluation.shown_rows())?;
     evaluation.head.scores = options.called.clone().unwrap_or_else(|| file.display().to_string());
     evaluation.head.labels = labels.display().to_string();
@@ -135,6 +148,7 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     for (place, (name, folder)) in (1..).zip(&options.also) {
         let rows = read_scores(&scores_of(folder))?;
         evaluation.compare(place, name, &rows, &known, log_of(&scores_of(folder))?);
+        evaluation.detectors[place].ship(threshold_of(&scores_of(folder)), &rows);
     }
     for (name, seed, folder) in &options.seeds {
         let rows = read_scores(&scores_of(folder))?;
@@ -156,6 +170,12 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
 /// The incidents that lie beside a file of scores.
 fn log_of(scores: &Path) -> Result<Option<Log>, EvaluateError> {
     super::incidents::read(scores.parent().unwrap_or(Path::new(".")))
+}
+
+/// The threshold that the counters beside a file of scores say, if they say one.
+fn threshold_of(scores: &Path) -> Option<f64> {
+    let text = std::fs::read(scores.with_file_name(SUMMARY)).ok()?;
+    serde_json::from_slice::<serde_json::Value>(&text).ok()?.get("threshold")?.as_f64()
 }
 
 fn scores_of(folder: &Path) -> PathBuf {

@@ -97,7 +97,7 @@ pub(super) struct Detector {
 pub(super) struct Point {
     /// The false-positive rate that was allowed; none at the shipped threshold.
     pub(super) rate: Option<f64>,
-    /// Scores above this are alarms; none at the shipped threshold, which the rows only show by their flags.
+    /// Scores above this are alarms; none at a shipped threshold that the rows only show by their flags.
     pub(super) threshold: Option<f64>,
     /// Alarms on attack rows, on benign rows, attack rows without one.
     pub(super) hits: u64,
@@ -192,6 +192,16 @@ pub(super) fn measure(
         curve: ranking.curve(GRAIN),
         prevalence: ranking.prevalence(),
         cases: None,
+    }
+}
+
+impl Detector {
+    /// Notes the threshold that the flags of these rows are said to be by, where they are.
+    pub(super) fn ship(&mut self, threshold: Option<f64>, rows: &[ScoredRow]) {
+        let fits = |threshold: &f64| rows.iter().all(|row| row.is_anomaly == (row.score > *threshold));
+        if let Some(shipped) = &mut self.shipped {
+            shipped.threshold = threshold.filter(fits);
+        }
     }
 }
 
@@ -325,6 +335,21 @@ mod tests {
         assert_eq!(one.points[0].macro_recall, Some((0.75 + 0.0 + 1.0) / 3.0));
         // Less than one benign row: nothing above the largest.
         assert_eq!((one.points[1].threshold, one.points[2].threshold), (Some(6.0), Some(6.0)));
+    }
+
+    #[test]
+    fn a_shipped_threshold_is_named_where_the_flags_are_by_it() {
+        let mut one = detector(&[(0, 1.0), (1, 9.0)]);
+        let row = |score: f64, is_anomaly: bool| ScoredRow {
+            is_anomaly,
+            ..ScoredRow::example("10.0.0.1", "10.0.0.2", 0, 1, score)
+        };
+        let rows = [row(6.5, false), row(7.02, true)];
+        let mut shipped = |said: Option<f64>| {
+            one.ship(said, &rows);
+            one.shipped.as_ref().unwrap().threshold
+        };
+        assert_eq!([Some(6.9), Some(7.02), Some(6.4), None].map(&mut shipped), [Some(6.9), None, None, None]);
     }
 
     #[test]

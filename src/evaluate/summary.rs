@@ -114,8 +114,9 @@ impl Evaluation {
     }
 
     fn shipped(&self, point: &Point, to: &mut Formatter<'_>) -> fmt::Result {
+        let threshold = point.threshold.map_or_else(String::new, |threshold| format!(" {threshold:.4}"));
         let words = format!(
-            "At the shipped threshold: precision {}, recall {}, F1 {}, mean recall of families {}, events found {}; \
+            "At the shipped threshold{threshold}: precision {}, recall {}, F1 {}, mean recall of families {}, events found {}; \
              {} of {} benign rows alarmed about.",
             maybe(point.precision),
             maybe(point.recall),

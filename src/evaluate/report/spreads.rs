@@ -24,17 +24,18 @@ fn axis(histogram: &Histogram) -> &'static str {
     if histogram.is_log { "Score (logarithmic, higher is odder)" } else { "Score (higher is odder)" }
 }
 
-/// The shipped threshold as the rows show it: where alarms begin, or the stretch in which some rows of either kind
-/// lie.
+/// The shipped threshold; where nobody says it, as the rows show it: where alarms begin, or the stretch in which some rows
+/// of either kind lie.
 fn threshold(evaluation: &Evaluation) -> (Option<[f64; 2]>, String) {
+    if let Some(threshold) = evaluation.own().shipped.as_ref().and_then(|point| point.threshold) {
+        return (Some([threshold, threshold]), format!("shipped threshold {threshold:.4}"));
+    }
     match evaluation.whole.edge {
         [_, None] => (None, "no row is above the shipped threshold".into()),
         [Some(quiet), Some(alarm)] if quiet > alarm => {
             (Some([alarm, quiet]), format!("threshold, by partition: {} to {}", short(alarm), short(quiet)))
         }
-        [_, Some(alarm)] => {
-            (Some([alarm, alarm]), format!("shipped threshold: alarms from {}", short(alarm)))
-        }
+        [_, Some(alarm)] => (Some([alarm, alarm]), format!("lowest alarmed score {}", short(alarm))),
     }
 }
 

@@ -138,8 +138,9 @@ pub(super) fn points(evaluation: &Evaluation) -> String {
             )
         };
         let threshold = match (point.threshold, evaluation.whole.edge[1]) {
+            (Some(threshold), _) if point.rate.is_none() => format!("> {threshold:.4}"),
             (Some(threshold), _) => format!("> {}", short(threshold)),
-            (None, Some(lowest)) => format!("≥ {}", short(lowest)),
+            (None, Some(lowest)) => format!("lowest alarmed score {}", short(lowest)),
             (None, None) => "–".into(),
         };
         let cells = vec![
