@@ -430,7 +430,11 @@ fn list(incidents: &[Incident], rows: &Belonging) -> String {
                 format!("{first}Z  {:<8}  {id}  {}", severity.name(), incident.why)
             }
             "new_host" => {
-                format!("{first}Z  {:<8}  {id}  {} is new in this network", severity.name(), incident.host)
+                format!(
+                    "{first}Z  {:<8}  {id}  {} is new: it began no flow in training",
+                    severity.name(),
+                    incident.host
+                )
             }
             _ => format!(
                 "{first}Z  {:<8}  {id}  {:<42} {alerts:>7} row{}{held}",

@@ -52,7 +52,7 @@ pub struct ContextSpec {
     /// How many sources, destinations, pairs, services and ports of theirs are remembered beyond the horizons,
     /// in all; those last seen longest ago are forgotten. Only columns that look that far remember any.
     pub remember: u64,
-    /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that was never seen in training is a new
+    /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that began no flow in training is a new
     /// host (`src_is_new`). The private ranges of IPv4 and IPv6 and link-local addresses when not given.
     pub local: Vec<String>,
     /// How many entities of each kind (sources, pairs, services of theirs) are counted over horizons; of more than

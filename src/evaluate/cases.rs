@@ -52,7 +52,7 @@ impl Count {
 pub(super) struct Cases {
     /// By their first packet; those of new hosts are apart.
     pub(super) cases: Vec<Case>,
-    /// Local hosts that training did not know.
+    /// Local hosts that began no flow in training.
     pub(super) new_hosts: Vec<Case>,
     /// Those that a budget held back: nobody was told, so they find nothing and are no false alarm.
     pub(super) held: Count,

@@ -32,7 +32,7 @@ pub(super) const ROWS: &str = "incident_rows.parquet";
 pub(super) enum Kind {
     /// Odd rows of one host.
     Anomaly,
-    /// A local host that training did not know.
+    /// A local host that began no flow in training.
     NewHost,
 }
 

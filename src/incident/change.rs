@@ -158,12 +158,12 @@ impl State {
         }
         if self.is_crowd() {
             return format!(
-                "more than {GREETED} local hosts at once that were never seen in training: forged addresses, or a network \
+                "more than {GREETED} local hosts at once that began no flow in training: forged addresses, or a network \
                  that the model was not trained on"
             );
         }
         if self.kind == Kind::NewHost {
-            return "a local host that was never seen in training".to_owned();
+            return "a local host that began no flow in training, where it may have answered".to_owned();
         }
         let mut why = format!("{} in {}", counted(self.alerts, "odd row"), counted(self.windows, "window"));
         let (peers, ports) = (counted(self.peers, "host"), counted(self.ports, "port"));

@@ -41,7 +41,7 @@ impl Real {
 pub enum Kind {
     /// A row scored above the threshold.
     Anomaly,
-    /// A local host that was never seen in training.
+    /// A local host that began no flow in training, where it may have answered.
     NewHost,
 }
 
@@ -122,7 +122,7 @@ const NEEDED: [&str; 11] = [
     "is_anomaly",
 ];
 
-/// Whether a row's source is local and was never seen in training, where rows say so.
+/// Whether a row's source is local and began no flow in training, where rows say so.
 const IS_NEW: &str = "src_is_new";
 /// Why a row is an anomaly, where rows say so.
 const REASONS: &str = "reasons";

@@ -96,7 +96,10 @@ fn line(word: &str, event: &Event, style: Style) -> String {
         return format!("{when}  {word:<5}  {grade}  {id}  {}", state.why());
     }
     if state.kind == Kind::NewHost {
-        return format!("{when}  {word:<5}  {grade}  {id}  {} is new in this network", state.host);
+        return format!(
+            "{when}  {word:<5}  {grade}  {id}  {} is new: it began no flow in training",
+            state.host
+        );
     }
     let rows = format!("{} row{}", state.alerts, if state.alerts == 1 { "" } else { "s" });
     let length = duration((state.last - state.first) as f64 / 1e9);

@@ -161,8 +161,8 @@ impl Recalled {
             }
             Recalled::New => {
                 format!(
-                    "whether {of} lies in a local network, was never seen in what the model learned from, and joined \
-                     less than 5 minutes ago"
+                    "whether {of} lies in a local network, began no flow in what the model learned from (where it may have \
+                     answered), and began its first less than 5 minutes ago"
                 )
             }
         }

@@ -220,7 +220,7 @@ fn new_hosts(cases: &Cases) -> String {
     let more = cases.new_hosts.len().saturating_sub(MOST);
     let rest = if more > 0 { format!(" {more} more are in metrics.json.") } else { String::new() };
     let caption = format!(
-        "Local hosts that training did not know, each reported once. They count neither as found nor as false.{rest}"
+        "Local hosts that began no flow in training, each reported once. They count neither as found nor as false.{rest}"
     );
     let row = |case: &Case| {
         let incident = &case.incident;
