@@ -6,6 +6,7 @@
 
 use arrow::datatypes::Field;
 
+use super::distinct::{EXACT, STANDARD_ERROR};
 use super::recall::{Part, Recalled};
 use crate::row::Kind;
 
@@ -304,7 +305,17 @@ impl Definition {
             1 => "in this window".to_owned(),
             windows => format!("in the last {windows} windows"),
         };
-        format!("{} of {} {horizon}", counting.statistic.meaning(), ENTITIES[counting.entity].meaning)
+        let exact = match counting.statistic.method() {
+            Method::Distinct => {
+                format!(
+                    "; exact up to {EXACT}, above an estimate of standard error {:.1} %",
+                    100.0 * STANDARD_ERROR
+                )
+            }
+            Method::Sum | Method::New | Method::Windows => String::new(),
+        };
+        let meaning = counting.statistic.meaning();
+        format!("{meaning} of {} {horizon}{exact}", ENTITIES[counting.entity].meaning)
     }
 
     /// The field of the Arrow schema.
@@ -340,6 +351,20 @@ pub fn definitions() -> Vec<Definition> {
 mod tests {
     use super::*;
     use crate::row::columns::is_context;
+
+    #[test]
+    fn an_estimate_says_that_it_is_one() {
+        let said = |name: &str| {
+            let all = definitions();
+            all.iter().find(|definition| definition.name() == name).unwrap().meaning()
+        };
+        assert!(
+            said("ctx_src_w1_peers").ends_with("; exact up to 64, above an estimate of standard error 2.3 %")
+        );
+        for exact in ["ctx_src_w1_flows", "ctx_src_w1_new_peers", "ctx_src_w6_active", "age_src"] {
+            assert!(!said(exact).contains("estimate"), "{exact}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_of_the_contract() {
