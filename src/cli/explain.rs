@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::Failure;
 use crate::detect::reason::Told;
-use crate::incident::{CROWD, Severity};
+use crate::incident::{CROWD, Rank, Severity};
 use crate::reading::{self, Batches};
 use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES};
 
@@ -23,7 +23,15 @@ use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES};
   netweir explain out              all incidents, the worst first
   netweir explain out 3f9a         one of them: its rows, their reasons, what was muted meanwhile
 
-The first digits of an id are enough where no other id begins with them.")]
+The first digits of an id are enough where no other id begins with them.
+The worst come first: by severity, then by the score of the oddest row, then by rows. Severity comes of two
+things, how far the oddest row lies beyond the threshold and how many rows there are. With the way from the
+threshold to its double (a forest's: to 1) as 1, and rows:
+             1     2 to 9   10 to 99   100 or more
+  up to 1/4  low   low      medium     medium
+  up to 1/2  low   medium   medium     high
+  beyond     low   medium   high       critical
+A new host is low, or medium where a row of it is odd.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR")]
@@ -155,7 +163,7 @@ fn read_log(path: &Path) -> Result<Vec<Incident>, ExplainError> {
     let mut incidents: Vec<Incident> = incidents.into_values().collect();
     incidents.retain(|incident| incident.windows > 0);
     incidents.sort_by(|a, b| {
-        let rank = |incident: &Incident| (incident.severity, incident.alerts);
+        let rank = |of: &Incident| Rank::new(of.severity, of.score, of.alerts);
         rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))
     });
     Ok(incidents)

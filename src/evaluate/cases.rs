@@ -9,6 +9,7 @@ use super::incidents::{Incident, Kind, Log, SEVERITIES};
 use super::measure::{HOUR, Judged};
 use super::scores::RowKey;
 use super::truth::Truth;
+use crate::incident::Rank;
 
 /// An incident with what its rows are.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,15 +197,15 @@ impl Cases {
         (self.quiet_time > 0).then(|| self.quiet_wrong as f64 * DAY / self.quiet_time as f64)
     }
 
-    /// Places of cases by severity, score, rows: the worst first.
+    /// All cases but those of new hosts, the worst first.
     pub(super) fn worst(&self) -> Vec<&Case> {
         let mut worst: Vec<&Case> = self.cases.iter().collect();
         worst.sort_by(|a, b| {
-            let key = |case: &Case| (case.incident.rank(), case.rows());
-            (key(b).0.cmp(&key(a).0))
-                .then(b.incident.score.total_cmp(&a.incident.score))
-                .then(key(b).1.cmp(&key(a).1))
-                .then(a.incident.first.cmp(&b.incident.first))
+            let rank = |case: &Case| {
+                let incident = &case.incident;
+                Rank::new(incident.graded(), incident.score, case.rows())
+            };
+            rank(b).cmp(&rank(a)).then(a.incident.first.cmp(&b.incident.first))
         });
         worst
     }

@@ -19,12 +19,20 @@ impl Evaluation {
     /// left no incidents.
     pub fn worst_incidents(&self, most: usize) -> Option<String> {
         let cases = self.cases()?;
+        // The log and the counters have them as incidents, too.
+        let new = match cases.new_hosts.len() {
+            0 => String::new(),
+            new => format!(" (beside {})", counted(new as u64, "new host")),
+        };
         let mut text = match cases.cases.len() {
-            0 => "No incidents\n".to_owned(),
+            0 => format!("No incidents{new}\n"),
             all if all > most => {
-                format!("The worst {most} of {}, by severity and score\n", counted(all as u64, "incident"))
+                format!(
+                    "The worst {most} of {}{new}, by severity and score\n",
+                    counted(all as u64, "incident")
+                )
             }
-            all => format!("{}, by severity and score\n", counted(all as u64, "incident")),
+            all => format!("{}{new}, by severity and score\n", counted(all as u64, "incident")),
         };
         for case in cases.worst().into_iter().take(most) {
             self.incident(case, &mut text);

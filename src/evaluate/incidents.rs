@@ -19,6 +19,7 @@ use serde::Deserialize;
 use super::scores::{RowKey, column, numbers};
 use super::{EvaluateError, opened};
 use crate::detect::reason::ToldHint;
+use crate::incident::Severity;
 use crate::reading::Batches;
 
 /// The log of incidents in a folder.
@@ -69,6 +70,12 @@ pub(super) struct Incident {
 }
 
 impl Incident {
+    /// The severity that its word is of.
+    pub(super) fn graded(&self) -> Severity {
+        use Severity::{Critical, High, Info, Low, Medium};
+        [Info, Low, Medium, High, Critical][self.rank()]
+    }
+
     /// Severities in order: 0 for a word that is not known, 4 for `critical`.
     pub(super) fn rank(&self) -> usize {
         SEVERITIES.iter().position(|name| *name == self.severity).map_or(0, |place| place + 1)

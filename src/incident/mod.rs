@@ -51,7 +51,7 @@ pub use self::findings::Findings;
 pub use self::muting::Muting;
 pub use self::policy::{Hits, Policy, Setting};
 pub use self::rules::{Rule, Rules, RulesError};
-pub use self::severity::{Beyond, Severity};
+pub use self::severity::{Beyond, Rank, Severity};
 
 /// What the pipeline file says about incidents (`[incident]`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::finding::Kind;
+use super::finding::{Kind, Real};
 
 /// Severity of an incident, by [`Severity::of`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -98,6 +98,18 @@ impl Severity {
             Severity::High => "high",
             Severity::Critical => "critical",
         }
+    }
+}
+
+/// How bad an incident is beside others: the greatest is the worst. By severity, then by the score of the oddest row, then
+/// by the number of rows.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Rank(Severity, Real, u64);
+
+impl Rank {
+    /// Of an incident with so many rows.
+    pub fn new(severity: Severity, score: f64, rows: u64) -> Rank {
+        Rank(severity, Real::new(score), rows)
     }
 }
 
