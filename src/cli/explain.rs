@@ -55,6 +55,14 @@ pub enum ExplainError {
         /// What is wrong.
         what: String,
     },
+    /// Scores that have no incidents.
+    #[error("{}: {what}", path.display())]
+    NoIncidents {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Why.
+        what: &'static str,
+    },
     /// A line of the log is none.
     #[error("{}:{line}: is no event of an incident: {what}", path.display())]
     Line {
@@ -128,6 +136,7 @@ struct Hint {
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
+        check(&self.folder)?;
         let incidents = read_log(&self.folder.join(INCIDENTS))?;
         let rows = Belonging::read(&self.folder.join(INCIDENT_ROWS))?;
         let text = match &self.id {
@@ -141,6 +150,20 @@ impl Explain {
         write!(std::io::stdout(), "{text}")?;
         Ok(())
     }
+}
+
+/// Checks that a report has incidents, as far as its files tell.
+fn check(folder: &Path) -> Result<(), ExplainError> {
+    let without = |what| Err(ExplainError::NoIncidents { path: folder.to_owned(), what });
+    if folder.is_file() {
+        return without(
+            "is a file; scores alone have no incidents, a report does: a folder that detect or watch left",
+        );
+    }
+    if folder.join(INCIDENTS).exists() || !folder.join(SCORES).is_file() {
+        return Ok(());
+    }
+    without("has scores and no incidents.jsonl: a report of a table has no incidents, only one of flows does")
 }
 
 /// The present state of every incident that was not taken back.
