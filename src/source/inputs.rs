@@ -1,6 +1,7 @@
 //! From what a person names to what is read: files, directories, patterns, standard input.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::stored::Stored;
 use super::{SourceError, pcap, pcapng};
+use crate::reading::guarded;
 
 /// What standard input is called in messages.
 const STANDARD_INPUT: &str = "standard input";
@@ -170,12 +172,15 @@ impl Finding {
     /// Adds what a pattern matches, in the order of names.
     fn pattern(&mut self, pattern: &str) -> Result<(), SourceError> {
         let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-        let paths = glob::glob_with(pattern, options).map_err(|error| SourceError::Pattern {
+        // The crate panics where it meets a name that is not UTF-8.
+        let unnamed = |_| SourceError::Unnamed { pattern: pattern.to_owned() };
+        let begun = guarded(|| Ok::<_, Infallible>(glob::glob_with(pattern, options))).map_err(unnamed)?;
+        let mut paths = begun.map_err(|error| SourceError::Pattern {
             pattern: pattern.to_owned(),
             what: error.msg,
             at: error.pos,
         })?;
-        for path in paths {
+        while let Some(path) = guarded(|| Ok::<_, Infallible>(paths.next())).map_err(unnamed)? {
             let path = path.map_err(|error| {
                 let path = error.path().to_owned();
                 SourceError::Io { path, source: error.into() }

@@ -199,6 +199,15 @@ pub enum SourceError {
         /// Where, in characters from 0.
         at: usize,
     },
+    /// A pattern that cannot be held against the names that are there.
+    #[error(
+        "{pattern}: a file or folder that lies there has a name that is not UTF-8, which no pattern can be held \
+             against: name the folder, or the files"
+    )]
+    Unnamed {
+        /// The pattern.
+        pattern: String,
+    },
     /// A directory or pattern without anything to read.
     #[error(
         "{given}: no captures (pcap, pcapng; plain, gzip or zstd) and no Parquet files {}",
