@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use netweir::cli::Cli;
+use netweir::cli::{Cli, one_line};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netweir: {error}");
+            eprintln!("netweir: {}", one_line(&error.to_string()));
             ExitCode::from(2)
         }
     }

@@ -177,6 +177,29 @@ impl How {
     }
 }
 
+/// Letters of a message at most.
+const MOST: usize = 1000;
+
+/// Text as one line of bearable length that moves no cursor, hides and turns nothing around: it may quote the bytes of files.
+pub fn one_line(text: &str) -> String {
+    let hidden = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::new();
+    for (place, letter) in text.chars().enumerate() {
+        if place == MOST {
+            line.push('…');
+            break;
+        }
+        match hidden(letter) {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
+    line
+}
+
 /// What a live run makes of a file of rules that changed, as a line on standard error.
 fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
     let (line, wrong) = match notice {
@@ -187,7 +210,7 @@ fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
         return;
     }
     // Nobody may be listening any more; the run goes on.
-    let say = || _ = writeln!(std::io::stderr(), "{line}");
+    let say = || _ = writeln!(std::io::stderr(), "{}", one_line(&line));
     match bar {
         Some(bar) => bar.suspend(say),
         None => say(),
@@ -209,7 +232,7 @@ fn say(outcome: &Outcome) {
     // Nobody may be listening any more; the results are in their files.
     for complaint in &outcome.complaints {
         text.push('\n');
-        text.push_str(complaint);
+        text.push_str(&one_line(complaint));
     }
     let _ = writeln!(std::io::stderr(), "{text}");
 }
@@ -319,6 +342,13 @@ mod tests {
     #[test]
     fn short_help_fits_a_screen() {
         let mut command = Cli::command();
+    #[test]
+    fn a_message_is_one_line_whatever_it_quotes() {
+        assert_eq!(one_line("a\u{1b}[2J\r\nb\t\u{202e}é"), "a\\u{1b}[2J\\r\\nb\\t\\u{202e}é");
+        assert_eq!(one_line(&"\n".repeat(5000)).chars().count(), 2001);
+        assert_eq!(one_line("x"), "x");
+    }
+
         let mut verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
         verbs.push(command.clone());
         for mut verb in verbs {
