@@ -255,10 +255,10 @@ impl Tail {
         if share <= 0.0 {
             return Ok(self.predicted(self.steps.values.last().copied().unwrap_or(0.0)));
         }
-        let (needed, found) = ((BEYOND / share).ceil() as u64, self.steps.all() as u64);
-        match needed <= found {
+        let found = self.steps.all();
+        match (BEYOND / share).ceil() <= found {
             true => Ok(-libm::log(share)),
-            false => Err(DetectError::FewRows { rate: share, needed, found }),
+            false => Err(DetectError::FewRows { rate: share, least: BEYOND / found, found: found as u64 }),
         }
     }
 

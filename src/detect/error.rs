@@ -118,14 +118,15 @@ pub enum DetectError {
     },
     /// Too few calibration rows for a threshold.
     #[error(
-        "{rate} of rows as false alarms needs {needed} calibration rows, the model has {found}; train on more, or ask for a larger share"
+        "{rate:?} of rows as false alarms is too few for the model to tell: its {found} calibration rows say {} at least; train on more, or ask for a larger share",
+        at_least(*.least)
     )]
     FewRows {
         /// The share that was asked for.
         rate: f64,
-        /// Rows needed.
-        needed: u64,
-        /// Rows there are.
+        /// The least share that the model can tell.
+        least: f64,
+        /// Calibration rows that there are.
         found: u64,
     },
     /// A table or setting of the model file that no fit has written.
@@ -139,4 +140,25 @@ pub enum DetectError {
     /// Arrow refused.
     #[error("rows cannot be handled: {0}")]
     Arrow(#[from] ArrowError),
+}
+
+/// A share in two digits, rounded up: as much can be asked for.
+fn at_least(share: f64) -> String {
+    // One part in twenty more is never less than what rounding takes from two digits.
+    format!("{:.1e}", (1.05 * share).min(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_share_is_short_and_can_be_asked_for() {
+        for share in [1.0 / 1521.0, 0.01 / 7921.0, 1e-9, 0.0999, 0.3] {
+            let text = at_least(share);
+            let told: f64 = text.parse().unwrap();
+            assert!(text.len() < 8 && told >= share && told < 1.11 * share, "{share} {text}");
+        }
+        assert_eq!(at_least(f64::INFINITY), "1.0e0");
+    }
 }

@@ -256,8 +256,8 @@ impl PartitionedForest {
     /// [`DetectError::FewRows`].
     pub fn threshold_at(&self, false_alarm_rate: f64) -> Result<f64, DetectError> {
         let (steps, rate) = (self.calibration(), false_alarm_rate);
-        let needed = (1.0 / rate).ceil() as u64 - 1;
-        steps.beyond(rate).ok_or(DetectError::FewRows { rate, needed, found: steps.all() as u64 })
+        let (found, least) = (steps.all() as u64, 1.0 / (steps.all() + 1.0));
+        steps.beyond(rate).ok_or(DetectError::FewRows { rate, least, found })
     }
 
     /// The threshold that is asked for.
@@ -456,8 +456,8 @@ mod tests {
         let error = fitted().threshold_at(1e-6).unwrap_err().to_string();
         assert_eq!(
             error,
-            "0.000001 of rows as false alarms needs 999999 calibration rows, the model has 1520; train on more, or \
-             ask for a larger share"
+            "1e-6 of rows as false alarms is too few for the model to tell: its 1520 calibration rows say 6.9e-4 at least; \
+             train on more, or ask for a larger share"
         );
     }
 

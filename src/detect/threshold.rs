@@ -38,11 +38,11 @@ impl Threshold {
 }
 
 impl fmt::Display for Threshold {
-    /// As a pipeline file has it.
+    /// As a pipeline file has it; of what is small the exponent, not the zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Threshold::FalseAlarmRate(share) => write!(f, "false_alarm_rate = {share}"),
-            Threshold::Contamination(share) => write!(f, "contamination = {share}"),
+            Threshold::FalseAlarmRate(share) => write!(f, "false_alarm_rate = {share:?}"),
+            Threshold::Contamination(share) => write!(f, "contamination = {share:?}"),
             Threshold::Percentile(percentile) => write!(f, "percentile = {percentile}"),
         }
     }
