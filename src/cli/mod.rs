@@ -294,6 +294,9 @@ pub enum Failure {
     /// Standard output is gone.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
+    /// A verb that is none.
+    #[error("no verb `{0}`; netweir --help lists them")]
+    NoVerb(String),
     /// The captures of the demo are not there.
     #[error(
         "the captures of the demo (datasets/lab) are not in this folder, nor beside the program; run it in a checkout of netweir"
@@ -340,15 +343,15 @@ mod tests {
     }
 
     #[test]
-    fn short_help_fits_a_screen() {
-        let mut command = Cli::command();
-    #[test]
     fn a_message_is_one_line_whatever_it_quotes() {
         assert_eq!(one_line("a\u{1b}[2J\r\nb\t\u{202e}é"), "a\\u{1b}[2J\\r\\nb\\t\\u{202e}é");
         assert_eq!(one_line(&"\n".repeat(5000)).chars().count(), 2001);
         assert_eq!(one_line("x"), "x");
     }
 
+    #[test]
+    fn short_help_fits_a_screen() {
+        let mut command = Cli::command();
         let mut verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
         verbs.push(command.clone());
         for mut verb in verbs {

@@ -17,7 +17,7 @@ use crate::spec::Spec;
 
 netweir check FILE prints the graph that it builds.")]
 pub(super) struct Run {
-    /// The pipeline file
+    /// The pipeline file, or the name of one that is built in
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let mut spec = Spec::read(&self.pipeline)?;
+        let mut spec = Spec::find(&self.pipeline)?;
         self.how.over(&mut spec);
         self.how.run(&spec).map(drop)
     }

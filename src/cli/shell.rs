@@ -22,10 +22,11 @@ impl Completions {
     }
 }
 
-/// Print the manual page (roff)
+/// Print the manual page, or that of a verb (roff)
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:
   netweir man > /usr/local/share/man/man1/netweir.1
+  netweir man detect > /usr/local/share/man/man1/netweir-detect.1
   netweir man detect | man -l -")]
 pub(super) struct Man {
     /// A verb, for its own page
@@ -40,14 +41,12 @@ impl Man {
             None => command,
             Some(verb) => match command.find_subcommand(verb) {
                 Some(found) => found.clone(),
-                None => {
-                    let what = format!("no verb `{verb}`; netweir --help lists them");
-                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what).into());
-                }
+                None => return Err(Failure::NoVerb(verb.clone())),
             },
         };
         let mut text = Vec::new();
-        clap_mangen::Man::new(page).render(&mut text)?;
+        let source = concat!("netweir ", env!("CARGO_PKG_VERSION"));
+        clap_mangen::Man::new(page).source(source).render(&mut text)?;
         Ok(std::io::stdout().write_all(&text)?)
     }
 }
