@@ -688,6 +688,61 @@ fn what_is_wrong_with_an_allow_list_is_named_with_its_place() {
     assert!(line.contains("[incident] keep = 1s: must be from the value of `silence`"), "{line}");
 }
 
+#[test]
+fn what_has_no_incidents_and_no_figures_says_so() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let scores = place.at("scores.parquet");
+    let capture = place.at("train.pcap");
+    let detect = |input: &Path, out: &Path| {
+        let arguments: [&Path; 7] =
+            ["detect".as_ref(), input, "-q".as_ref(), "-m".as_ref(), &model, "-o".as_ref(), out];
+        succeed(&arguments);
+    };
+    detect(&capture, &scores);
+    let line = error(&[&"explain", &scores]);
+    assert!(line.contains("scores alone have no incidents"), "{line}");
+    let table = place.at("table");
+    std::fs::create_dir(&table).unwrap();
+    std::fs::copy(&scores, table.join("scores.parquet")).unwrap();
+    let line = error(&[&"explain", &table]);
+    assert!(line.contains("a report of a table has no incidents"), "{line}");
+
+    let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6];
+    frame.resize(60, 0);
+    let (silent, out) = (place.write("arp.pcap", pcap(1, 65535, &[frame])), place.at("out"));
+    detect(&silent, &out);
+    let labels = place.write("labels.csv", "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n");
+    let page = place.at("report.html");
+    let line = error(&[&"evaluate", &out, &"--labels", &labels, &"-o", &page]);
+    assert!(line.contains("nothing can be measured") && !page.exists(), "{line}");
+}
+
+#[test]
+fn built_in_pipelines_and_pages_of_verbs_go_by_their_names() {
+    assert!(error(&[&"run", &"forest"]).contains("the pipeline ends in nothing"));
+    assert!(error(&[&"run", &"frost"]).contains("no built-in pipeline"));
+    let page = String::from_utf8(succeed(&["man", "detect"]).stdout).unwrap();
+    assert!(page.contains(".TH netweir-detect 1") && page.contains(env!("CARGO_PKG_VERSION")), "{page}");
+    assert!(error(&[&"man", &"frob"]).contains("no verb `frob`"));
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_files_break_neither_patterns_nor_lines() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    place.write("good.pcap", pcap(1, 65535, &some_frames()));
+    let strange = place.folder.path().join(OsStr::from_bytes(b"\xff.pcap"));
+    // Some file systems take no such name.
+    if std::fs::write(&strange, "").is_ok() {
+        let line = error(&[&"extract", &place.at("*.pcap"), &"-o", &place.at("rows.parquet")]);
+        assert!(line.contains("a name that is not UTF-8"), "{line}");
+    }
+    let line = error(&[&"inspect", &place.at("a\nb\u{1b}[2J.netweir")]);
+    assert!(line.contains("a\\nb\\u{1b}[2J.netweir"), "{line}");
+}
+
 /// The incidents of a report, by id.
 fn incidents(out: &Path) -> std::collections::BTreeMap<String, serde_json::Value> {
     let log = std::fs::read_to_string(out.join("incidents.jsonl")).unwrap();

@@ -151,7 +151,7 @@ pub(super) fn makes_incidents(spec: &Spec, scored: &Schema, of_flows: bool) -> b
 }
 
 /// An allow-list with the text that says it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct AllowList {
     path: PathBuf,
     text: String,
