@@ -56,7 +56,7 @@ pub(super) struct Evaluate {
     #[arg(long, value_name = "N", requires = "train", help_heading = "Train and score here")]
     seeds: Option<NonZeroUsize>,
     /// Workers [default: all cores]
-    #[arg(short, long, value_name = "N", help_heading = "Train and score here")]
+    #[arg(short, long, value_name = "N", value_parser = super::workers, help_heading = "Train and score here")]
     workers: Option<NonZeroUsize>,
     /// Print nothing but errors
     #[arg(short, long)]

@@ -92,7 +92,7 @@ struct Common {
 #[command(next_help_heading = "Common options")]
 struct How {
     /// Workers [default: all cores]; the results are the same for any number
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = workers)]
     workers: Option<NonZeroUsize>,
     /// Seed of every random choice
     #[arg(long, value_name = "N")]
@@ -106,6 +106,14 @@ struct How {
     /// Print nothing but errors
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// Each worker is a thread that talks to all others: more than machines have cores are a slip of the keyboard.
+const MOST_WORKERS: usize = 1024;
+
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    let allowed = || format!("1 to {MOST_WORKERS} are allowed");
+    text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= MOST_WORKERS).ok_or_else(allowed)
 }
 
 impl Common {

@@ -255,8 +255,8 @@ fn usual(row: &Row<'_>, at: usize, of_row: u8) -> Option<Usual> {
         Reading::State => return None,
     };
     let value = |bucket: u8| match &column.reading {
-        // The least whole value of a bucket, for columns that count.
-        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil().max(0.0),
+        // The least whole value of a bucket, for columns that count; a sum with 0, since what is rounded up to it is -0.
+        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil() + 0.0,
         _ => least(bucket) / factor,
     };
     let usual = row.of.surprises.past.usual(at, row.found)?;
