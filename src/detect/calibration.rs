@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(tail.threshold_at(1e-3).unwrap(), 1000f64.ln());
         assert!(tail.threshold_at(1e-5).is_ok());
         let error = tail.threshold_at(9e-6).unwrap_err().to_string();
-        assert!(error.contains("needs 1112 calibration rows, the model has 1000"), "{error}");
+        assert!(error.contains("its 1000 calibration rows say 1.1e-5 at least"), "{error}");
         let largest = tail.threshold_at(0.0).unwrap();
         assert!(largest > 6.0 && values.iter().all(|value| tail.predicted(*value) <= largest));
     }
