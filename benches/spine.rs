@@ -16,7 +16,7 @@ mod generate;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -98,7 +98,7 @@ impl End for Counted {
 }
 
 /// Makes rows of a capture. Returns how many of how many packets.
-fn rows(capture: &PathBuf, workers: usize) -> Result<(u64, u64), AnyError> {
+fn rows(capture: &Path, workers: usize) -> Result<(u64, u64), AnyError> {
     let (source, flow) = (SourceSpec::default(), FlowSpec::default());
     let found = inputs::find(&[capture.display().to_string()])?;
     let Found::Captures(found) = found else { return Err("a capture is wanted".into()) };

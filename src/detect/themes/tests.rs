@@ -253,7 +253,7 @@ fn who_has_no_address_yet_is_neither_known_nor_new() {
 fn a_new_server_that_several_use_is_no_news_of_its_clients() {
     let all = rows(0..61, false);
     let detector = learned(&all, 1, 100, false);
-    let themes = Surprises::read(&detector.columns().to_vec(), &tables(detector.as_ref())).unwrap();
+    let themes = Surprises::read(detector.columns(), &tables(detector.as_ref())).unwrap();
     let plain = rows(100..101, false);
     let surprises = |server: &str, clients: u64, answers: u64| {
         let count = plain.num_rows();
