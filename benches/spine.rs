@@ -192,11 +192,7 @@ fn main() -> Result<(), AnyError> {
             costs.push(cost::run(&mut command, Stdio::null(), folder)?);
         }
         std::fs::remove_file(capture)?;
-        let (Some(cpu), Some(wall), Some(memory)) = (
-            cost::spread(&costs, |cost| cost.cpu),
-            cost::spread(&costs, |cost| cost.wall),
-            cost::spread(&costs, |cost| cost.memory as f64),
-        ) else {
+        let Some([cpu, wall, memory]) = cost::spreads(&costs) else {
             return Err("nothing is measured in no rounds".into());
         };
         println!(

@@ -26,6 +26,15 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
+/// Processor time, wall time and peak memory of runs; `None` where there is none.
+pub(crate) fn spreads(costs: &[Cost]) -> Option<[Spread; 3]> {
+    Some([
+        spread(costs, |cost| cost.cpu)?,
+        spread(costs, |cost| cost.wall)?,
+        spread(costs, |cost| cost.memory as f64)?,
+    ])
+}
+
 /// `None` where nothing was measured.
 pub(crate) fn spread(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> Option<Spread> {
     let mut values: Vec<f64> = costs.iter().map(of).collect();

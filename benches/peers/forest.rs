@@ -12,7 +12,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::cost::{Cost, run, spread};
+use crate::cost::{Cost, run, spreads};
 use crate::generate::SplitMix;
 use crate::programs::{netweir, python, script};
 use crate::{AnyError, Options};
@@ -153,11 +153,7 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
     );
     println!("|---|---:|---:|---:|---:|---:|");
     for Scorer { name, costs, scoring, failed, .. } in &mut scorers {
-        let (Some(cpu), Some(wall), Some(memory)) = (
-            spread(costs, |cost| cost.cpu),
-            spread(costs, |cost| cost.wall),
-            spread(costs, |cost| cost.memory as f64),
-        ) else {
+        let Some([cpu, wall, memory]) = spreads(costs) else {
             println!("| {name} | not measured: {} |", failed.as_deref().unwrap_or("no round"));
             continue;
         };

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::net::UdpSocket;
 use std::path::Path;
 
-use crate::cost::spread;
+use crate::cost::{spread, spreads};
 use crate::generate::{self, Size, Workload};
 use crate::programs::{Program, programs};
 use crate::{AnyError, Options, lab};
@@ -76,11 +76,7 @@ fn print_workload(packets: u64, programs: &[Program]) {
     );
     println!("|---|---|---:|---:|---:|---:|---:|");
     for Program { name, yields, costs, failed, .. } in programs {
-        let (Some(cpu), Some(wall), Some(memory)) = (
-            spread(costs, |cost| cost.cpu),
-            spread(costs, |cost| cost.wall),
-            spread(costs, |cost| cost.memory as f64),
-        ) else {
+        let Some([cpu, wall, memory]) = spreads(costs) else {
             println!("| {name} | {yields} | not measured: {} |", failed.as_deref().unwrap_or("no round"));
             continue;
         };
