@@ -407,16 +407,22 @@ fn send(sent: &[Sent], watcher: &mut Watcher, witness: &OwnedFd, before: impl Fn
     arrived
 }
 
+/// In a folder the pipeline `live.toml` and the `model` that it learns from what is sent.
+fn learn(folder: &Path, sent: &[Sent]) {
+    let at = |name: &str| folder.join(name).display().to_string();
+    write_capture(Path::new(&at("train.pcap")), sent);
+    std::fs::write(at("live.toml"), PIPELINE).unwrap();
+    let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
+    succeed("train", &netweir(&train).output().unwrap());
+}
+
 /// Scores live what is sent, stops after the wire was quiet for that long, scores the recording.
 fn live_is_archive(quiet: Duration) {
     alone(move || {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let sent = traffic();
-        write_capture(Path::new(&at("train.pcap")), &sent);
-        std::fs::write(at("live.toml"), PIPELINE).unwrap();
-        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
-        succeed("train", &netweir(&train).output().unwrap());
+        learn(folder.path(), &sent);
 
         cable();
         // Opened before the watcher's socket, it has its copy of a frame after it.
@@ -487,10 +493,7 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let sent = traffic();
-        write_capture(Path::new(&at("train.pcap")), &sent);
-        std::fs::write(at("live.toml"), PIPELINE).unwrap();
-        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
-        succeed("train", &netweir(&train).output().unwrap());
+        learn(folder.path(), &sent);
         let (model, live, capture, rules) = (at("model"), at("live"), at("live.pcap"), at("rules.toml"));
         std::fs::write(&rules, "[threshold]\ncontamination = 0.1\n").unwrap();
 
@@ -575,10 +578,7 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let sent = traffic();
-        write_capture(Path::new(&at("train.pcap")), &sent);
-        std::fs::write(at("live.toml"), PIPELINE).unwrap();
-        let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
-        succeed("train", &netweir(&train).output().unwrap());
+        learn(folder.path(), &sent);
         cable();
         let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
         let watch = ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-w", "2"];
