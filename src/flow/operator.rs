@@ -30,7 +30,7 @@ const BURST: usize = 4;
 
 /// Batches of a window that a worker gives before those that stand in front of them in the order of rows: they wait
 /// until then, and take memory.
-const AHEAD: u32 = 8;
+const AHEAD: u32 = 16;
 
 /// How far the workers of a process are with their rows.
 #[derive(Default)]

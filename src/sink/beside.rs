@@ -9,7 +9,7 @@ use super::AnyError;
 use super::operator::End;
 
 /// Batches that may wait: enough for a worker that gives a burst of them, few enough to take little memory.
-const WAITING: usize = 4;
+const WAITING: usize = 8;
 
 /// An end that works beside whoever hands it rows. What keeps it from writing is told with later rows, or at the
 /// latest when it is finished.

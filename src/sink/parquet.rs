@@ -28,8 +28,12 @@ use crate::row::RowSettings;
 /// Rows of a row group: smaller ones cost time and bytes, larger ones memory.
 const GROUP: usize = 256 * 1024;
 
-/// Rows of a page, which are also those that are encoded at once.
+/// Rows of a page.
 const CHUNK: usize = 16 * 1024;
+
+/// Pages of each column that are encoded at once where several threads do it: with fewer, threads wait for the one
+/// that has the slowest column.
+const AT_ONCE: usize = 4;
 
 /// One Parquet file, under its name when it is finished.
 pub struct ParquetFile {
@@ -154,7 +158,12 @@ pub(super) struct Writer<W: Write + Send> {
     /// Rows that wait until they are worth the way to other threads.
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
-    chunk: usize,
+    /// How many are.
+    worth: usize,
+    /// A row group that has ended, until it is written beside the next one's first pages.
+    ended: Option<Vec<Closed>>,
+    /// Row groups so far, the open one left out.
+    groups: usize,
     /// Rows of the open row group, those that wait included, and how many make it full.
     rows: usize,
     full: usize,
@@ -190,8 +199,20 @@ impl<W: Write + Send> Writer<W> {
                 *field = chunks.schema().fields()[*at].clone();
             }
         }
-        let waiting = Vec::new();
-        Ok(Writer { file, factory, columns, others, chunks, waiting, waiting_rows: 0, chunk, rows: 0, full })
+        Ok(Writer {
+            file,
+            factory,
+            columns,
+            others,
+            chunks,
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            worth: if alone() { chunk } else { AT_ONCE * chunk },
+            ended: None,
+            groups: 0,
+            rows: 0,
+            full,
+        })
     }
 
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), ParquetError> {
@@ -209,7 +230,7 @@ impl<W: Write + Send> Writer<W> {
             if self.rows == self.full {
                 self.encode()?;
                 self.close_group()?;
-            } else if self.waiting_rows >= self.chunk {
+            } else if self.waiting_rows >= self.worth {
                 self.encode()?;
             }
         }
@@ -222,6 +243,9 @@ impl<W: Write + Send> Writer<W> {
             self.chunks.end()?;
             self.encode_columns()?;
             self.close_group()?;
+        }
+        if let Some(ended) = self.ended.take() {
+            append(&mut self.file, ended)?;
         }
         self.file.into_inner()
     }
@@ -246,11 +270,16 @@ impl<W: Write + Send> Writer<W> {
         self.open_group()?;
         let batches = std::mem::take(&mut self.waiting);
         self.waiting_rows = 0;
-        if rayon::current_num_threads() == 1 {
+        if alone() {
             // The way to another thread would be for nothing.
             return self.columns.iter_mut().try_for_each(|column| column.write(&batches, &chunks));
         }
-        self.columns.par_iter_mut().try_for_each(|column| column.write(&batches, &chunks))
+        let (ended, file, columns) = (self.ended.take(), &mut self.file, &mut self.columns);
+        let (written, encoded) = rayon::join(
+            || ended.map_or(Ok(()), |ended| append(file, ended)),
+            || columns.par_iter_mut().try_for_each(|column| column.write(&batches, &chunks)),
+        );
+        written.and(encoded)
     }
 
     /// Makes the parquet crate's writers of the open row group, if it has none yet.
@@ -259,7 +288,7 @@ impl<W: Write + Send> Writer<W> {
         if !self.columns.iter().any(open) {
             return Ok(());
         }
-        let writers = self.factory.create_column_writers(self.file.flushed_row_groups().len())?;
+        let writers = self.factory.create_column_writers(self.groups)?;
         let columns = self.file.schema_descr();
         for (leaf, writer) in writers.into_iter().enumerate() {
             if let Column::Other { leaves, .. } = &mut self.columns[columns.get_column_root_idx(leaf)] {
@@ -271,18 +300,34 @@ impl<W: Write + Send> Writer<W> {
 
     fn close_group(&mut self) -> Result<(), ParquetError> {
         self.rows = 0;
-        let mut group = self.file.next_row_group()?;
-        if rayon::current_num_threads() == 1 {
+        self.groups += 1;
+        if alone() {
             // One after the other: what has been written need not be held.
+            let mut group = self.file.next_row_group()?;
             self.columns.iter_mut().try_for_each(|column| column.close()?.append(&mut group))?;
-        } else {
-            let closed: Vec<Closed> =
-                self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?;
-            closed.into_iter().try_for_each(|column| column.append(&mut group))?;
+            return group.close().map(|_| ());
         }
-        group.close()?;
+        if let Some(ended) = self.ended.take() {
+            append(&mut self.file, ended)?;
+        }
+        self.ended = Some(self.columns.par_iter_mut().map(Column::close).collect::<Result<_, _>>()?);
         Ok(())
     }
+}
+
+/// Whether nobody else encodes.
+fn alone() -> bool {
+    rayon::current_num_threads() == 1
+}
+
+/// Writes a row group.
+fn append<W: Write + Send>(
+    file: &mut SerializedFileWriter<W>,
+    ended: Vec<Closed>,
+) -> Result<(), ParquetError> {
+    let mut group = file.next_row_group()?;
+    ended.into_iter().try_for_each(|column| column.append(&mut group))?;
+    group.close().map(|_| ())
 }
 
 /// What the file says of itself, and how the parquet crate writes the columns that are left to it.
