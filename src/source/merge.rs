@@ -20,6 +20,9 @@ const HELD: usize = 64 << 20;
 const AHEAD_CHUNK: usize = 4096;
 /// Nanoseconds of event time that a block may run past what the other inputs have reached.
 const PAST: u64 = 1_000_000_000;
+/// Nanoseconds of event time of a block, about: what has a record every other minute must not send thousands of
+/// windows on their way at once.
+const SPAN: u64 = 10_000_000_000;
 
 /// An input, ordered by what it can still give: the earliest, then the first given.
 struct Turn {
@@ -144,10 +147,10 @@ impl Feed for Captures {
                     Box::new(Capture::open(input, number, clock, self.lax, self.read.clone())?)
                 }
             };
-            let until = self
-                .turns
-                .peek()
-                .map_or(u64::MAX, |next| next.watermark.saturating_add(self.lateness).saturating_add(PAST));
+            let reached = |watermark: u64| watermark.saturating_add(self.lateness);
+            let others =
+                self.turns.peek().map_or(u64::MAX, |next| reached(next.watermark).saturating_add(PAST));
+            let until = others.min(reached(watermark).saturating_add(SPAN));
             let chunk = (HELD / self.open).clamp(LEAST_CHUNK, CHUNK);
             let more = capture.next(block, until, chunk)?;
             self.counts.late += capture.take_late();

@@ -100,14 +100,33 @@ fn no_input_runs_far_ahead_of_the_others() {
     assert!(ahead[0] < 64, "{ahead:?}");
 }
 
-#[test]
-fn one_input_is_never_cut_short() {
-    let (folder, frames) = (tempdir().unwrap(), jumbled(50_000));
+/// The most records of a block of one capture with a frame every `step` nanoseconds, and how many blocks there are.
+fn blocks_of(step: u64, count: u64) -> (usize, usize, u64) {
+    let folder = tempdir().unwrap();
+    let frames: Vec<Frame> = (0..count).map(|n| frame(n * step, 60)).collect();
     let path = save(folder.path(), "a", &pcap(PLAIN, &frames).bytes);
     let size = std::fs::metadata(&path).unwrap().len();
-    let all = read(&[path], &spec(Duration::from_secs(1)));
+    let mut feed = Captures::open(captures(&[path]), &spec(Duration::from_secs(1))).unwrap();
+    let (mut block, mut most, mut blocks) = (Block::default(), 0, 0);
+    while feed.next(&mut block).unwrap() == Next::Block {
+        most = most.max(block.records.len());
+        blocks += 1;
+    }
+    (most, blocks, size)
+}
+
+#[test]
+fn one_dense_input_is_never_cut_short() {
+    let (_, blocks, size) = blocks_of(SECOND / 10_000, 50_000);
     // A first small one comes with the header.
-    assert_eq!(all.blocks as u64, 1 + size.div_ceil(512 << 10));
+    assert_eq!(blocks as u64, 1 + size.div_ceil(512 << 10));
+}
+
+#[test]
+fn one_sparse_input_goes_by_spans_of_event_time() {
+    // Ten frames a second: what lies within ten seconds. One a minute: no fewer than are worth the way.
+    assert_eq!(blocks_of(SECOND / 10, 20_000).0, 101);
+    assert_eq!(blocks_of(60 * SECOND, 5_000).0, 64);
 }
 
 #[test]
