@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -31,9 +32,15 @@ const GROUP: usize = 256 * 1024;
 /// Rows of a page.
 const CHUNK: usize = 16 * 1024;
 
-/// Pages of each column that are encoded at once where several threads do it: with fewer, threads wait for the one
-/// that has the slowest column.
-const AT_ONCE: usize = 4;
+/// Values that are encoded at once where several threads do it, as far as a page has fewer: otherwise threads wait
+/// for the one that has the slowest column each time.
+const AT_ONCE: usize = 3 << 20;
+
+/// Rows of a batch that is small: a column of it is little more than what every column takes, in memory and in time.
+const SMALL: usize = 256;
+
+/// Small batches of which one is made.
+const TOGETHER: usize = 64;
 
 /// One Parquet file, under its name when it is finished.
 pub struct ParquetFile {
@@ -157,8 +164,11 @@ pub(super) struct Writer<W: Write + Send> {
     chunks: Chunks,
     /// Rows that wait until they are worth the way to other threads.
     waiting: Vec<RecordBatch>,
+    /// Small batches that came last, not among `waiting` yet.
+    small: Vec<RecordBatch>,
+    /// Rows of both.
     waiting_rows: usize,
-    /// How many are.
+    /// How many rows are worth it.
     worth: usize,
     /// A row group that has ended, until it is written beside the next one's first pages.
     ended: Option<Vec<Closed>>,
@@ -206,8 +216,9 @@ impl<W: Write + Send> Writer<W> {
             others,
             chunks,
             waiting: Vec::new(),
+            small: Vec::new(),
             waiting_rows: 0,
-            worth: if alone() { chunk } else { AT_ONCE * chunk },
+            worth: if alone() { chunk } else { chunk.max(AT_ONCE / schema.fields().len().max(1)) },
             ended: None,
             groups: 0,
             rows: 0,
@@ -223,8 +234,7 @@ impl<W: Write + Send> Writer<W> {
         let mut from = 0;
         while from < rows.num_rows() {
             let count = (rows.num_rows() - from).min(self.full - self.rows);
-            self.waiting.push(rows.slice(from, count));
-            self.waiting_rows += count;
+            self.wait(if count == rows.num_rows() { rows.clone() } else { rows.slice(from, count) })?;
             self.rows += count;
             from += count;
             if self.rows == self.full {
@@ -237,8 +247,35 @@ impl<W: Write + Send> Writer<W> {
         Ok(())
     }
 
+    /// Keeps rows until they are encoded.
+    fn wait(&mut self, rows: RecordBatch) -> Result<(), ParquetError> {
+        self.waiting_rows += rows.num_rows();
+        if rows.num_rows() < SMALL {
+            self.small.push(rows);
+            if self.small.len() < TOGETHER {
+                return Ok(());
+            }
+            return self.put_together();
+        }
+        self.put_together()?;
+        self.waiting.push(rows);
+        Ok(())
+    }
+
+    /// Makes one batch of the small ones.
+    fn put_together(&mut self) -> Result<(), ParquetError> {
+        match &self.small[..] {
+            [] => return Ok(()),
+            [one] => self.waiting.push(one.clone()),
+            [first, ..] => self.waiting.push(concat_batches(&first.schema(), &self.small)?),
+        }
+        self.small.clear();
+        Ok(())
+    }
+
     pub(super) fn finish(mut self) -> Result<W, ParquetError> {
         if self.rows > 0 {
+            self.put_together()?;
             self.chunks_of_waiting()?;
             self.chunks.end()?;
             self.encode_columns()?;
@@ -252,6 +289,7 @@ impl<W: Write + Send> Writer<W> {
 
     /// Encodes what waits.
     fn encode(&mut self) -> Result<(), ParquetError> {
+        self.put_together()?;
         self.chunks_of_waiting()?;
         self.encode_columns()
     }
