@@ -9,8 +9,8 @@ use super::entity::Address;
 pub(super) const PRIVATE: [&str; 6] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
 
-/// Metadata key of the networks that rows were made with, separated by spaces; rows without it were made with
-/// [`PRIVATE`].
+/// Metadata key of the networks that rows were made with, separated by spaces, nothing where there are none; rows
+/// without it were made with [`PRIVATE`].
 pub(super) const LOCAL: &str = "netweir.local";
 
 /// A set of networks.
@@ -42,7 +42,7 @@ impl Networks {
 
     /// The networks that rows of this schema were made with.
     pub(crate) fn of(rows: &Schema) -> Networks {
-        let texts = |texts: &str| texts.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let texts = |texts: &str| texts.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let named = rows.metadata().get(LOCAL).and_then(|local| Networks::parse(&texts(local)).ok());
         named.unwrap_or_else(|| {
             Networks::parse(&PRIVATE.map(str::to_owned)).expect("the private networks are networks")
@@ -103,6 +103,7 @@ mod tests {
         let private = networks(&PRIVATE).unwrap();
         let own = networks(&["198.51.100.0/24", "2001:db8::/32"]).unwrap();
         assert_eq!(Networks::of(&schema(Some("198.51.100.0/24 2001:db8::/32"))), own);
+        assert_eq!(Networks::of(&schema(Some(""))), networks(&[]).unwrap(), "no network is one's own");
         // Nothing, and what another writer left there.
         assert_eq!(Networks::of(&schema(None)), private);
         assert_eq!(Networks::of(&schema(Some("the office"))), private);
@@ -119,6 +120,7 @@ mod tests {
         assert!(plain.metadata().is_empty());
         let own = schema(&["198.51.100.0/24", "fd00::/8"], &plain);
         assert_eq!(Networks::of(&own), networks(&["198.51.100.0/24", "fd00::/8"]).unwrap());
+        assert_eq!(Networks::of(&schema(&[], &plain)), networks(&[]).unwrap());
         // Computed anew with others, they are those.
         assert!(schema(&PRIVATE, &own).metadata().is_empty());
     }
