@@ -430,6 +430,20 @@ fn a_damaged_model_of_any_detector_is_one_line() {
 }
 
 #[test]
+fn a_model_that_cannot_be_written_is_said_before_anything_is_read() {
+    let place = Place::new();
+    let mut capture = pcap(1, 65535, &some_frames());
+    // The captured length of the sixth record: whoever reads so far has learned for nothing.
+    let damage = 24 + 5 * (16 + frame(0).len()) + 8;
+    capture[damage..damage + 4].fill(0xFF);
+    let capture = place.write("damaged.pcap", capture);
+    let folder = place.at("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let said = error(&[&"train", &capture, &"-m", &folder]);
+    assert!(said.ends_with("folder: is a folder; name a file in it"), "{said}");
+}
+
+#[test]
 fn an_empty_training_set_is_said() {
     let place = Place::new();
     let capture = place.write("none.pcap", pcap(1, 65535, &[]));

@@ -72,10 +72,18 @@ impl Model {
     /// # Errors
     /// [`ModelError::Io`], [`ModelError::Draft`] and those of [`Model::to_bytes`].
     pub fn write(&self, path: &Path) -> Result<(), ModelError> {
+        self.write_to(Draft::create(path)?)
+    }
+
+    /// As [`Model::write`], to a file that was begun: whoever trains for hours knows before that it can be written.
+    ///
+    /// # Errors
+    /// As [`Model::write`].
+    pub fn write_to(&self, mut draft: Draft) -> Result<(), ModelError> {
+        let path = draft.path().to_owned();
         let bytes = self.bytes(&path.display().to_string())?;
-        let mut draft = Draft::create(path)?;
         let written = draft.write_all(&bytes);
-        written.map_err(|source| ModelError::Io { path: path.to_owned(), doing: "write", source })?;
+        written.map_err(|source| ModelError::Io { path, doing: "write", source })?;
         Ok(draft.commit()?)
     }
 

@@ -200,12 +200,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
-    if let (Some(path), Some(teaching)) = (&spec.ends.fit, teaching) {
+    if let (Some(draft), Some(teaching)) = (writing.model, teaching) {
         let mut model = teaching.model(spec, &opened, learned)?;
         if let Some(memory) = memory {
             model = model.with_memory(Arc::new(memory));
         }
-        model.write(path)?;
+        model.write_to(draft)?;
         fitted = Some(model);
     }
     for draft in writing.summaries {

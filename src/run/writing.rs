@@ -8,6 +8,7 @@ use super::judging::{Judged, makes_incidents};
 use super::{RunError, columns};
 use crate::draft::{Draft, Drafts};
 use crate::incident::operator::Watch;
+use crate::model::ModelError;
 use crate::sink::{self, ChangeEnd, End, Judge, Lines, Report, SinkError};
 use crate::spec::Spec;
 
@@ -20,6 +21,8 @@ pub(super) struct Writing {
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
+    /// Where the model goes, where one is fitted.
+    pub(super) model: Option<Draft>,
     /// Where the counters go.
     pub(super) summaries: Vec<Draft>,
 }
@@ -42,6 +45,9 @@ impl Writing {
         let mut writing = Writing::default();
         if let Some(path) = &spec.ends.summary {
             writing.summaries.push(drafts.create(path).map_err(SinkError::from)?);
+        }
+        if let Some(path) = &spec.ends.fit {
+            writing.model = Some(drafts.create(path).map_err(ModelError::from)?);
         }
         if let Some(path) = &spec.ends.rows {
             let end = match columns::written(&spec.ends, rows) {
