@@ -123,9 +123,7 @@ impl Side {
             _ => (bytes as f64 / packets as f64) as f32,
         };
         if packets > 1 {
-            let square = u128::from(bytes) * u128::from(bytes);
-            let squares = u128::from(packets) * u128::from(squares);
-            self.length_deviation[at] = deviation(squares, square, packets as f64) as f32;
+            self.length_deviation[at] = deviation(packets, bytes, squares.into()) as f32;
         }
     }
 }
@@ -151,9 +149,7 @@ impl GapLanes {
             return;
         }
         self.mean[at] = (sum as f64 / count as f64 / 1e9) as f32;
-        let squares = u128::from(count).wrapping_mul(gaps.squares);
-        let square = u128::from(sum) * u128::from(sum);
-        self.deviation[at] = (deviation(squares, square, count as f64) / 1e9) as f32;
+        self.deviation[at] = (deviation(count, sum, gaps.squares) / 1e9) as f32;
         self.max[at] = seconds(gaps.max) as f32;
     }
 }
@@ -388,14 +384,42 @@ impl Did {
     }
 }
 
-/// The population deviation of `n` values: `n` times the sum of their squares, the square of their sum.
-fn deviation(squares: u128, square: u128, n: f64) -> f64 {
-    let difference = squares.saturating_sub(square);
+/// The population deviation of `n` values, of which the sum and the sum of squares are given.
+#[inline(always)]
+fn deviation(n: u64, sum: u64, squares: u128) -> f64 {
+    // Beyond 128 bits, which a hundred million gaps and one of days come to, fractions have to do.
+    let Some(product) = u128::from(n).checked_mul(squares) else {
+        let (n, sum, squares) = (n as f64, sum as f64, squares as f64);
+        return (n * squares - sum * sum).max(0.0).sqrt() / n;
+    };
+    let difference = product.saturating_sub(u128::from(sum) * u128::from(sum));
     // The same number, converted by the processor.
     let difference = i64::try_from(difference).map_or_else(|_| difference as f64, |narrow| narrow as f64);
-    difference.sqrt() / n
+    difference.sqrt() / n as f64
 }
 
 fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deviations_are_those_of_the_values() {
+        assert_eq!(deviation(4, 20, 120), 5.0_f64.sqrt());
+        assert_eq!(deviation(3, 21, 147), 0.0, "of equal values there is none");
+        let wide = u64::from(u32::MAX);
+        assert_eq!(deviation(2, wide, u128::from(wide) * u128::from(wide)), wide as f64 / 2.0);
+    }
+
+    #[test]
+    fn a_product_beyond_128_bits_is_no_small_deviation() {
+        // 2^28 gaps, all nothing but one of 2^51 nanoseconds, which is a month.
+        let gap = 1u64 << 51;
+        let found = deviation(1 << 28, gap, u128::from(gap) * u128::from(gap));
+        let wanted = gap as f64 / f64::from(1 << 14);
+        assert!((found / wanted - 1.0).abs() < 1e-6, "{found} {wanted}");
+    }
 }

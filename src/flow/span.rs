@@ -141,7 +141,8 @@ pub struct Side {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 pub struct Gaps {
-    /// Sum of squares: gaps of a day squared leave room for 2^35 of them.
+    /// Sum of squares. Gaps of a row lie behind one another, within 2^51 ns (`active` and `idle` are a week at
+    /// most), so it takes no more than 102 bits.
     pub squares: u128,
     /// Shortest.
     pub min: u64,
