@@ -62,12 +62,7 @@ impl Evaluation {
         let evidence = reasons
             .map(|reasons| reasons.evidence.iter().take(PIECES).cloned().collect::<Vec<_>>().join("; "));
         let why = evidence.filter(|evidence| !evidence.is_empty()).unwrap_or_else(|| incident.why.clone());
-        let mut families: Vec<&str> = case
-            .events
-            .iter()
-            .map(|event| self.events.families[self.events.events[*event].family].as_str())
-            .collect();
-        families.dedup();
+        let families = self.families_of(case);
         let truth = match (families.is_empty(), case.is_false()) {
             (false, _) => format!("labelled {}", families.join(", ")),
             (true, true) => "false: no label fits".to_owned(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::EvaluateError;
 use super::baselines::baselines;
 use super::bootstrap::difference;
-use super::cases::Cases;
+use super::cases::{Case, Cases};
 use super::conversations::{Conversation, Partition, oddest, partitions};
 use super::incidents::Log;
 use super::labels::{Label, Labels, Transport};
@@ -290,6 +290,18 @@ impl Evaluation {
         self.own().cases.as_ref()
     }
 
+    /// The families of the events in an incident, each once, in the order of events.
+    pub(super) fn families_of(&self, case: &Case) -> Vec<&str> {
+        let family = |event: &usize| self.events.families[self.events.events[*event].family].as_str();
+        let mut families = Vec::new();
+        for family in case.events.iter().map(family) {
+            if !families.contains(&family) {
+                families.push(family);
+            }
+        }
+        families
+    }
+
     /// For each event, from its start to when something is said about it: an incident where there are some, else the
     /// end of the first window with an alert.
     pub(super) fn delays(&self) -> &[Option<u64>] {
@@ -447,6 +459,15 @@ mod tests {
             (evaluation.own().benign, evaluation.own().attacks, evaluation.whole.unknown),
             (400, 50, 1)
         );
+    }
+
+    #[test]
+    fn families_of_an_incident_are_named_once_though_their_events_take_turns() {
+        let evaluation = Evaluation::example();
+        let mut case = evaluation.cases().unwrap().cases[0].clone();
+        // Of the example's events two are scans, the third is a flood.
+        case.events = vec![0, 2, 1];
+        assert_eq!(evaluation.families_of(&case), ["scan", "flood"]);
     }
 
     #[test]

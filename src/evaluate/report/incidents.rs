@@ -89,12 +89,7 @@ fn truth(evaluation: &Evaluation, case: &Case) -> String {
         let (class, words) = if case.is_false() { ("benign", "benign") } else { ("unknown", "unknown") };
         return format!("<span class=\"tag {class}\">{words}</span>");
     }
-    let mut families: Vec<&str> = case
-        .events
-        .iter()
-        .map(|event| evaluation.events.families[evaluation.events.events[*event].family].as_str())
-        .collect();
-    families.dedup();
+    let families = evaluation.families_of(case);
     let more = families.len().saturating_sub(FAMILIES);
     let mut tags: Vec<String> = families
         .iter()
