@@ -73,3 +73,4 @@ pub mod sink;
 pub mod source;
 pub mod spec;
 pub mod tally;
+mod terminal;

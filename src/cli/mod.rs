@@ -26,6 +26,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::run::{Controls, Notice, Outcome, RunError};
 use crate::sink::Style;
 use crate::spec::{Spec, SpecError};
+use crate::terminal::spelled;
 
 /// Network anomaly detection in one dataflow graph: the same features and scores from capture files and
 /// from the wire.
@@ -188,22 +189,13 @@ impl How {
 /// Letters of a message at most.
 const MOST: usize = 1000;
 
-/// Text as one line of bearable length that moves no cursor, hides and turns nothing around: it may quote the bytes of files.
+/// Text as one line of bearable length that moves no cursor, hides and turns nothing around: it may quote the
+/// bytes of files.
 pub fn one_line(text: &str) -> String {
-    let hidden = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut line = String::new();
-    for (place, letter) in text.chars().enumerate() {
-        if place == MOST {
-            line.push('…');
-            break;
-        }
-        match hidden(letter) {
-            true => line.extend(letter.escape_default()),
-            false => line.push(letter),
-        }
+    let mut letters = text.chars();
+    let mut line = spelled(&letters.by_ref().take(MOST).collect::<String>());
+    if letters.next().is_some() {
+        line.push('…');
     }
     line
 }

@@ -6,6 +6,7 @@ use super::cases::{Case, median, windows};
 use super::evaluation::Evaluation;
 use super::number::{count, counted, duration, time};
 use super::summary::{WIDTH, cut, wrap};
+use crate::terminal::safe;
 
 /// Columns before what explains an incident.
 const INDENT: usize = 10;
@@ -70,9 +71,7 @@ impl Evaluation {
         };
         let hint = incident.hints.first().map_or_else(String::new, |hint| format!("; looks like {hint}"));
         let mut line = |indent: usize, words: &str| {
-            let words: String =
-                words.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
-            let words = shorten(&words, WIDTH - indent);
+            let words = shorten(&safe(words), WIDTH - indent);
             writeln!(text, "{:indent$}{words}", "").expect("a string takes all that is written");
         };
         line(0, &head);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{FORMAT_VERSION, Make, Model};
 use crate::detect::Line;
 use crate::detect::outline::grouped;
+use crate::terminal::spelled;
 
 /// Columns of text at most.
 const WIDTH: usize = 92;
@@ -30,8 +31,8 @@ impl Model {
     }
 
     fn heading(&self, text: &mut Text) {
-        let name = plain(&self.pipeline.name);
-        let version = plain(&self.netweir_version);
+        let name = spelled(&self.pipeline.name);
+        let version = spelled(&self.netweir_version);
         text.line(&format!(
             "Model of pipeline `{name}`, trained by netweir {version}, format {FORMAT_VERSION}"
         ));
@@ -72,24 +73,24 @@ impl Model {
         };
         let window = settings.iter().filter(|(key, _)| *key == "window");
         for (key, value) in window.chain(settings.iter().filter(|(key, _)| *key != "window")) {
-            text.field(&plain(key), &format!("{}{}", plain(value), meaning(key, value)));
+            text.field(&spelled(key), &format!("{}{}", spelled(value), meaning(key, value)));
         }
         let context = &self.pipeline.context.columns;
         match context.is_empty() {
             true => text.field("context", "none"),
-            false => text.names("context", &context.iter().map(|name| plain(name)).collect::<Vec<_>>()),
+            false => text.names("context", &context.iter().map(|name| spelled(name)).collect::<Vec<_>>()),
         }
     }
 
     fn detector_sections(&self, text: &mut Text) {
         for line in self.detector.outline() {
             match line {
-                Line::Title(title) => text.title(&plain(&title)),
-                Line::Field(label, value) => text.field(&plain(&label), &plain(&value)),
+                Line::Title(title) => text.title(&spelled(&title)),
+                Line::Field(label, value) => text.field(&spelled(&label), &spelled(&value)),
                 Line::Names(label, names) => {
-                    text.names(&plain(&label), &names.iter().map(|name| plain(name)).collect::<Vec<_>>());
+                    text.names(&spelled(&label), &names.iter().map(|name| spelled(name)).collect::<Vec<_>>());
                 }
-                Line::Text(line) => text.line(&plain(&line)),
+                Line::Text(line) => text.line(&spelled(&line)),
             }
         }
         if let Some(memory) = &self.memory {
@@ -176,11 +177,6 @@ impl Text {
             label = "";
         }
     }
-}
-
-/// Foreign text that does nothing to a terminal.
-fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// Nanoseconds since the Unix epoch as people read them.

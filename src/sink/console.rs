@@ -8,6 +8,7 @@ use super::alert::{Alerts, Flows, time};
 use super::operator::End;
 use super::severity::Severity;
 use super::{AnyError, SinkError};
+use crate::terminal::safe;
 
 /// How lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,15 +103,6 @@ fn flow(flows: &Flows, row: usize, grade: &str) -> String {
         amounts(flows.fwd_bytes.value(row), flows.bwd_bytes.value(row)),
         duration(flows.duration_s.value(row)),
     )
-}
-
-/// Text without what moves a terminal's cursor, hides text or turns it around.
-pub(super) fn safe(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Two numbers of bytes in the unit of the larger.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 
 use super::alert::time;
-use super::console::{Style, duration, safe};
+use super::console::{Style, duration};
 use super::operator::ChangeEnd;
 use super::{AnyError, SinkError};
 use crate::incident::{Change, Event, Kind, Said, Severity, State};
+use crate::terminal::safe;
 
 /// Writes incidents as lines: when, what happened, how bad, who with whom, how many rows, how long, the id by which
 /// `netweir explain` finds it. One row alone is no line until it has company, or stayed alone to its end. What the

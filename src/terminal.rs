@@ -1,0 +1,42 @@
+//! Text of files and of the network as it may stand in a terminal: nothing in it moves the cursor, hides text
+//! or turns it around.
+
+/// Whether a letter does.
+pub(crate) fn is_hidden(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text, with a mark in the place of each such letter.
+pub(crate) fn safe(text: &str) -> String {
+    text.chars().map(|letter| if is_hidden(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
+}
+
+/// The text, each such letter spelled out.
+pub(crate) fn spelled(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match is_hidden(letter) {
+            true => spelled.extend(letter.escape_default()),
+            false => spelled.push(letter),
+        }
+    }
+    spelled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_moves_hides_or_turns_text_is_marked_or_spelled_out_and_nothing_else() {
+        let text = "a\u{1b}[2J\u{202e}b\u{2066}c\u{200b}\n\t\u{85}";
+        assert_eq!(safe(text), "a\u{fffd}[2J\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(spelled(text), "a\\u{1b}[2J\\u{202e}b\\u{2066}c\\u{200b}\\n\\t\\u{85}");
+        for plain in
+            ["", "10.0.0.1 -> [fe80::1]:22", "Müller's Rechner, 日本, مرحبا", "back\\slash \"quoted\""]
+        {
+            assert_eq!((safe(plain), spelled(plain)), (plain.to_owned(), plain.to_owned()));
+        }
+    }
+}
