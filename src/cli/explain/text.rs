@@ -1,0 +1,131 @@
+//! What `netweir explain` says: all incidents, a line for each, or one in full.
+
+use std::fmt::Write;
+
+use super::log::Incident;
+use super::rows::{Belonging, Scored};
+use crate::incident::CROWD;
+
+/// A count with its noun, which takes an `s` unless it is one.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Who with whom: the other end by its address where it is one.
+fn who(incident: &Incident) -> String {
+    let top = &incident.top;
+    let others = match incident.peers {
+        1 if top.src == incident.host => top.dst.clone(),
+        1 => top.src.clone(),
+        peers => counted(peers, "host"),
+    };
+    let ports = match (incident.ports, top.dst_port) {
+        (1, 0) => top.protocol.clone(),
+        (1, port) => format!("{} {port}", top.protocol),
+        (ports, _) => counted(ports, "port"),
+    };
+    match &incident.role[..] {
+        "source" => format!("{} -> {others}, {ports}", incident.host),
+        _ => format!("{others} -> {}, {ports}", incident.host),
+    }
+}
+
+/// All incidents, a line for each, and what rules muted.
+pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
+    let mut text = String::new();
+    for incident in incidents {
+        let Incident { id, severity, first, alerts, .. } = incident;
+        let first = first.get(..19).unwrap_or(first).replace('T', " ");
+        let held = if incident.held { "  (held)" } else { "" };
+        let line = match &incident.kind[..] {
+            // Of many at once its words say it.
+            "new_host" if incident.host == CROWD.to_string() => {
+                format!("{first}Z  {:<8}  {id}  {}", severity.name(), incident.why)
+            }
+            "new_host" => {
+                format!(
+                    "{first}Z  {:<8}  {id}  {} is new: it began no flow in training",
+                    severity.name(),
+                    incident.host
+                )
+            }
+            _ => format!(
+                "{first}Z  {:<8}  {id}  {:<42} {alerts:>7} row{}{held}",
+                severity.name(),
+                who(incident),
+                if *alerts == 1 { "" } else { "s" }
+            ),
+        };
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if incidents.is_empty() {
+        text.push_str("no incident\n");
+    }
+    for (rule, muted) in rows.muted.iter().filter(|(_, muted)| !muted.is_empty()) {
+        let _ = writeln!(text, "muted by rule {rule}: {}", counted(muted.len() as u64, "row"));
+    }
+    text
+}
+
+/// One incident with its rows.
+pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> String {
+    let Incident { id, severity, kind, first, last, alerts, windows, .. } = incident;
+    let state = match (incident.held, &incident.event[..]) {
+        (true, _) => "held back by the budget",
+        (_, "close") => "over",
+        _ => "open",
+    };
+    let mut text = format!("{id}  {}  {kind}  {state}\n{}\n", severity.name(), who(incident));
+    let _ = writeln!(text, "from {first} to {last}");
+    if *alerts > 0 {
+        let (rows, windows) = (counted(*alerts, "row"), counted(*windows, "window"));
+        let (score, p_value) = (incident.score, incident.p_value);
+        let _ = writeln!(text, "{rows} in {windows}; score {score:.3}, p {p_value:.2e}");
+    }
+    let _ = writeln!(text, "{}", incident.why);
+    for hint in &incident.hints {
+        let _ = writeln!(text, "hint: {} {} (by the shape of rows, no proof)", hint.technique, hint.name);
+    }
+    if !scored.rows.is_empty() {
+        text.push_str("\nrows, the oddest first\n");
+    }
+    for (_, row) in scored.rows.iter().take(most) {
+        text.push_str(row);
+    }
+    if scored.rows.len() > most {
+        let _ = writeln!(text, "  ... and {} more (-n)", scored.rows.len() - most);
+    }
+    if !scored.muted.is_empty() {
+        let _ = writeln!(text, "\nmuted meanwhile, rows of {}", incident.host);
+    }
+    for (rule, rows) in &scored.muted {
+        let _ = writeln!(text, "  {rows} by rule {rule}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn incident(alerts: u64, windows: u64) -> Incident {
+        let line = format!(
+            r#"{{"event":"close","id":"3f9a000000000000","time":"2026-11-22T00:00:10Z","kind":"anomaly",
+            "host":"10.0.0.1","role":"source","first":"2026-11-22T00:00:01Z","last":"2026-11-22T00:00:09Z",
+            "windows":{windows},"alerts":{alerts},"score":9.5,"p_value":1e-4,"severity":"low","peers":1,"ports":1,
+            "top":{{"src":"10.0.0.1","dst":"10.0.0.2","dst_port":22,"protocol":"tcp"}},"why":"odd","hints":[]}}"#
+        );
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn one_row_is_one_row_and_more_are_rows() {
+        let said = |alerts, windows| in_full(&incident(alerts, windows), Scored::default(), 20);
+        assert!(said(1, 1).contains("\n1 row in 1 window; score 9.500"), "{}", said(1, 1));
+        assert!(said(12, 3).contains("\n12 rows in 3 windows;"), "{}", said(12, 3));
+        let mut belonging = Belonging::default();
+        belonging.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
+        assert_eq!(list(&[], &belonging), "no incident\nmuted by rule 1: the monitor: 1 row\n");
+    }
+}
