@@ -103,6 +103,96 @@ fn begun(places: impl Iterator<Item = f64>, [left, right]: [f64; 2]) -> Vec<u64>
     bars
 }
 
+/// Height of a lane, and of the place below all of them where what was said without a cause stands.
+const LANE: f64 = 19.0;
+const FALSE: f64 = 30.0;
+
+/// The plot while it is drawn: moments have their places on the axis of time.
+struct Plot<'a> {
+    evaluation: &'a Evaluation,
+    canvas: Canvas,
+    first: u64,
+    unit: f64,
+    x: Scale,
+}
+
+impl Plot<'_> {
+    fn at(&self, moment: u64) -> f64 {
+        self.x.at((moment as f64 - self.first as f64) / self.unit)
+    }
+
+    /// One lane around its middle line: labelled stretches, incidents with rows of them, when events are known.
+    fn lane(&mut self, lane: &Lane, middle: f64, cases: &[Case]) {
+        self.canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 25));
+        let events = &self.evaluation.events.events;
+        let labelled = lane.events.iter().map(|event| &events[*event]);
+        let labelled = labelled.map(|event| [self.at(event.start), self.at(event.end)]).collect();
+        for ([from, to], _) in merged(labelled) {
+            let title = format!("{}: labelled", lane.name);
+            self.canvas.rectangle("f-attack pale", [from, middle - 6.0], [to - from, 12.0], &title);
+        }
+        let of_lane = cases.iter().filter(|case| case.events.iter().any(|event| lane.events.contains(event)));
+        let of_lane =
+            of_lane.map(|case| [self.at(case.incident.first), self.at(case.incident.last)]).collect();
+        for ([from, to], times) in merged(of_lane) {
+            let title = format!("{}: {}", lane.name, counted(times, "incident"));
+            self.canvas.rectangle("f-attack", [from, middle - 2.2], [to - from, 4.4], &title);
+        }
+        let mut dotted: Option<f64> = None;
+        for event in &lane.events {
+            let known = &events[*event];
+            let Some(delay) = self.evaluation.delays().get(*event).copied().flatten() else { continue };
+            let moment = self.at(known.start.saturating_add(delay));
+            // Of dots that would cover each other the first is enough.
+            if dotted.is_none_or(|before| (moment - before).abs() > 4.0) {
+                let title = format!("{}: known after {}", known.name, duration(delay));
+                self.canvas.dot("hollow s-ink", [moment, middle], 4.0, &title);
+                dotted = Some(moment);
+            }
+        }
+    }
+
+    /// Why an event that has a lane of its own has no dot there.
+    fn unknown(&mut self, event: usize, middle: f64) {
+        let known = &self.evaluation.events.events[event];
+        let word = match self.evaluation.event_rows[event] {
+            0 if known.not_ip => "ARP: no rows",
+            0 => "no rows",
+            _ => "missed",
+        };
+        let (from, to) = (self.at(known.start), self.at(known.end));
+        let [[_, right], _] = self.canvas.sides();
+        let (place, side) = if to + 90.0 < right { (to + 6.0, "start") } else { (from - 6.0, "end") };
+        self.canvas.text([place, middle + 4.5], side, "tick", word);
+    }
+
+    /// What was said without a cause, below the lanes: each by itself, or where they are many how many begin when.
+    /// Returns whether they are counted.
+    fn wrong(&mut self, wrong: &Wrong) -> bool {
+        let [across, [bottom, _]] = self.canvas.sides();
+        let floor = bottom - FALSE;
+        self.canvas.raw(format_args!("<path class=\"axis\" d=\"M12 {:.1}H{:.1}\"/>", floor - 1.0, across[1]));
+        self.canvas.text([198.0, floor + FALSE / 2.0 + 4.5], "end", "label", &format!("{}s", wrong.noun));
+        if wrong.times.len() <= STRETCHES {
+            let places = wrong.times.iter().map(|[from, to]| [self.at(*from), self.at(*to)]).collect();
+            for ([from, to], times) in merged(places) {
+                let title = counted(times, wrong.noun);
+                self.canvas.rectangle("f-benign", [from, floor + 5.0], [to - from, FALSE - 10.0], &title);
+            }
+            return false;
+        }
+        let bars = begun(wrong.times.iter().map(|[from, _]| self.at(*from)), across);
+        let most = bars.iter().copied().max().unwrap_or(1).max(1) as f64;
+        let width = (across[1] - across[0]) / bars.len() as f64;
+        for (bar, many) in bars.into_iter().enumerate().filter(|(_, many)| *many > 0) {
+            let tall = (FALSE - 6.0) * many as f64 / most;
+            let corner = [across[0] + width * bar as f64 + 0.5, bottom - tall];
+            self.canvas.rectangle("f-benign", corner, [width - 1.0, tall], &counted(many, wrong.noun));
+        }
+        true
+    }
+}
+
 /// The plot; a word of why where there is no time to draw.
 pub(super) fn timeline(evaluation: &Evaluation) -> String {
     let heading = "Incidents against the truth";
@@ -110,87 +200,26 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
         return absent("timeline", heading, "The rows cover no stretch of time.");
     };
     let (lanes, more) = lanes(evaluation);
-    let lane_height = 19.0;
-    let false_height = 30.0;
-    let height = lane_height * lanes.len() as f64 + false_height + 74.0;
+    let height = LANE * lanes.len() as f64 + FALSE + 74.0;
     let mut canvas = Canvas::new(heading, [1160.0, height], [206.0, 10.0, 18.0, 54.0]);
-    let [across, [bottom, top]] = canvas.sides();
+    let [across, [_, top]] = canvas.sides();
     let span = (last - first) as f64;
     let (unit, unit_name) = UNITS.into_iter().rev().find(|(unit, _)| span >= 3.0 * unit).unwrap_or(UNITS[0]);
     let x = Scale::linear([0.0, span / unit], across);
-    let at = |moment: u64| x.at((moment as f64 - first as f64) / unit);
     canvas.bottom_axis(x, 10, &format!("{unit_name} since {} UTC", time(first)));
     let cases = evaluation.cases().map_or(&[][..], |cases| &cases.cases);
-    let delays = evaluation.delays();
+    let mut plot = Plot { evaluation, canvas, first, unit, x };
+    let of_their_own = lanes.len() == evaluation.events.events.len();
     for (place, lane) in lanes.iter().enumerate() {
-        let middle = top + lane_height * (place as f64 + 0.5);
-        canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 25));
-        let truth = lane.events.iter().map(|event| &evaluation.events.events[*event]);
-        for ([from, to], _) in merged(truth.map(|event| [at(event.start), at(event.end)]).collect()) {
-            let class = "f-attack pale";
-            canvas.rectangle(
-                class,
-                [from, middle - 6.0],
-                [to - from, 12.0],
-                &format!("{}: labelled", lane.name),
-            );
-        }
-        let of_lane = cases.iter().filter(|case| case.events.iter().any(|event| lane.events.contains(event)));
-        let stretches = of_lane.map(|case| [at(case.incident.first), at(case.incident.last)]).collect();
-        for ([from, to], times) in merged(stretches) {
-            let title = format!("{}: {}", lane.name, counted(times, "incident"));
-            canvas.rectangle("f-attack", [from, middle - 2.2], [to - from, 4.4], &title);
-        }
-        let mut dotted: Option<f64> = None;
-        for event in &lane.events {
-            let known = &evaluation.events.events[*event];
-            match delays.get(*event).copied().flatten() {
-                Some(delay) => {
-                    let moment = at(known.start.saturating_add(delay));
-                    // Of dots that would cover each other the first is enough.
-                    if dotted.is_none_or(|before| (moment - before).abs() > 4.0) {
-                        let title = format!("{}: known after {}", known.name, duration(delay));
-                        canvas.dot("hollow s-ink", [moment, middle], 4.0, &title);
-                        dotted = Some(moment);
-                    }
-                }
-                None if lanes.len() == evaluation.events.events.len() => {
-                    let word = match evaluation.event_rows[*event] {
-                        0 if known.not_ip => "ARP: no rows",
-                        0 => "no rows",
-                        _ => "missed",
-                    };
-                    let (from, to) = (at(known.start), at(known.end));
-                    let place = if to + 90.0 < across[1] { (to + 6.0, "start") } else { (from - 6.0, "end") };
-                    canvas.text([place.0, middle + 4.5], place.1, "tick", word);
-                }
-                None => {}
-            }
+        let middle = top + LANE * (place as f64 + 0.5);
+        plot.lane(lane, middle, cases);
+        let is_unknown = |event: &&usize| evaluation.delays().get(**event).copied().flatten().is_none();
+        for event in lane.events.iter().filter(is_unknown).filter(|_| of_their_own) {
+            plot.unknown(*event, middle);
         }
     }
-    let floor = bottom - false_height;
-    canvas.raw(format_args!("<path class=\"axis\" d=\"M12 {:.1}H{:.1}\"/>", floor - 1.0, across[1]));
     let wrong = wrong(evaluation, cases);
-    canvas.text([198.0, floor + false_height / 2.0 + 4.5], "end", "label", &format!("{}s", wrong.noun));
-    let counted_in_bars = wrong.times.len() > STRETCHES;
-    if counted_in_bars {
-        let bars = begun(wrong.times.iter().map(|[from, _]| at(*from)), across);
-        let most = bars.iter().copied().max().unwrap_or(1).max(1) as f64;
-        let width = (across[1] - across[0]) / bars.len() as f64;
-        for (bar, many) in bars.into_iter().enumerate().filter(|(_, many)| *many > 0) {
-            let tall = (false_height - 6.0) * many as f64 / most;
-            let title = counted(many, wrong.noun);
-            let corner = [across[0] + width * bar as f64 + 0.5, bottom - tall];
-            canvas.rectangle("f-benign", corner, [width - 1.0, tall], &title);
-        }
-    } else {
-        let places = wrong.times.iter().map(|[from, to]| [at(*from), at(*to)]).collect();
-        for ([from, to], times) in merged(places) {
-            let title = counted(times, wrong.noun);
-            canvas.rectangle("f-benign", [from, floor + 5.0], [to - from, false_height - 10.0], &title);
-        }
-    }
-    let begin = if counted_in_bars { ", by how many begin" } else { "" };
+    let begin = if plot.wrong(&wrong) { ", by how many begin" } else { "" };
     let mut legend = vec![
         Entry::filled("f-attack pale", "labelled event"),
         Entry::dot("hollow s-ink", "when it is known"),
@@ -200,8 +229,20 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
         let swatch = "<rect class=\"f-attack\" x=\"2\" y=\"4\" width=\"22\" height=\"4\"/>".into();
         legend.insert(1, Entry { swatch, words: "incident with rows of the event".into() });
     }
+    let svg = plot.canvas.finish().replacen("class=\"plot\"", "class=\"plot long\"", 1);
+    let drawing =
+        format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{heading}\">{svg}</div>");
+    figure("timeline", heading, &caption(evaluation, more), &legend, &drawing).replacen(
+        "class=\"card\"",
+        "class=\"card wide\"",
+        1,
+    )
+}
+
+/// What the plot shows, and how many families it has no lane for.
+fn caption(evaluation: &Evaluation, more: usize) -> String {
     let rest = if more > 0 { format!(" {more} more families are in metrics.json.") } else { String::new() };
-    let caption = match evaluation.cases() {
+    match evaluation.cases() {
         Some(cases) => format!(
             "{}, {} false. An incident reaches beyond the label where its host goes on alarming, or takes part in \
              another event.{rest}",
@@ -212,15 +253,7 @@ pub(super) fn timeline(evaluation: &Evaluation) -> String {
             "The run left no incidents: what is shown is when each event has its first alert, and alarms on benign \
              rows.{rest}"
         ),
-    };
-    let svg = canvas.finish().replacen("class=\"plot\"", "class=\"plot long\"", 1);
-    let drawing =
-        format!("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{heading}\">{svg}</div>");
-    figure("timeline", heading, &caption, &legend, &drawing).replacen(
-        "class=\"card\"",
-        "class=\"card wide\"",
-        1,
-    )
+    }
 }
 
 #[cfg(test)]
