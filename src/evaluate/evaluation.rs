@@ -18,11 +18,8 @@ use super::scores::{RowKey, ScoredRow, read_scores};
 use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
 use super::truth::{Events, Truth};
+use crate::sink::report::{SCORES, SUMMARY};
 
-/// The name of a folder's file of scores.
-const SCORES: &str = "scores.parquet";
-/// The name of a folder's file of counters.
-const SUMMARY: &str = "summary.json";
 /// Conversations that are shown.
 const SHOWN: usize = 30;
 

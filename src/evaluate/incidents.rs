@@ -21,11 +21,7 @@ use super::{EvaluateError, opened};
 use crate::detect::reason::ToldHint;
 use crate::incident::Severity;
 use crate::reading::Batches;
-
-/// The log of incidents in a folder.
-pub(super) const LOG: &str = "incidents.jsonl";
-/// The rows of incidents in a folder.
-pub(super) const ROWS: &str = "incident_rows.parquet";
+use crate::sink::report::{INCIDENT_ROWS, INCIDENTS};
 
 /// What an incident is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -99,7 +95,7 @@ pub(super) struct Log {
 /// # Errors
 /// [`EvaluateError`] if one of the two files is missing or cannot be read; with the line for the log.
 pub(super) fn read(folder: &Path) -> Result<Option<Log>, EvaluateError> {
-    let path = folder.join(LOG);
+    let path = folder.join(INCIDENTS);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -112,7 +108,7 @@ pub(super) fn read(folder: &Path) -> Result<Option<Log>, EvaluateError> {
             states.take(&text).map_err(|what| EvaluateError::Incidents { path: path.clone(), line, what })?;
         }
     }
-    let members = members(&folder.join(ROWS))?;
+    let members = members(&folder.join(INCIDENT_ROWS))?;
     Ok(Some(states.with(members)))
 }
 
@@ -298,7 +294,7 @@ mod tests {
     fn log(lines: &[&str], rows: &[MemberRow]) -> Result<Log, EvaluateError> {
         let folder = tempfile::tempdir().unwrap();
         let lines: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
-        std::fs::write(folder.path().join(LOG), lines).unwrap();
+        std::fs::write(folder.path().join(INCIDENTS), lines).unwrap();
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("incident", Arc::new(StringArray::from_iter(rows.iter().map(|row| row.0)))),
             (
@@ -313,7 +309,7 @@ mod tests {
             ("diff", Arc::new(Int8Array::from_iter_values(rows.iter().map(|row| row.4)))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let file = File::create(folder.path().join(ROWS)).unwrap();
+        let file = File::create(folder.path().join(INCIDENT_ROWS)).unwrap();
         let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
@@ -378,8 +374,8 @@ mod tests {
     fn no_log_is_no_incidents_and_a_log_without_its_rows_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(read(folder.path()).unwrap(), None);
-        std::fs::write(folder.path().join(LOG), "").unwrap();
+        std::fs::write(folder.path().join(INCIDENTS), "").unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
-        assert!(error.contains(ROWS), "{error}");
+        assert!(error.contains(INCIDENT_ROWS), "{error}");
     }
 }

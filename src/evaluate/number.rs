@@ -2,18 +2,7 @@
 
 use jiff::Timestamp;
 
-/// A count, its thousands apart.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use crate::detect::outline::grouped as count;
 
 /// A count with its noun, which takes an `s` unless it is one.
 pub(super) fn counted(number: u64, noun: &str) -> String {

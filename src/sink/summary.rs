@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SinkError;
 use super::console::unit;
+use crate::detect::outline::grouped;
 use crate::draft::Draft;
 use crate::source::FeedCounts;
 use crate::tally::Tally;
@@ -194,19 +195,6 @@ impl Summary {
 
 fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
-}
-
-/// Digits in groups of three.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
