@@ -1,0 +1,78 @@
+//! Locks by which runs tell files and folders that somebody writes from those that were left behind.
+
+use std::fs::File;
+use std::path::Path;
+
+/// Whether a temporary file, which is new, is held against whoever removes those that were left behind.
+pub(super) fn is_held(file: &File, temporary: &Path) -> bool {
+    match hold(file) {
+        // It may have been removed before it was held.
+        Held::Here => is_same(file, temporary),
+        Held::Elsewhere => false,
+        // Where nothing can be held nothing is removed.
+        Held::Nowhere => true,
+    }
+}
+
+/// Removes temporary files of that name which nobody holds: those of runs that were killed.
+pub(super) fn remove_stale(folder: &Path, name: &str) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let start = format!(".{name}.tmp-");
+    for entry in entries.flatten() {
+        let is_ours = |name: &str| {
+            let process = name.strip_prefix(&start);
+            process.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
+        };
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file
+            && entry.file_name().to_str().is_some_and(is_ours)
+            && let Ok(file) = File::open(entry.path())
+            && matches!(hold(&file), Held::Here)
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a file or folder is locked for others.
+pub(super) enum Held {
+    /// By the one who asks, until it is closed.
+    Here,
+    /// By somebody else.
+    Elsewhere,
+    /// The system or the file system does not offer it.
+    Nowhere,
+}
+
+/// Locks a file or folder against others who ask too; the system forgets it with the process.
+#[cfg(unix)]
+pub(super) fn hold(file: &File) -> Held {
+    match file.try_lock() {
+        Ok(()) => Held::Here,
+        Err(std::fs::TryLockError::WouldBlock) => Held::Elsewhere,
+        Err(std::fs::TryLockError::Error(_)) => Held::Nowhere,
+    }
+}
+
+/// Locks a file that grows under its name; whether another process has it.
+pub(crate) fn is_held_elsewhere(file: &File) -> bool {
+    matches!(hold(file), Held::Elsewhere)
+}
+
+/// Elsewhere a lock keeps others, or the writer itself, from more than is meant.
+#[cfg(not(unix))]
+pub(super) fn hold(_: &File) -> Held {
+    Held::Nowhere
+}
+
+#[cfg(unix)]
+fn is_same(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if of(&a) == of(&b))
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &File, _: &Path) -> bool {
+    true
+}

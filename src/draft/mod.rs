@@ -1,0 +1,247 @@
+//! A file that appears under its name only when it is whole: what every room writes files with. Files of one run
+//! take their names together.
+
+mod group;
+mod lock;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+pub use self::group::Drafts;
+pub(crate) use self::lock::is_held_elsewhere;
+use self::lock::{is_held, remove_stale};
+
+/// Why a file cannot be begun or finished: one line.
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file as it was named, not the temporary one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is to be written where a folder is.
+    #[error("{}: is a folder; name a file in it", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file is to be written where a device or a pipe is.
+    #[error("{}: is no file that could be replaced: name another", path.display())]
+    Special {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// Another process holds the folder.
+    #[error("{}: another run writes there: wait until it has ended, or name another folder", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl DraftError {
+    fn io(path: &Path) -> impl Fn(io::Error) -> DraftError + '_ {
+        move |source| DraftError::Io { path: path.to_owned(), source }
+    }
+}
+
+/// Names that are tried where earlier, killed runs of the same process id left theirs behind.
+const ATTEMPTS: u32 = 1000;
+
+/// Longest part of the name that the temporary one repeats: file systems allow 255 bytes in all.
+const NAME: usize = 200;
+
+/// A file being written under a temporary name in the folder of its own. [`Draft::commit`] puts it in
+/// the place of whatever has its name; dropped before, nothing is left of it.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    place: Place,
+    among: Option<Drafts>,
+}
+
+/// Where a file is and will be. Dropped before it stands there, nothing is left of it.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    temporary: PathBuf,
+    /// Folders that were made for it, the outermost first.
+    made: Vec<PathBuf>,
+    stands: bool,
+}
+
+impl Draft {
+    /// Begins a file. Missing folders are made. What killed runs left of a file of this name is removed.
+    ///
+    /// # Errors
+    /// [`DraftError`] if the folder cannot be written to, or the name is that of a folder.
+    pub fn create(path: &Path) -> Result<Draft, DraftError> {
+        let failed = DraftError::io(path);
+        let name = file_name(path)?;
+        let folder = folder(path);
+        let mut place =
+            Place { path: path.to_owned(), temporary: PathBuf::new(), made: make(folder)?, stands: true };
+        let name = &name[..name.floor_char_boundary(NAME)];
+        remove_stale(folder, name);
+        let process = std::process::id();
+        for attempt in 0..ATTEMPTS {
+            let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
+            place.temporary = folder.join(format!(".{name}.tmp-{process}{again}"));
+            // A new file only: never through a link, never another run's.
+            match OpenOptions::new().write(true).create_new(true).open(&place.temporary) {
+                Ok(file) if is_held(&file, &place.temporary) => {
+                    place.stands = false;
+                    return Ok(Draft { file, place, among: None });
+                }
+                // Another run took it for one that was left behind.
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    unmake(&place.made);
+                    return Err(failed(error));
+                }
+            }
+        }
+        let what = format!("{} has too many files .{name}.tmp-*: remove them", folder.display());
+        Err(failed(io::Error::new(ErrorKind::AlreadyExists, what)))
+    }
+
+    /// Begins a file that has its name from the start and loses what it held before: one that is followed while it
+    /// grows. Missing folders are made.
+    ///
+    /// # Errors
+    /// As [`Draft::create`].
+    pub fn growing(path: &Path) -> Result<Draft, DraftError> {
+        file_name(path)?;
+        make(folder(path))?;
+        let file = File::create(path).map_err(DraftError::io(path))?;
+        let place =
+            Place { path: path.to_owned(), temporary: path.to_owned(), made: Vec::new(), stands: true };
+        Ok(Draft { file, place, among: None })
+    }
+
+    /// The name that the file will have.
+    pub fn path(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// All was written: brings it to the disk and then under its name, or, where it is one of [`Drafts`], to those that
+    /// wait for theirs.
+    ///
+    /// # Errors
+    /// [`DraftError::Io`]; then nothing is left of it, and what had its name before still has it.
+    pub fn commit(self) -> Result<(), DraftError> {
+        let Draft { file, mut place, among } = self;
+        file.sync_all().map_err(DraftError::io(&place.path))?;
+        if place.stands {
+            return Ok(());
+        }
+        match among {
+            Some(drafts) => {
+                drafts.wait(place, file);
+                Ok(())
+            }
+            None => {
+                place.stand()?;
+                sync(place.folders(), &place.path)
+            }
+        }
+    }
+}
+
+impl Place {
+    fn stand(&mut self) -> Result<(), DraftError> {
+        std::fs::rename(&self.temporary, &self.path).map_err(DraftError::io(&self.path))?;
+        self.stands = true;
+        Ok(())
+    }
+
+    /// The folders whose entries changed by it.
+    fn folders(&self) -> BTreeSet<PathBuf> {
+        let changed = self.made.iter().chain([&self.path]);
+        changed.map(|path| folder(path).to_owned()).collect()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.stands {
+            // Nobody is left to tell; a file that stays behind has a name that says what it is.
+            let _ = std::fs::remove_file(&self.temporary);
+            unmake(&self.made);
+        }
+    }
+}
+
+/// Names are safe once their folders are; other systems do not open folders as files.
+fn sync(folders: BTreeSet<PathBuf>, path: &Path) -> Result<(), DraftError> {
+    if cfg!(unix) {
+        for folder in folders {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(DraftError::io(path))?;
+        }
+    }
+    Ok(())
+}
+
+fn file_name(path: &Path) -> Result<String, DraftError> {
+    let there = path.metadata().ok();
+    match path.file_name() {
+        Some(name) if there.as_ref().is_none_or(std::fs::Metadata::is_file) => {
+            Ok(name.to_string_lossy().into_owned())
+        }
+        Some(_) if there.is_some_and(|there| !there.is_dir()) => {
+            Err(DraftError::Special { path: path.to_owned() })
+        }
+        _ => Err(DraftError::Folder { path: path.to_owned() }),
+    }
+}
+
+/// The folder of a path.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a folder and those that it lies in; gives those that were not there.
+fn make(folder: &Path) -> Result<Vec<PathBuf>, DraftError> {
+    let missing = folder.ancestors().take_while(|folder| *folder != Path::new("") && !folder.exists());
+    let missing: Vec<&Path> = missing.collect();
+    let mut made = Vec::new();
+    for folder in missing.into_iter().rev() {
+        match std::fs::create_dir(folder) {
+            Ok(()) => made.push(folder.to_owned()),
+            Err(_) if folder.is_dir() => {}
+            Err(error) => {
+                unmake(&made);
+                return Err(DraftError::io(folder)(error));
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Removes folders that were made, as far as nothing lies in them.
+fn unmake(made: &[PathBuf]) {
+    for folder in made.iter().rev() {
+        let _ = std::fs::remove_dir(folder);
+    }
+}
+
+impl Write for Draft {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

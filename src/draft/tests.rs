@@ -1,0 +1,139 @@
+//! Drafts, alone and together, and what killed runs left of them.
+
+use super::*;
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_file_has_its_name_only_when_it_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/rows.csv");
+    let mut draft = Draft::create(&path).unwrap();
+    draft.write_all(b"1\n").unwrap();
+    assert!(!path.exists());
+    draft.commit().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"1\n");
+    assert_eq!(names(path.parent().unwrap()), ["rows.csv"]);
+}
+
+#[test]
+fn a_dropped_draft_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, "old").unwrap();
+    let mut draft = Draft::create(&path).unwrap();
+    draft.write_all(b"new").unwrap();
+    drop(draft);
+    assert_eq!(
+        (std::fs::read(&path).unwrap(), names(folder.path())),
+        (b"old".to_vec(), vec!["rows.csv".into()])
+    );
+}
+
+#[test]
+fn two_drafts_of_one_name_do_not_share_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x".repeat(255));
+    let (mut first, mut second) = (Draft::create(&path).unwrap(), Draft::create(&path).unwrap());
+    first.write_all(b"first").unwrap();
+    second.write_all(b"second").unwrap();
+    second.commit().unwrap();
+    first.commit().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"first");
+    assert_eq!(names(folder.path()).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_written_is_known_before_anything_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Draft::create(folder.path()).unwrap_err().to_string();
+    assert!(error.ends_with("is a folder; name a file in it"), "{error}");
+    if cfg!(unix) {
+        let error = Draft::create(Path::new("/dev/null")).unwrap_err().to_string();
+        assert!(error.starts_with("/dev/null: is no file that could be replaced"), "{error}");
+    }
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let below = file.join("rows.csv");
+    let error = Draft::create(&below).unwrap_err().to_string();
+    assert!(error.starts_with(&below.display().to_string()) && !error.contains('\n'), "{error}");
+}
+
+/// What a killed run leaves: a temporary file that nobody holds.
+#[test]
+#[cfg(unix)]
+fn what_killed_runs_left_goes_and_what_others_write_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let others = [".rows.csv.tmp-x", ".rows.csv.tmp-7.keep", ".other.csv.tmp-7", "rows.csv.tmp-7"];
+    for name in others.iter().chain(&[".rows.csv.tmp-4000000000", ".rows.csv.tmp-7-3"]) {
+        std::fs::write(at(name), "").unwrap();
+    }
+    let written = Draft::create(&at("rows.csv")).unwrap();
+    let waiting = Drafts::default();
+    waiting.create(&at("rows.csv")).unwrap().commit().unwrap();
+    let second = Draft::create(&at("rows.csv")).unwrap();
+    let mut left = names(folder.path());
+    left.retain(|name| !others.contains(&name.as_str()));
+    assert_eq!(left.len(), 3, "{left:?}");
+    second.commit().unwrap();
+    written.commit().unwrap();
+    waiting.commit().unwrap();
+    assert_eq!(names(folder.path()).len(), others.len() + 1);
+}
+
+#[test]
+fn files_of_a_run_take_their_names_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("a"), "old").unwrap();
+    std::fs::write(at("beside"), "old").unwrap();
+    let begin = || {
+        let drafts = Drafts::default();
+        drafts.folder(folder.path()).unwrap();
+        drafts.supersede(at("beside"));
+        drafts.supersede(at("a"));
+        for name in ["a", "new/deep/b", "new/c"] {
+            let mut draft = drafts.create(&at(name)).unwrap();
+            draft.write_all(b"new").unwrap();
+            draft.commit().unwrap();
+        }
+        drafts
+    };
+    let sorted = || {
+        let mut names = names(folder.path());
+        names.sort();
+        names
+    };
+    let open = begin().create(&at("new/other/d")).unwrap();
+    assert!(!at("new/c").exists() && at("new/other").is_dir());
+    drop(open);
+    assert_eq!(
+        (sorted(), std::fs::read(at("a")).unwrap()),
+        (vec!["a".into(), "beside".into()], b"old".to_vec())
+    );
+    begin().commit().unwrap();
+    assert_eq!(
+        (sorted(), std::fs::read(at("a")).unwrap()),
+        (vec!["a".into(), "new".into()], b"new".to_vec())
+    );
+    assert!(at("new/deep/b").is_file() && at("new/c").is_file());
+}
+
+#[test]
+#[cfg(unix)]
+fn a_folder_is_one_runs_until_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("a/report");
+    let first = Drafts::default();
+    first.folder(&report).unwrap();
+    first.folder(&report).unwrap();
+    let error = Drafts::default().folder(&report).unwrap_err().to_string();
+    assert!(error.contains("a/report: another run writes there") && !error.contains('\n'), "{error}");
+    drop(first);
+    assert!(names(folder.path()).is_empty(), "nothing was written: nothing is left");
+    Drafts::default().folder(&report).unwrap();
+}
