@@ -1,0 +1,67 @@
+//! Incidents of one host after the other: said once, forgotten when over.
+
+use super::*;
+
+#[test]
+fn sessions_forget_what_is_over() {
+    let watch = watch(60, Rules::default());
+    let mut sessions = Sessions::new(watch.clock);
+    for window in 0..2_000u64 {
+        let host = [10, 0, (window / 250) as u8, (window % 250) as u8];
+        let one = finding(window * WINDOW, window, host, [10, 9, 9, 9], 9.0);
+        let new = Finding { kind: Kind::NewHost, ..one.clone() };
+        let parts = cover(&[&one, &new], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1)).collect();
+        let now = (window + 1) * WINDOW;
+        while let Some(due) = sessions.due().filter(|due| *due < now) {
+            sessions.tick(due);
+        }
+        let said = sessions.change(now, parts);
+        assert_eq!(said.iter().filter(|change| matches!(change, Change::Event(_))).count(), 2);
+    }
+    // New hosts are remembered for a day, the others for as long as they can change.
+    assert!(sessions.hosts() <= 2_000 + 10, "{}", sessions.hosts());
+    while let Some(due) = sessions.due() {
+        sessions.tick(due);
+    }
+    assert_eq!(sessions.hosts(), 0);
+}
+
+#[test]
+fn a_new_host_is_said_once_however_long_it_stays() {
+    let watch = watch(60, Rules::default());
+    let mut sessions = Sessions::new(watch.clock);
+    let mut said = Vec::new();
+    for window in 0..300u64 {
+        let new = Finding {
+            kind: Kind::NewHost,
+            ..finding(window * WINDOW, window, [10, 0, 0, 1], [10, 0, 0, 2], 4.0)
+        };
+        let now = (window + 1) * WINDOW;
+        while let Some(due) = sessions.due().filter(|due| *due < now) {
+            said.extend(sessions.tick(due));
+        }
+        said.extend(
+            sessions.change(
+                now,
+                cover(&[&new], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1)).collect(),
+            ),
+        );
+    }
+    let said: Vec<(Said, Severity)> = said
+        .iter()
+        .map(|change| match change {
+            Change::Event(event) => (event.said, event.state.severity),
+            Change::Row(row) => panic!("{row:?}"),
+        })
+        .collect();
+    assert_eq!(said, [(Said::Create, Severity::Low), (Said::Close, Severity::Low)]);
+}
+
+#[test]
+fn numbers_are_ordered_as_numbers() {
+    let numbers = [f64::NEG_INFINITY, -2.0, -0.5, 0.0, 1e-300, 0.5, 7.0, f64::INFINITY, f64::NAN];
+    let reals = numbers.map(Real::new);
+    assert!(reals.is_sorted());
+    assert!(numbers.iter().zip(reals).all(|(number, real)| real.get().to_bits() == number.to_bits()));
+    assert_eq!(Real::new(-0.0), Real::new(0.0));
+}
