@@ -227,7 +227,7 @@ fn counted(
 ) -> Result<Summary, RunError> {
     let counts = opened.reader.counts();
     if let Reader::Frames(_) = &opened.reader {
-        shared.tally.check(counts.frames, true).map_err(RunError::Balance)?;
+        shared.tally.check(counts.frames).map_err(RunError::Balance)?;
     }
     let mut summary = Summary::new(&shared.tally, &counts);
     if live {

@@ -254,7 +254,7 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
     if let Some(error) = fault.take() {
         panic!("{error}");
     }
-    tally.check(frames, true).unwrap();
+    tally.check(frames).unwrap();
     let batches = kept.lock().unwrap();
     Table::from_batches(&batches)
 }
