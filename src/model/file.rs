@@ -134,80 +134,29 @@ const MEMORY: [&str; 2] = ["seen", "starts"];
 
 /// Reads a model: archive, manifest, members, then the parts together.
 fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
-    let damaged = |member: &str, what: &dyn std::fmt::Display| ModelError::Damaged {
-        file: file.to_owned(),
-        member: member.to_owned(),
-        what: what.to_string().lines().next().unwrap_or_default().to_owned(),
-    };
+    let blame = Blame { file };
     let members = unpack(file, bytes, manifest::NAME)?;
-    let Some(text) = find(&members, manifest::NAME) else {
-        let found = format!("a ZIP archive without {}", manifest::NAME);
-        return Err(ModelError::NotAModel { file: file.to_owned(), found });
-    };
-    let of_manifest = |what: &dyn std::fmt::Display| damaged(manifest::NAME, what);
-    let manifest = match Manifest::read(text).map_err(|what| of_manifest(&what))? {
-        manifest::Read::Manifest(manifest) => manifest,
-        manifest::Read::Newer { found, writer } => {
-            return Err(ModelError::Newer { file: file.to_owned(), found, writer });
-        }
-    };
-    let is_member = |name: &str| name == manifest::NAME || manifest.members.contains_key(name);
-    if let Some(other) = members.iter().find(|member| !is_member(&member.name)) {
-        return Err(damaged(&other.name, &"it is no member of a model"));
-    }
+    let manifest = read_manifest(blame, &members)?;
     let spec = &manifest.pipeline.detect;
     let own = spec.tables();
-    if own.is_empty() {
-        let name: String = spec.detector.chars().take(40).flat_map(char::escape_debug).collect();
-        return Err(of_manifest(&format_args!("no detector is named `{name}`")));
-    }
-    let names: Vec<&str> =
-        manifest.members.keys().map(|name| name.strip_suffix(PARQUET).unwrap_or("")).collect();
-    let remembers = MEMORY.iter().filter(|name| names.contains(name)).count();
-    let known = |name: &&str| own.contains(name) || MEMORY.contains(name);
-    let strange = !names.iter().all(known);
-    if strange || ![0, MEMORY.len()].contains(&remembers) || own.iter().any(|name| !names.contains(name)) {
-        return Err(of_manifest(&format_args!("its members are not {}", own.join(", "))));
-    }
-    let mut tables = BTreeMap::new();
-    for name in names {
-        let member = format!("{name}{PARQUET}");
-        let expected = &manifest.members[&member];
-        let bytes = find(&members, &member).ok_or_else(|| damaged(&member, &"the member is missing"))?;
-        if bytes.len() as u64 != expected.bytes || hex(&Sha256::digest(bytes)) != expected.sha256 {
-            return Err(damaged(
-                &member,
-                &"it is not what was written: its hash differs from the manifest's",
-            ));
-        }
-        let rows = table::decode(bytes, expected.rows).map_err(|what| damaged(&member, &what))?;
-        let table = (name.to_owned(), rows);
-        if Some(name) == spec.table_of_forests() && count_trees(spec, Some(&table)) > limits::TREES {
-            return Err(damaged(&member, &format_args!("more than {} trees", limits::TREES)));
-        }
-        tables.insert(table.0, table.1);
-    }
+    let tables = read_tables(blame, &manifest, &own, &members)?;
     let fields: Option<Vec<_>> = manifest.columns.iter().map(manifest::Column::field).collect();
-    let fields = fields.ok_or_else(|| of_manifest(&"a column has a type that no column has"))?;
+    let fields = fields.ok_or_else(|| blame.manifest(&"a column has a type that no column has"))?;
     let seed = manifest.pipeline.seed;
     let read = crate::detect::read(spec, seed, manifest.features, &fields, &tables);
     let detector = read.map_err(|error| match &error {
-        DetectError::Damaged { table, .. } if own.contains(&table.as_str()) => {
-            damaged(&format!("{table}{PARQUET}"), &error)
-        }
-        _ => of_manifest(&error),
+        DetectError::Damaged { table, .. } if own.contains(&table.as_str()) => blame.table(table, &error),
+        _ => blame.manifest(&error),
     })?;
     let tables: Vec<_> = tables.into_iter().filter(|(name, _)| MEMORY.contains(&name.as_str())).collect();
-    let memory = (remembers > 0).then(|| Memory::from_tables(&tables)).transpose().map_err(|error| {
+    let memory = (!tables.is_empty()).then(|| Memory::from_tables(&tables)).transpose().map_err(|error| {
         let (MemoryError::Missing(table)
         | MemoryError::Column { table, .. }
         | MemoryError::Row { table, .. }) = &error;
-        damaged(&format!("{table}{PARQUET}"), &error)
+        blame.table(table, &error)
     })?;
     drop(tables);
-
-    let make = manifest.make().ok_or_else(|| of_manifest(&"flow rows have settings, tables have none"))?;
-    let columns = &manifest.columns;
+    let make = manifest.make().ok_or_else(|| blame.manifest(&"flow rows have settings, tables have none"))?;
     let model = Model {
         netweir_version: manifest.netweir_version.clone(),
         feature_version: manifest.feature_version,
@@ -217,17 +166,106 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
         detector,
         memory: memory.map(Arc::new),
     };
-    if model.columns().map(manifest::Column::of).collect::<Vec<_>>() != *columns {
-        return Err(of_manifest(&"its columns are not those of the detector"));
+    check_manifest(&manifest, &model).map_err(|what| blame.manifest(&what))?;
+    Ok(model)
+}
+
+/// Says which part of a file is not as it was written.
+#[derive(Clone, Copy)]
+struct Blame<'a> {
+    file: &'a str,
+}
+
+impl Blame<'_> {
+    fn member(self, member: &str, what: &dyn std::fmt::Display) -> ModelError {
+        ModelError::Damaged {
+            file: self.file.to_owned(),
+            member: member.to_owned(),
+            what: what.to_string().lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn table(self, name: &str, what: &dyn std::fmt::Display) -> ModelError {
+        self.member(&format!("{name}{PARQUET}"), what)
+    }
+
+    fn manifest(self, what: &dyn std::fmt::Display) -> ModelError {
+        self.member(manifest::NAME, what)
+    }
+}
+
+/// The manifest of an archive that has no members beside those that it names.
+fn read_manifest(blame: Blame<'_>, members: &[Member]) -> Result<Manifest, ModelError> {
+    let file = blame.file.to_owned();
+    let Some(text) = find(members, manifest::NAME) else {
+        return Err(ModelError::NotAModel {
+            file,
+            found: format!("a ZIP archive without {}", manifest::NAME),
+        });
+    };
+    let manifest = match Manifest::read(text).map_err(|what| blame.manifest(&what))? {
+        manifest::Read::Manifest(manifest) => manifest,
+        manifest::Read::Newer { found, writer } => return Err(ModelError::Newer { file, found, writer }),
+    };
+    let is_member = |name: &str| name == manifest::NAME || manifest.members.contains_key(name);
+    match members.iter().find(|member| !is_member(&member.name)) {
+        Some(other) => Err(blame.member(&other.name, &"it is no member of a model")),
+        None => Ok(*manifest),
+    }
+}
+
+/// The tables that a manifest names: all of the detector's, `own`, and both or none of [`MEMORY`], each with the hash
+/// and the rows that the manifest has of it.
+fn read_tables(
+    blame: Blame<'_>,
+    manifest: &Manifest,
+    own: &[&str],
+    members: &[Member],
+) -> Result<BTreeMap<String, RecordBatch>, ModelError> {
+    let spec = &manifest.pipeline.detect;
+    if own.is_empty() {
+        let name: String = spec.detector.chars().take(40).flat_map(char::escape_debug).collect();
+        return Err(blame.manifest(&format_args!("no detector is named `{name}`")));
+    }
+    let names: Vec<&str> =
+        manifest.members.keys().map(|name| name.strip_suffix(PARQUET).unwrap_or("")).collect();
+    let remembers = MEMORY.iter().filter(|name| names.contains(name)).count();
+    let strange = names.iter().any(|name| !own.contains(name) && !MEMORY.contains(name));
+    if strange || ![0, MEMORY.len()].contains(&remembers) || own.iter().any(|name| !names.contains(name)) {
+        return Err(blame.manifest(&format_args!("its members are not {}", own.join(", "))));
+    }
+    let mut tables = BTreeMap::new();
+    for name in names {
+        let member = format!("{name}{PARQUET}");
+        let expected = &manifest.members[&member];
+        let bytes = find(members, &member).ok_or_else(|| blame.member(&member, &"the member is missing"))?;
+        if bytes.len() as u64 != expected.bytes || hex(&Sha256::digest(bytes)) != expected.sha256 {
+            let what = "it is not what was written: its hash differs from the manifest's";
+            return Err(blame.member(&member, &what));
+        }
+        let rows = table::decode(bytes, expected.rows).map_err(|what| blame.member(&member, &what))?;
+        let table = (name.to_owned(), rows);
+        if Some(name) == spec.table_of_forests() && count_trees(spec, Some(&table)) > limits::TREES {
+            return Err(blame.member(&member, &format_args!("more than {} trees", limits::TREES)));
+        }
+        tables.insert(table.0, table.1);
+    }
+    Ok(tables)
+}
+
+/// Whether what a manifest says of its model is what the model says of itself.
+fn check_manifest(manifest: &Manifest, model: &Model) -> Result<(), String> {
+    if model.columns().map(manifest::Column::of).collect::<Vec<_>>() != manifest.columns {
+        return Err("its columns are not those of the detector".to_owned());
     }
     if model.fingerprint() != manifest.fingerprint {
-        return Err(of_manifest(&"its fingerprint is another"));
+        return Err("its fingerprint is another".to_owned());
     }
-    model.check().map_err(|what| of_manifest(&what))?;
+    model.check()?;
     if model.rows() != manifest.training.rows {
-        return Err(of_manifest(&"its training rows are not those of the detector"));
+        return Err("its training rows are not those of the detector".to_owned());
     }
-    Ok(model)
+    Ok(())
 }
 
 fn find<'a>(members: &'a [Member], name: &str) -> Option<&'a Bytes> {
