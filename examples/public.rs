@@ -40,14 +40,14 @@ struct Capture {
 }
 
 /// What a capture gave.
-struct Result {
+struct Outcome {
     name: String,
     kind: String,
     lead: u64,
     metrics: Value,
 }
 
-fn main() -> std::result::Result<(), AnyError> {
+fn main() -> Result<(), AnyError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (folder, pipeline) = match &arguments[..] {
         [folder] => (folder, None),
@@ -63,7 +63,7 @@ fn main() -> std::result::Result<(), AnyError> {
     done
 }
 
-fn all(folder: &Path, spec: &Spec, work: &Path) -> std::result::Result<(), AnyError> {
+fn all(folder: &Path, spec: &Spec, work: &Path) -> Result<(), AnyError> {
     let captures = list(&folder.join("attacks.csv"))?;
     let (mut own, mut elsewhere, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let there = work.join("elsewhere.netweir");
@@ -89,7 +89,7 @@ fn all(folder: &Path, spec: &Spec, work: &Path) -> std::result::Result<(), AnyEr
             Err(error) => failed.push(format!("{}: {error}", capture.name)),
             Ok(metrics) => {
                 let (name, kind) = (capture.name.clone(), capture.kind.clone());
-                let result = Result { name, kind, lead, metrics };
+                let result = Outcome { name, kind, lead, metrics };
                 if apart { elsewhere.push(result) } else { own.push(result) }
             }
         }
@@ -108,7 +108,7 @@ fn all(folder: &Path, spec: &Spec, work: &Path) -> std::result::Result<(), AnyEr
 }
 
 /// The captures of a list.
-fn list(path: &Path) -> std::result::Result<Vec<Capture>, AnyError> {
+fn list(path: &Path) -> Result<Vec<Capture>, AnyError> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut lines = text.lines();
     let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -132,7 +132,7 @@ fn list(path: &Path) -> std::result::Result<Vec<Capture>, AnyError> {
 }
 
 /// How long the part to learn from is: up to the first label, at most half of the capture.
-fn lead(capture: &Capture, labels: &Path) -> std::result::Result<u64, AnyError> {
+fn lead(capture: &Capture, labels: &Path) -> Result<u64, AnyError> {
     let half = capture.length / 2;
     if !labels.is_file() {
         return Ok(half);
@@ -142,7 +142,7 @@ fn lead(capture: &Capture, labels: &Path) -> std::result::Result<u64, AnyError> 
 }
 
 /// Cuts a capture in two at a time, learns from the first part and scores the second.
-fn learn_and_score(spec: &Spec, file: &Path, at: u64, place: &Path) -> std::result::Result<(), AnyError> {
+fn learn_and_score(spec: &Spec, file: &Path, at: u64, place: &Path) -> Result<(), AnyError> {
     std::fs::create_dir_all(place)?;
     let (before, after) = (place.join("before.pcap"), place.join("after.pcap"));
     cut(file, at, &before, &after)?;
@@ -152,10 +152,10 @@ fn learn_and_score(spec: &Spec, file: &Path, at: u64, place: &Path) -> std::resu
 }
 
 /// Classic pcap, little endian, packed with zstd.
-fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> std::result::Result<(), AnyError> {
+fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> Result<(), AnyError> {
     let mut bytes = Vec::new();
     zstd::stream::read::Decoder::new(File::open(file)?)?.read_to_end(&mut bytes)?;
-    let word = |at: usize| -> std::result::Result<u32, AnyError> {
+    let word = |at: usize| -> Result<u32, AnyError> {
         let word = bytes.get(at..at + 4).ok_or("a record ends early")?;
         Ok(u32::from_le_bytes(word.try_into()?))
     };
@@ -177,7 +177,7 @@ fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> std::result::Result
     Ok(())
 }
 
-fn train(spec: &Spec, file: &Path, model: &Path) -> std::result::Result<(), AnyError> {
+fn train(spec: &Spec, file: &Path, model: &Path) -> Result<(), AnyError> {
     let mut spec = spec.clone();
     spec.source.inputs = vec![file.to_string_lossy().into_owned()];
     spec.ends = Ends { fit: Some(model.to_owned()), ..Ends::default() };
@@ -185,7 +185,7 @@ fn train(spec: &Spec, file: &Path, model: &Path) -> std::result::Result<(), AnyE
     Ok(())
 }
 
-fn score(file: &Path, model: &Path, place: &Path) -> std::result::Result<(), AnyError> {
+fn score(file: &Path, model: &Path, place: &Path) -> Result<(), AnyError> {
     let mut spec = Spec::built_in("detect");
     spec.source.inputs = vec![file.to_string_lossy().into_owned()];
     spec.ends = Ends { model: Some(model.to_owned()), report: Some(place.to_owned()), ..Ends::default() };
@@ -193,7 +193,7 @@ fn score(file: &Path, model: &Path, place: &Path) -> std::result::Result<(), Any
     Ok(())
 }
 
-fn judge(place: &Path, labels: &Path) -> std::result::Result<Value, AnyError> {
+fn judge(place: &Path, labels: &Path) -> Result<Value, AnyError> {
     let none: PathBuf = place.join("none.csv");
     std::fs::write(&none, "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n")?;
     let labels = if labels.is_file() { labels } else { &none };
@@ -223,12 +223,12 @@ fn days(metrics: &Value) -> f64 {
     time("last_packet_ns").saturating_sub(time("first_packet_ns")) as f64 / 86_400e9
 }
 
-fn shipped(result: &Result) -> &Value {
+fn shipped(result: &Outcome) -> &Value {
     &result.metrics["detectors"][0]["shipped"]
 }
 
 /// Events found of those with rows: by incidents where there are some.
-fn found(result: &Result) -> [u64; 2] {
+fn found(result: &Outcome) -> [u64; 2] {
     let events = result.metrics["events"].as_array().map_or(&[][..], Vec::as_slice);
     let seen = events.iter().filter(|event| event["rows"].as_u64() > Some(0));
     let is_found = |event: &&Value| match &event["in_an_incident"] {
@@ -238,7 +238,7 @@ fn found(result: &Result) -> [u64; 2] {
     [seen.clone().filter(is_found).count() as u64, seen.count() as u64]
 }
 
-fn table(results: &[Result]) -> String {
+fn table(results: &[Outcome]) -> String {
     let mut text = format!(
         "{:<24} {:<15} {:>8} {:>7} {:>7} {:>6} {:>9} {:>7} {:>6} {:>9} {:>5} {:>5} {:>9} {:>4}\n",
         "capture",
@@ -300,12 +300,12 @@ fn table(results: &[Result]) -> String {
     text
 }
 
-fn sums(results: &[Result]) -> String {
+fn sums(results: &[Outcome]) -> String {
     let of = |kinds: &[&str]| -> String {
-        let of: Vec<&Result> = results.iter().filter(|one| kinds.contains(&one.kind.as_str())).collect();
+        let of: Vec<&Outcome> = results.iter().filter(|one| kinds.contains(&one.kind.as_str())).collect();
         let events =
             of.iter().map(|one| found(one)).fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
-        let sum = |value: &dyn Fn(&Result) -> f64| of.iter().map(|one| value(one)).sum::<f64>();
+        let sum = |value: &dyn Fn(&Outcome) -> f64| of.iter().map(|one| value(one)).sum::<f64>();
         let host_days = sum(&|one| one.metrics["benign_hosts"].as_f64().unwrap_or(0.0) * days(&one.metrics));
         let hours = sum(&|one| 24.0 * days(&one.metrics));
         let rows = sum(&|one| shipped(one)["false_positives"].as_f64().unwrap_or(0.0));
@@ -324,7 +324,7 @@ fn sums(results: &[Result]) -> String {
     ["labelled", "mixed", "benign", "presumed_benign", "trap"].map(|kind| of(&[kind])).concat()
 }
 
-fn short_table(results: &[Result]) -> String {
+fn short_table(results: &[Outcome]) -> String {
     let mut text =
         format!("{:<24} {:<15} {:>7} {:>7} {:>9}\n", "capture", "kind", "rows", "attack", "alarms");
     for result in results {
