@@ -26,15 +26,25 @@
 //! | [`sink`] | Parquet, Arrow, CSV, alerts, the console, the summary |
 //! | [`evaluate`] | results held against labels |
 //!
-//! Around them: [`spec`] is the pipeline file, [`graph`] connects the rooms, once, [`run`] starts workers and
-//! stops them, [`tally`] counts at the doorways,
-//! [`apart`] holds what is written against what is read, [`draft`] writes files that appear whole or not at all, [`reading`] reads Parquet that may be damaged, [`cli`] is the command line.
+//! Around them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`] | the command line: each verb is a pipeline with other ends |
+//! | [`spec`] | the pipeline file, checked: each room's own settings, and the ends |
+//! | [`run`] | opens what is read and written, starts workers and stops them |
+//! | [`graph`] | connects the rooms, once |
+//! | [`apart`] | holds what is written against what is read: nothing is written over an input |
+//! | [`draft`] | files that appear whole or not at all, those of a run together |
+//! | [`reading`] | Parquet that may be damaged |
+//! | [`tally`] | counters at the doorways, and the first error of a run |
+//! | `terminal` | foreign text that does nothing to a terminal |
 //!
 //! # Rules of the house
 //!
 //! In each room `mod.rs` holds the noun, its spec and its error; `operator.rs` is the only file that names
-//! timely; the rest knows no clock and no graph. A room imports only rooms above it in the table, and `row`.
-//! `tests/tidy.rs` keeps that.
+//! timely; the rest knows no clock and no graph. A room imports only rooms above it in the table, `row`, and of what
+//! is around them `draft`, `reading`, `tally` and `terminal`. `tests/tidy.rs` keeps that.
 //!
 //! What every run promises: rows, model and scores depend on the packets and the pipeline alone; not on the
 //! number of workers, the length of slices, the split into files, or whether the wire was live. Arrival
