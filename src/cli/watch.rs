@@ -22,7 +22,8 @@ What changes is in force from the next window on, and for incidents of the last 
 netweir detect --help says what rules are made of.
 
 The logs in OUTDIR grow while it runs, the other files come at the end; a report that was there before is moved to
-OUTDIR/_earlier.
+OUTDIR/_earlier. Logs may be rotated: moved away (the next window begins new ones, no signal is needed) or copied and
+cut short. SIGHUP ends the run, as SIGTERM does.
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]

@@ -66,13 +66,13 @@ pub(super) fn hold(_: &File) -> Held {
 }
 
 #[cfg(unix)]
-fn is_same(file: &File, path: &Path) -> bool {
+pub(super) fn is_same(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let of = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
     matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if of(&a) == of(&b))
 }
 
 #[cfg(not(unix))]
-fn is_same(_: &File, _: &Path) -> bool {
+pub(super) fn is_same(_: &File, _: &Path) -> bool {
     true
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::group::Drafts;
 pub(crate) use self::lock::is_held_elsewhere;
-use self::lock::{is_held, remove_stale};
+use self::lock::{is_held, is_same, remove_stale};
 
 /// Why a file cannot be begun or finished: one line.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,10 @@ pub struct Draft {
     file: File,
     place: Place,
     among: Option<Drafts>,
+    /// Whether it grows under its name, which others may take from it.
+    grows: bool,
+    /// Whether what comes next begins a line: at the start, and whenever all before was flushed.
+    between_lines: bool,
 }
 
 /// Where a file is and will be. Dropped before it stands there, nothing is left of it.
@@ -98,7 +102,7 @@ impl Draft {
             match OpenOptions::new().write(true).create_new(true).open(&place.temporary) {
                 Ok(file) if is_held(&file, &place.temporary) => {
                     place.stands = false;
-                    return Ok(Draft { file, place, among: None });
+                    return Ok(Draft { file, place, among: None, grows: false, between_lines: true });
                 }
                 // Another run took it for one that was left behind.
                 Ok(_) => {}
@@ -116,15 +120,18 @@ impl Draft {
     /// Begins a file that has its name from the start and loses what it held before: one that is followed while it
     /// grows. Missing folders are made.
     ///
+    /// It may be rotated meanwhile: where others cut it short it goes on from there, and where they gave it another
+    /// name, what is written after the next [`Write::flush`] goes to a new file of its own.
+    ///
     /// # Errors
     /// As [`Draft::create`].
     pub fn growing(path: &Path) -> Result<Draft, DraftError> {
         file_name(path)?;
         make(folder(path))?;
-        let file = File::create(path).map_err(DraftError::io(path))?;
+        let file = File::create(path).and_then(|_| end_of(path)).map_err(DraftError::io(path))?;
         let place =
             Place { path: path.to_owned(), temporary: path.to_owned(), made: Vec::new(), stands: true };
-        Ok(Draft { file, place, among: None })
+        Ok(Draft { file, place, among: None, grows: true, between_lines: true })
     }
 
     /// The name that the file will have.
@@ -137,8 +144,9 @@ impl Draft {
     ///
     /// # Errors
     /// [`DraftError::Io`]; then nothing is left of it, and what had its name before still has it.
-    pub fn commit(self) -> Result<(), DraftError> {
-        let Draft { file, mut place, among } = self;
+    pub fn commit(mut self) -> Result<(), DraftError> {
+        self.follow_name();
+        let Draft { file, mut place, among, .. } = self;
         file.sync_all().map_err(DraftError::io(&place.path))?;
         if place.stands {
             return Ok(());
@@ -154,6 +162,24 @@ impl Draft {
             }
         }
     }
+}
+
+impl Draft {
+    /// Where a growing file has lost its name, a new one begins. Where none can, the one that is open goes on: no line
+    /// is lost.
+    fn follow_name(&mut self) {
+        if self.grows
+            && !is_same(&self.file, &self.place.path)
+            && let Ok(file) = end_of(&self.place.path)
+        {
+            self.file = file;
+        }
+    }
+}
+
+/// Opens a file to write behind all that it holds, whoever cuts it short meanwhile.
+fn end_of(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 impl Place {
@@ -238,10 +264,14 @@ fn unmake(made: &[PathBuf]) {
 
 impl Write for Draft {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.between_lines) {
+            self.follow_name();
+        }
         self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.between_lines = true;
         self.file.flush()
     }
 }

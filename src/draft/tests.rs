@@ -33,6 +33,57 @@ fn a_dropped_draft_leaves_what_was_there() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
+    std::fs::write(&path, "of an earlier run\n").unwrap();
+    let mut log = Draft::growing(&path).unwrap();
+    let mut say = |line: &str| {
+        let (half, rest) = line.split_at(line.len() / 2);
+        log.write_all(half.as_bytes()).unwrap();
+        log.write_all(rest.as_bytes()).unwrap();
+        log.flush().unwrap();
+    };
+    say("first\n");
+    std::fs::copy(&path, &earlier).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    say("second\n");
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "first\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n", "copied and cut short");
+    std::fs::rename(&path, &earlier).unwrap();
+    say("third\n");
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "second\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n", "moved");
+    std::fs::rename(&path, &earlier).unwrap();
+    std::fs::write(&path, "made by whoever moved it\n").unwrap();
+    say("fourth\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "made by whoever moved it\nfourth\n");
+    std::fs::rename(&path, &earlier).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    say("fifth\n");
+    assert!(std::fs::read_to_string(&earlier).unwrap().ends_with("fifth\n"), "no other file can be made");
+    std::fs::remove_dir(&path).unwrap();
+    log.commit().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "there when the run has ended");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_line_of_a_growing_file_is_in_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
+    let mut log = Draft::growing(&path).unwrap();
+    log.write_all(b"one ").unwrap();
+    std::fs::rename(&path, &earlier).unwrap();
+    log.write_all(b"line\n").unwrap();
+    log.flush().unwrap();
+    log.write_all(b"another\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "one line\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "another\n");
+}
+
 #[test]
 fn two_drafts_of_one_name_do_not_share_a_file() {
     let folder = tempfile::tempdir().unwrap();

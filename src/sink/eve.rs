@@ -110,6 +110,7 @@ impl EveLog {
             }
             if self.lines.len() >= AT_ONCE || row + 1 == alerts.numbers.len() {
                 self.out.write_all(&self.lines)?;
+                self.out.flush()?;
                 self.lines.clear();
             }
         }
