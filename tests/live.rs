@@ -303,13 +303,18 @@ impl Watcher {
         self.end(libc::SIGINT)
     }
 
-    /// Sends a signal and waits for the end.
-    fn end(mut self, signal: i32) -> Output {
+    /// Sends a signal.
+    fn tell(&mut self, signal: i32) {
         if self.running() {
             let id = self.0.as_ref().expect("it runs").id();
             // SAFETY: no pointers; a child that has not been waited for keeps its number.
             assert_eq!(unsafe { libc::kill(id as libc::pid_t, signal) }, 0);
         }
+    }
+
+    /// Sends a signal and waits for the end.
+    fn end(mut self, signal: i32) -> Output {
+        self.tell(signal);
         self.wait()
     }
 
@@ -571,7 +576,8 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
     });
 }
 
-/// An interface that goes down, and the end of the terminal, end a run as Ctrl-C does.
+/// An interface that goes down, the end of the terminal, and a request that comes by two ways (`timeout` tells a process
+/// and its group) end a run as Ctrl-C does.
 #[test]
 fn whatever_ends_a_live_run_leaves_a_whole_report() {
     alone(|| {
@@ -582,7 +588,7 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
         cable();
         let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
         let watch = ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-w", "2"];
-        for end in ["the terminal is gone", "the interface is down"] {
+        for end in ["the terminal is gone", "it is told twice", "the interface is down"] {
             let witness = packet_socket("far");
             let mut watcher = Watcher::start(&watch);
             until("watch listens", || !watcher.running() || listeners("far") == 2);
@@ -590,6 +596,14 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             let said = match end {
                 "the terminal is gone" => {
                     let output = watcher.end(libc::SIGHUP);
+                    succeed("watch", &output);
+                    output.stderr
+                }
+                "it is told twice" => {
+                    watcher.tell(libc::SIGUSR1);
+                    watcher.tell(libc::SIGTERM);
+                    std::thread::sleep(Duration::from_millis(2));
+                    let output = watcher.end(libc::SIGTERM);
                     succeed("watch", &output);
                     output.stderr
                 }
@@ -618,7 +632,7 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             assert!(!log("live").is_empty());
             assert_eq!(log("live"), log("again"), "every incident is closed");
             assert!(Path::new(&at("live/summary.json")).is_file());
-            assert_eq!(Path::new(&at("live/_earlier")).exists(), end == "the interface is down");
+            assert_eq!(Path::new(&at("live/_earlier")).exists(), end != "the terminal is gone");
         }
     });
 }

@@ -8,9 +8,11 @@ mod explain;
 mod extract;
 mod features;
 mod inspect;
+mod limits;
 mod progress;
 mod run;
 mod shell;
+mod signals;
 mod threshold;
 mod train;
 mod watch;
@@ -18,8 +20,6 @@ mod watch;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
@@ -146,7 +146,8 @@ impl How {
         // What goes on beside the workers (encoding, growing trees) has as many threads, not all that there are.
         // A second run in this process finds them made.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(controls.workers).build_global();
-        controls.stop = stop_at_signal().map_err(Failure::Signals)?;
+        controls.stop = signals::stop().map_err(Failure::Signals)?;
+        limits::allow_open_files();
         Ok(controls)
     }
 
@@ -235,33 +236,6 @@ fn say(outcome: &Outcome) {
         text.push_str(&one_line(complaint));
     }
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP) set; asked twice, the process ends at once.
-fn stop_at_signal() -> std::io::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut signals = vec![SIGINT, SIGTERM];
-    #[cfg(unix)]
-    if !is_ignored(signal_hook::consts::SIGHUP) {
-        signals.push(signal_hook::consts::SIGHUP);
-    }
-    for signal in signals {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())?;
-        signal_hook::flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
-}
-
-/// Whether who started the process asked that a signal should not reach it, as `nohup` does.
-#[cfg(unix)]
-#[allow(unsafe_code)]
-fn is_ignored(signal: i32) -> bool {
-    // SAFETY: plain numbers, for which zero is a value.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: the old action is written to a value that outlives the call; none is set.
-    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
-    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Why a verb failed: one line each.

@@ -1,0 +1,66 @@
+//! Signals: what ends a run, and what does not.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::{register, register_conditional_shutdown};
+
+/// What a process gives that was asked twice to end.
+const AT_ONCE: i32 = 130;
+
+/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP) set. Whoever asks again when a second has passed
+/// ends the process at once; until then it is one request that came by several ways: `timeout` tells the process and
+/// its group, a terminal everybody who sits at it.
+#[cfg(unix)]
+pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGUSR1};
+
+    let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (asked, ask) = std::os::unix::net::UnixStream::pair()?;
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if signal == SIGHUP && is_ignored(signal) {
+            continue;
+        }
+        register_conditional_shutdown(signal, AT_ONCE, again.clone())?;
+        register(signal, stop.clone())?;
+        signal_hook::low_level::pipe::register(signal, ask.try_clone()?)?;
+    }
+    std::thread::spawn(move || allow_after_a_second(asked, &again));
+    // Those who rotate logs are used to ask for new ones by it. They are followed unasked, and the run goes on.
+    register(SIGUSR1, Arc::default())?;
+    Ok(stop)
+}
+
+#[cfg(unix)]
+fn allow_after_a_second(mut asked: std::os::unix::net::UnixStream, again: &AtomicBool) {
+    use std::io::Read;
+
+    if asked.read_exact(&mut [0]).is_ok() {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        again.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// A flag that ctrl-c and SIGTERM set; asked twice, the process ends at once.
+#[cfg(not(unix))]
+pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        register_conditional_shutdown(signal, AT_ONCE, stop.clone())?;
+        register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}
+
+/// Whether who started the process asked that a signal should not reach it, as `nohup` does.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: plain numbers, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the old action is written to a value that outlives the call; none is set.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}
