@@ -22,7 +22,8 @@ The last one trains and scores by itself, five times with other seeds, and besid
 flows and one Isolation Forest. Pipelines that are built in go by their names, others by their files.
 
 Labels are CSV with the columns start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event: an empty field
-means any, the addresses may stand in either direction, attack = ignore means that nobody knows.
+means any, the addresses may stand in either direction, attack = ignore means that nobody knows. proto is a name
+that rows have (tcp, udp, icmp for both of its versions, gre, ...), its number, or arp.
 metrics.json is left beside the report.")]
 pub(super) struct Evaluate {
     /// The folder that detect or watch left

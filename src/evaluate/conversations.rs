@@ -33,14 +33,16 @@ impl What {
 fn service(row: &ScoredRow) -> String {
     let port = row.ports[1];
     let name = row.service.as_deref().unwrap_or_default();
-    match Transport::of(row.protocol) {
-        Some(Transport::Icmp) if name.is_empty() => "icmp".into(),
-        Some(Transport::Icmp) => name.into(),
-        Some(transport) if name.is_empty() || name == port.to_string() || name == "high" => {
-            format!("{} {port}", transport.name())
-        }
-        Some(transport) => format!("{} {port} ({name})", transport.name()),
-        None => format!("protocol {}", row.protocol),
+    let transport = match Transport::of(row.protocol) {
+        Transport::Icmp if name.is_empty() => return "icmp".into(),
+        Transport::Icmp => return name.into(),
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+        Transport::Arp | Transport::Other(_) => return format!("protocol {}", row.protocol),
+    };
+    match name.is_empty() || name == port.to_string() || name == "high" {
+        true => format!("{transport} {port}"),
+        false => format!("{transport} {port} ({name})"),
     }
 }
 

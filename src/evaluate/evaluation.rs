@@ -194,8 +194,9 @@ impl Evaluation {
         seed: u64,
     ) -> Evaluation {
         let matching = Matching::new(labels, rows);
-        let events = Events::new(labels);
+        let mut events = Events::new(labels);
         let truth = events.truth(&matching);
+        events.keep_within(rows, &truth);
         let window = window_length(rows);
         let judged = Judged { rows, truth: &truth, events: &events, window, seed };
         let mut detectors = vec![measure_run(name, Kind::Own, &judged, incidents)];

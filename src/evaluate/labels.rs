@@ -1,14 +1,16 @@
 //! Labels: which traffic was an attack, when, between whom.
 //!
 //! A file of labels is CSV with the columns `start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event`: times
-//! are nanoseconds since the Unix epoch, inclusive; an empty field means any; the two addresses may stand
-//! in either direction; `attack = ignore` means that the truth is not known. Lines that begin with `#` and
-//! empty lines are passed over; a field may stand in double quotes.
+//! are nanoseconds since the Unix epoch, inclusive; an empty field means any (no start: from the beginning of the rows,
+//! no end: to theirs); the two addresses may stand in either direction; `attack = ignore` means that the truth is not
+//! known. Protocols are named as rows name them, or by their number. Lines that begin with `#` and empty lines are
+//! passed over; a field may stand in double quotes.
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use super::EvaluateError;
+use crate::flow::names;
 
 const COLUMNS: [&str; 8] = ["start_ns", "end_ns", "src_ip", "dst_ip", "proto", "dst_port", "attack", "event"];
 
@@ -21,38 +23,30 @@ pub enum Transport {
     Udp,
     /// `icmp`: ICMP and ICMPv6.
     Icmp,
+    /// Any other by its number; never one of those above.
+    Other(u8),
     /// `arp`: no IP, so no row can match.
     Arp,
 }
 
 impl Transport {
     fn parse(text: &str) -> Option<Transport> {
-        match text {
-            "tcp" => Some(Transport::Tcp),
-            "udp" => Some(Transport::Udp),
-            "icmp" => Some(Transport::Icmp),
+        let text = text.to_ascii_lowercase();
+        match text.as_str() {
             "arp" => Some(Transport::Arp),
-            _ => None,
+            "icmpv6" | "ipv6-icmp" => Some(Transport::Icmp),
+            name => names::protocol_number(name).or_else(|| name.parse().ok()).map(Transport::of),
         }
     }
 
-    /// That of an IP protocol number; none for what labels have no word for.
-    pub(super) fn of(protocol: u8) -> Option<Transport> {
+    /// That of an IP protocol number.
+    pub(super) fn of(protocol: u8) -> Transport {
         match protocol {
-            6 => Some(Transport::Tcp),
-            17 => Some(Transport::Udp),
-            1 | 58 => Some(Transport::Icmp),
-            _ => None,
-        }
-    }
-
-    /// As labels spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-            Transport::Icmp => "icmp",
-            Transport::Arp => "arp",
+            6 => Transport::Tcp,
+            17 => Transport::Udp,
+            1 | 58 => Transport::Icmp,
+            // Numbers of one name are one protocol.
+            other => Transport::Other(names::protocol_number(&names::protocol(other)).unwrap_or(other)),
         }
     }
 }
@@ -62,9 +56,9 @@ impl Transport {
 pub struct Label {
     /// Its line in the file, from 1; the head is line 1.
     pub line: usize,
-    /// First nanosecond.
+    /// First nanosecond; 0 where any will do.
     pub start: u64,
-    /// Last nanosecond.
+    /// Last nanosecond; the last there is where any will do.
     pub end: u64,
     /// The two ends; none where any will do.
     pub ends: [Option<IpAddr>; 2],
@@ -90,7 +84,7 @@ impl Label {
         let [a, b] = self.ends;
         row.start <= self.end
             && row.end >= self.start
-            && self.transport.is_none_or(|transport| Transport::of(row.protocol) == Some(transport))
+            && self.transport.is_none_or(|transport| Transport::of(row.protocol) == transport)
             && self.port.is_none_or(|port| row.ports.contains(&port))
             && (fits(a, row.src) && fits(b, row.dst) || fits(a, row.dst) && fits(b, row.src))
     }
@@ -181,8 +175,9 @@ fn fields(line: &str) -> Result<Vec<String>, String> {
 fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
     let [start, end, src, dst, proto, port, attack, event] = fields;
     let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let time = |name, text: &str| {
-        text.parse().map_err(|_| format!("{name} `{text}` is no number of nanoseconds since 1970"))
+    let time = |name, text: &str, any: u64| match text {
+        "" => Ok(any),
+        text => text.parse().map_err(|_| format!("{name} `{text}` is no number of nanoseconds since 1970")),
     };
     let address = |name, text: &str| match optional(text) {
         None => Ok(None),
@@ -193,9 +188,9 @@ fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
     };
     let transport = match proto {
         "" => None,
-        text => Some(
-            Transport::parse(text).ok_or_else(|| format!("proto `{text}`: it may be tcp, udp, icmp, arp"))?,
-        ),
+        text => Some(Transport::parse(text).ok_or_else(|| {
+            format!("proto `{text}`: it may be arp, a protocol as rows name it (tcp, udp, icmp, ...) or its number")
+        })?),
     };
     let port = match port {
         "" => None,
@@ -204,7 +199,7 @@ fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
     if attack.is_empty() {
         return Err("attack is empty: it names the family, or is `ignore`".into());
     }
-    let (start, end) = (time("start_ns", start)?, time("end_ns", end)?);
+    let (start, end) = (time("start_ns", start, 0)?, time("end_ns", end, u64::MAX)?);
     if end < start {
         return Err(format!("end_ns {end} is before start_ns {start}"));
     }
@@ -241,6 +236,30 @@ mod tests {
         assert!(!covers(row("10.0.0.1", "10.0.0.9", 17, [5000, 22], 15, 16)), "another protocol");
         assert!(!covers(row("10.0.0.1", "10.0.0.9", 6, [5000, 23], 15, 16)), "another port");
         assert!(!covers(row("10.0.0.3", "10.0.0.9", 6, [5000, 22], 15, 16)), "another host");
+    }
+
+    #[test]
+    fn times_that_are_left_out_mean_any() {
+        let labels =
+            Labels::parse(&format!("{HEAD},20,,,,,scan,\n10,,,,,,scan,\n,,,,,,scan,\n")).unwrap().labels;
+        let spans: Vec<_> = labels.iter().map(|label| (label.start, label.end)).collect();
+        assert_eq!(spans, [(0, 20), (10, u64::MAX), (0, u64::MAX)]);
+    }
+
+    #[test]
+    fn protocols_go_by_the_names_that_rows_have_and_by_their_numbers() {
+        let named = |proto: &str| {
+            Labels::parse(&format!("{HEAD}0,9,,,{proto},,scan,\n")).unwrap().labels[0].transport.unwrap()
+        };
+        for protocol in 0..=u8::MAX {
+            let transport = Transport::of(protocol);
+            assert_eq!(named(&protocol.to_string()), transport);
+            assert_eq!(named(&names::protocol(protocol)), transport, "{protocol}");
+        }
+        assert_eq!(named("TCP"), Transport::Tcp);
+        assert_eq!([named("icmp6"), named("ICMPv6"), named("58")], [Transport::Icmp; 3]);
+        assert_eq!(named("Arp"), Transport::Arp);
+        assert_eq!(named("gre"), Transport::Other(47));
     }
 
     #[test]

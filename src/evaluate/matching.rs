@@ -75,13 +75,7 @@ impl Matching {
 
 /// The keys of a shape that mean a row.
 fn for_each_key(row: &ScoredRow, (ends, transport, port): Shape, mut each: impl FnMut(Key)) {
-    let transport = match transport {
-        false => None,
-        true => match Transport::of(row.protocol) {
-            None => return,
-            known => known,
-        },
-    };
+    let transport = transport.then(|| Transport::of(row.protocol));
     let [src, dst] = [Some(row.src), Some(row.dst)];
     let ends: [Option<[Option<IpAddr>; 2]>; 2] = match ends {
         0 => [Some([None, None]), None],
@@ -208,8 +202,8 @@ mod tests {
     }
 
     fn transports() -> impl Strategy<Value = Option<Transport>> {
-        use Transport::{Arp, Icmp, Tcp, Udp};
-        prop::sample::select(vec![None, Some(Tcp), Some(Udp), Some(Icmp), Some(Arp)])
+        use Transport::{Arp, Icmp, Other, Tcp, Udp};
+        prop::sample::select(vec![None, Some(Tcp), Some(Udp), Some(Icmp), Some(Arp), Some(Other(47))])
     }
 
     prop_compose! {

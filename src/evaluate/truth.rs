@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::labels::{Labels, Transport};
 use super::matching::Matching;
+use super::scores::ScoredRow;
 
 /// What a row is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,6 +105,28 @@ impl Events {
         Events { events, families, of_label, of_two_families }
     }
 
+    /// An event that is labelled from before the first row on begins with its own first row: earlier there was nothing
+    /// to tell. One that is labelled for ever ends with the rows.
+    pub(super) fn keep_within(&mut self, rows: &[ScoredRow], truth: &[Truth]) {
+        let Some(first) = rows.iter().map(|row| row.start).min() else { return };
+        let last = rows.iter().map(|row| row.end).max().unwrap_or(first);
+        let mut firsts = vec![None; self.events.len()];
+        for (row, truth) in rows.iter().zip(truth) {
+            if let Truth::Attack(event) = truth {
+                let known = firsts[*event].unwrap_or(row.start);
+                firsts[*event] = Some(row.start.min(known));
+            }
+        }
+        for (event, seen) in self.events.iter_mut().zip(firsts) {
+            if event.start < first && event.end >= first {
+                event.start = seen.unwrap_or(first);
+            }
+            if event.end == u64::MAX {
+                event.end = last.max(event.start);
+            }
+        }
+    }
+
     /// The truth about every row.
     pub(super) fn truth(&self, matching: &Matching) -> Vec<Truth> {
         matching.of_row.iter().map(|label| self.of(*label)).collect()
@@ -120,6 +143,24 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn events_of_any_time_begin_with_their_first_row_and_end_with_the_rows() {
+        let labels = Labels::parse(
+            "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n\
+             ,,10.0.0.1,,,,scan,e1\n10,60,10.0.0.2,,,,scan,e2\n50,999,10.0.0.3,,,,scan,e3\n5,9,10.0.0.4,,,,scan,e4\n",
+        )
+        .unwrap();
+        let row = |host: &str, start| ScoredRow::example(host, "10.9.9.9", start, start + 10, 0.0);
+        let rows = [row("10.0.0.8", 20), row("10.0.0.1", 40), row("10.0.0.1", 30), row("10.0.0.8", 90)];
+        let mut events = Events::new(&labels);
+        let truth = events.truth(&Matching::new(&labels, &rows));
+        events.keep_within(&rows, &truth);
+        let mut spans: Vec<_> =
+            events.events.iter().map(|event| (event.name.as_str(), event.start, event.end)).collect();
+        spans.sort_unstable();
+        assert_eq!(spans, [("e1", 30, 100), ("e2", 20, 60), ("e3", 50, 999), ("e4", 5, 9)]);
+    }
 
     #[test]
     fn events_stand_by_their_start_and_take_in_all_their_labels() {

@@ -133,6 +133,11 @@ pub fn protocol(number: u8) -> Cow<'static, str> {
     }
 }
 
+/// The number of the protocol of this name; the first of those that share one.
+pub fn protocol_number(name: &str) -> Option<u8> {
+    PROTOCOLS.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
+}
+
 /// The name of the responder's port; `high` above 32767, else the number.
 pub fn service(port: u16) -> Cow<'static, str> {
     match SERVICES.binary_search_by_key(&port, |entry| entry.0) {
