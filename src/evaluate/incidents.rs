@@ -14,7 +14,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int8Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::scores::{RowKey, column, numbers};
 use super::{EvaluateError, opened};
@@ -147,8 +147,23 @@ struct Line<'a> {
 
 #[derive(Deserialize)]
 struct Top {
+    #[serde(deserialize_with = "flow_id")]
     flow_id: u64,
     window_start: String,
+}
+
+/// As text, or as the number that it was in earlier reports.
+fn flow_id<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(u64),
+    }
+    match Id::deserialize(value)? {
+        Id::Number(id) => Ok(id),
+        Id::Text(text) => text.parse().map_err(serde::de::Error::custom),
+    }
 }
 
 #[derive(Default)]
@@ -287,7 +302,7 @@ mod tests {
 
     const CREATE: &str = r#"{"event":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","host":"10.0.0.1",
         "role":"source","first":"2026-11-23T00:19:31.5Z","last":"2026-11-23T00:19:39Z","windows":1,"alerts":1,"score":7.5,
-        "p_value":0.0005,"severity":"low","peers":1,"ports":1,"top":{"flow_id":7,"window_start":"2026-11-23T00:19:30Z",
+        "p_value":0.0005,"severity":"low","peers":1,"ports":1,"top":{"flow_id":"7","window_start":"2026-11-23T00:19:30Z",
         "src":"10.0.0.1","src_port":4,"dst":"10.0.0.2","dst_port":22,"protocol":"tcp","score":7.5},"why":"odd",
         "hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#;
 

@@ -229,7 +229,8 @@ impl Serialize for TopLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let top = self.0;
         let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("flow_id", &top.flow_id)?;
+        // As text, as in alerts: most readers of JSON take numbers for doubles and would change the last digits.
+        line.serialize_entry("flow_id", &top.flow_id.to_string())?;
         line.serialize_entry("window_start", &whole_time(top.window))?;
         line.serialize_entry("src", &top.src)?;
         line.serialize_entry("src_port", &top.src_port)?;
