@@ -20,10 +20,11 @@ const LINUX_SLL: u16 = 113;
 const RADIOTAP: u16 = 127;
 const IPV4: u16 = 228;
 const IPV6: u16 = 229;
+const NFLOG: u16 = 239;
 const LINUX_SLL2: u16 = 276;
 
 /// The link types that are read, by LINKTYPE number, with the names of libpcap.
-pub const LINKS: [(u16, &str); 14] = [
+pub const LINKS: [(u16, &str); 15] = [
     (NULL, "NULL"),
     (ETHERNET, "ETHERNET"),
     (PPP, "PPP"),
@@ -37,6 +38,7 @@ pub const LINKS: [(u16, &str); 14] = [
     (RADIOTAP, "IEEE802_11_RADIOTAP"),
     (IPV4, "IPV4"),
     (IPV6, "IPV6"),
+    (NFLOG, "NFLOG"),
     (LINUX_SLL2, "LINUX_SLL2"),
 ];
 
@@ -89,6 +91,7 @@ pub(super) fn find(link: u16, frame: &[u8]) -> Result<Found, Refused> {
         PPP | PPP_HDLC => walk.ppp(NOT_ETHERTYPE),
         IEEE_802_11 => walk.wireless(false),
         RADIOTAP => walk.radiotap(),
+        NFLOG => walk.nflog(),
         _ => Err(Refused::UnknownLink),
     }
 }
@@ -317,6 +320,31 @@ impl<'a> Walk<'a> {
         self.ethertype(kind)
     }
 
+    /// Linux netfilter's log: a family of addresses, then values behind their length and type, one of them the packet.
+    fn nflog(mut self) -> Result<Found, Refused> {
+        const INET: u8 = 2;
+        const INET6: u8 = 10;
+        const PACKET: u16 = 9;
+        let [family, version, _, _] = self.take()?;
+        if version != 0 {
+            return Err(Refused::Malformed);
+        }
+        loop {
+            let [length, kind] = [self.take::<2>()?, self.take::<2>()?];
+            // In the byte order of the machine that captured; types are small numbers.
+            let whole = if kind[1] == 0 { u16::from_le_bytes } else { u16::from_be_bytes };
+            let value = usize::from(whole(length)).checked_sub(4).ok_or(Refused::Malformed)?;
+            if whole(kind) == PACKET {
+                return match family {
+                    INET => Ok(self.found(4)),
+                    INET6 => Ok(self.found(6)),
+                    _ => Err(Refused::NotIp(NOT_ETHERTYPE)),
+                };
+            }
+            self.skip(value.next_multiple_of(4))?;
+        }
+    }
+
     /// Radiotap (<https://www.radiotap.org>): of its fields only the flags matter here.
     fn radiotap(mut self) -> Result<Found, Refused> {
         const TIMER: u32 = 1;
@@ -393,6 +421,31 @@ mod tests {
             assert_eq!(read(link, &join(&[&[7, 0, 0, 0], &query()])), Err(Refused::NotIp(0)));
             assert_eq!(read(link, &[2, 0, 0]), Err(Refused::Truncated));
         }
+    }
+
+    #[test]
+    fn a_log_of_netfilter_carries_the_packet_behind_other_values() {
+        let little = [
+            &[2, 0, 0, 5, 8, 0, 1, 0, 8, 0, 3, 0, 9, 0, 10, 0, b'i', b'n', b'p', b'u', b't', 0, 0, 0][..],
+            &[36, 0, 9, 0],
+        ];
+        let big = [&[2, 0, 0, 5, 0, 8, 0, 1, 8, 0, 3, 0][..], &[0, 36, 0, 9]];
+        for head in [join(&little), join(&big)] {
+            let whole = join(&[&head, &query()]);
+            assert!(is_query(read(239, &whole)));
+            for cut in 0..head.len() {
+                assert_eq!(read(239, &whole[..cut]), Err(Refused::Truncated), "{cut}");
+            }
+        }
+        let six = join(&[&[10, 0, 0, 0, 52, 0, 9, 0], &ip6(17, &udp(1, 2, &[]))]);
+        assert_eq!(read(239, &six).unwrap().key.version, 6);
+        assert_eq!(
+            read(239, &join(&[&[7, 0, 0, 0, 36, 0, 9, 0], &query()])),
+            Err(Refused::NotIp(0)),
+            "a bridge"
+        );
+        assert_eq!(read(239, &[2, 0, 0, 0, 3, 0, 1, 0]), Err(Refused::Malformed), "shorter than its head");
+        assert_eq!(read(239, &[2, 1, 0, 0, 8, 0, 1, 0]), Err(Refused::Malformed), "another version");
     }
 
     #[test]
