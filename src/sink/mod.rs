@@ -101,6 +101,12 @@ pub enum SinkError {
         /// How it ends.
         extension: String,
     },
+    /// A report where a file is, or is named.
+    #[error("{}: names a file, and a report is several: name a folder", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+    },
     /// Rows without a time cannot be divided into hours.
     #[error(
         "{}: a folder is divided by hours, but {what}; write to a .parquet, .arrow or .csv file",

@@ -11,7 +11,7 @@ use super::incident_lines::IncidentLines;
 use super::incidents::{IncidentLog, IncidentRows};
 use super::operator::{ChangeEnd, End};
 use super::parquet::ParquetFile;
-use super::{Judge, Lines, SinkError, check_folder};
+use super::{Judge, Lines, SinkError, check_folder, names_a_file};
 use crate::draft::{Draft, DraftError, Drafts};
 use crate::incident::Muting;
 
@@ -45,6 +45,9 @@ impl Report {
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to, or another run writes there.
     pub fn begin(folder: &Path, drafts: &Drafts) -> Result<Report, SinkError> {
+        if !folder.is_dir() && (names_a_file(folder) || folder.exists()) {
+            return Err(SinkError::Report { path: folder.to_owned() });
+        }
         check_folder(folder)?;
         drafts.folder(folder)?;
         let report = Report { folder: folder.to_owned(), drafts: drafts.clone() };
@@ -160,6 +163,18 @@ mod tests {
             assert_eq!(earlier.ok().as_deref(), (run != "first").then_some(run));
         }
         assert!(other.exists());
+    }
+
+    #[test]
+    fn a_report_under_the_name_of_a_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("notes"), "").unwrap();
+        for name in ["notes", "scores.parquet", "SCORES.CSV"] {
+            let path = folder.path().join(name);
+            let told = Report::begin(&path, &Drafts::live()).map(drop).unwrap_err().to_string();
+            assert!(told.ends_with("name a folder"), "{told}");
+        }
+        assert_eq!(files(folder.path()), ["notes"]);
     }
 
     #[test]
