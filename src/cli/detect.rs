@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::extract::column;
 use super::threshold::Alarms;
 use super::{Common, Failure, Inputs};
 use crate::sink;
@@ -45,7 +46,7 @@ pub(super) struct Detect {
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// Columns of the rows to write beside scores alone; * stands for any run of characters
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = column)]
     columns: Vec<String>,
     /// Rules that say what is not to be reported, and where alarms begin
     #[arg(long, value_name = "RULES.toml")]

@@ -22,11 +22,19 @@ pub(super) struct Extract {
     /// Write a row for each packet instead
     #[arg(long)]
     packets: bool,
-    /// Columns to write, beside what names a row; * stands for any run of characters [default: all]
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    /// Columns to write, beside what names a row; * stands for any run of characters [default: all that the pipeline makes]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = column)]
     columns: Vec<String>,
     #[command(flatten)]
     common: Common,
+}
+
+/// One of the names between commas.
+pub(super) fn column(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("a name is missing between commas"),
+        name => Ok(name.to_owned()),
+    }
 }
 
 impl Extract {

@@ -7,7 +7,9 @@ use arrow::datatypes::Schema;
 use super::RunError;
 use crate::context::{Plan, definitions};
 use crate::detect::{ADDED, Detector};
+use crate::row::RowSettings;
 use crate::row::names::{matches, nearest};
+use crate::row::schema::flow_schema;
 use crate::spec::{Ends, Spec};
 
 /// What names a row of flows, or of packets.
@@ -22,7 +24,8 @@ fn chosen(ends: &Ends, name: &str) -> bool {
 }
 
 /// The pipeline with the context columns that are written: those of its own that are chosen, and any that is chosen by
-/// its name.
+/// its name or by a pattern that no flow column matches: who asks for `ctx_src_w1_*` wants all of them, who asks for
+/// `*_bytes` those that the rows have.
 pub(super) fn with_chosen_context(mut spec: Spec) -> Result<Spec, RunError> {
     let ends = &spec.ends;
     if ends.columns.is_empty() || ends.fit.is_some() || ends.model.is_some() {
@@ -31,7 +34,10 @@ pub(super) fn with_chosen_context(mut spec: Spec) -> Result<Spec, RunError> {
     let plan = Plan::new(&spec.context)?;
     let own = plan.names().iter().filter(|name| chosen(ends, name)).cloned();
     let named = definitions().into_iter().map(|definition| definition.name());
-    let named = named.filter(|name| ends.columns.contains(name));
+    let flows = flow_schema(&RowSettings { settings: Default::default() }, |_| true);
+    let of_flows = |pattern: &str| flows.fields().iter().any(|field| matches(pattern, field.name()));
+    let meant: Vec<&String> = ends.columns.iter().filter(|pattern| !of_flows(pattern)).collect();
+    let named = named.filter(|name| meant.iter().any(|pattern| matches(pattern, name)));
     spec.context.columns = own.chain(named).collect();
     Ok(spec)
 }
@@ -93,8 +99,32 @@ pub(super) fn written(ends: &Ends, schema: &Schema) -> Option<Vec<usize>> {
 mod tests {
     use super::*;
     use crate::context::ContextSpec;
-    use crate::row::RowSettings;
-    use crate::row::schema::flow_schema;
+
+    #[test]
+    fn a_pattern_of_context_columns_means_all_of_them_and_another_those_of_the_pipeline() {
+        let chosen = |columns: &[&str]| {
+            let mut spec = Spec::built_in("extract");
+            spec.ends.columns = columns.iter().map(|name| (*name).to_owned()).collect();
+            with_chosen_context(spec).unwrap().context.columns
+        };
+        let own = Spec::built_in("extract").context.columns;
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names.dedup();
+            names
+        };
+        assert_eq!(sorted(chosen(&["*"])), sorted(own));
+        assert_eq!(chosen(&["src_*", "*_bytes"]), [""; 0]);
+        let all = |start: &str| {
+            let names = definitions().into_iter().map(|definition| definition.name());
+            sorted(names.filter(|name| name.starts_with(start)).collect())
+        };
+        for start in ["ctx_src_w1_", "ctx_dst_w6_", "age_", "reg_"] {
+            let found = sorted(chosen(&[&format!("{start}*")]));
+            assert!(found.len() > 3 && found == all(start), "{start}: {found:?}");
+        }
+        assert_eq!(chosen(&["ctx_dst_w6_failed", "dst_*"]), ["ctx_dst_w6_failed"]);
+    }
 
     #[test]
     fn rows_that_are_only_counted_have_no_columns_but_those_that_name_them() {
