@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use support::binary::{run, succeed};
+use support::datagram::{self, tcp, udp};
 
 fn datasets(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/lab").join(name)
@@ -968,4 +969,84 @@ fn two_runs_do_not_write_to_one_folder() {
     held.unlock().unwrap();
     fine(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"-q"]);
     assert_eq!(entries(&out).len(), 5);
+}
+
+/// What the binary does within limits of the system (`ulimit` of a shell).
+#[cfg(unix)]
+fn within(limits: &str, arguments: &[&dyn AsRef<OsStr>]) -> std::process::Output {
+    let mut shell = std::process::Command::new("sh");
+    shell.arg("-c").arg(format!("{limits} && exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_netweir"));
+    shell.args(arguments.iter().map(|argument| (*argument).as_ref()));
+    shell.output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn captures_of_the_same_time_may_be_more_than_files_that_a_process_begins_with() {
+    let place = Place::new();
+    std::fs::create_dir(place.at("captures")).unwrap();
+    for number in 0..60 {
+        let name = format!("captures/{number}.pcap");
+        place.write(
+            &name,
+            datagram::pcap(&[
+                tcp("10.0.0.1:4000", "10.0.0.2:80").at_ms(number),
+                udp("10.0.0.3:5000", "10.0.0.2:53").at_s(9),
+            ]),
+        );
+    }
+    let (captures, rows) = (place.at("captures"), place.at("rows.csv"));
+    let output = within("ulimit -S -n 40", &[&"extract", &"-q", &captures, &"-o", &rows]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::read_to_string(rows).unwrap().lines().count(), 3);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn too_little_address_space_for_flows_is_said_in_one_line() {
+    let place = Place::new();
+    let capture = place.write("one.pcap", datagram::pcap(&[tcp("10.0.0.1:4000", "10.0.0.2:80").at_ms(1)]));
+    let rows = place.at("rows.csv");
+    let arguments: [&dyn AsRef<OsStr>; 6] = [&"extract", &capture, &"-o", &rows, &"-w", &"1"];
+    let output = within("ulimit -v 1000000", &arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(
+        said.starts_with("netweir: [flow] max_flows = 2000000: the system has no address space"),
+        "{said}"
+    );
+    assert_eq!(place.files(), ["one.pcap"]);
+}
+
+#[test]
+fn columns_may_stand_apart_and_a_pattern_of_context_means_all_of_it() {
+    let place = Place::new();
+    let capture = place.write("one.pcap", datagram::pcap(&[tcp("10.0.0.1:4000", "10.0.0.2:80").at_ms(1)]));
+    let rows = place.at("rows.csv");
+    let head = |columns: &str| {
+        succeed(&[
+            OsStr::new("extract"),
+            "-q".as_ref(),
+            capture.as_ref(),
+            "-o".as_ref(),
+            rows.as_ref(),
+            "--columns".as_ref(),
+            columns.as_ref(),
+        ]);
+        let text = std::fs::read_to_string(&rows).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(head(" src_ip, dst_p*"), "window_start,flow_id,src_ip,dst_port");
+    let whole = head("ctx_dst_w6_*");
+    assert!(whole.contains("ctx_dst_w6_peers") && whole.contains("ctx_dst_w6_active"), "{whole}");
+    let missing: [&OsStr; 6] = [
+        "extract".as_ref(),
+        capture.as_ref(),
+        "-o".as_ref(),
+        rows.as_ref(),
+        "--columns".as_ref(),
+        "src_ip,,dst_ip".as_ref(),
+    ];
+    let said = String::from_utf8_lossy(&run(&missing).stderr).into_owned();
+    assert!(said.contains("a name is missing"), "{said}");
 }

@@ -98,6 +98,20 @@ pub enum FlowError {
         /// What may stand there.
         allowed: &'static str,
     },
+    /// No address space for the tables of open flows.
+    #[error(
+        "[flow] max_flows = {max_flows}: the system has no address space for the flow tables of {workers} workers, {} MB \
+         in all: allow more (ulimit -v), make it lower in a pipeline (-p), or take fewer workers (-w)",
+        bytes.div_ceil(1_000_000)
+    )]
+    Room {
+        /// Flows of each table.
+        max_flows: u32,
+        /// One table for each.
+        workers: usize,
+        /// What all tables map at once.
+        bytes: usize,
+    },
 }
 
 impl FlowSpec {
@@ -122,6 +136,19 @@ impl FlowSpec {
             return wrong("timezone", format!("{:?}", self.timezone), "an IANA name such as Europe/Berlin");
         }
         Ok(())
+    }
+
+    /// Checks that the tables of so many workers can be made, as far as can be told beforehand: they are mapped whole,
+    /// and take memory as flows come.
+    ///
+    /// # Errors
+    /// [`FlowError::Room`].
+    pub fn check_room(&self, workers: usize) -> Result<(), FlowError> {
+        let bytes = table::mapped(self).saturating_mul(workers);
+        match region::is_there_room(bytes) {
+            true => Ok(()),
+            false => Err(FlowError::Room { max_flows: self.max_flows, workers, bytes }),
+        }
     }
 
     /// The window in nanoseconds.
@@ -197,5 +224,15 @@ mod tests {
         let spec = FlowSpec { timezone: "Mars/Olympus".to_owned(), ..FlowSpec::default() };
         assert!(spec.check().unwrap_err().to_string().contains("Mars/Olympus"));
         assert_eq!(FlowSpec::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn tables_for_which_there_is_no_address_space_are_told_beforehand() {
+        let spec = FlowSpec { max_flows: 100_000_000, ..FlowSpec::default() };
+        assert_eq!(spec.check_room(1), Ok(()));
+        // More than 47 bits: no process has that much.
+        let told = spec.check_room(100_000).unwrap_err().to_string();
+        assert!(told.starts_with("[flow] max_flows = 100000000: the system has no address space"), "{told}");
+        assert!(told.contains("100000 workers") && told.contains("-w"), "{told}");
     }
 }

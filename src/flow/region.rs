@@ -15,11 +15,17 @@ pub struct Region<T> {
     kind: PhantomData<T>,
 }
 
+/// Whether the system has address space for so many bytes, as far as can be told before they are asked for.
+pub(super) fn is_there_room(bytes: usize) -> bool {
+    MmapOptions::new().len(bytes.max(1)).no_reserve_swap().map_anon().is_ok()
+}
+
 impl<T: Pod> Region<T> {
     /// Room for `count` values.
     ///
     /// # Panics
-    /// If the system has no address space for it: nothing can go on without a flow table.
+    /// If the system has no address space for it, which [`FlowSpec::check_room`](super::FlowSpec::check_room) tells
+    /// before: nothing can go on without a flow table.
     pub fn new(count: usize) -> Self {
         const { assert!(align_of::<T>() <= 4096, "mappings begin at pages") };
         let bytes = (count * size_of::<T>()).max(1);

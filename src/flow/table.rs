@@ -165,13 +165,23 @@ pub struct TableCounts {
     pub shed: u64,
 }
 
+/// Flows of one shard. It is rounded up, so a table may hold a few flows more than asked for.
+fn share(spec: &FlowSpec) -> usize {
+    (spec.max_flows as usize).div_ceil(SHARDS)
+}
+
+/// Bytes of address space that a table maps at once.
+pub(super) fn mapped(spec: &FlowSpec) -> usize {
+    let flow = size_of::<Head>() + size_of::<Aside>() + size_of::<Brief>() + size_of::<Span>();
+    share(spec) * SHARDS * flow
+}
+
 impl Table {
     /// An empty table.
     pub fn new(spec: &FlowSpec) -> Table {
         let window = spec.window_ns();
         let idle = nanoseconds(spec.idle);
-        // A share is rounded up, so a table may hold a few flows more than asked for.
-        let share = (spec.max_flows as usize).div_ceil(SHARDS);
+        let share = share(spec);
         let capacity = share * SHARDS;
         let ring = (idle / window + 3) as usize;
         Table {

@@ -6,6 +6,7 @@ use super::AnyError;
 use crate::apart::ApartError;
 use crate::context::ContextError;
 use crate::detect::{DetectError, Threshold};
+use crate::flow::FlowError;
 use crate::incident::RulesError;
 use crate::model::ModelError;
 use crate::sink::SinkError;
@@ -54,6 +55,9 @@ pub enum RunError {
     /// An input.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// The tables of flows.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
     /// An interface.
     #[error(transparent)]
     Interface(#[from] InterfaceError),

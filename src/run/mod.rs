@@ -26,7 +26,7 @@ use self::writing::Writing;
 use crate::context::Plan;
 use crate::context::operator::Remembering;
 use crate::draft::Drafts;
-use crate::graph::Rooms;
+use crate::graph::{Rooms, Source};
 use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
@@ -141,6 +141,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         let learned = Teaching::of(spec, &counted)?.map(|teaching| teaching.columns()).transpose()?;
         Ok(columns::of_source(&spec.ends, &plan, judge, learned.as_ref(), schema))
     })?;
+    if let Source::Frames(..) = opened.source {
+        spec.flow.check_room(controls.workers)?;
+    }
     let counts_context = opened.window.is_some() && !plan.is_empty();
     if counts_context {
         plan.check(&opened.schema)?;
