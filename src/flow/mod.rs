@@ -56,7 +56,7 @@ pub struct FlowSpec {
     /// A flow ends after this long without a packet.
     #[serde(with = "humantime_serde")]
     pub idle: Duration,
-    /// With `rows = "flow"`: a longer flow gives a row whenever this much time has passed.
+    /// With `rows = "flow"`: a longer flow gives a row whenever this much time, or 2^31 packets, have passed.
     #[serde(with = "humantime_serde")]
     pub active: Duration,
     /// One row a window (`"window"`) or one row a flow (`"flow"`).

@@ -25,6 +25,8 @@ const STEP: usize = 16;
 const GROUP: usize = 32;
 /// Packets this long after a close belong to the closed flow still.
 pub(super) const LINGER: u64 = 5_000_000_000;
+/// With so many packets a row of a flow ends with its window: counters of 32 bits have room for those of one more.
+pub(super) const MOST_PACKETS: u64 = 1 << 31;
 /// An initiator is remembered this long after its flow's last packet.
 pub(super) const MEMORY: u64 = 600_000_000_000;
 
@@ -135,7 +137,7 @@ pub struct Table {
     pub(super) heads_used: u32,
     pub(super) heads_free: Vec<Free>,
     briefs: Slab<Brief>,
-    spans: Slab<Span>,
+    pub(super) spans: Slab<Span>,
     pub(super) members: Vec<Vec<u32>>,
     pub(super) remembered: Remembered,
     /// When connections closed, and which, in order of time.
@@ -513,7 +515,7 @@ impl Table {
             } else if ended.is_some() {
                 let closed = head.has_closed();
                 self.finish(id, if closed { end_reason::END } else { end_reason::FORCED });
-            } else if since >= self.active {
+            } else if since >= self.active || self.held(head.open).packets_and_bytes().0 >= MOST_PACKETS {
                 self.finish(id, end_reason::WINDOW);
             } else {
                 self.touched.push(row);

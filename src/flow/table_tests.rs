@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::initiator::initiator_is_b;
 use super::rows::Finished;
 use super::state::Head;
-use super::table::{Table, end_reason};
+use super::table::{MOST_PACKETS, Table, end_reason};
 use super::tcp::{ACK, FIN, RST, SYN};
 use super::{Cut, FlowSpec};
 use crate::packet::{BACKWARD, Packet, SHARDS};
@@ -109,6 +109,23 @@ fn rows_by_flow_end_in_their_own_time() {
     assert_eq!(found.iter().map(|row| row.2).sum::<u64>(), 400);
     assert_eq!(found[0], (1790, 9, 180, end_reason::WINDOW, 0), "active time-out, the flow goes on");
     assert_eq!(found[1].4, 1);
+}
+
+#[test]
+fn a_row_by_flow_ends_before_its_counters_are_full() {
+    let spec = FlowSpec { rows: Cut::Flow, ..FlowSpec::default() };
+    let reasons = |packets_before: u32| {
+        let mut table = Table::new(&spec);
+        let some: Vec<Packet> = (0..100).map(|i| packet(S + i, 7)).collect();
+        assert!(table.opens(S));
+        assert_eq!(table.packets(&some, |_, _| {}), some.len());
+        let span = table.spans.get_mut().iter_mut().find(|span| span.packets() == 100).unwrap();
+        span.sides[0].packets += packets_before;
+        let listed = table.close(None);
+        listed.iter().map(|at| table.row(*at, None).reason).collect::<Vec<_>>()
+    };
+    assert!(reasons((MOST_PACKETS - 101) as u32).is_empty(), "the flow goes on, and so does its row");
+    assert_eq!(reasons((MOST_PACKETS - 100) as u32), [end_reason::WINDOW]);
 }
 
 #[test]
