@@ -1,8 +1,9 @@
 //! Parquet files that others may have written, or that are damaged: what is wrong with their bytes is an error in one
 //! line.
 //!
-//! The crate that decodes them takes some lengths and places for granted, and panics where they lie beyond a page; that is
-//! caught here, and here alone. [`is_guarded`] tells whoever is asked about a panic that it will be an error.
+//! The crate that decodes them takes some lengths and places for granted, and panics where they lie beyond a
+//! page; that is caught here, and here alone. [`is_guarded`] tells whoever is asked about a panic that it will
+//! be an error.
 
 use std::cell::Cell;
 use std::fs::File;

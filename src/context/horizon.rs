@@ -160,8 +160,8 @@ impl Slots {
         self.count as u32 - 1
     }
 
-    /// Forgets all. Where that happens in every window room for as many is kept; what more a flood of entities needed is
-    /// given back.
+    /// Forgets all. Where that happens in every window room for as many is kept; what more a flood of entities
+    /// needed is given back.
     fn clear(&mut self) {
         self.pages.truncate(2 * self.count.div_ceil(PAGE));
         for page in &mut self.pages {

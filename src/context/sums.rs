@@ -6,10 +6,11 @@ use super::HORIZONS;
 
 /// The sums of one entity in the windows of its longest horizon.
 ///
-/// For each window with a row, oldest first, its lowest eight bits and the sums of it and of all windows before: a
-/// horizon's sum is the difference of two. In front of them is how many bytes a sum takes: most entities have few
-/// windows and small sums, and need no memory beside this. The last window before the longest horizon stays: what was
-/// summed up to there is subtracted. Windows are told apart by their age: none is kept for longer than thrice 30 windows.
+/// For each window with a row, oldest first, its lowest eight bits and the sums of it and of all windows
+/// before: a horizon's sum is the difference of two. In front of them is how many bytes a sum takes: most
+/// entities have few windows and small sums, and need no memory beside this. The last window before the longest
+/// horizon stays: what was summed up to there is subtracted. Windows are told apart by their age: none is kept
+/// for longer than thrice 30 windows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sums(SmallVec<[u8; 24]>);
 
@@ -23,8 +24,9 @@ pub(super) struct Within<'a> {
 }
 
 impl Sums {
-    /// Adds sums of `window` and forgets what no horizon of up to `horizon` windows needs. Windows do not go back, and no
-    /// more than `horizon` of them lie between two additions. The number of sums is always the same.
+    /// Adds sums of `window` and forgets what no horizon of up to `horizon` windows needs. Windows do not go
+    /// back, and no more than `horizon` of them lie between two additions. The number of sums is always the
+    /// same.
     pub(super) fn add(&mut self, window: u64, sums: &[u64], horizon: u64) {
         if self.0.is_empty() {
             let width = width(sums.iter().copied().max().unwrap_or(0));

@@ -16,8 +16,8 @@ const PIECES: usize = 3;
 const EVENT: usize = WIDTH / 2;
 
 impl Evaluation {
-    /// The worst incidents with their reasons and what the labels say, three lines each, at most 100 columns wide; none where the run has
-    /// left no incidents.
+    /// The worst incidents with their reasons and what the labels say, three lines each, at most 100 columns
+    /// wide; none where the run has left no incidents.
     pub fn worst_incidents(&self, most: usize) -> Option<String> {
         let cases = self.cases()?;
         // The log and the counters have them as incidents, too.

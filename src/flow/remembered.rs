@@ -65,8 +65,8 @@ impl Remembered {
         shard.insert_unique(hash(&key), began, |began| hash(&began.key));
     }
 
-    /// Whether the initiator of the key's latest flow was its end `b`, if that is remembered and matters at `now`. It is
-    /// not remembered any longer: the key has a flow again.
+    /// Whether the initiator of the key's latest flow was its end `b`, if that is remembered and matters at
+    /// `now`. It is not remembered any longer: the key has a flow again.
     pub(super) fn take(&mut self, hash: u32, key: &FlowKey, now: u64) -> Option<bool> {
         let shard = &mut self.shards[shard(key)];
         let began = shard.find_entry(wide(hash), |began| began.key.is(key)).ok()?.remove().0;

@@ -7,8 +7,8 @@ use super::state::NONE;
 use super::table::{Free, LINGER, Table, end_reason, shard};
 
 impl Table {
-    /// Makes room in a shard that is full: what is over ends anyway, else a sixteenth of the shard leaves, first what is
-    /// remembered of flows that are over, then half-open flows, then the longest silent.
+    /// Makes room in a shard that is full: what is over ends anyway, else a sixteenth of the shard leaves,
+    /// first what is remembered of flows that are over, then half-open flows, then the longest silent.
     #[inline(never)]
     pub(super) fn make_room(&mut self, shard: usize, now: u64) {
         let over: Vec<u32> = self.members[shard].iter().copied().filter(|id| self.over(*id, now)).collect();

@@ -1,9 +1,11 @@
 //! So many incidents a day and no more: which ones are worth a person's time.
 //!
-//! An incident is reported when fewer incidents of the trailing day are stronger than reports are left of that day's budget. With the whole budget left that
-//! is lenient; the fewer reports are left, the stronger an incident must be, and the last one is for the strongest of the day. An incident is
-//! looked at again whenever it grows; once reported it stays so. One row alone is not looked at before it has company, or is over. No more than the budget is ever reported within a day of event time, whatever
-//! comes, and the choice follows from event times and incidents alone, so that an archive is reported as the wire was.
+//! An incident is reported when fewer incidents of the trailing day are stronger than reports are left of that
+//! day's budget. With the whole budget left that is lenient; the fewer reports are left, the stronger an
+//! incident must be, and the last one is for the strongest of the day. An incident is looked at again whenever
+//! it grows; once reported it stays so. One row alone is not looked at before it has company, or is over. No
+//! more than the budget is ever reported within a day of event time, whatever comes, and the choice follows
+//! from event times and incidents alone, so that an archive is reported as the wire was.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,9 +1,10 @@
 //! The findings of one window shared out among few hosts.
 //!
-//! Each finding has two ends, and either may be what it is about: the scanner of a hundred hosts, or the one host that a hundred
-//! scan. The host that accounts for most takes its findings, then the next of what is left, until nothing is left (the greedy cover of
-//! Chvatal 1979). A finding weighs its score, doubled at its source: who begins a connection acts, and what is begun by one and done to one
-//! is the source's. Nothing else than the window's own findings decides, so that a cover is the same whatever came before it.
+//! Each finding has two ends, and either may be what it is about: the scanner of a hundred hosts, or the one
+//! host that a hundred scan. The host that accounts for most takes its findings, then the next of what is left,
+//! until nothing is left (the greedy cover of Chvatal 1979). A finding weighs its score, doubled at its source:
+//! who begins a connection acts, and what is begun by one and done to one is the source's. Nothing else than
+//! the window's own findings decides, so that a cover is the same whatever came before it.
 
 use std::collections::{BTreeMap, BinaryHeap, btree_map};
 use std::net::IpAddr;
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::extent::{Extent, drawn, weight};
 use super::finding::{Finding, Kind, Real};
 
-/// New hosts of one window that are reported each by itself. More are no hosts that joined but forged addresses, or a network
-/// that the model was not trained on: that is reported, once.
+/// New hosts of one window that are reported each by itself. More are no hosts that joined but forged
+/// addresses, or a network that the model was not trained on: that is reported, once.
 pub(super) const GREETED: usize = 16;
 
 /// In the place of a host, for new ones that are more than [`GREETED`].
@@ -103,7 +104,8 @@ fn covering(findings: &[&Finding]) -> Vec<IpAddr> {
             touched[*dst].push(number);
         }
     }
-    // Weights only fall: a host that comes up with an old weight goes back with its new one, once for each time that it lost some.
+    // Weights only fall: a host that comes up with an old weight goes back with its new one, once for each time
+    // that it lost some.
     let entry = |host: usize, weights: &[u64]| (weights[host], std::cmp::Reverse(host));
     let mut heap: BinaryHeap<_> = (0..hosts.len()).map(|host| entry(host, &weights)).collect();
     let mut covered: Vec<Option<usize>> = vec![None; findings.len()];

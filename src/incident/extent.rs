@@ -11,7 +11,8 @@ const EXACT: usize = 1024;
 /// Hints of an incident at most.
 const HINTS: usize = 8;
 
-/// Distinct elements: the smallest hashes of a set (bottom-k, Bar-Yossef and others 2002), which two sets can be united by.
+/// Distinct elements: the smallest hashes of a set (bottom-k, Bar-Yossef and others 2002), which two sets can
+/// be united by.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Distinct(Vec<u64>);
 

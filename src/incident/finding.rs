@@ -152,8 +152,9 @@ impl Columns {
         let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
         let new = booleans(rows, IS_NEW);
         let mut findings = Vec::new();
-        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that they are more
-        // is all that matters, and those drawn first are the same however rows are cut into batches.
+        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that
+        // they are more is all that matters, and those drawn first are the same however rows are cut into
+        // batches.
         let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
         let chosen = |row: &usize| is(Some(anomalous), *row) || is(new, *row);
         self.read(rows, (0..rows.num_rows()).filter(chosen), true, |row, finding| {
@@ -189,8 +190,8 @@ impl Columns {
         Ok(anomalies)
     }
 
-    /// Hands chosen rows, as if each was an anomaly, to `take`, with their places; with their words and hints where they are
-    /// to be `told`.
+    /// Hands chosen rows, as if each was an anomaly, to `take`, with their places; with their words and hints
+    /// where they are to be `told`.
     fn read(
         &self,
         rows: &RecordBatch,

@@ -1,8 +1,9 @@
-//! Anomalous rows to incidents: what belongs together is one thing to look at, with a beginning, an extent and an end.
+//! Anomalous rows to incidents: what belongs together is one thing to look at, with a beginning, an extent and an
+//! end.
 //!
 //! ```text
 //! scored rows ── findings ─(window's owner)─ policy ── cover ── parts ─(host's owner)─ sessions ── changes
-//!                             threshold, allow-list ──┘                                  to the sinks, in order of event time
+//!                             threshold, allow-list ──┘                   to the sinks, in order of event time
 //! ```
 //!
 //! - [`finding`]: what of an anomalous row is needed from here on; all that crosses workers. [`findings`]: those of a
@@ -10,16 +11,16 @@
 //! - [`policy`]: the threshold and the allow-list ([`rules`], [`net`]): which findings stand, and which rule mutes one.
 //! - [`cover`]: the findings of one window shared out among few hosts: a [`Part`] for each.
 //! - [`session`]: parts of one host, with less than `silence` between them, are one incident.
-//! - [`severity`]: how bad it is, in a word, for rows too; [`budget`]: which incidents are worth a person's time where only so many
-//!   a day may be reported; [`change`]: what is said of incidents.
+//! - [`severity`]: how bad it is, in a word, for rows too; [`budget`]: which incidents are worth a person's time
+//!   where only so many a day may be reported; [`change`]: what is said of incidents.
 //! - [`muting`]: which rows a rule mutes at the time that they are written, for those who write alerts.
 //! - [`changes`]: rules and a threshold that change while a run goes on.
 //!
-//! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by differential
-//! dataflow: findings, rules and the threshold are collections, and a change of any of them, also to the past, changes
-//! parts as if it had always been so. Sessions follow changed parts in the same way. What is older than `keep` is final: the findings are
-//! taken out of all traces, while incidents stand as they were said. So memory is that of open incidents and of the findings of
-//! `keep`, however long a run lasts.
+//! Up to the parts everything is a pure function of the findings of one window and of the policy, kept by
+//! differential dataflow: findings, rules and the threshold are collections, and a change of any of them, also
+//! to the past, changes parts as if it had always been so. Sessions follow changed parts in the same way. What
+//! is older than `keep` is final: the findings are taken out of all traces, while incidents stand as they were
+//! said. So memory is that of open incidents and of the findings of `keep`, however long a run lasts.
 
 pub mod budget;
 pub mod change;
@@ -70,8 +71,8 @@ pub struct IncidentSpec {
     /// above it is held for `keep`. Ten times what the run starts with where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loosest: Option<f64>,
-    /// So many incidents a day are reported, the strongest; the others stand in the log, marked as held. All of them where
-    /// it is not given.
+    /// So many incidents a day are reported, the strongest; the others stand in the log, marked as held. All of
+    /// them where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerts_per_day: Option<u32>,
 }
@@ -175,8 +176,8 @@ impl Clock {
         until / self.window * self.window
     }
 
-    /// The event time that says what changed about a window at a timestamp: the window's end, or, where its past was changed,
-    /// the end of the latest window; `None` where the window is out of reach of changes.
+    /// The event time that says what changed about a window at a timestamp: the window's end, or, where its
+    /// past was changed, the end of the latest window; `None` where the window is out of reach of changes.
     fn said(&self, window: u64, stamp: u64) -> Option<u64> {
         let end = self.end(window);
         let time = match self.stamp(end) {

@@ -41,8 +41,8 @@ impl Muting {
         self.in_force.lock().expect(LOCK).insert(time, Policy::of(settings.iter()));
     }
 
-    /// The places of scored rows that are anomalies and that a rule mutes. Rows must come in the order of their windows:
-    /// what was in force before theirs is forgotten.
+    /// The places of scored rows that are anomalies and that a rule mutes. Rows must come in the order of their
+    /// windows: what was in force before theirs is forgotten.
     ///
     /// # Errors
     /// If a column is missing or of a type that no flow row has.

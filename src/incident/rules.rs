@@ -11,7 +11,8 @@
 //! false_alarm_rate = 0.0005
 //! ```
 //!
-//! A rule holds for findings that all of its conditions hold for. Of several that hold the first one of the file is named.
+//! A rule holds for findings that all of its conditions hold for. Of several that hold the first one of the
+//! file is named.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Parts of one host to incidents: with less than `silence` between them they are one.
 //!
-//! Parts may come, go and change as far back as `keep`; what follows from them is worked out anew, and the difference to what was
-//! said before is said. Older parts are folded into the incident that they belong to, which stands as it was said; once it is over
-//! and nothing of it can change any more, it is forgotten.
+//! Parts may come, go and change as far back as `keep`; what follows from them is worked out anew, and the
+//! difference to what was said before is said. Older parts are folded into the incident that they belong to,
+//! which stands as it was said; once it is over and nothing of it can change any more, it is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -197,7 +197,8 @@ impl Sessions {
         self.hosts.len()
     }
 
-    /// Parts that came (1) and went (-1), of any hosts, as the window that ends at `time` says. Ticks before `time` were done.
+    /// Parts that came (1) and went (-1), of any hosts, as the window that ends at `time` says. Ticks before
+    /// `time` were done.
     pub(super) fn change(&mut self, time: u64, parts: Vec<(Part, isize)>) -> Vec<Change> {
         let mut by_host: BTreeMap<(Kind, IpAddr), Vec<(Part, isize)>> = BTreeMap::new();
         for (part, diff) in parts {

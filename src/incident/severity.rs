@@ -101,8 +101,8 @@ impl Severity {
     }
 }
 
-/// How bad an incident is beside others: the greatest is the worst. By severity, then by the score of the oddest row, then
-/// by the number of rows.
+/// How bad an incident is beside others: the greatest is the worst. By severity, then by the score of the
+/// oddest row, then by the number of rows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Rank(Severity, Real, u64);
 

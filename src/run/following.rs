@@ -45,8 +45,8 @@ impl Alarms {
         Ok(InForce { threshold, by, rules })
     }
 
-    /// The loosest threshold that the run may be changed to: of `loosest` as a false alarm rate, or of ten times the share
-    /// of rows that the one it starts with lets pass.
+    /// The loosest threshold that the run may be changed to: of `loosest` as a false alarm rate, or of ten
+    /// times the share of rows that the one it starts with lets pass.
     pub(super) fn loosest(&self, start: &InForce, loosest: Option<f64>) -> Result<f64, RunError> {
         let rate = match loosest {
             Some(rate) => rate,

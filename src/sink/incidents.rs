@@ -13,8 +13,8 @@ use crate::draft::Draft;
 use crate::incident::Change;
 use crate::incident::change::Line;
 
-/// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a live run
-/// it is followed while it grows.
+/// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a
+/// live run it is followed while it grows.
 pub struct IncidentLog {
     out: BufWriter<Draft>,
 }

@@ -2,8 +2,8 @@
 
 use crate::incident::Beyond;
 
-/// How far beyond the threshold a score lies ([`Beyond`]), in a word. There is no `critical`: one odd row does not say so
-/// much.
+/// How far beyond the threshold a score lies ([`Beyond`]), in a word. There is no `critical`: one odd row does
+/// not say so much.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
     /// Not above the threshold.

@@ -43,7 +43,8 @@ pub struct Summary {
     /// Rows above the threshold, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anomalies: Option<u64>,
-    /// Those of them that a rule of the allow-list muted when they were written: no alerts. Where rows become incidents.
+    /// Those of them that a rule of the allow-list muted when they were written: no alerts. Where rows become
+    /// incidents.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub muted: Option<u64>,
     /// The threshold in use, where rows were scored.

@@ -55,8 +55,9 @@ const PAIRSVC: usize = 5;
 /// Ages from here on are one, in windows.
 pub const OLDEST: u64 = 60;
 
-/// How long a new host of one's own joins, in nanoseconds of event time: for five minutes it is new; what it was seen with
-/// by then is as old as anything from then on, as if it had always been there, and only what comes later is new to it.
+/// How long a new host of one's own joins, in nanoseconds of event time: for five minutes it is new; what it
+/// was seen with by then is as old as anything from then on, as if it had always been there, and only what
+/// comes later is new to it.
 pub(super) const JOINING: i64 = 300_000_000_000;
 
 /// How regularly flows start.

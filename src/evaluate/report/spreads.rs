@@ -24,8 +24,8 @@ fn axis(histogram: &Histogram) -> &'static str {
     if histogram.is_log { "Score (logarithmic, higher is odder)" } else { "Score (higher is odder)" }
 }
 
-/// The shipped threshold; where nobody says it, as the rows show it: where alarms begin, or the stretch in which some rows
-/// of either kind lie.
+/// The shipped threshold; where nobody says it, as the rows show it: where alarms begin, or the stretch in
+/// which some rows of either kind lie.
 fn threshold(evaluation: &Evaluation) -> (Option<[f64; 2]>, String) {
     if let Some(threshold) = evaluation.own().shipped.as_ref().and_then(|point| point.threshold) {
         return (Some([threshold, threshold]), format!("shipped threshold {threshold:.4}"));
