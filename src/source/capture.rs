@@ -34,6 +34,8 @@ const BELIEVED: u32 = 3;
 pub(super) struct Clock {
     newest: u64,
     lateness: u64,
+    /// Nothing comes before this: what was promised of a file when its first records were looked at.
+    floor: u64,
     late: u64,
     /// The newest of the records in a row that lie far ahead, and how many they are.
     ahead: (u64, u32),
@@ -42,9 +44,15 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// A clock that has seen `newest` (0 for nothing), with lateness in nanoseconds.
-    pub(super) fn new(newest: u64, lateness: u64) -> Clock {
-        Clock { newest, lateness, late: 0, ahead: (0, 0), farthest: 0 }
+    /// A clock that has seen nothing, with lateness in nanoseconds.
+    pub(super) fn new(lateness: u64) -> Clock {
+        Clock { newest: 0, lateness, floor: 0, late: 0, ahead: (0, 0), farthest: 0 }
+    }
+
+    /// The same for a file whose first records were looked at, the earliest of them at `first`. Like the clock of a
+    /// pipe, which nobody has looked into, it has seen none of them: the same bytes have the same times from both.
+    pub(super) fn again(first: u64, lateness: u64) -> Clock {
+        Clock { floor: first.saturating_sub(lateness), ..Clock::new(lateness) }
     }
 
     /// The newest event time so far that is believed.
@@ -54,7 +62,7 @@ impl Clock {
 
     /// No record to come has an event time below this.
     pub(super) fn watermark(&self) -> u64 {
-        self.newest.saturating_sub(self.lateness)
+        self.newest.saturating_sub(self.lateness).max(self.floor)
     }
 
     /// The event time of a record with this timestamp.
@@ -455,7 +463,7 @@ mod tests {
 
     /// Event times of records, and how many were late.
     fn placed(times: &[u64]) -> (Vec<u64>, u64, u64) {
-        let mut clock = Clock::new(0, SECOND);
+        let mut clock = Clock::new(SECOND);
         let placed = times.iter().map(|time| clock.place(*time)).collect();
         (placed, clock.late, clock.last())
     }

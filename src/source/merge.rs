@@ -106,7 +106,7 @@ impl Captures {
             let file = input.is_file();
             let (read, chunk) =
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), CHUNK) };
-            let mut capture = Capture::open(input, number, Clock::new(0, lateness), spec.lax, read)?;
+            let mut capture = Capture::open(input, number, Clock::new(lateness), spec.lax, read)?;
             let Some(first) = capture.first(chunk)? else {
                 captures.counts.truncated_files += u64::from(capture.truncated());
                 captures.counts.bytes_read += input.size().unwrap_or(0);
@@ -140,9 +140,8 @@ impl Feed for Captures {
                 State::Open(capture) => capture,
                 State::Waiting(first) => {
                     self.open += 1;
-                    // A clock that has seen the first record holds what was promised of the file even
-                    // if it has changed since.
-                    let clock = Clock::new(first, self.lateness);
+                    // It holds what was promised of the file even if that has changed since.
+                    let clock = Clock::again(first, self.lateness);
                     let input = &self.inputs[number as usize];
                     Box::new(Capture::open(input, number, clock, self.lax, self.read.clone())?)
                 }

@@ -146,6 +146,38 @@ fn late_records_are_moved_to_the_watermark_and_counted() {
     assert_eq!((got, all.counts.late), (vec![10, 12, 11, 11, 11, 13, 12], 3));
 }
 
+/// What is read of these bytes from a pipe.
+#[cfg(unix)]
+fn piped(folder: &Path, bytes: Vec<u8>, spec: &SourceSpec) -> All {
+    let pipe = folder.join("pipe");
+    if !pipe.exists() {
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    }
+    let to = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(to, bytes));
+    let all = read(&[pipe], spec);
+    writer.join().unwrap().unwrap();
+    all
+}
+
+#[cfg(unix)]
+#[test]
+fn a_late_record_among_the_first_has_the_same_time_from_a_file_and_from_a_pipe() {
+    let folder = tempdir().unwrap();
+    let (second, start) = (1_000_000_000, 1_700_000_000_000_000_000);
+    for late in 0..6 {
+        let time = |n: u64| start + n * second / 10 - if n == late { 5 * second } else { 0 };
+        let frames: Vec<Frame> = (0..10).map(|n| frame(time(n), 60)).collect();
+        let bytes = pcap(PLAIN, &frames).bytes;
+        let file = read(&[save(folder.path(), "a", &bytes)], &spec(Duration::from_secs(1)));
+        let pipe = piped(folder.path(), bytes, &spec(Duration::from_secs(1)));
+        let times = |all: &All| all.frames.iter().map(|frame| frame.time).collect::<Vec<_>>();
+        assert_eq!((times(&file), file.counts.late), (times(&pipe), pipe.counts.late), "{late}");
+        // Three records tell what time it is.
+        assert_eq!(file.counts.late, u64::from(late > 2), "{late}");
+    }
+}
+
 #[test]
 fn a_capture_without_frames_is_fine() {
     let folder = tempdir().unwrap();
