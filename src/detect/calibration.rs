@@ -1,6 +1,7 @@
 //! Values to tail probabilities among the calibration rows.
 
 use super::DetectError;
+use crate::flow::region::ask;
 
 /// Ranks up to here are kept one by one, further ones at distances of one part in so many.
 const EXACT: f64 = 1024.0;
@@ -14,7 +15,7 @@ pub(super) struct Steps {
     /// Calibration values that are as large as the one at the same place, or larger.
     pub(super) reached: Vec<f64>,
     /// Each value with -ln of the tail at its place, and that beyond the last: who finds the one has the other near.
-    tails: Vec<(f64, f64)>,
+    tails: Vec<[f64; 2]>,
     /// The largest value, 0 if there is none.
     largest: f64,
     /// Where to look for a value: how many of `values` lie in lower [`cell`]s than each.
@@ -74,7 +75,7 @@ impl Steps {
     pub(super) fn from_parts(values: Vec<f64>, reached: Vec<f64>) -> Steps {
         let all = reached.first().copied().unwrap_or(0.0);
         let tails = values.iter().copied().chain([f64::INFINITY]).zip(reached.iter().copied().chain([0.0]));
-        let tails = tails.map(|(value, count)| (value, tail(count, all))).collect();
+        let tails = tails.map(|(value, count)| [value, tail(count, all)]).collect();
         let largest = values.last().copied().unwrap_or(0.0);
         let mut guide = vec![0; values.iter().map(|value| cell(*value) + 2).max().unwrap_or(0)];
         values.iter().for_each(|value| guide[cell(*value) + 1] += 1);
@@ -92,7 +93,7 @@ impl Steps {
     /// -ln((calibration values >= x + 1) / (calibration values + 1)).
     #[inline]
     pub(super) fn nats(&self, x: f64) -> f64 {
-        self.tails[self.place(x)].1
+        self.tails[self.place(x)][1]
     }
 
     /// How many of the values are smaller.
@@ -103,13 +104,29 @@ impl Steps {
             Some(bounds) => (bounds[0] as usize, bounds[1] as usize),
             None => return self.values.len(),
         };
-        from + self.tails[from..to].partition_point(|(value, _)| *value < x)
+        from + self.tails[from..to].partition_point(|[value, _]| *value < x)
     }
 
     /// The same, and what lies beyond the largest calibration value.
     #[inline]
     pub(super) fn rank(&self, x: f64) -> f64 {
         self.nats(x) + (x - self.largest).max(0.0)
+    }
+
+    /// Asks for where a value is looked for.
+    #[inline]
+    pub(super) fn ask(&self, x: f64) {
+        ask(&self.guide, cell(x));
+    }
+
+    /// The same for what is found there.
+    #[inline]
+    pub(super) fn ask_further(&self, x: f64) {
+        let cell = cell(x);
+        if let Some(bounds) = self.guide.get(cell..cell + 2) {
+            let (from, to) = (bounds[0] as usize, bounds[1] as usize);
+            [from, usize::midpoint(from, to), to].into_iter().for_each(|place| ask(&self.tails, place));
+        }
     }
 
     /// [`Steps::rank`] of 0.

@@ -11,13 +11,16 @@ mod blocks;
 pub mod bucket;
 mod choose;
 mod counts;
+mod crowd;
 mod encoders;
 mod exact;
 mod fit;
 mod histograms;
 mod learned;
+mod met;
 mod past;
 mod past_table;
+mod stages;
 pub(crate) mod subject;
 #[cfg(test)]
 mod surprise_tests;
@@ -43,10 +46,12 @@ pub use past::Past;
 pub use subject::Subject;
 
 pub(crate) use choose::type_named;
+pub(crate) use crowd::{Crowd, Found};
 pub(crate) use histograms::Observed;
-pub(crate) use past::{Crowd, Found, Kept, Met};
+pub(crate) use met::{Kept, Met};
+pub(crate) use stages::{Follow, Known};
 pub(crate) use subject::parties;
-pub(crate) use values::{input_type, numbers, numbers_of};
+pub(crate) use values::{Which, input_type, numbers, numbers_of};
 
 /// Most values one column may show in fitting to be encoded by category.
 pub const MOST_CATEGORIES: usize = 65_536;

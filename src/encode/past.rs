@@ -11,20 +11,23 @@
 //!
 //! so that what was seldom seen falls back on what is like it. Both tails: `p = min(1, 2 min(upper, lower))`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::bucket::{ABSENT, LAST};
+use super::crowd::{Crowd, Found};
 use super::histograms::{Judgement, Name, Side};
 use super::subject::{Party, Subject};
 use crate::context::entity::Key;
+use crate::flow::region::ask;
 
 /// How many observations of those who are like it an entity's past is worth at its beginning.
 const PRIOR: f64 = 10.0;
 
 /// Number of an entity or service that training did not see.
-const UNSEEN: u32 = u32::MAX;
+pub(super) const UNSEEN: u32 = u32::MAX;
 
 /// Observations of an entity, a column and a bucket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -106,20 +109,49 @@ impl Tails {
         tails
     }
 
+    /// Asks for where an owner's buckets of a column begin.
     #[inline]
-    fn of(&self, owner: u32, column: usize) -> (&[u8], &[u64]) {
+    fn ask(&self, owner: u32, column: usize) {
+        if owner != UNSEEN {
+            ask(&self.starts, owner as usize * self.columns + column);
+        }
+    }
+
+    /// Which buckets an owner has in a column.
+    #[inline]
+    fn bounds(&self, owner: u32, column: usize) -> Range<u32> {
         if owner == UNSEEN {
-            return (&[], &[]);
+            return 0..0;
         }
         let place = owner as usize * self.columns + column;
-        let (from, to) = (self.starts[place] as usize, self.starts[place + 1] as usize);
-        (&self.buckets[from..to], &self.beyond[from..to])
+        self.starts[place]..self.starts[place + 1]
+    }
+
+    /// Asks for them.
+    #[inline]
+    fn ask_further(&self, bounds: &Range<u32>) {
+        if !bounds.is_empty() {
+            ask(&self.buckets, bounds.start as usize);
+            ask(&self.beyond, bounds.start as usize);
+            ask(&self.beyond, bounds.end as usize - 1);
+        }
+    }
+
+    #[inline]
+    fn of(&self, owner: u32, column: usize) -> (&[u8], &[u64]) {
+        self.within(self.bounds(owner, column))
+    }
+
+    #[inline]
+    fn within(&self, bounds: Range<u32>) -> (&[u8], &[u64]) {
+        let bounds = bounds.start as usize..bounds.end as usize;
+        (&self.buckets[bounds.clone()], &self.beyond[bounds])
     }
 
     /// Observations in this bucket or beyond, in this bucket or below, and all.
     #[inline]
-    fn around(&self, owner: u32, column: usize, bucket: u8) -> (u64, u64, u64) {
-        let (buckets, beyond) = self.of(owner, column);
+    fn around(&self, bounds: Range<u32>, bucket: u8) -> (u64, u64, u64) {
+        let (buckets, beyond) = self.within(bounds);
         let Some(all) = beyond.first().copied() else { return (0, 0, 0) };
         // Buckets are few: counting all of them is faster than a search, and as bytes, which hold how many there can be,
         // many at once.
@@ -158,105 +190,6 @@ impl Network {
             lower.push(share(below) * octaves(short));
         }
         Network { place, seen: all > 0, upper, lower }
-    }
-}
-
-/// The numbers of a row's entities and of those with the same service, by kind.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    entity: [u32; 6],
-    service: [u32; 6],
-    /// Whether training saw the destination neither as that nor as a source.
-    pub(crate) to_stranger: bool,
-}
-
-/// The entities of many rows.
-#[derive(Default, Debug)]
-pub(crate) struct Crowd {
-    /// Of each party.
-    found: Vec<Found>,
-    /// For each row its party.
-    of_row: Vec<u32>,
-    /// For each kind and row a number that those have in common for whom the same is usual.
-    alike: [Vec<u32>; 6],
-}
-
-/// Marks the number of a service, for whom its entities are not told apart.
-const OF_SERVICE: u32 = 1 << 31;
-
-impl Found {
-    /// A number that those of a kind have in common for whom the same is usual: an entity's own, or that of the service
-    /// of those that training did not see.
-    #[inline]
-    fn alike(&self, kind: usize) -> u32 {
-        match self.entity[kind] {
-            UNSEEN => self.service[kind] | OF_SERVICE,
-            entity => entity,
-        }
-    }
-}
-
-/// Surprises of a column that other rows had, of one past: those of one entity often have values in one bucket. What a
-/// host did in a window is one value for all of its rows, and the next window is much like it. Rows are looked at column
-/// by column, so each column has places of its own, which stay near as long as they are asked for.
-#[derive(Debug)]
-pub(crate) struct Met {
-    places: Vec<(u64, f64)>,
-    /// Places of a column, as a power of two.
-    bits: u32,
-}
-
-impl Met {
-    /// Of so many columns, with two to the power of so many places for each, at least two.
-    pub(crate) fn new(columns: usize, bits: u32) -> Met {
-        Met { places: vec![(u64::MAX, 0.0); columns << bits], bits }
-    }
-
-    /// What was met of a column under a number, or else found now. Each place keeps the last that came to it.
-    #[inline]
-    pub(crate) fn get_or(&mut self, column: usize, number: u64, find: impl FnOnce() -> f64) -> f64 {
-        let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - self.bits);
-        let (known, value) = &mut self.places[column << self.bits | place as usize];
-        if *known != number {
-            (*known, *value) = (number, find());
-        }
-        *value
-    }
-}
-
-/// What was met and is kept, for as many as look things up at once. It follows from what it is of: copies begin with
-/// nothing, and are equal.
-#[derive(Default, Debug)]
-pub(crate) struct Kept(Mutex<Vec<Met>>);
-
-impl Kept {
-    /// Looks things up with what was met before, or with nothing.
-    pub(crate) fn with<R>(&self, nothing: impl FnOnce() -> Met, look_up: impl FnOnce(&mut Met) -> R) -> R {
-        let waiting = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = waiting().pop();
-        let mut met = known.unwrap_or_else(nothing);
-        let found = look_up(&mut met);
-        waiting().push(met);
-        found
-    }
-}
-
-impl Clone for Kept {
-    fn clone(&self) -> Kept {
-        Kept::default()
-    }
-}
-
-impl PartialEq for Kept {
-    fn eq(&self, _: &Kept) -> bool {
-        true
-    }
-}
-
-impl Crowd {
-    /// The entities of a row.
-    pub(crate) fn found(&self, row: usize) -> &Found {
-        &self.found[self.of_row[row] as usize]
     }
 }
 
@@ -340,73 +273,81 @@ impl Past {
 
     /// Looks up the entities of many rows.
     pub(crate) fn find_all<'p>(&self, parties: impl Iterator<Item = &'p Party>) -> Crowd {
-        let mut crowd = Crowd::default();
+        let (mut found, mut of_row) = (Vec::new(), Vec::new());
         let mut known: HashMap<Party, u32, foldhash::fast::RandomState> = HashMap::default();
         let mut last = None;
         for party in parties {
             let number = match last {
                 Some((same, number)) if same == party => number,
                 _ => *known.entry(*party).or_insert_with(|| {
-                    crowd.found.push(self.find(party));
-                    crowd.found.len() as u32 - 1
+                    found.push(self.find(party));
+                    found.len() as u32 - 1
                 }),
             };
             last = Some((party, number));
-            crowd.of_row.push(number);
+            of_row.push(number);
         }
-        for (kind, alike) in crowd.alike.iter_mut().enumerate() {
-            *alike = crowd.of_row.iter().map(|party| crowd.found[*party as usize].alike(kind)).collect();
-        }
-        crowd
+        Crowd::new(found.into(), of_row)
     }
 
-    /// The surprises of a column's values for all rows of a crowd, each times a weight of its row: `buckets` and
-    /// `weights` are those of each. One that weighs nothing is 0. What `met` has met must be of this past.
-    pub(crate) fn surprises(
+    /// Asks for what is usual for a row in a column. Its entity and its service.
+    #[inline]
+    pub(super) fn ask(&self, column: usize, found: &Found) -> (u32, u32) {
+        let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
+        let (entity, service) = (found.entity[kind], found.service[kind]);
+        self.own[kind].ask(entity, place);
+        self.services[kind].ask(service, place);
+        (entity, service)
+    }
+
+    /// Asks for the rest of it: which buckets they have.
+    #[inline]
+    pub(super) fn ask_further(
         &self,
         column: usize,
-        crowd: &Crowd,
-        (buckets, weights): (&[u8], &[f32]),
-        met: &mut Met,
-        into: &mut [f32],
-    ) {
-        let kind = self.judgements[column].subject as usize;
-        let rows = crowd.alike[kind].iter().zip(buckets).zip(weights);
-        // Rows of a flood follow one another, and nothing need be looked up for the next one.
-        let mut last = (u64::MAX, 0.0);
-        for (row, (into, ((alike, bucket), weight))) in into.iter_mut().zip(rows).enumerate() {
-            // -ln 1 where there is no value, as that of a column that nobody was seen with.
-            *into = if *bucket == ABSENT && *weight > 0.0 { -0.0 } else { 0.0 };
-            if *bucket != ABSENT && *weight > 0.0 {
-                let same = u64::from(*alike) << 8 | u64::from(*bucket);
-                if same != last.0 {
-                    let find = || self.surprise(column, crowd.found(row), *bucket);
-                    last = (same, met.get_or(column, same, find));
-                }
-                *into = (last.1 * f64::from(*weight)) as f32;
-            }
+        (entity, service): (u32, u32),
+        bucket: u8,
+    ) -> (Range<u32>, Range<u32>) {
+        let judged = &self.judgements[column];
+        let (kind, network) = (judged.subject as usize, &self.network[column]);
+        let own = self.own[kind].bounds(entity, network.place);
+        let shared = self.services[kind].bounds(service, network.place);
+        self.own[kind].ask_further(&own);
+        self.services[kind].ask_further(&shared);
+        if judged.side != Side::Lower {
+            ask(&network.upper, usize::from(bucket));
         }
+        if judged.side != Side::Upper {
+            ask(&network.lower, usize::from(bucket));
+        }
+        (own, shared)
     }
 
-    /// -ln of the tail probability of a value in this bucket of a column, 0 where there is none.
-    #[inline]
-    pub(crate) fn surprise(&self, column: usize, found: &Found, bucket: u8) -> f64 {
-        -libm::log(self.probability(column, found, bucket))
-    }
-
-    /// The tail probability, 1 where there is no value or no past.
+    /// The tail probability of a value in this bucket of a column, 1 where there is no value or no past.
     #[inline]
     pub(crate) fn probability(&self, column: usize, found: &Found, bucket: u8) -> f64 {
+        let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
+        let own = self.own[kind].bounds(found.entity[kind], place);
+        let shared = self.services[kind].bounds(found.service[kind], place);
+        self.probability_in(column, (own, shared), bucket)
+    }
+
+    /// The same, given which buckets the entity and its service have.
+    #[inline]
+    pub(super) fn probability_in(
+        &self,
+        column: usize,
+        (own, shared): (Range<u32>, Range<u32>),
+        bucket: u8,
+    ) -> f64 {
         let network = &self.network[column];
         if bucket == ABSENT || !network.seen {
             return 1.0;
         }
         let judged = &self.judgements[column];
         let kind = judged.subject as usize;
-        let (entity, service) = (found.entity[kind], found.service[kind]);
-        let place = network.place;
-        let (above_service, below_service, n_service) = self.services[kind].around(service, place, bucket);
-        let (above, below, n) = self.own[kind].around(entity, place, bucket);
+        let (above_service, below_service, n_service) = self.services[kind].around(shared, bucket);
+        let (above, below, n) = self.own[kind].around(own, bucket);
         let n = if judged.every_window { n.max(self.windows) } else { n };
         let shrunk = |all: f64, k_service: u64, k: u64| {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);

@@ -145,6 +145,28 @@ fn direct(training: &[&Row], windows: usize, late: u64, row: &Row, column: usize
     .ln()
 }
 
+/// -ln of the tail probability.
+fn surprise_of(past: &Past, column: usize, found: &Found, bucket: u8) -> f64 {
+    -libm::log(past.probability(column, found, bucket))
+}
+
+/// What follows from a surprise is its number and the column's.
+struct Numbers;
+
+impl Follow for Numbers {
+    fn of_none(&self, column: usize) -> f64 {
+        self.of(column, 0.0)
+    }
+
+    fn ask(&self, _: usize, _: f32) {}
+
+    fn ask_further(&self, _: usize, _: f32) {}
+
+    fn of(&self, column: usize, surprise: f32) -> f64 {
+        1000.0 * column as f64 + f64::from(surprise)
+    }
+}
+
 fn distinct_windows<'a>(rows: impl Iterator<Item = &'a Row>) -> usize {
     rows.map(|row| row.window).collect::<BTreeSet<_>>().len()
 }
@@ -162,7 +184,7 @@ proptest! {
             let found = past.find(&row.party);
             for column in 0..COLUMNS {
                 let expected = direct(&all, windows, late, row, column);
-                let surprise = past.surprise(column, &found, row.buckets[column]);
+                let surprise = surprise_of(&past, column, &found, row.buckets[column]);
                 prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
             }
         }
@@ -190,7 +212,7 @@ proptest! {
                     if expected == 0.0 {
                         continue;
                     }
-                    let surprise = past.surprise(column, &found, row.buckets[column]);
+                    let surprise = surprise_of(&past, column, &found, row.buckets[column]);
                     prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
                 }
             }
@@ -217,6 +239,52 @@ proptest! {
     }
 
     #[test]
+    fn columns_in_stages_are_judged_as_one_by_one_in_any_order_and_with_any_room(
+        training in rows(50),
+        probes in rows(20),
+        weights in proptest::collection::vec(0usize..4, 200),
+        bits in 1u32..6,
+        at_once in 1usize..100,
+        ordered: bool,
+    ) {
+        let past = learned(&training, LIMITS).all();
+        let mut known = Known::new(COLUMNS, bits);
+        let all = past.find_all(probes.iter().map(|row| &row.party));
+        let order: Vec<u32> = if ordered { all.ordered() } else { (0..probes.len() as u32).collect() };
+        for some in order.chunks(at_once) {
+            let rows: Vec<&Row> = some.iter().map(|row| &probes[*row as usize]).collect();
+            let weight = |row: usize| [0.0f32, 0.25, 1.0, 1.0][weights[some[row] as usize]];
+            let values: Vec<(Vec<u8>, Vec<f32>)> = (0..COLUMNS)
+                .map(|column| {
+                    let buckets = rows.iter().map(|row| row.buckets[column]);
+                    (buckets.collect(), (0..rows.len()).map(weight).collect())
+                })
+                .collect();
+            let mut given = vec![Vec::new(); COLUMNS];
+            past.judge(
+                &all.some(some),
+                |column| (&values[column].0, &values[column].1),
+                &Numbers,
+                &mut known,
+                |column, some, surprise, follows| {
+                    given[column].extend(some.map(|row| (row, surprise.to_bits(), follows)));
+                },
+            );
+            for (column, given) in given.iter().enumerate() {
+                prop_assert_eq!(given.len(), rows.len());
+                for (row, (place, bits, follows)) in given.iter().enumerate() {
+                    let (bucket, weight) = (rows[row].buckets[column], weight(row));
+                    let found = past.find(&rows[row].party);
+                    let expected = (surprise_of(&past, column, &found, bucket) * f64::from(weight)) as f32;
+                    let expected = if weight > 0.0 { expected } else { 0.0 };
+                    prop_assert_eq!((*place, *bits), (row, expected.to_bits()));
+                    prop_assert_eq!(*follows, Numbers.of(column, expected));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn tables_bring_back_the_same_past(training in rows(50), probe in rows(3)) {
         let past = learned(&training, Limits { entities_seen: 1000, entities_kept: 3 }).all();
         let [entities, baselines] = past.tables().unwrap();
@@ -225,8 +293,8 @@ proptest! {
         for row in &probe {
             let (found, other) = (past.find(&row.party), again.find(&row.party));
             for column in 0..COLUMNS {
-                let surprise = past.surprise(column, &found, row.buckets[column]);
-                prop_assert_eq!(again.surprise(column, &other, row.buckets[column]).to_bits(), surprise.to_bits());
+                let surprise = surprise_of(&past, column, &found, row.buckets[column]);
+                prop_assert_eq!(surprise_of(&again, column, &other, row.buckets[column]).to_bits(), surprise.to_bits());
             }
         }
     }

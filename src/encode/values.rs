@@ -50,46 +50,76 @@ pub(crate) fn is_category(input: &DataType) -> bool {
     !input.is_floating()
 }
 
+/// Rows of a column, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    /// From one row to before another.
+    Between(usize, usize),
+    /// By their numbers.
+    These(&'a [u32]),
+}
+
 /// Reads a column as numbers into `out`, one a row; NaN where there is none.
 ///
 /// Infinities stay and are the caller's to refuse: `is_finite` sees both in one look.
 pub(crate) fn numbers(array: &dyn Array, out: &mut Vec<f64>) {
     out.clear();
-    out.resize(array.len(), 0.0);
-    numbers_of(array, 0, out);
+    numbers_of(array, Which::Between(0, array.len()), out);
 }
 
-/// The same of as many rows as `out` has room for, from a row on.
-pub(crate) fn numbers_of(array: &dyn Array, from: usize, out: &mut [f64]) {
+/// Appends the same of some rows.
+pub(crate) fn numbers_of(array: &dyn Array, which: Which<'_>, out: &mut Vec<f64>) {
+    let first = out.len();
     match array.data_type() {
         DataType::Boolean => {
-            let values = array.as_boolean().values().slice(from, out.len());
-            out.iter_mut().zip(&values).for_each(|(out, value)| *out = if value { 1.0 } else { 0.0 });
+            let values = array.as_boolean().values();
+            let number = |row: usize| if values.value(row) { 1.0 } else { 0.0 };
+            match which {
+                Which::Between(from, to) => out.extend((from..to).map(number)),
+                Which::These(rows) => out.extend(rows.iter().map(|row| number(*row as usize))),
+            }
         }
-        DataType::Int8 => primitive::<Int8Type>(array, from, out, f64::from),
-        DataType::Int16 => primitive::<Int16Type>(array, from, out, f64::from),
-        DataType::Int32 => primitive::<Int32Type>(array, from, out, f64::from),
-        DataType::Int64 => primitive::<Int64Type>(array, from, out, |value| value as f64),
-        DataType::UInt8 => primitive::<UInt8Type>(array, from, out, f64::from),
-        DataType::UInt16 => primitive::<UInt16Type>(array, from, out, f64::from),
-        DataType::UInt32 => primitive::<UInt32Type>(array, from, out, f64::from),
-        DataType::UInt64 => primitive::<UInt64Type>(array, from, out, |value| value as f64),
-        DataType::Float16 => primitive::<Float16Type>(array, from, out, |value| value.to_f64()),
-        DataType::Float32 => primitive::<Float32Type>(array, from, out, f64::from),
-        DataType::Float64 => primitive::<Float64Type>(array, from, out, |value| value),
+        DataType::Int8 => primitive::<Int8Type>(array, which, out, f64::from),
+        DataType::Int16 => primitive::<Int16Type>(array, which, out, f64::from),
+        DataType::Int32 => primitive::<Int32Type>(array, which, out, f64::from),
+        DataType::Int64 => primitive::<Int64Type>(array, which, out, |value| value as f64),
+        DataType::UInt8 => primitive::<UInt8Type>(array, which, out, f64::from),
+        DataType::UInt16 => primitive::<UInt16Type>(array, which, out, f64::from),
+        DataType::UInt32 => primitive::<UInt32Type>(array, which, out, f64::from),
+        DataType::UInt64 => primitive::<UInt64Type>(array, which, out, |value| value as f64),
+        DataType::Float16 => primitive::<Float16Type>(array, which, out, |value| value.to_f64()),
+        DataType::Float32 => primitive::<Float32Type>(array, which, out, f64::from),
+        DataType::Float64 => primitive::<Float64Type>(array, which, out, |value| value),
         // The caller checked the schema; a column that is no number has no value.
-        _ => out.fill(f64::NAN),
+        _ => {
+            let count = match which {
+                Which::Between(from, to) => to - from,
+                Which::These(rows) => rows.len(),
+            };
+            out.resize(first + count, f64::NAN);
+        }
     }
     let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else { return };
-    let nulls = nulls.slice(from, out.len());
-    match nulls.null_count() {
-        0 => {}
-        all if all == out.len() => out.fill(f64::NAN),
-        _ => {
-            for (value, valid) in out.iter_mut().zip(&nulls) {
-                if !valid {
-                    *value = f64::NAN;
+    let out = &mut out[first..];
+    if nulls.null_count() == nulls.len() {
+        out.fill(f64::NAN);
+        return;
+    }
+    match which {
+        Which::Between(from, _) => {
+            let nulls = nulls.slice(from, out.len());
+            match nulls.null_count() {
+                0 => {}
+                all if all == out.len() => out.fill(f64::NAN),
+                _ => {
+                    let absent = out.iter_mut().zip(&nulls).filter(|(_, valid)| !valid);
+                    absent.for_each(|(value, _)| *value = f64::NAN);
                 }
+            }
+        }
+        Which::These(rows) => {
+            for (value, row) in out.iter_mut().zip(rows) {
+                *value = if nulls.is_valid(*row as usize) { *value } else { f64::NAN };
             }
         }
     }
@@ -97,12 +127,15 @@ pub(crate) fn numbers_of(array: &dyn Array, from: usize, out: &mut [f64]) {
 
 fn primitive<T: ArrowPrimitiveType>(
     array: &dyn Array,
-    from: usize,
-    out: &mut [f64],
+    which: Which<'_>,
+    out: &mut Vec<f64>,
     number: impl Fn(T::Native) -> f64,
 ) {
-    let values = &array.as_primitive::<T>().values()[from..][..out.len()];
-    out.iter_mut().zip(values).for_each(|(out, value)| *out = number(*value));
+    let values: &[T::Native] = array.as_primitive::<T>().values();
+    match which {
+        Which::Between(from, to) => out.extend(values[from..to].iter().map(|value| number(*value))),
+        Which::These(rows) => out.extend(rows.iter().map(|row| number(values[*row as usize]))),
+    }
 }
 
 /// A value of a column read as categories. Whole numbers order as numbers, text by its bytes.

@@ -89,6 +89,14 @@ fn fetch<T>(value: &T, offset: usize) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(place) }
 }
 
+/// Asks for the line of the cache where an element begins, if there is one: a hint, nothing is read.
+#[inline(always)]
+pub(crate) fn ask<T: Pod>(all: &[T], at: usize) {
+    if let Some(value) = all.get(at) {
+        fetch(value, 0);
+    }
+}
+
 /// Where there is no such instruction the line is looked at.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]

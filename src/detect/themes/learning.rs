@@ -153,7 +153,7 @@ impl SurprisesLearning {
             past: learned.all(),
             blocks,
             resolver: RwLock::default(),
-            met: Kept::default(),
+            known: Kept::default(),
         };
         Ok((surprises_of_all, Judged { samples, surprises, about, from }))
     }
@@ -194,7 +194,8 @@ impl ThemesLearning {
     pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
         let (surprises, judged) = self.0.finish()?;
         let (scale, suspects) = judged.scale();
-        Ok(Themes { settings: detect.clone(), seed, scale, surprises, suspects })
+        let known = Kept::default();
+        Ok(Themes { settings: detect.clone(), seed, scale, known, surprises, suspects })
     }
 }
 

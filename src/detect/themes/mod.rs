@@ -36,6 +36,7 @@ pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
 use self::columns::{THEMES, columns};
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
 use self::resolve::{Resolved, Rows};
+use self::scale::Grouped;
 pub(in crate::detect) use self::scale::{Batch, Levels, Scale};
 pub(in crate::detect) use self::surprises::{AT_ONCE, Surprises};
 pub(in crate::detect) use self::tables::{
@@ -46,7 +47,7 @@ use super::{
     Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
     Threshold,
 };
-use crate::encode::{Blocks, Crowd, EncodeError, Past};
+use crate::encode::{self, Blocks, Crowd, EncodeError, Known, Past};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -57,6 +58,8 @@ pub struct Themes {
     seed: u64,
     surprises: Surprises,
     scale: Scale,
+    /// What was found of both.
+    known: encode::Kept<Known>,
     /// What is to be said of training when it ends; a model that was read does not know.
     suspects: Option<String>,
 }
@@ -75,7 +78,8 @@ impl Themes {
         let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
         let settings = spec.check().map_err(|error| damaged(error.to_string()))?;
         let surprises = Surprises::read(fields, tables)?;
-        Ok(Themes { settings, seed, surprises, scale: read_scale(tables)?, suspects: None })
+        let (scale, known) = (read_scale(tables)?, encode::Kept::default());
+        Ok(Themes { settings, seed, surprises, scale, known, suspects: None })
     }
 
     /// How training was cut.
@@ -88,38 +92,71 @@ impl Themes {
         &self.surprises.past
     }
 
-    /// Judges rows that are few enough to be judged at once.
-    fn judge_some(&self, rows: &Rows<'_>, some: Range<usize>) -> Verdicts {
+    /// Judges rows of a crowd that are few enough to be judged at once.
+    fn judge_some(&self, rows: &Rows<'_>, some: Range<usize>, crowd: Crowd) -> Verdicts {
         let from = some.start;
-        let resolved = rows.resolve(some);
-        let (crowd, surprises) = self.surprises.of(&resolved);
-        let levels = self.scale.levels(&surprises).collect();
+        let mut sums = Grouped::new(some.len());
+        let mut resolved = rows.resolve(some);
+        let add = |at: usize, rows: Range<usize>, rank: f64| sums.add(at, rows, rank);
+        let judged = (&mut resolved, &crowd);
+        let surprises = self.surprises.follow(judged, &self.scale.ranks(), &self.known, add);
+        let levels = self.scale.levels_added(sums).collect();
         Verdicts { from, resolved, crowd, surprises, levels }
     }
 
-    /// Scores rows, and gives what was judged at once, one after the other.
-    fn judge_each(&self, rows: &RecordBatch, mut each: impl FnMut(Verdicts)) -> Result<Scores, AnyError> {
+    /// Scores rows, and gives what was judged at once, one after the other: rows for whom the same is usual follow one
+    /// another. Also their places in that order.
+    fn judge_each(
+        &self,
+        rows: &RecordBatch,
+        mut each: impl FnMut(Verdicts),
+    ) -> Result<(Scores, Vec<u32>), AnyError> {
         let count = rows.num_rows();
         let rows = self.surprises.read_rows(rows)?;
-        let mut scores = Vec::with_capacity(count);
-        while scores.len() < count {
-            let judged = self.judge_some(&rows, scores.len()..count.min(scores.len() + AT_ONCE));
-            scores.extend(judged.levels.iter().map(|levels| levels.score));
+        let crowd = self.surprises.past.find_all(rows.parties().iter());
+        let order = crowd.ordered();
+        let rows = rows.chosen(order.clone());
+        let mut scores = vec![0.0; count];
+        for (at, some) in order.chunks(AT_ONCE).enumerate() {
+            let from = at * AT_ONCE;
+            let judged = self.judge_some(&rows, from..from + some.len(), crowd.some(some));
+            for (row, levels) in some.iter().zip(&judged.levels) {
+                scores[*row as usize] = levels.score;
+            }
             each(judged);
         }
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        Ok(Scores { scores, p_values, partitions: Partitions::one("all", count) })
+        let mut places = vec![0; count];
+        (0..).zip(order).for_each(|(place, row)| places[row as usize] = place);
+        Ok((Scores { scores, p_values, partitions: Partitions::one("all", count) }, places))
     }
 }
 
 /// Rows that were judged at once.
 struct Verdicts {
-    /// The first one's place in its batch.
+    /// The place of the first.
     from: usize,
     resolved: Resolved,
     crowd: Crowd,
     surprises: Batch,
     levels: Vec<Levels>,
+}
+
+/// What is kept of judged rows.
+struct Remembered {
+    /// By the place of the first of each.
+    verdicts: BTreeMap<usize, Verdicts>,
+    /// The place of each row.
+    places: Vec<u32>,
+}
+
+impl Remembered {
+    /// What a row was judged with, and its place there.
+    fn of(&self, row: usize) -> Option<(&Verdicts, usize)> {
+        let place = *self.places.get(row)? as usize;
+        let judged = self.verdicts.get(&(place / AT_ONCE * AT_ONCE))?;
+        Some((judged, place - judged.from))
+    }
 }
 
 /// A threshold for so rare rows that less than this part of a calibration row is as odd rests on the continuation of the
@@ -141,20 +178,20 @@ pub(in crate::detect) fn few(rows: u64, threshold: Threshold) -> Option<String> 
 
 impl Detector for Themes {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        self.judge_each(rows, |_| {})
+        Ok(self.judge_each(rows, |_| {})?.0)
     }
 
     fn judge(&self, rows: &RecordBatch) -> Result<(Scores, Option<Kept>), AnyError> {
         let threshold = self.threshold();
-        let mut kept: BTreeMap<usize, Verdicts> = BTreeMap::new();
-        let scores = self.judge_each(rows, |mut judged| {
+        let mut verdicts: BTreeMap<usize, Verdicts> = BTreeMap::new();
+        let (scores, places) = self.judge_each(rows, |mut judged| {
             // Next to one that is odd by itself there are more, or it is the only one; the rest is judged again if need be.
             if judged.levels.iter().any(|levels| levels.score > threshold) {
                 judged.resolved.forget_weights();
-                kept.insert(judged.from, judged);
+                verdicts.insert(judged.from, judged);
             }
         })?;
-        Ok((scores, Some(Box::new(kept))))
+        Ok((scores, Some(Box::new(Remembered { verdicts, places }))))
     }
 
     fn lasting(&self) -> Option<&Lasting> {
@@ -205,28 +242,37 @@ impl Detector for Themes {
         tell: &mut dyn FnMut(&Asked, Reason),
     ) -> Result<(), AnyError> {
         let resolver = &*self.surprises.resolver(rows)?;
-        let mut read = None;
         let mut voices = reasons::Voices::default();
-        let kept = kept.and_then(|kept| kept.downcast_ref::<BTreeMap<usize, Verdicts>>());
-        for asked in which.chunk_by(|a, b| a.row / AT_ONCE == b.row / AT_ONCE) {
-            let (first, last) = (asked[0].row, asked[asked.len() - 1].row);
-            let known = kept.and_then(|kept| kept.get(&(first / AT_ONCE * AT_ONCE)));
-            let again;
-            let judged = match known {
-                Some(judged) => judged,
-                None => {
-                    let read = match &mut read {
-                        Some(read) => read,
-                        none => none.insert(self.surprises.read_rows(rows)?),
-                    };
-                    // Those between them too: that is less than to pick out these.
-                    again = self.judge_some(read, first..last + 1);
-                    &again
+        let kept = kept.and_then(|kept| kept.downcast_ref::<Remembered>());
+        let known = |asked: &Asked| kept.and_then(|kept| kept.of(asked.row));
+        // The others are judged again.
+        let others: Vec<u32> =
+            which.iter().filter(|asked| known(asked).is_none()).map(|asked| asked.row as u32).collect();
+        let again = match others.is_empty() {
+            true => None,
+            false => Some(self.surprises.read_rows(rows)?.chosen(others)),
+        };
+        let mut next = 0;
+        let mut judged_again: Option<Verdicts> = None;
+        for asked in which {
+            let (judged, place) = match (known(asked), &again) {
+                (Some(known), _) => known,
+                (None, Some(again)) => {
+                    let from = next / AT_ONCE * AT_ONCE;
+                    if next == from {
+                        let parties = again.parties();
+                        let some = from..parties.len().min(from + AT_ONCE);
+                        let crowd = self.surprises.past.find_all(parties[some.clone()].iter());
+                        judged_again = Some(self.judge_some(again, some, crowd));
+                    }
+                    next += 1;
+                    let judged =
+                        judged_again.as_ref().expect("the first of those judged at once comes first");
+                    (judged, next - 1 - from)
                 }
+                (None, None) => continue,
             };
-            for asked in asked {
-                tell(asked, reasons::reason(self, (rows, resolver), judged, asked, &mut voices));
-            }
+            tell(asked, reasons::reason(self, (rows, resolver), (judged, place), asked, &mut voices));
         }
         Ok(())
     }

@@ -103,11 +103,10 @@ struct Row<'a> {
 pub(super) fn reason(
     of: &Themes,
     (rows, resolver): (&RecordBatch, &Resolver),
-    judged: &Verdicts,
+    (judged, place): (&Verdicts, usize),
     asked: &Asked,
     voices: &mut Voices,
 ) -> Reason {
-    let place = asked.row - judged.from;
     let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
     let row = &Row { of, rows, resolver, judged, place, asked, found, surprises };
     let levels = &judged.levels[place];

@@ -15,7 +15,7 @@ use crate::context::local::Networks;
 use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
-use crate::encode::{Subject, numbers_of};
+use crate::encode::{Subject, Which, numbers_of};
 
 /// Rows as they are judged.
 pub(in crate::detect) struct Resolved {
@@ -68,6 +68,13 @@ impl Resolved {
         (&self.buckets[at * rows..][..rows], &self.weights[at * rows..][..rows])
     }
 
+    /// Leaves those rows alone a weight in a judged column.
+    pub(super) fn weigh_only(&mut self, at: usize, which: impl Fn(usize) -> bool) {
+        let rows = self.parties.len();
+        let weights = self.weights[at * rows..][..rows].iter_mut().enumerate();
+        weights.filter(|(row, _)| !which(*row)).for_each(|(_, weight)| *weight = 0.0);
+    }
+
     /// Gives back the room of weights, which nobody asks for once there are surprises.
     pub(super) fn forget_weights(&mut self) {
         self.weights = Vec::new();
@@ -114,12 +121,16 @@ impl Leads {
 pub(in crate::detect) struct Rows<'a> {
     rows: &'a RecordBatch,
     resolver: Arc<Resolver>,
+    /// The place in the batch of each that is judged; all in their order where there is nothing.
+    chosen: Option<Vec<u32>>,
     parties: Vec<Party>,
     windows: Vec<u64>,
     firsts: Vec<u64>,
     states: Vec<f64>,
-    /// Rows of hosts of one's own that training never saw.
-    new: BooleanArray,
+    /// Whose ages say nothing. A new host of one's own is told of once as that: that its peers and services are new says
+    /// no more. Who has no address yet (duplicate address detection, DHCP) is another host each time: since when such a
+    /// source is known to anybody says nothing of it.
+    excused: Vec<bool>,
     local: Arc<Networks>,
 }
 
@@ -300,33 +311,55 @@ impl<'a> Rows<'a> {
             true => window_of(firsts.value(row)),
             false => *window,
         });
+        let (parties, new) = (parties(rows)?, booleans(rows, NEW)?);
+        let excused = parties.iter().enumerate();
+        let excused = excused.map(|(row, party)| is_true(new, row) || party.is_from_nobody());
         Ok(Rows {
             rows,
             resolver,
-            parties: parties(rows)?,
+            chosen: None,
             firsts: firsts.collect(),
             windows,
             states: states(rows)?,
-            new: booleans(rows, NEW)?.clone(),
+            excused: excused.collect(),
+            parties,
             local: Arc::new(Networks::of(rows.schema_ref())),
         })
+    }
+
+    /// Whom the rows are about.
+    pub(super) fn parties(&self) -> &[Party] {
+        &self.parties
+    }
+
+    /// Those at these places alone, in that order.
+    pub(super) fn chosen(self, places: Vec<u32>) -> Rows<'a> {
+        Rows {
+            parties: picked(&self.parties, &places),
+            windows: picked(&self.windows, &places),
+            firsts: picked(&self.firsts, &places),
+            states: picked(&self.states, &places),
+            excused: picked(&self.excused, &places),
+            chosen: Some(places),
+            ..self
+        }
     }
 
     /// What is judged of some of the rows.
     pub(super) fn resolve(&self, some: Range<usize>) -> Resolved {
         let Resolver { places, recipes, failed, ages, .. } = &*self.resolver;
         let count = some.len();
-        let mut read = vec![0.0; count * places.len()];
-        for (place, into) in places.iter().zip(read.chunks_exact_mut(count.max(1))) {
-            numbers_of(self.rows.column(*place).as_ref(), some.start, into);
-        }
+        let which = match &self.chosen {
+            Some(chosen) => Which::These(&chosen[some.clone()]),
+            None => Which::Between(some.start, some.end),
+        };
+        let mut read = Vec::with_capacity(count * places.len());
+        places.iter().for_each(|place| numbers_of(self.rows.column(*place).as_ref(), which, &mut read));
         let number = |at: usize| &read[at * count..][..count];
-        let mut buckets = vec![ABSENT; count * WIDTH];
-        let mut weights = vec![1.0f32; count * WIDTH];
+        let mut buckets = Vec::with_capacity(count * WIDTH);
+        let mut weights = Vec::with_capacity(count * WIDTH);
         let mut made: Vec<f64> = Vec::with_capacity(count);
-        for (at, recipe) in recipes.iter().enumerate() {
-            let (before, own) = buckets.split_at_mut(at * count);
-            let own = &mut own[..count];
+        for recipe in recipes {
             let values: &[f64] = match recipe.value {
                 Value::Number(at, 1.0) => number(at),
                 Value::Number(at, factor) => {
@@ -343,34 +376,30 @@ impl<'a> Rows<'a> {
                 Value::State => &self.states[some.clone()],
             };
             match recipe.same {
-                Some(same) => own.copy_from_slice(&before[same * count..][..count]),
-                None => put_buckets(values, own),
+                Some(same) => buckets.extend_from_within(same * count..(same + 1) * count),
+                None => put_buckets(values, &mut buckets),
             }
-            let weights = &mut weights[at * count..][..count];
             match &recipe.weight {
-                Part::Whole => {}
+                Part::Whole => weights.extend(values.iter().map(|_| 1.0)),
                 Part::New(age, horizon) => {
-                    for ((weight, value), age) in weights.iter_mut().zip(values).zip(number(*age)) {
-                        *weight = f32::from(u8::from(*value > 0.0 && age < horizon));
-                    }
+                    let new = values.iter().zip(number(*age));
+                    weights
+                        .extend(new.map(|(value, age)| f32::from(u8::from(*value > 0.0 && age < horizon))));
                 }
                 Part::Share(own, horizon, only_failed) => {
-                    put_shares(values, own.each_ref().map(|own| number(*own)), *horizon, weights);
+                    let first = weights.len();
+                    put_shares(values, own.each_ref().map(|own| number(*own)), *horizon, &mut weights);
                     if *only_failed {
-                        for (weight, failed) in weights.iter_mut().zip(number(*failed)) {
+                        for (weight, failed) in weights[first..].iter_mut().zip(number(*failed)) {
                             *weight = if *failed > 0.0 { *weight } else { 0.0 };
                         }
                     }
                 }
             }
         }
-        // A new host of one's own is told of once as that: that its peers and services are new says no more. Who has no
-        // address yet (duplicate address detection, DHCP) is another host each time: since when such a source is known to
-        // anybody says nothing of it.
-        let excused = |row: &usize| is_true(&self.new, *row) || self.parties[*row].is_from_nobody();
-        for row in some.clone().filter(excused) {
+        for (row, _) in self.excused[some.clone()].iter().enumerate().filter(|(_, excused)| **excused) {
             for at in ages {
-                buckets[at * count + row - some.start] = ABSENT;
+                buckets[at * count + row] = ABSENT;
             }
         }
         Resolved {
@@ -384,23 +413,27 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// The buckets of values: rows of a flood follow one another with the same, and nulls are all alike.
-fn put_buckets(values: &[f64], into: &mut [u8]) {
+fn picked<T: Copy>(all: &[T], places: &[u32]) -> Vec<T> {
+    places.iter().map(|place| all[*place as usize]).collect()
+}
+
+/// Appends the buckets of values: rows of a flood follow one another with the same, and nulls are all alike.
+fn put_buckets(values: &[f64], into: &mut Vec<u8>) {
     let mut last = (f64::NAN.to_bits(), ABSENT);
-    for (into, value) in into.iter_mut().zip(values) {
+    into.extend(values.iter().map(|value| {
         if value.to_bits() != last.0 {
             last = (value.to_bits(), bucket(*value));
         }
-        *into = last.1;
-    }
+        last.1
+    }));
 }
 
-/// How much of each value is the row's own: `horizon` times the larger of its own two, at most all.
-fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut [f32]) {
-    for ((weight, value), (one, other)) in into.iter_mut().zip(values).zip(own[0].iter().zip(own[1])) {
+/// Appends how much of each value is the row's own: `horizon` times the larger of its own two, at most all.
+fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut Vec<f32>) {
+    into.extend(values.iter().zip(own[0].iter().zip(own[1])).map(|(value, (one, other))| {
         let share = (horizon * 0f64.max(*one).max(*other) / value).min(1.0);
-        *weight = if *value > 0.0 { share as f32 } else { 0.0 };
-    }
+        if *value > 0.0 { share as f32 } else { 0.0 }
+    }));
 }
 
 /// States of TCP connections as numbers, NaN for other protocols.

@@ -1,13 +1,15 @@
 //! Surprises to a score, on the scale of the calibration rows.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{GROUPS, THEMES, WIDTH, columns, members, weights};
+use super::columns::{Column, GROUPS, THEMES, WIDTH, columns, members, weights};
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
-use crate::encode::{Kept, Met};
+use crate::encode::{Follow, Kept, Met};
 
 /// What a group may count at most in a theme, in nats.
 const CAP: f64 = 12.0;
@@ -29,7 +31,7 @@ pub(in crate::detect) struct Scale {
     /// Of the score with what lasts.
     pub(super) lasting: Lasting,
     /// Ranks of surprises that were met.
-    pub(super) met: Kept,
+    pub(super) met: Kept<Met>,
 }
 
 /// A score and what it is made of, in nats.
@@ -53,12 +55,8 @@ pub(in crate::detect) struct Batch {
 }
 
 impl Batch {
-    /// Of so many rows; `column` fills in those of a judged column.
-    pub(super) fn new(rows: usize, mut column: impl FnMut(usize, &mut [f32])) -> Batch {
-        let mut values = vec![0.0; rows * columns().len()];
-        for (at, into) in values.chunks_exact_mut(rows.max(1)).enumerate() {
-            column(at, into);
-        }
+    /// Of so many rows, by judged column.
+    pub(super) fn new(rows: usize, values: Vec<f32>) -> Batch {
         Batch { rows, values }
     }
 
@@ -90,22 +88,67 @@ impl Batch {
     }
 }
 
+/// The ranks of surprises among the calibration rows.
+pub(super) struct Ranks<'a>(&'a [Steps]);
+
+impl Follow for Ranks<'_> {
+    #[inline]
+    fn of_none(&self, column: usize) -> f64 {
+        self.0[column].at_zero()
+    }
+
+    #[inline]
+    fn ask(&self, column: usize, surprise: f32) {
+        self.0[column].ask(f64::from(surprise));
+    }
+
+    #[inline]
+    fn ask_further(&self, column: usize, surprise: f32) {
+        self.0[column].ask_further(f64::from(surprise));
+    }
+
+    #[inline]
+    fn of(&self, column: usize, surprise: f32) -> f64 {
+        self.0[column].rank(f64::from(surprise))
+    }
+}
+
 /// A number of each group for each row, group by group.
-struct Grouped {
+pub(super) struct Grouped {
+    columns: &'static [Column],
     rows: usize,
     values: Vec<f64>,
 }
 
 impl Grouped {
+    /// Of so many rows, nothing yet.
+    pub(super) fn new(rows: usize) -> Grouped {
+        Grouped { columns: columns(), rows, values: vec![0.0; rows * GROUPS.len()] }
+    }
+
+    /// Adds the rank that some rows have in a judged column; columns come in their order.
+    #[inline]
+    pub(super) fn add(&mut self, at: usize, rows: Range<usize>, rank: f64) {
+        let sums = &mut self.values[self.columns[at].group * self.rows..][..self.rows];
+        sums[rows].iter_mut().for_each(|sum| *sum += rank);
+    }
+
+    /// Means of what was added.
+    fn means(mut self) -> Grouped {
+        let mut counts = [0u32; GROUPS.len()];
+        self.columns.iter().for_each(|column| counts[column.group] += 1);
+        for (sums, count) in self.values.chunks_exact_mut(self.rows.max(1)).zip(counts) {
+            sums.iter_mut().for_each(|sum| *sum /= f64::from(count.max(1)));
+        }
+        self
+    }
+
     /// For each row the means of the ranks of each group's columns: what shows in many of them counts, what one of
     /// them says does not outshout the others.
     fn ranked(ranks: &[Steps], surprises: &Batch, met: &mut Met) -> Grouped {
-        let rows = surprises.rows;
-        let mut values = vec![0.0; rows * GROUPS.len()];
-        let mut counts = [0u32; GROUPS.len()];
+        let mut grouped = Grouped::new(surprises.rows);
         for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
-            counts[column.group] += 1;
-            let sums = &mut values[column.group * rows..][..rows];
+            let sums = &mut grouped.values[column.group * surprises.rows..][..surprises.rows];
             // Rows of a flood follow one another, and nothing need be looked up for the next one.
             let mut last = (0.0, steps.at_zero());
             for (sum, surprise) in sums.iter_mut().zip(surprises.column(at)) {
@@ -120,10 +163,7 @@ impl Grouped {
                 *sum += last.1;
             }
         }
-        for (sums, count) in values.chunks_exact_mut(rows.max(1)).zip(counts) {
-            sums.iter_mut().for_each(|sum| *sum /= f64::from(count.max(1)));
-        }
-        Grouped { rows, values }
+        grouped.means()
     }
 
     /// What groups of these tails count.
@@ -196,9 +236,22 @@ impl Scale {
 
     /// The scores of rows with these surprises.
     pub(in crate::detect) fn levels(&self, surprises: &Batch) -> impl Iterator<Item = Levels> {
-        let groups = self.met.with(no_rank, |met| Grouped::ranked(&self.ranks, surprises, met));
-        let groups = groups.counted(&self.groups);
-        (0..surprises.rows).map(move |row| {
+        self.levels_of(self.met.with(no_rank, |met| Grouped::ranked(&self.ranks, surprises, met)))
+    }
+
+    /// What follows from surprises.
+    pub(super) fn ranks(&self) -> Ranks<'_> {
+        Ranks(&self.ranks)
+    }
+
+    /// The scores of rows with these sums of ranks.
+    pub(super) fn levels_added(&self, sums: Grouped) -> impl Iterator<Item = Levels> {
+        self.levels_of(sums.means())
+    }
+
+    fn levels_of(&self, means: Grouped) -> impl Iterator<Item = Levels> {
+        let groups = means.counted(&self.groups);
+        (0..groups.rows).map(move |row| {
             let groups = groups.row(row);
             let themes = nats(&self.themes, &summed(&groups));
             let sum = themes.iter().sum();

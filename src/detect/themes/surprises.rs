@@ -1,6 +1,7 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
@@ -17,7 +18,9 @@ use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
 use crate::encode::bucket::{ABSENT, bucket};
-use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Met, Past, SHORTEST, Since, Subject};
+use crate::encode::{
+    Blocks, Crowd, EncodeError, FEWEST, Follow, Kept, Known, Past, SHORTEST, Since, Subject,
+};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,8 +35,8 @@ pub(in crate::detect) struct Surprises {
     pub(in crate::detect) past: Past,
     /// Where the columns of the last rows lay.
     pub(super) resolver: RwLock<Option<Arc<Resolver>>>,
-    /// What was met of this past.
-    pub(super) met: Kept,
+    /// What was found of this past.
+    pub(super) known: Kept<Known>,
 }
 
 /// Rows that are judged at once: what is looked up for them stays near.
@@ -44,29 +47,38 @@ pub(in crate::detect) const AT_ONCE: usize = 256;
 const MANY: u32 = 9;
 const FEW: u32 = 3;
 
-/// The surprises of rows: -ln p of each column, times the row's part in it. And whom the rows are about.
-fn surprises(past: &Past, blocks: &Blocks, rows: &Resolved, met: &mut Met) -> (Crowd, Batch) {
-    let crowd = past.find_all(rows.parties.iter());
+/// The surprises of rows of a crowd: -ln p of each column, times the row's part in it. What follows from them is given
+/// for some rows at a time, column by column.
+fn surprises<F: Follow>(
+    (past, blocks): (&Past, &Blocks),
+    (rows, crowd): (&mut Resolved, &Crowd),
+    follow: &F,
+    known: &mut Known,
+    mut give: impl FnMut(usize, Range<usize>, f64),
+) -> Batch {
     let ages = rows.firsts.iter().zip(&rows.windows);
     let young: Vec<bool> = ages.map(|(first, window)| is_young(blocks, *first, *window)).collect();
-    let served = served(&crowd, rows);
-    let mut left = Vec::new();
-    let surprises = Batch::new(rows.parties.len(), |at, into| {
-        let (buckets, mut weights) = rows.column(at);
-        let column = &columns()[at];
-        let young = matches!(column.judged.since, Since::Young(_)).then_some(&young);
-        let served = served.as_ref().filter(|_| column.is_of_news());
-        if young.is_some() || served.is_some() {
-            let counts =
-                |row: usize| young.is_none_or(|young| young[row]) && served.is_none_or(|served| !served[row]);
-            let weights_of = weights.iter().enumerate();
-            left.clear();
-            left.extend(weights_of.map(|(row, weight)| if counts(row) { *weight } else { 0.0 }));
-            weights = &left;
+    let served = served(crowd, rows);
+    for (at, column) in columns().iter().enumerate() {
+        if matches!(column.judged.since, Since::Young(_)) {
+            rows.weigh_only(at, |row| young[row]);
         }
-        past.surprises(at, &crowd, (buckets, weights), met, into);
-    });
-    (crowd, surprises)
+        if let Some(served) = served.as_ref().filter(|_| column.is_of_news()) {
+            rows.weigh_only(at, |row| !served[row]);
+        }
+    }
+    let mut values = Vec::with_capacity(rows.parties.len() * columns().len());
+    past.judge(
+        crowd,
+        |at| rows.column(at),
+        follow,
+        known,
+        |at, some, surprise, follows| {
+            values.extend(std::iter::repeat_n(surprise, some.len()));
+            give(at, some, follows);
+        },
+    );
+    Batch::new(rows.parties.len(), values)
 }
 
 /// So many sources within the longest horizon make a server. One or two may be led to a stranger by an attack.
@@ -106,8 +118,12 @@ pub(super) fn matrix(past: &Past, blocks: &Blocks, rows: &Resolved, which: &[usi
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
     all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each_init(
-        || Met::new(width, FEW),
-        |met, (into, which)| surprises(past, blocks, &rows.some(which), met).1.lines(into),
+        || Known::new(width, FEW),
+        |known, (into, which)| {
+            let mut rows = rows.some(which);
+            let crowd = past.find_all(rows.parties.iter());
+            surprises((past, blocks), (&mut rows, &crowd), &(), known, |_, _, _| {}).lines(into);
+        },
     );
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
 }
@@ -135,7 +151,7 @@ impl Surprises {
             blocks,
             past,
             resolver: RwLock::default(),
-            met: Kept::default(),
+            known: Kept::default(),
         })
     }
 
@@ -169,10 +185,23 @@ impl Surprises {
         Rows::new(rows, self.resolver(rows)?, self.window)
     }
 
-    /// The surprises of rows, and whom those are about.
-    pub(in crate::detect) fn of(&self, rows: &Resolved) -> (Crowd, Batch) {
-        self.met
-            .with(|| Met::new(columns().len(), MANY), |met| surprises(&self.past, &self.blocks, rows, met))
+    /// The surprises of rows of a crowd, with what follows from them.
+    pub(super) fn follow<F: Follow>(
+        &self,
+        (rows, crowd): (&mut Resolved, &Crowd),
+        follow: &F,
+        known: &Kept<Known>,
+        give: impl FnMut(usize, Range<usize>, f64),
+    ) -> Batch {
+        let nothing = || Known::new(columns().len(), MANY);
+        let of = (&self.past, &self.blocks);
+        known.with(nothing, |known| surprises(of, (rows, crowd), follow, known, give))
+    }
+
+    /// The surprises of rows.
+    pub(super) fn of(&self, mut rows: Resolved) -> Batch {
+        let crowd = self.past.find_all(rows.parties.iter());
+        self.follow((&mut rows, &crowd), &(), &self.known, |_, _, _| {})
     }
 
     /// The surprises of rows, a line each.
@@ -186,7 +215,7 @@ impl Surprises {
         let rows = self.read_rows(rows)?;
         for (at, into) in all.chunks_mut(AT_ONCE * width).enumerate() {
             let from = at * AT_ONCE;
-            self.of(&rows.resolve(from..from + into.len() / width)).1.lines(into);
+            self.of(rows.resolve(from..from + into.len() / width)).lines(into);
         }
         Ok(Array2::from_shape_vec((count, width), all)?)
     }

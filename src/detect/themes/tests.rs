@@ -269,7 +269,7 @@ fn a_new_server_that_several_use_is_no_news_of_its_clients() {
         });
         let rows = RecordBatch::try_new(plain.schema(), columns.collect()).unwrap();
         let read = themes.read_rows(&rows).unwrap();
-        themes.of(&read.resolve(0..count)).1
+        themes.of(read.resolve(0..count))
     };
     let news = |batch: &Batch| {
         let of_row =
