@@ -140,7 +140,7 @@ impl EnsembleLearning {
     }
 
     pub(super) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Ensemble, DetectError> {
-        let (surprises, judged) = self.0.finish()?;
+        let (surprises, judged) = self.0.finish(false)?;
         let Judged { samples, surprises: matrices, .. } = &judged;
         let spec = detect.spec();
         let mut parts = Scales {
@@ -284,7 +284,7 @@ impl Detector for Ensemble {
         };
         let scores: Vec<f64> = (0..rows.num_rows()).map(score).collect();
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        Ok(Scores { scores, p_values, partitions })
+        Ok(Scores { scores, p_values, partitions, newcomers: Vec::new() })
     }
 
     fn threshold(&self) -> f64 {

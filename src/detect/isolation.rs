@@ -168,7 +168,7 @@ impl Detector for Isolation {
         let encoded = self.encoders.encode(rows)?;
         let scores = self.forest.score(encoded.view(), &partitions)?;
         let p_values = scores.iter().map(|score| self.forest.p_value(*score)).collect();
-        Ok(Scores { scores, p_values, partitions })
+        Ok(Scores { scores, p_values, partitions, newcomers: Vec::new() })
     }
 
     fn threshold(&self) -> f64 {

@@ -94,6 +94,9 @@ pub struct Scores {
     pub p_values: Vec<f64>,
     /// The partition of each row; all one where the detector knows none.
     pub partitions: Partitions,
+    /// For each row whether its source, and whether its destination, is a newcomer: a host of one's own that training did
+    /// not know, as a destination one that several use. Nothing where the detector does not tell them from others.
+    pub newcomers: Vec<[bool; 2]>,
 }
 
 /// What a detector keeps of rows that it scored, to tell their reasons without judging them again; it alone knows what.

@@ -11,6 +11,8 @@ use super::subject::Subject;
 pub(crate) struct Found {
     pub(super) entity: [u32; 6],
     pub(super) service: [u32; 6],
+    /// Whether training never saw the source as that.
+    pub(crate) from_stranger: bool,
     /// Whether training saw the destination neither as that nor as a source.
     pub(crate) to_stranger: bool,
 }
@@ -25,6 +27,7 @@ pub(crate) struct Crowd {
     /// For each kind and row a number that those have in common for whom the same is usual, and whether it is another
     /// one than that of the row before.
     alike: [(Vec<u32>, Vec<u8>); 6],
+    struck: bool,
 }
 
 /// Marks the number of a service, for whom its entities are not told apart.
@@ -51,7 +54,17 @@ impl Crowd {
             let differs = alike.iter().zip(before).map(|(one, before)| u8::from(one != before)).collect();
             (alike, differs)
         };
-        Crowd { alike: std::array::from_fn(alike), found, of_row }
+        Crowd { alike: std::array::from_fn(alike), found, of_row, struck: false }
+    }
+
+    /// The same as if training had never seen any source of the rows: what it did counts neither for itself nor for others.
+    pub(crate) fn struck(self) -> Crowd {
+        Crowd { struck: true, ..self }
+    }
+
+    /// Whether sources are taken for such.
+    pub(crate) fn is_struck(&self) -> bool {
+        self.struck
     }
 
     /// How many rows they are.
@@ -93,7 +106,7 @@ impl Crowd {
     /// The entities of some of the rows.
     pub(crate) fn some(&self, rows: &[u32]) -> Crowd {
         let of_row = rows.iter().map(|row| self.of_row[*row as usize]).collect();
-        Crowd::new(self.found.clone(), of_row)
+        Crowd { struck: self.struck, ..Crowd::new(self.found.clone(), of_row) }
     }
 
     /// The entities of a row.

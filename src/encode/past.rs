@@ -257,7 +257,8 @@ impl Past {
 
     /// Looks up a row's entities.
     pub(crate) fn find(&self, party: &Party) -> Found {
-        let mut found = Found { entity: [UNSEEN; 6], service: [UNSEEN; 6], to_stranger: false };
+        let mut found =
+            Found { entity: [UNSEEN; 6], service: [UNSEEN; 6], from_stranger: false, to_stranger: false };
         for subject in Subject::ALL {
             let kind = subject as usize;
             let number = self.index.own[kind].get(&party.key(subject));
@@ -265,6 +266,7 @@ impl Past {
             let service = if subject.has_service() { party.service } else { 0 };
             found.service[kind] = self.index.services[kind].get(&service).copied().unwrap_or(UNSEEN);
         }
+        found.from_stranger = found.entity[Subject::Source as usize] == UNSEEN;
         let as_source = || Key::of(Some(&party.dst), None, 0);
         found.to_stranger = found.entity[Subject::Destination as usize] == UNSEEN
             && !self.index.own[Subject::Source as usize].contains_key(&as_source());
@@ -329,16 +331,18 @@ impl Past {
         let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
         let own = self.own[kind].bounds(found.entity[kind], place);
         let shared = self.services[kind].bounds(found.service[kind], place);
-        self.probability_in(column, (own, shared), bucket)
+        self.probability_in(column, (own, shared), bucket, false)
     }
 
-    /// The same, given which buckets the entity and its service have.
+    /// The same, given which buckets the entity and its service have; as it is, or as if the source had been `struck` from
+    /// what was learned.
     #[inline]
     pub(super) fn probability_in(
         &self,
         column: usize,
         (own, shared): (Range<u32>, Range<u32>),
         bucket: u8,
+        struck: bool,
     ) -> f64 {
         let network = &self.network[column];
         if bucket == ABSENT || !network.seen {
@@ -346,8 +350,15 @@ impl Past {
         }
         let judged = &self.judgements[column];
         let kind = judged.subject as usize;
-        let (above_service, below_service, n_service) = self.services[kind].around(shared, bucket);
-        let (above, below, n) = self.own[kind].around(own, bucket);
+        let (mut above_service, mut below_service, mut n_service) =
+            self.services[kind].around(shared, bucket);
+        let (mut above, mut below, mut n) = self.own[kind].around(own, bucket);
+        if struck && judged.subject.parts().0 {
+            above_service = above_service.saturating_sub(above);
+            below_service = below_service.saturating_sub(below);
+            n_service = n_service.saturating_sub(n);
+            (above, below, n) = (0, 0, 0);
+        }
         let n = if judged.every_window { n.max(self.windows) } else { n };
         let shrunk = |all: f64, k_service: u64, k: u64| {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);

@@ -129,7 +129,8 @@ impl Known {
 impl Past {
     /// Gives the surprises of all columns' values, each times a weight of its row, and what follows from them: column by
     /// column, for all rows of a crowd in runs. `values` are the buckets and weights of each column. One that weighs nothing
-    /// is 0. What is known must be of this past and what follows the same.
+    /// is 0. What is known must be of this past, of crowds that are all struck or none, and of what follows in
+    /// the same way.
     pub(crate) fn judge<'v, F: Follow>(
         &self,
         crowd: &Crowd,
@@ -164,7 +165,9 @@ impl Past {
                 for sought in sought {
                     let run = &runs[sought.run as usize];
                     let (own, shared) = (sought.own.clone(), sought.shared.clone());
-                    let surprise = -libm::log(self.probability_in(column, (own, shared), run.bucket()));
+                    let probability =
+                        self.probability_in(column, (own, shared), run.bucket(), crowd.is_struck());
+                    let surprise = -libm::log(probability);
                     sought.surprise = (surprise * f64::from(run.weight)) as f32;
                     follow.ask(column, sought.surprise);
                 }

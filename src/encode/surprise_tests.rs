@@ -92,6 +92,18 @@ fn learned(rows: &[Row], limits: Limits) -> Learned {
 
 /// Section 3 of the specification, word by word, over the rows themselves.
 fn direct(training: &[&Row], windows: usize, late: u64, row: &Row, column: usize) -> f64 {
+    direct_without(false, training, windows, late, row, column)
+}
+
+/// The same as if the row's source had never been seen.
+fn direct_without(
+    struck: bool,
+    training: &[&Row],
+    windows: usize,
+    late: u64,
+    row: &Row,
+    column: usize,
+) -> f64 {
     let judged = judgements()[column];
     let b = row.buckets[column];
     if b == ABSENT {
@@ -114,8 +126,11 @@ fn direct(training: &[&Row], windows: usize, late: u64, row: &Row, column: usize
     }
     let subject = judged.subject;
     let all = |_: &Row| true;
-    let service = |other: &Row| !subject.has_service() || other.party.service == row.party.service;
-    let own = |other: &Row| other.party.key(subject) == row.party.key(subject);
+    let same = |other: &Row| other.party.key(subject) == row.party.key(subject);
+    let counts = |other: &Row| !(struck && subject.parts().0 && same(other));
+    let service =
+        |other: &Row| counts(other) && (!subject.has_service() || other.party.service == row.party.service);
+    let own = |other: &Row| counts(other) && same(other);
     let tail = |upper: bool| {
         let count = |of: &dyn Fn(&Row) -> bool| {
             let of: Vec<u8> = observations.iter().filter(|(row, _)| of(row)).map(|(_, b)| *b).collect();
@@ -182,10 +197,15 @@ proptest! {
         let windows = distinct_windows(training.iter());
         for row in training.iter().take(20).chain(other.iter().take(20)) {
             let found = past.find(&row.party);
-            for column in 0..COLUMNS {
-                let expected = direct(&all, windows, late, row, column);
-                let surprise = surprise_of(&past, column, &found, row.buckets[column]);
-                prop_assert!((surprise - expected).abs() < 1e-9, "column {}: {} {}", column, surprise, expected);
+            for struck in [false, true] {
+                for column in 0..COLUMNS {
+                    let expected = direct_without(struck, &all, windows, late, row, column);
+                    let bucket = row.buckets[column];
+                    let (own, shared) = past.ask_further(column, past.ask(column, &found), bucket);
+                    let surprise = -libm::log(past.probability_in(column, (own, shared), bucket, struck));
+                    let near = (surprise - expected).abs() < 1e-9;
+                    prop_assert!(near, "column {} {}: {} {}", column, struck, surprise, expected);
+                }
             }
         }
     }

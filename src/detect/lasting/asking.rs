@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt8Array};
 use arrow::datatypes::{SchemaRef, UInt8Type};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{KEPT, LONG, Levels, STRUCK, excused, owner};
+use super::{CROWD, JOINING, KEPT, LONG, Levels, START, STRUCK, accustomed, excused, owner};
 use crate::context::entity::Key;
 use crate::detect::scorer::attached;
 use crate::detect::{Detector, Kept, Scores};
@@ -22,16 +22,58 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// In the place of a service: the key is of a host, as the destination of rows.
 const HOST: u32 = u32::MAX;
 
+/// In the place of a service: the key is of a source that joins.
+const JOINER: u32 = u32::MAX - 1;
+
+/// Beside a service: the key is of a source, destination and service of which a host joins or has joined.
+const JOINS: u32 = 1 << 30;
+
 /// Rows of a window whose judgements are kept until it settles, at most: reasons of more are told by judging them again.
 const JUDGED: usize = 1 << 14;
 
-/// A batch, its rows' own scores with what the detector kept, and the numbers of the keys of each row: of source,
-/// destination and service, and of the source as a host where the row is excused if that is under attack.
+/// A batch, its rows' own scores with what the detector kept, and the numbers of the keys of each row.
 pub(super) struct Judged {
     batch: RowBatch,
     own: Scores,
     kept: Option<Kept>,
-    numbers: Vec<(u32, Option<u32>)>,
+    numbers: Vec<Numbers>,
+}
+
+/// The numbers of the keys of a row.
+#[derive(Clone, Copy)]
+struct Numbers {
+    /// Of source, destination and service.
+    level: u32,
+    /// Of the source as a host, where the row is excused if that is under attack.
+    host: Option<u32>,
+    /// Of what was usual of the three while one of the hosts joined.
+    usual: Option<u32>,
+    /// Of the source, where it joins.
+    joiner: Option<u32>,
+}
+
+/// What is read of rows to know whether their hosts join.
+struct Joining<'a> {
+    new: Option<&'a BooleanArray>,
+    ages: Option<&'a UInt8Array>,
+}
+
+impl<'a> Joining<'a> {
+    fn of(rows: &'a RecordBatch) -> Joining<'a> {
+        let column = |name: &str| rows.column_by_name(name);
+        Joining {
+            new: column("src_is_new").and_then(|new| new.as_boolean_opt()),
+            ages: column("age_dst").and_then(|ages| ages.as_primitive_opt()),
+        }
+    }
+
+    /// Whether a row's source and its destination, where they are newcomers, join in its window.
+    fn joins(&self, row: usize, [source, destination]: [bool; 2]) -> [bool; 2] {
+        [
+            source && self.new.is_some_and(|new| new.value(row)),
+            destination && self.ages.is_some_and(|ages| ages.value(row) < JOINING),
+        ]
+    }
 }
 
 /// The judged batches of one window, and the levels of their keys as far as they came.
@@ -71,14 +113,27 @@ impl Gathering {
         let mut numbers = Vec::with_capacity(own.scores.len());
         let ages = batch.rows.column_by_name("age_pairsvc");
         let ages = ages.and_then(|ages| ages.as_primitive_opt::<UInt8Type>());
+        let joining = Joining::of(&batch.rows);
         for (row, (party, score)) in parties(&batch.rows)?.iter().zip(&own.scores).enumerate() {
-            let number = self.tell(party.key(Subject::PairService), *score);
+            let level = self.tell(party.key(Subject::PairService), *score);
             if *score > STRUCK {
                 self.tell(Key::of(None, Some(&party.dst), HOST), *score);
             }
             let long = ages.is_some_and(|ages| ages.value(row) >= LONG);
             let host = long.then(|| self.tell(Key::of(None, Some(&party.src), HOST), f64::MIN));
-            numbers.push((number, host));
+            let newcomers = own.newcomers.get(row).copied().unwrap_or_default();
+            let (mut usual, mut joiner) = (None, None);
+            if newcomers.contains(&true) {
+                let joins = joining.joins(row, newcomers);
+                let key = Key::of(Some(&party.src), Some(&party.dst), party.service | JOINS);
+                match joins.contains(&true) {
+                    // While one joins, nothing is usual yet.
+                    true => _ = self.tell(key, *score),
+                    false => usual = Some(self.tell(key, f64::MIN)),
+                }
+                joiner = joins[0].then(|| self.tell(Key::of(Some(&party.src), None, JOINER), f64::MIN));
+            }
+            numbers.push(Numbers { level, host, usual, joiner });
         }
         self.batches.push(Judged { batch, own, kept, numbers });
         Ok(())
@@ -148,7 +203,8 @@ impl Gatherer for Judging {
     fn ask(&mut self, telling: &mut Telling) -> Option<Said> {
         let Telling { window, largest, next, messages } = telling;
         while let Some((key, score)) = largest.get(*next) {
-            let target = owner(key, self.peers);
+            // All that join are counted by one worker.
+            let target = if key.code() == JOINER { 0 } else { owner(key, self.peers) };
             let message = &mut messages[target];
             message.head =
                 Head { window: *window, from: self.from, target: target as u32, ..Head::default() };
@@ -169,11 +225,13 @@ pub(super) struct Following {
     levels: Levels,
     /// Hosts of the open window with a row to them that is odd enough, and the largest score of those.
     struck: HashMap<Key, f64, RandomState>,
+    /// Sources that join in it, as many as make a crowd.
+    joiners: Vec<Key>,
 }
 
 impl Following {
     pub(super) fn new() -> Following {
-        Following { levels: Levels::new(KEPT), struck: HashMap::default() }
+        Following { levels: Levels::new(KEPT), struck: HashMap::default(), joiners: Vec::new() }
     }
 }
 
@@ -189,8 +247,14 @@ impl Keeper for Following {
             if key.code() == HOST {
                 let known = self.struck.entry(*key).or_insert(f64::MIN);
                 *known = known.max(*largest);
-            } else {
+            } else if key.code() == JOINER {
+                if self.joiners.len() < CROWD && !self.joiners.contains(key) {
+                    self.joiners.push(*key);
+                }
+            } else if key.code() & JOINS == 0 {
                 self.levels.see(key, said.head.window, *largest);
+            } else if *largest > f64::MIN {
+                self.levels.join(key, said.head.window, *largest);
             }
         }
         said
@@ -199,8 +263,14 @@ impl Keeper for Following {
     fn settle(&mut self, _: u64) {}
 
     fn answer(&mut self, mut said: Said) -> Said {
-        let level = |key: &Key| self.struck.get(key).copied().unwrap_or_else(|| self.levels.level(key));
-        said.values = said.keys.iter().map(level).collect();
+        let Following { levels, struck, joiners } = self;
+        let told = |key: &Key| match key.code() {
+            HOST => struck.get(key).copied().unwrap_or(START),
+            JOINER => joiners.len() as f64,
+            code if code & JOINS == 0 => levels.level(key),
+            _ => levels.usual(key, said.head.window),
+        };
+        said.values = said.keys.iter().map(told).collect();
         said.keys = Vec::new();
         said.head.target = said.head.from;
         said
@@ -210,6 +280,7 @@ impl Keeper for Following {
     fn close(&mut self) -> u64 {
         self.levels.close();
         self.struck.clear();
+        self.joiners.clear();
         0
     }
 }
@@ -262,12 +333,19 @@ fn settled(
     let Judged { batch, mut own, kept, numbers } = judged;
     let mut summed = Vec::with_capacity(numbers.len());
     if let Some(lasting) = detector.lasting() {
-        for ((score, p_value), (number, host)) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
-            let struck = host.is_some_and(|host| levels[host as usize] > STRUCK);
-            let (own, level) = (*score, levels[*number as usize]);
+        for ((score, p_value), of_row) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
+            let struck = of_row.host.is_some_and(|host| levels[host as usize] > STRUCK);
+            let (own, level) = (*score, levels[of_row.level as usize]);
             let (own, level) = if struck { excused(own, level) } else { (own, level) };
+            let (own, level) = match of_row.usual {
+                Some(number) => accustomed(own, level, levels[number as usize]),
+                None => (own, level),
+            };
             summed.push((own, level));
-            *score = lasting.score(own, level);
+            *score = match of_row.joiner.is_some_and(|number| levels[number as usize] >= CROWD as f64) {
+                true => lasting.score_of_newcomer(own, level),
+                false => lasting.score(own, level),
+            };
             *p_value = libm::exp(-*score);
         }
     }
@@ -278,8 +356,70 @@ message!(Said: numbers, keys, values);
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::ArrayRef;
+
     use super::*;
+    use crate::context::entity::Address;
     use crate::row::asking::operator::crossed;
+
+    #[test]
+    fn whoever_asks_is_told_of_attacks_levels_and_of_what_was_usual_while_a_host_joined() {
+        let mut keeper = Following::new();
+        let key = |code| Key::of(None, None, code);
+        let keys = vec![key(HOST), key(80), key(80 | JOINS)];
+        let said = |window, values: [f64; 3]| {
+            let head = Head { window, ..Head::default() };
+            Said { head, numbers: vec![0, 1, 2], keys: keys.clone(), values: values.to_vec() }
+        };
+        let ask = |keeper: &mut Following, said: Said| {
+            let taken = keeper.take(said);
+            let told = keeper.answer(taken).values;
+            keeper.close();
+            told
+        };
+        let nothing = f64::MIN;
+        // Nothing was said of it yet but that it is asked for.
+        assert_eq!(ask(&mut keeper, said(1, [nothing, START, nothing])), [nothing, START, START]);
+        assert_eq!(ask(&mut keeper, said(2, [9.0, START, 9.0]))[2], 9.0);
+        assert_eq!(ask(&mut keeper, said(3, [9.0, START, 7.0]))[2], 9.0);
+        // It does not grow when it has joined, as a level does, and an attack is forgotten.
+        assert_eq!(ask(&mut keeper, said(40, [nothing, 14.0, nothing])), [nothing, 6.0, 9.0]);
+    }
+
+    #[test]
+    fn sources_that_join_in_a_window_are_counted_up_to_a_crowd() {
+        let mut keeper = Following::new();
+        let joiner = |at: u8| Key::of(Some(&Address::parse(Some(&format!("10.0.0.{at}")))), None, JOINER);
+        let mut count = |joiners: &[u8]| {
+            let keys: Vec<Key> = joiners.iter().map(|at| joiner(*at)).collect();
+            let said = Said { values: vec![f64::MIN; keys.len()], keys, ..Said::default() };
+            let taken = keeper.take(said);
+            let told = keeper.answer(taken).values;
+            keeper.close();
+            told.into_iter().reduce(f64::max)
+        };
+        assert_eq!(count(&[1]), Some(1.0));
+        assert_eq!(count(&[2, 3, 2]), Some(2.0));
+        assert_eq!(count(&[1, 2, 3, 4, 5]), Some(CROWD as f64));
+        assert_eq!(count(&[4]), Some(1.0));
+    }
+
+    #[test]
+    fn a_host_joins_while_it_is_new_as_a_source_or_was_first_seen_lately_as_a_destination() {
+        let rows = RecordBatch::try_from_iter([
+            ("src_is_new", Arc::new(BooleanArray::from(vec![true, false, false])) as ArrayRef),
+            ("age_dst", Arc::new(UInt8Array::from(vec![JOINING, JOINING - 1, JOINING])) as ArrayRef),
+        ]);
+        let rows = rows.unwrap();
+        let joins = |newcomers: [bool; 2]| [0, 1, 2].map(|row| Joining::of(&rows).joins(row, newcomers));
+        let neither = [false; 2];
+        assert_eq!(joins([true, false]), [[true, false], neither, neither]);
+        assert_eq!(joins([false, true]), [neither, [false, true], neither]);
+        assert_eq!(joins([true, true]), [[true, false], [false, true], neither]);
+        assert_eq!(joins([false, false]), [neither; 3]);
+        let without = RecordBatch::try_from_iter([("age_src", rows.column(1).clone())]).unwrap();
+        assert_eq!(Joining::of(&without).joins(0, [true, true]), neither);
+    }
 
     #[test]
     fn messages_cross_machines_unchanged() {

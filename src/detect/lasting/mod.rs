@@ -11,6 +11,12 @@
 //! comes in. Where a row with a tail below 1e-3 goes to a host, the rows of the same window that the host itself sends
 //! to destinations and services that it has long known count no more than those of an unknown ([`excused`]).
 //!
+//! A host of one's own that training did not know is held against the pasts of others for as long as a model is in use.
+//! So it speaks up while it joins, and then what it has done between the same two hosts is usual: rows of a source,
+//! destination and service with such a host count as far as they are odder than those were ([`accustomed`]). And where
+//! several join at once, as guests do, joining is nothing odd: their rows are as odd as those of hosts that training knows
+//! would be if it did not ([`Lasting::score_of_newcomer`]).
+//!
 //! Levels are kept by key ([`Levels`]), each by the worker that owns its share of keys ([`operator`]), window by
 //! window in event time: the result depends neither on the workers nor on the order of rows.
 
@@ -35,6 +41,12 @@ const STRUCK: f64 = 6.9;
 /// A destination and service is long known to a source when its first row is so many windows ago.
 const LONG: u8 = crate::context::OLDEST as u8;
 
+/// A destination that training did not know joins in so many windows since its first row, as a source does while it is new.
+const JOINING: u8 = 30;
+
+/// So many sources that join in one window are a crowd. One or two may be an attacker's.
+const CROWD: usize = 3;
+
 /// Levels that are kept, in all; those of whom nothing was heard longest leave.
 const KEPT: usize = 1 << 18;
 
@@ -47,25 +59,55 @@ const SHARES: usize = 256;
 pub struct Lasting {
     /// Of the sum of both among the calibration rows.
     pub(in crate::detect) tail: Tail,
+    /// The same as if their sources had just joined.
+    pub(in crate::detect) newcomers: Tail,
 }
 
 impl Lasting {
     /// Learns it from the own scores of the calibration rows, which are about these and in these windows.
-    pub(in crate::detect) fn of(rows: &[(Key, u64)], own: &[f64]) -> Lasting {
+    ///
+    /// So many `more` rows are known to be in the tail, but not how far out: they change how many are there, and not how
+    /// they fall.
+    pub(in crate::detect) fn of(rows: &[(Key, u64)], own: &[f64], more: usize) -> Lasting {
         let mut sums: Vec<f64> =
             levels(rows, own).into_iter().zip(own).map(|(level, own)| own + level).collect();
-        Lasting { tail: Tail::predicting(&mut sums) }
+        let mut tail = Tail::predicting(&mut sums);
+        if more > 0 {
+            sums.extend(std::iter::repeat_n(tail.from + tail.mean, more));
+            tail = Tail::predicting(&mut sums);
+        }
+        Lasting { newcomers: tail.clone(), tail }
+    }
+
+    /// Learns what the sum is where sources have just joined, from own scores that are as if they had.
+    pub(in crate::detect) fn learn_newcomers(&mut self, rows: &[(Key, u64)], own: &[f64]) {
+        let mut sums: Vec<f64> =
+            levels(rows, own).into_iter().zip(own).map(|(level, own)| own + level).collect();
+        self.newcomers = Tail::predicting(&mut sums);
     }
 
     /// The score of a row, -ln of its tail.
     pub fn score(&self, own: f64, level: f64) -> f64 {
         self.tail.predicted(own + level)
     }
+
+    /// The same of a row whose source joins as others do: what any would do is not odd.
+    pub fn score_of_newcomer(&self, own: f64, level: f64) -> f64 {
+        self.score(own, level).min(self.newcomers.predicted(own + level))
+    }
 }
 
 /// Own score and level of a row that its source sends while it is under attack, to where it has sent for long.
 fn excused(own: f64, level: f64) -> (f64, f64) {
     (own.min(START), level.min(START))
+}
+
+/// Own score and level of a row between hosts of which one joined before, whose rows with this service scored at most
+/// `usual` meanwhile: of what is above an unknown's, as far as it is more than that.
+fn accustomed(own: f64, level: f64, usual: f64) -> (f64, f64) {
+    let known = (usual - START).max(0.0);
+    let more = |score: f64| if score > START { (score - known).max(START) } else { score };
+    (more(own), more(level))
 }
 
 /// The level of each row's source, destination and service after the row's window, whatever the order of rows.
@@ -134,6 +176,21 @@ impl Levels {
         } else {
             *level = Level { before: level.after(), largest: score, last: window };
         }
+    }
+
+    /// Takes in a score of those of whom one joins.
+    fn join(&mut self, key: &Key, window: u64, score: f64) {
+        let new = Level { before: START, largest: score, last: window };
+        let level = self.shares[share(key)].entry(*key).or_insert(new);
+        (level.largest, level.last) = (level.largest.max(score), window);
+    }
+
+    /// The largest score that they had while one joined, or what is no news of an unknown. Who is asked for is kept.
+    fn usual(&mut self, key: &Key, window: u64) -> f64 {
+        self.shares[share(key)].get_mut(key).map_or(START, |level| {
+            level.last = window;
+            level.largest
+        })
     }
 
     /// The level of a key of the open window, when all of it was taken in.
@@ -222,6 +279,77 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_was_usual_while_one_joined_counts_as_far_as_there_is_more(
+            own in 0.0..20.0f64,
+            level in 0.0..20.0f64,
+            usual in 0.0..20.0f64,
+            more in 0.0..5.0f64,
+        ) {
+            let (less, calmer) = accustomed(own, level, usual);
+            prop_assert!(less <= own && calmer <= level);
+            // No less than an unknown's, if it was no less, and nothing changes below that.
+            prop_assert!(less >= own.min(START) && calmer >= level.min(START));
+            // What is odder stays odder, and what was never odd takes nothing away.
+            prop_assert!(accustomed(own + more, level, usual).0 >= less);
+            prop_assert_eq!(accustomed(own, level, usual.min(START)), (own, level));
+            // Beyond what was usual an excess counts whole.
+            let beyond = accustomed(usual.max(START) + more, level, usual).0;
+            prop_assert!((beyond - START - more).abs() < 1e-12);
+        }
+
+        #[test]
+        fn the_largest_score_while_one_joined_is_remembered_in_any_order(
+            mut told in proptest::collection::vec((0u32..4, 0u64..6, 0.0..12.0f64), 1..60),
+        ) {
+            let usual = |told: &[(u32, u64, f64)]| -> Vec<f64> {
+                let mut levels = Levels::new(1024);
+                for window in 0..6 {
+                    for (of, _, score) in told.iter().filter(|told| told.1 == window) {
+                        levels.join(&key(*of), window, *score);
+                    }
+                    levels.close();
+                }
+                (0..4).map(|of| levels.usual(&key(of), 9)).collect()
+            };
+            let found = usual(&told);
+            for (of, found) in (0..4).zip(&found) {
+                let largest = told.iter().filter(|told| told.0 == of).map(|told| told.2).reduce(f64::max);
+                prop_assert_eq!(*found, largest.unwrap_or(START));
+            }
+            told.reverse();
+            prop_assert_eq!(found, usual(&told));
+        }
+    }
+
+    #[test]
+    fn a_newcomer_among_others_is_no_odder_than_anybody_and_no_odder_than_newcomers_are() {
+        let rows: Vec<(Key, u64)> = (0..2000u32).map(|code| (key(code), 1)).collect();
+        let own: Vec<f64> = (1..=2000u32).map(|at| -libm::log(f64::from(at) / 2001.0)).collect();
+        let mut lasting = Lasting::of(&rows, &own, 0);
+        assert_eq!(lasting.score_of_newcomer(7.0, START), lasting.score(7.0, START));
+        // Those who join are two nats odder: so they say two nats less, and those who are not say no more.
+        lasting.learn_newcomers(&rows, &own.iter().map(|own| own + 2.0).collect::<Vec<f64>>());
+        let less = lasting.score(7.0, START) - lasting.score_of_newcomer(7.0, START);
+        assert!((1.0..3.0).contains(&less), "{less}");
+        lasting.learn_newcomers(&rows, &own.iter().map(|own| own / 2.0).collect::<Vec<f64>>());
+        assert_eq!(lasting.score_of_newcomer(7.0, START), lasting.score(7.0, START));
+    }
+
+    #[test]
+    fn rows_that_are_known_to_be_in_the_tail_change_its_share_and_not_its_fall() {
+        let rows: Vec<(Key, u64)> = (0..2000u32).map(|code| (key(code), 1)).collect();
+        let own: Vec<f64> = (1..=2000u32).map(|at| -libm::log(f64::from(at) / 2001.0)).collect();
+        let (few, more) = (Lasting::of(&rows, &own, 0), Lasting::of(&rows, &own, 20));
+        assert_eq!((few.tail.steps.all(), more.tail.steps.all()), (2000.0, 2020.0));
+        // A tenth more of them are beyond: about ln 1.1 less is claimed, however far out.
+        for own in [5.0, 7.0, 9.0] {
+            let less = few.score(own, START) - more.score(own, START);
+            assert!((0.02..0.12).contains(&less), "{own}: {less}");
+        }
+    }
+
     #[test]
     fn row_after_row_a_little_odd_is_odder_than_one_very_odd_row_of_the_usual() {
         // A thousand unremarkable ones, now and then one odd row; and one that is a little odd in every window.
@@ -237,7 +365,7 @@ mod tests {
                 own.push(usual(u64::from(code), window));
             }
         }
-        let lasting = Lasting::of(&rows, &own);
+        let lasting = Lasting::of(&rows, &own, 0);
         let mut quiet = START;
         for _ in 0..20 {
             quiet += STEP * (6.0 - quiet);

@@ -13,6 +13,7 @@ use super::scale::Scale;
 use super::surprises::{Surprises, matrix};
 use super::suspects::Calibrating;
 use crate::context::entity::Key;
+use crate::context::local::Networks;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
 use crate::encode::{Blocks, Histograms, Judgement, Kept, Limits, Observed, SHORTEST, Subject};
@@ -30,6 +31,7 @@ pub(in crate::detect) struct SurprisesLearning {
     histograms: Histograms,
     reservoir: Reservoir,
     by: PartitionBy,
+    local: Networks,
 }
 
 /// The rows of the late blocks of training that were kept, and their surprises by other minutes.
@@ -40,6 +42,9 @@ pub(in crate::detect) struct Judged {
     pub(in crate::detect) surprises: Vec<Array2<f32>>,
     /// Whom each partition's rows are about, and in which window.
     about: Vec<Vec<(Key, u64)>>,
+    /// Of each partition's rows, if asked for, what their surprises would be if their sources had just joined, and whether
+    /// those are hosts of one's own.
+    joining: Vec<(Array2<f32>, Vec<bool>)>,
     /// The first window whose rows say how rare what is judged is.
     from: u64,
 }
@@ -62,6 +67,7 @@ impl SurprisesLearning {
             histograms: Histograms::new(judgements, limits),
             reservoir: Reservoir::new(detect.reservoir(), seed),
             by,
+            local: Networks::of(schema),
         })
     }
 
@@ -102,11 +108,12 @@ impl SurprisesLearning {
         self.reservoir.merge(other.reservoir)
     }
 
-    /// What is usual, and rows that were not judged by it but by other minutes of training.
+    /// What is usual, and rows that were not judged by it but by other minutes of training; as those of `newcomers` too if
+    /// asked for.
     ///
     /// # Errors
     /// [`DetectError::Empty`] without rows.
-    pub(in crate::detect) fn finish(self) -> Result<(Surprises, Judged), DetectError> {
+    pub(in crate::detect) fn finish(self, newcomers: bool) -> Result<(Surprises, Judged), DetectError> {
         let learned = self.histograms.finish();
         let blocks = learned.blocks().clone();
         let late = blocks.late_starts();
@@ -120,18 +127,22 @@ impl SurprisesLearning {
             rows.push(resolved);
         }
         let width = columns().len();
-        let mut surprises: Vec<Array2<f32>> =
-            kept.iter().map(|which| Array2::zeros((which.len(), width))).collect();
+        let nothing = || kept.iter().map(|which| Array2::zeros((which.len(), width))).collect();
+        let mut surprises: Vec<Array2<f32>> = nothing();
+        let mut joining: Vec<Array2<f32>> = if newcomers { nothing() } else { Vec::new() };
         // Rows of each late block are judged by all but their block.
         for block in blocks.late..blocks.starts.len() {
             let past = learned.without(block);
-            for ((rows, kept), into) in rows.iter().zip(&kept).zip(&mut surprises) {
+            for (partition, (rows, kept)) in rows.iter().zip(&kept).enumerate() {
                 let of_block = |(_, row): &(usize, usize)| blocks.of(rows.windows[*row]) == block;
                 let places = kept.iter().copied().enumerate().filter(of_block);
                 let (places, which): (Vec<usize>, Vec<usize>) = places.unzip();
-                let judged = matrix(&past, &blocks, rows, &which);
-                for (line, place) in judged.rows().into_iter().zip(places) {
-                    into.row_mut(place).assign(&line);
+                for (all, joining) in [(&mut surprises, false), (&mut joining, true)] {
+                    let Some(into) = all.get_mut(partition) else { continue };
+                    let judged = matrix(&past, &blocks, rows, &which, joining);
+                    for (line, place) in judged.rows().into_iter().zip(&places) {
+                        into.row_mut(*place).assign(&line);
+                    }
                 }
             }
         }
@@ -143,6 +154,12 @@ impl SurprisesLearning {
             kept.iter().map(about).collect()
         });
         let mut about: Vec<Vec<(Key, u64)>> = about.collect();
+        let own = |party: &Party| self.local.hold(&party.src) && !party.is_from_nobody();
+        let joining = joining.into_iter().zip(rows.iter().zip(&kept)).map(|(joining, (rows, kept))| {
+            (joining, kept.iter().map(|row| own(&rows.parties[*row])).collect())
+        });
+        let mut joining: Vec<(Array2<f32>, Vec<bool>)> = joining.collect();
+        joining.retain(|(joining, _)| !joining.is_empty());
         about.retain(|about| !about.is_empty());
         let from = calibrating(&blocks, about.iter().flatten().map(|(_, window)| *window));
         samples.keep(&kept)?;
@@ -155,7 +172,7 @@ impl SurprisesLearning {
             resolver: RwLock::default(),
             known: Kept::default(),
         };
-        Ok((surprises_of_all, Judged { samples, surprises, about, from }))
+        Ok((surprises_of_all, Judged { samples, surprises, about, joining, from }))
     }
 }
 
@@ -192,7 +209,7 @@ impl ThemesLearning {
     }
 
     pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
-        let (surprises, judged) = self.0.finish()?;
+        let (surprises, judged) = self.0.finish(true)?;
         let (scale, suspects) = judged.scale();
         let known = Kept::default();
         Ok(Themes { settings: detect.clone(), seed, scale, known, surprises, suspects })
@@ -208,7 +225,16 @@ impl Judged {
             .iter()
             .zip(&self.about)
             .flat_map(|(surprises, about)| surprises.rows().into_iter().zip(about.iter().copied()));
-        Calibrating::of(rows.filter(|(_, (_, window))| *window >= self.from)).scale()
+        let calibrating = Calibrating::of(rows.filter(|(_, (_, window))| *window >= self.from));
+        let (mut scale, note, kept) = calibrating.scale();
+        let joining = self.joining.iter().zip(&self.about).flat_map(|((joining, own), about)| {
+            joining.rows().into_iter().zip(own.iter().copied().zip(about.iter().copied()))
+        });
+        let joining: Vec<_> = joining.filter(|(_, (_, (_, window)))| *window >= self.from).collect();
+        let of_own = |row: &usize| joining.get(*row).filter(|(_, (own, _))| *own);
+        let joining = kept.iter().filter_map(of_own).map(|(line, (_, about))| (*line, *about));
+        scale.learn_newcomers(&Calibrating::of(joining));
+        (scale, note)
     }
 }
 

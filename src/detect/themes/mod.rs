@@ -10,11 +10,12 @@
 //! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights; [`surprises`]: to surprises, which other
 //!   detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
-//!   learned from the others.
+//!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
 
 mod columns;
 mod learning;
+mod newcomers;
 mod reasons;
 mod resolve;
 mod scale;
@@ -117,18 +118,22 @@ impl Themes {
         let order = crowd.ordered();
         let rows = rows.chosen(order.clone());
         let mut scores = vec![0.0; count];
+        let mut newcomers = vec![[false; 2]; count];
         for (at, some) in order.chunks(AT_ONCE).enumerate() {
             let from = at * AT_ONCE;
             let judged = self.judge_some(&rows, from..from + some.len(), crowd.some(some));
-            for (row, levels) in some.iter().zip(&judged.levels) {
+            let of_rows = judged.levels.iter().zip(surprises::newcomers(&judged.crowd, &judged.resolved));
+            for (row, (levels, of_row)) in some.iter().zip(of_rows) {
                 scores[*row as usize] = levels.score;
+                newcomers[*row as usize] = of_row;
             }
             each(judged);
         }
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
         let mut places = vec![0; count];
         (0..).zip(order).for_each(|(place, row)| places[row as usize] = place);
-        Ok((Scores { scores, p_values, partitions: Partitions::one("all", count) }, places))
+        let partitions = Partitions::one("all", count);
+        Ok((Scores { scores, p_values, partitions, newcomers }, places))
     }
 }
 

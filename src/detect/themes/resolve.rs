@@ -75,6 +75,12 @@ impl Resolved {
         weights.filter(|(row, _)| !which(*row)).for_each(|(_, weight)| *weight = 0.0);
     }
 
+    /// The same of a judged column, to be changed.
+    pub(super) fn column_mut(&mut self, at: usize) -> (&mut [u8], &mut [f32]) {
+        let rows = self.parties.len();
+        (&mut self.buckets[at * rows..][..rows], &mut self.weights[at * rows..][..rows])
+    }
+
     /// Gives back the room of weights, which nobody asks for once there are surprises.
     pub(super) fn forget_weights(&mut self) {
         self.weights = Vec::new();

@@ -6,6 +6,7 @@ use ndarray::ArrayView2;
 use rayon::prelude::*;
 
 use super::columns::{Column, GROUPS, THEMES, WIDTH, columns, members, weights};
+use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
@@ -16,6 +17,9 @@ const CAP: f64 = 12.0;
 
 /// Places for ranks of a column that were met, as a power of two.
 const MET: u32 = 7;
+
+/// Rows that say what those of newcomers are like, at least.
+const LEAST_NEWCOMERS: usize = 300;
 
 /// How rare each value is among the calibration rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,7 +211,9 @@ fn summed(groups: &[f64; GROUPS.len()]) -> [f64; THEMES.len()] {
 
 impl Scale {
     /// Learns it from the surprises of the calibration rows; `rows` says whom they are about, and when.
-    pub(in crate::detect) fn of(surprises: &[Batch], rows: &[(Key, u64)]) -> Scale {
+    ///
+    /// So many `more` rows of the network are beyond most, although nothing else is learned of them.
+    pub(in crate::detect) fn of(surprises: &[Batch], rows: &[(Key, u64)], more: usize) -> Scale {
         let width = columns().len();
         let column = |at: usize| -> Vec<f64> {
             surprises.iter().flat_map(|some| some.column(at)).map(|surprise| f64::from(*surprise)).collect()
@@ -230,8 +236,19 @@ impl Scale {
         let sums: Vec<f64> = themes.par_iter_mut().map(sum).collect();
         let sum = Tail::predicting(&mut sums.clone());
         let own: Vec<f64> = sums.iter().map(|value| sum.predicted(*value)).collect();
-        let lasting = Lasting::of(rows, &own);
+        let lasting = Lasting::of(rows, &own, more);
         Scale { ranks, groups: tails, sum, themes: of_themes, lasting, met }
+    }
+
+    /// Learns what the score with what lasts is of rows whose sources were never seen, from rows that are judged as if theirs
+    /// were not, unless those are few.
+    pub(super) fn learn_newcomers(&mut self, rows: &Calibrating<'_>) {
+        let (surprises, about) = rows.all();
+        if about.len() >= LEAST_NEWCOMERS {
+            let own = |some: &Batch| self.levels(some).map(|levels| levels.score).collect::<Vec<f64>>();
+            let own: Vec<f64> = surprises.iter().flat_map(own).collect();
+            self.lasting.learn_newcomers(about, &own);
+        }
     }
 
     /// The scores of rows with these surprises.

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::columns::columns;
+use super::newcomers;
 use super::resolve::{self, Resolved, Resolver, Rows};
 use super::scale::Batch;
 use super::tables;
@@ -56,8 +57,9 @@ fn surprises<F: Follow>(
     known: &mut Known,
     mut give: impl FnMut(usize, Range<usize>, f64),
 ) -> Batch {
+    let struck = crowd.is_struck();
     let ages = rows.firsts.iter().zip(&rows.windows);
-    let young: Vec<bool> = ages.map(|(first, window)| is_young(blocks, *first, *window)).collect();
+    let young: Vec<bool> = ages.map(|(first, window)| struck || is_young(blocks, *first, *window)).collect();
     let served = served(crowd, rows);
     for (at, column) in columns().iter().enumerate() {
         if matches!(column.judged.since, Since::Young(_)) {
@@ -84,26 +86,39 @@ fn surprises<F: Follow>(
 /// So many sources within the longest horizon make a server. One or two may be led to a stranger by an attack.
 const CLIENTS: f64 = 3.0;
 
-/// For each row whether it is served by a new server of one's own, a host that training never saw, that answers and that
-/// several use: that it is new is no news of each of its clients. `None` if none is.
+/// For each row whether it is served by a new server of one's own: that it is new is no news of each of its clients. `None`
+/// if none is.
 fn served(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
+    let served: Vec<bool> = (0..rows.parties.len()).map(|row| is_served(crowd, rows, row)).collect();
+    served.contains(&true).then_some(served)
+}
+
+/// Whether a row's destination is a new server of one's own, a host that training never saw, that answers and that several
+/// use.
+fn is_served(crowd: &Crowd, rows: &Resolved, row: usize) -> bool {
     static READ: LazyLock<[usize; 2]> = LazyLock::new(|| {
         let place = |name: &str| columns().iter().position(|column| column.name == name);
         ["bwd_packets|srcsvc", "ctx_dst_w30_peers"].map(|name| place(name).expect("it is judged"))
     });
-    let local = rows.local.as_ref()?;
-    let reaches = |row: usize, at: usize, least: f64| {
+    let reaches = |at: usize, least: f64| {
         let found = rows.bucket(row, at);
         found != ABSENT && found >= bucket(least)
     };
-    let served = |row: usize| {
-        crowd.found(row).to_stranger
-            && reaches(row, READ[0], 1.0)
-            && reaches(row, READ[1], CLIENTS)
-            && local.hold(&rows.parties[row].dst)
-    };
-    let served: Vec<bool> = (0..rows.parties.len()).map(served).collect();
-    served.contains(&true).then_some(served)
+    crowd.found(row).to_stranger
+        && reaches(READ[0], 1.0)
+        && reaches(READ[1], CLIENTS)
+        && rows.local.as_ref().is_some_and(|local| local.hold(&rows.parties[row].dst))
+}
+
+/// For each row whether its source is a host of one's own that began no flow in training, and whether its destination is a
+/// new server: newcomers. What one host alone talks to is none, as it may be an attacker's.
+pub(super) fn newcomers(crowd: &Crowd, rows: &Resolved) -> impl Iterator<Item = [bool; 2]> {
+    let own = |address| rows.local.as_ref().is_some_and(|local| local.hold(address));
+    (0..rows.parties.len()).map(move |row| {
+        let (found, party) = (crowd.found(row), &rows.parties[row]);
+        let source = found.from_stranger && !party.is_from_nobody() && own(&party.src);
+        [source, is_served(crowd, rows, row)]
+    })
 }
 
 /// Whether what was first seen in a window is young in another one: since the late blocks of training, or since a run
@@ -113,15 +128,25 @@ fn is_young(blocks: &Blocks, first: u64, window: u64) -> bool {
     first >= blocks.late_starts() || (before && first <= window)
 }
 
-/// The surprises of some rows, a line each.
-pub(super) fn matrix(past: &Past, blocks: &Blocks, rows: &Resolved, which: &[usize]) -> Array2<f32> {
+/// The surprises of some rows, a line each: as they are, or as if their sources had just joined.
+pub(super) fn matrix(
+    past: &Past,
+    blocks: &Blocks,
+    rows: &Resolved,
+    which: &[usize],
+    joining: bool,
+) -> Array2<f32> {
     let width = columns().len();
     let mut all = vec![0.0f32; which.len() * width];
     all.par_chunks_mut(AT_ONCE * width).zip(which.par_chunks(AT_ONCE)).for_each_init(
         || Known::new(width, FEW),
         |known, (into, which)| {
             let mut rows = rows.some(which);
-            let crowd = past.find_all(rows.parties.iter());
+            let mut crowd = past.find_all(rows.parties.iter());
+            if joining {
+                newcomers::join(&mut rows);
+                crowd = crowd.struck();
+            }
             surprises((past, blocks), (&mut rows, &crowd), &(), known, |_, _, _| {}).lines(into);
         },
     );

@@ -4,7 +4,7 @@
 //! scan in the last minutes is a twentieth of the rows that calibrate: tails begin where the scan ends, and hardly any
 //! attack is as odd as that. So rows are held against the calibration rows of other sources, and against those to
 //! other destinations: who is odd among those, and again and again, is left out. What is odd a few times stays, as that
-//! is what calibration is for.
+//! is what calibration is for. And as many as chance makes so odd count among the odd, as somebody's may be harmless.
 
 use std::collections::BTreeMap;
 
@@ -46,11 +46,13 @@ impl<'a> Calibrating<'a> {
         Calibrating { surprises, about }
     }
 
-    /// How rare what is judged is among the rows that are not suspect, and what is to be said of the others.
-    pub(super) fn scale(&self) -> (Scale, Option<String>) {
+    /// How rare what is judged is among the rows that are not suspect, what is to be said of the others, and which those are
+    /// not.
+    pub(super) fn scale(&self) -> (Scale, Option<String>, Vec<usize>) {
         let suspect = self.suspect();
         let (suspect, kept): (Vec<usize>, Vec<usize>) = (0..suspect.len()).partition(|row| suspect[*row]);
-        (self.scale_of(&kept), self.note(&suspect))
+        let by_chance = (self.about.len() as f64 * SHARE) as usize;
+        (self.scale_of(&kept, by_chance.min(suspect.len())), self.note(&suspect), kept)
     }
 
     /// Names the host that most of the suspect rows have in common.
@@ -120,7 +122,7 @@ impl<'a> Calibrating<'a> {
                 // What is so rare that none of the others is expected to be is not said by them.
                 continue;
             }
-            let scale = self.scale_of(&others);
+            let scale = self.scale_of(&others, 0);
             let bound = -libm::log(SHARE);
             let judged = self.batches(&rows);
             let levels = judged.iter().flat_map(|batch| scale.levels(batch));
@@ -130,9 +132,16 @@ impl<'a> Calibrating<'a> {
         }
     }
 
-    fn scale_of(&self, rows: &[usize]) -> Scale {
+    /// Of these rows, and so many more that are odd.
+    fn scale_of(&self, rows: &[usize], more: usize) -> Scale {
         let about: Vec<(Key, u64)> = rows.iter().map(|row| self.about[*row]).collect();
-        Scale::of(&self.batches(rows), &about)
+        Scale::of(&self.batches(rows), &about, more)
+    }
+
+    /// All rows, and whom they are about.
+    pub(super) fn all(&self) -> (Vec<Batch>, &[(Key, u64)]) {
+        let rows: Vec<usize> = (0..self.about.len()).collect();
+        (self.batches(&rows), &self.about)
     }
 
     fn batches(&self, rows: &[usize]) -> Vec<Batch> {
@@ -228,6 +237,19 @@ mod tests {
         assert_eq!(left_out(&rows(4000, 30, |row| (100 + row, 100 + row))), nothing);
         // Where the others are too few to say how rare that is.
         assert_eq!(left_out(&rows(600, 100, |_| (7, 3))), nothing);
+    }
+
+    #[test]
+    fn as_many_as_chance_makes_count_among_the_odd() {
+        let counted = |(surprises, about): (Array2<f32>, Vec<(Key, u64)>)| {
+            let calibrating = Calibrating::of(surprises.rows().into_iter().zip(about));
+            let suspect = calibrating.suspect().iter().filter(|suspect| **suspect).count();
+            (suspect, calibrating.scale().0.lasting.tail.steps.all() as usize)
+        };
+        let (suspect, rows_of_tail) = counted(rows(4000, 200, |row| (77, row % 10)));
+        assert!(suspect >= 200);
+        assert_eq!(rows_of_tail, 4000 - suspect + (4000.0 * SHARE) as usize);
+        assert_eq!(counted(rows(4000, 0, |_| (0, 0))), (0, 4000));
     }
 
     #[test]

@@ -48,8 +48,8 @@ const TAILS: &str = "tails";
 /// What steps and tails are of, by part and name.
 pub(in crate::detect) type Parts = Vec<(&'static str, &'static str)>;
 
-/// Part and name of a row's own score, and of it with what lasts.
-const SUMS: [(&str, &str); 2] = [("sum", "score"), ("sum", "lasting")];
+/// Part and name of a row's own score, of it with what lasts, and of that where sources were never seen.
+const SUMS: [(&str, &str); 3] = [("sum", "score"), ("sum", "lasting"), ("sum", "newcomers")];
 
 /// Part and name of everything that has steps, and how many of them have no tail: the columns, which are first.
 fn parts() -> (Parts, usize) {
@@ -96,8 +96,8 @@ pub(super) fn write_past(
 }
 
 pub(in crate::detect) fn write_scale(scale: &Scale) -> Result<Vec<(String, RecordBatch)>, DetectError> {
-    let tails: Vec<&Tail> =
-        scale.groups.iter().chain(&scale.themes).chain([&scale.sum, &scale.lasting.tail]).collect();
+    let sums = [&scale.sum, &scale.lasting.tail, &scale.lasting.newcomers];
+    let tails: Vec<&Tail> = scale.groups.iter().chain(&scale.themes).chain(sums).collect();
     let ranks: Vec<&Steps> = scale.ranks.iter().collect();
     let [calibration, of_tails] = write_parts(&parts().0, &ranks, &tails)?;
     Ok(vec![(CALIBRATION.to_owned(), calibration), (TAILS.to_owned(), of_tails)])
@@ -227,13 +227,20 @@ fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
 }
 
 pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> Result<Scale, DetectError> {
-    let (parts, ranked) = parts();
+    let (mut parts, ranked) = parts();
+    // Models that were made before there was a tail of newcomers hold them against that of all.
+    let names = Table::find(tables, CALIBRATION)?.texts("name")?;
+    if names.iter().next_back() != Some(Some(SUMS[2].1)) {
+        parts.pop();
+    }
     let (ranks, tails) = read_parts(tables, [CALIBRATION, TAILS], &parts, ranked)?;
     let mut tails = tails.into_iter();
     let groups = tails.by_ref().take(GROUPS.len()).collect();
     let themes = tails.by_ref().take(THEMES.len()).collect();
     let mut sum = || tails.next().expect("the parts end with the sums");
-    let (sum, lasting) = (sum(), Lasting { tail: sum() });
+    let (sum, tail) = (sum(), sum());
+    let newcomers = tails.next().unwrap_or_else(|| tail.clone());
+    let lasting = Lasting { tail, newcomers };
     Ok(Scale { ranks, groups, themes, sum, lasting, met: Kept::default() })
 }
 

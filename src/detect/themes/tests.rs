@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, RecordBatch, StringArray,
+    ArrayRef, AsArray, BooleanArray, DictionaryArray, Float32Array, RecordBatch, StringArray,
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
@@ -269,7 +269,13 @@ fn a_new_server_that_several_use_is_no_news_of_its_clients() {
         });
         let rows = RecordBatch::try_new(plain.schema(), columns.collect()).unwrap();
         let read = themes.read_rows(&rows).unwrap();
-        themes.of(read.resolve(0..count))
+        let mut resolved = read.resolve(0..count);
+        let crowd = themes.past.find_all(resolved.parties.iter());
+        // Such a server is a newcomer.
+        let newcomer = |address: &str| address == "10.0.9.9" && answers > 0 && clients > 2;
+        let newcomers: Vec<[bool; 2]> = super::surprises::newcomers(&crowd, &resolved).collect();
+        assert_eq!(newcomers, vec![[false, newcomer(server)]; count], "{server} {clients} {answers}");
+        themes.follow((&mut resolved, &crowd), &(), &themes.known, |_, _, _| {})
     };
     let news = |batch: &Batch| {
         let of_row =
@@ -362,6 +368,16 @@ fn damaged_tables_are_named() {
             }));
         }
     }
+    // Before there was a tail of newcomers it was the same without them.
+    let mut before = tables.clone();
+    for name in ["calibration", "tails"] {
+        let table = &tables[name];
+        let names = arrow::compute::cast(table.column_by_name("name").unwrap(), &DataType::Utf8).unwrap();
+        let rows = names.as_string::<i32>().iter().take_while(|name| *name != Some("newcomers")).count();
+        assert!(rows < table.num_rows(), "{name}");
+        before.insert(name.to_owned(), table.slice(0, rows));
+    }
+    assert!(read(detector.as_ref(), &before).is_ok());
     let mut missing = tables.clone();
     missing.remove("tails");
     assert!(read(detector.as_ref(), &missing).unwrap_err().to_string().contains("`tails`"));

@@ -1,0 +1,120 @@
+//! Rows as they would be if their sources had just joined the network.
+//!
+//! How odd are rows of a host of which nothing is known? No training says it, as it knows its hosts. But any of them may be
+//! struck from it, one at a time: its rows are held against the pasts of all others, and what it did is new. What comes of
+//! that, over all hosts, is what rows of the next host will be like.
+
+use std::sync::LazyLock;
+
+use super::columns::{GROUPS, HORIZONS, columns};
+use super::resolve::Resolved;
+use crate::encode::Subject;
+use crate::encode::bucket::{ABSENT, bucket};
+
+/// A judged column that counts what is new, and where it is what is counted without regard to that.
+struct News {
+    at: usize,
+    horizon: u32,
+    /// For each horizon the column that counts all of the same; nothing where only the source is new to somebody.
+    all: Option<[usize; 3]>,
+}
+
+/// What is new where a source is.
+static NEWS: LazyLock<Vec<News>> = LazyLock::new(|| {
+    let place = |name: &str| columns().iter().position(|column| column.name == name);
+    let mut news = Vec::new();
+    for entity in ["src", "srcsvc"] {
+        for (at, what, horizon) in new_of(entity) {
+            let all = HORIZONS.map(|horizon| place(&format!("ctx_{entity}_w{horizon}_{what}")));
+            let all = all.map(|all| all.expect("what is counted as new is counted"));
+            news.push(News { at, horizon, all: Some(all) });
+        }
+    }
+    let peers = new_of("dst").into_iter().filter(|(_, what, _)| *what == "peers");
+    news.extend(peers.map(|(at, _, horizon)| News { at, horizon, all: None }));
+    news
+});
+
+/// The columns that count what is new to an entity: place, what, horizon.
+fn new_of(entity: &str) -> Vec<(usize, &'static str, u32)> {
+    let mut found = Vec::new();
+    for (at, column) in columns().iter().enumerate() {
+        for horizon in HORIZONS {
+            if let Some(what) = column.name.strip_prefix(format!("ctx_{entity}_w{horizon}_new_").as_str()) {
+                found.push((at, what, horizon));
+            }
+        }
+    }
+    found
+}
+
+/// Makes rows what they would be if their sources had joined less than the longest horizon ago, each row at another time
+/// of that: nobody is asked since when it is known, and all that it met since is new.
+pub(super) fn join(rows: &mut Resolved) {
+    let longest = u64::from(HORIZONS[2]);
+    let since = |row: usize| {
+        let source = rows.parties[row].key(Subject::Source).hash();
+        (rows.windows[row].wrapping_add(source) % longest) as u32
+    };
+    let since: Vec<u32> = (0..rows.parties.len()).map(since).collect();
+    for (at, _) in columns().iter().enumerate().filter(|(_, column)| GROUPS[column.group] == "age") {
+        rows.column_mut(at).0.fill(ABSENT);
+    }
+    for News { at, horizon, all } in &*NEWS {
+        // All since it joined is in the shortest horizon that reaches as far.
+        let reach =
+            |since: u32| HORIZONS.iter().position(|reach| since < *reach).unwrap_or(HORIZONS.len() - 1);
+        for (row, since) in since.iter().enumerate().filter(|(_, since)| *horizon >= HORIZONS[reach(**since)])
+        {
+            let found = match all {
+                Some(all) => rows.bucket(row, all[reach(*since)]),
+                // It is one of the new itself.
+                None => match rows.bucket(row, *at) {
+                    ABSENT => bucket(1.0),
+                    known => known.max(bucket(1.0)),
+                },
+            };
+            let (buckets, weights) = rows.column_mut(*at);
+            (buckets[row], weights[row]) = (found, 1.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::rows;
+    use super::*;
+    use crate::detect::themes::resolve::{Resolver, Rows};
+
+    const WINDOW: u64 = 10_000_000_000;
+
+    #[test]
+    fn who_joins_is_not_asked_since_when_and_met_all_that_it_meets_lately() {
+        let batch = rows(0..40, false);
+        let resolver = std::sync::Arc::new(Resolver::new(batch.schema_ref()).unwrap());
+        let read = Rows::new(&batch, resolver, WINDOW).unwrap();
+        let (before, mut after) = (read.resolve(0..batch.num_rows()), read.resolve(0..batch.num_rows()));
+        join(&mut after);
+        let place = |name: &str| columns().iter().position(|column| column.name == name).unwrap();
+        let new = HORIZONS.map(|horizon| place(&format!("ctx_src_w{horizon}_new_peers")));
+        let all = HORIZONS.map(|horizon| place(&format!("ctx_src_w{horizon}_peers")));
+        let (mut changed, rows) = ([0usize; 3], before.parties.len());
+        for row in 0..rows {
+            for (at, column) in columns().iter().enumerate() {
+                let (found, was) = (after.bucket(row, at), before.bucket(row, at));
+                match (GROUPS[column.group], column.name.contains("_new_")) {
+                    ("age", _) => assert_eq!(found, ABSENT),
+                    (_, false) => assert_eq!(found, was, "{}", column.name),
+                    _ => {}
+                }
+            }
+            // At the longest horizon all of some horizon is new, at a shorter one if it reaches back to the beginning.
+            let reach = (0..3).find(|reach| after.bucket(row, new[2]) == before.bucket(row, all[*reach]));
+            assert!(reach.is_some());
+            for (at, changed) in changed.iter_mut().enumerate() {
+                *changed += usize::from(after.bucket(row, new[at]) != before.bucket(row, new[at]));
+            }
+        }
+        assert!(changed[0] < changed[1] && changed[1] < changed[2], "{changed:?} of {rows}");
+    }
+}
