@@ -1,12 +1,16 @@
 //! The front door: parse, run, print the error, exit code.
 
 use std::process::ExitCode;
+use std::sync::Once;
 
 use clap::Parser;
 use netweir::cli::{Cli, one_line};
+use netweir::flow::region::NoRoom;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+static TOLD: Once = Once::new();
 
 fn main() -> ExitCode {
     // A worker that panics would leave the others waiting for it: all of them end with it.
@@ -14,6 +18,13 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         if netweir::reading::is_guarded() {
             return;
+        }
+        if let Some(room) = panic.payload().downcast_ref::<NoRoom>() {
+            // Several workers may miss it at once.
+            TOLD.call_once(|| {
+                eprintln!("netweir: {room}");
+                std::process::exit(2);
+            });
         }
         report(panic);
         eprintln!("netweir: this is a defect of netweir; please report the lines above");

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::region::NoRoom;
 use crate::row::RowSettings;
 
 /// What a row is cut by.
@@ -99,18 +100,14 @@ pub enum FlowError {
         allowed: &'static str,
     },
     /// No address space for the tables of open flows.
-    #[error(
-        "[flow] max_flows = {max_flows}: the system has no address space for the flow tables of {workers} workers, {} MB \
-         in all: allow more (ulimit -v), make it lower in a pipeline (-p), or take fewer workers (-w)",
-        bytes.div_ceil(1_000_000)
-    )]
+    #[error("[flow] max_flows = {max_flows}, -w {workers}: {room}")]
     Room {
         /// Flows of each table.
         max_flows: u32,
         /// One table for each.
         workers: usize,
         /// What all tables map at once.
-        bytes: usize,
+        room: NoRoom,
     },
 }
 
@@ -145,10 +142,7 @@ impl FlowSpec {
     /// [`FlowError::Room`].
     pub fn check_room(&self, workers: usize) -> Result<(), FlowError> {
         let bytes = table::mapped(self).saturating_mul(workers);
-        match region::is_there_room(bytes) {
-            true => Ok(()),
-            false => Err(FlowError::Room { max_flows: self.max_flows, workers, bytes }),
-        }
+        region::check_room(bytes).map_err(|room| FlowError::Room { max_flows: self.max_flows, workers, room })
     }
 
     /// The window in nanoseconds.
@@ -232,7 +226,7 @@ mod tests {
         assert_eq!(spec.check_room(1), Ok(()));
         // More than 47 bits: no process has that much.
         let told = spec.check_room(100_000).unwrap_err().to_string();
-        assert!(told.starts_with("[flow] max_flows = 100000000: the system has no address space"), "{told}");
-        assert!(told.contains("100000 workers") && told.contains("-w"), "{told}");
+        assert!(told.starts_with("[flow] max_flows = 100000000, -w 100000: the system has no "), "{told}");
+        assert!(told.contains("ulimit -v"), "{told}");
     }
 }

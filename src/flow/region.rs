@@ -15,25 +15,37 @@ pub struct Region<T> {
     kind: PhantomData<T>,
 }
 
+/// The system has no address space for so many bytes. Nothing can go on without a flow table, and nobody beside the front
+/// door can make more of it than a line: where [`FlowSpec::check_room`](super::FlowSpec::check_room) could not tell it
+/// beforehand, a panic carries it there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the system has no {} MB of address space for open flows: allow more (ulimit -v), make [flow] max_flows lower in a \
+     pipeline (-p), or take fewer workers (-w)",
+    bytes.div_ceil(1_000_000)
+)]
+pub struct NoRoom {
+    /// What was asked for.
+    pub bytes: usize,
+}
+
 /// Whether the system has address space for so many bytes, as far as can be told before they are asked for.
-pub(super) fn is_there_room(bytes: usize) -> bool {
-    MmapOptions::new().len(bytes.max(1)).no_reserve_swap().map_anon().is_ok()
+pub(super) fn check_room(bytes: usize) -> Result<(), NoRoom> {
+    map(bytes).map(drop)
+}
+
+fn map(bytes: usize) -> Result<MmapMut, NoRoom> {
+    MmapOptions::new().len(bytes.max(1)).no_reserve_swap().map_anon().map_err(|_| NoRoom { bytes })
 }
 
 impl<T: Pod> Region<T> {
     /// Room for `count` values.
     ///
     /// # Panics
-    /// If the system has no address space for it, which [`FlowSpec::check_room`](super::FlowSpec::check_room) tells
-    /// before: nothing can go on without a flow table.
+    /// With [`NoRoom`], if the system has no address space for it.
     pub fn new(count: usize) -> Self {
         const { assert!(align_of::<T>() <= 4096, "mappings begin at pages") };
-        let bytes = (count * size_of::<T>()).max(1);
-        let map = MmapOptions::new()
-            .len(bytes)
-            .no_reserve_swap()
-            .map_anon()
-            .expect("address space for the flow table (lower [flow] max_flows)");
+        let map = map(count * size_of::<T>()).unwrap_or_else(|room| std::panic::panic_any(room));
         #[cfg(target_os = "linux")]
         let _ = map.advise(Advice::HugePage); // a hint: without it the table is merely slower
         Region { map, count, kind: PhantomData }
