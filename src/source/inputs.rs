@@ -19,6 +19,15 @@ const STANDARD_INPUT: &str = "standard input";
 /// How a Parquet file begins.
 const PARQUET: &[u8] = b"PAR1";
 
+/// How files begin that others pack captures in, and what packs them.
+const PACKED: [(&[u8], &str); 5] = [
+    (b"\xfd7zX", "xz"),
+    (b"BZh", "bzip2"),
+    (b"PK\x03\x04", "zip, as models are"),
+    (b"7z\xbc\xaf", "7-Zip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+];
+
 /// What is read.
 #[derive(Debug)]
 pub enum Found {
@@ -81,6 +90,9 @@ impl Input {
         }
         if magic == PARQUET && !self.is_file() {
             return SourceError::PipedRows { path };
+        }
+        if let Some((_, packer)) = PACKED.iter().find(|(beginning, _)| magic.starts_with(beginning)) {
+            return SourceError::Packed { path, packer };
         }
         let bytes: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
         SourceError::Unknown { path, magic: bytes.join(" ") }

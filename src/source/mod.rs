@@ -236,6 +236,17 @@ pub enum SourceError {
         /// Its first bytes, in hexadecimal.
         magic: String,
     },
+    /// A file that is packed in a way that is not unpacked here.
+    #[error(
+        "{}: is packed by {packer}: unpack it first, or pack captures with gzip or zstd",
+        path.display()
+    )]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What packed it.
+        packer: &'static str,
+    },
     /// Captures and rows in one run.
     #[error(
         "{} holds Parquet rows and {} is a capture: one run reads either rows or captures",

@@ -85,6 +85,8 @@ fn what_cannot_be_read_is_named_in_a_line() {
     save(root, "text", b"hello world");
     save(root, "short", b"ab");
     save(root, "empty", b"");
+    save(root, "xz", b"\xfd7zXZ\0 and so on");
+    save(root, "zip", b"PK\x03\x04 and so on");
     save(root, "packed", &gzip(b"hello world", 1));
     save(root, "nothing", &gzip(b"", 1));
     save(root, "cut", &gzip(b"hello world", 1)[..9]);
@@ -96,6 +98,8 @@ fn what_cannot_be_read_is_named_in_a_line() {
         ),
         ("short", "short: begins with 61 62, which is no capture"),
         ("packed", "packed: begins with 68 65 6c 6c, which"),
+        ("xz", "xz: is packed by xz: unpack it first, or pack captures with gzip or zstd"),
+        ("zip", "zip: is packed by zip, as models are: unpack"),
         ("empty", "empty: holds nothing: empty"),
         ("nothing", "nothing: holds nothing: empty"),
         ("cut", "cut: holds nothing: empty, or cut off"),
