@@ -15,6 +15,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -291,7 +292,16 @@ struct Watcher(Option<Child>);
 
 impl Watcher {
     fn start(arguments: &[&str]) -> Watcher {
-        Watcher(Some(netweir(arguments).spawn().unwrap()))
+        let mut command = netweir(arguments);
+        // SAFETY: `signal` may be called between fork and exec, and nothing else is.
+        unsafe {
+            // The tests may run below `nohup`, whose signal would not reach it then.
+            command.pre_exec(|| match libc::signal(libc::SIGHUP, libc::SIG_DFL) {
+                libc::SIG_ERR => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
+        Watcher(Some(command.spawn().unwrap()))
     }
 
     fn running(&mut self) -> bool {
