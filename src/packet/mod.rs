@@ -14,6 +14,7 @@ mod network;
 pub mod operator;
 mod transport;
 mod tunnel;
+mod wireless;
 
 pub use decode::decode;
 pub use key::{SHARDS, flow_id, owner, shard};
