@@ -275,7 +275,6 @@ impl<W: Write + Send> Writer<W> {
 
     pub(super) fn finish(mut self) -> Result<W, ParquetError> {
         if self.rows > 0 {
-            self.put_together()?;
             self.chunks_of_waiting()?;
             self.chunks.end()?;
             self.encode_columns()?;
@@ -289,12 +288,13 @@ impl<W: Write + Send> Writer<W> {
 
     /// Encodes what waits.
     fn encode(&mut self) -> Result<(), ParquetError> {
-        self.put_together()?;
         self.chunks_of_waiting()?;
         self.encode_columns()
     }
 
+    /// All rows that came wait now; gives the parquet crate's columns of them to their chunks.
     fn chunks_of_waiting(&mut self) -> Result<(), ParquetError> {
+        self.put_together()?;
         if !self.others.is_empty() {
             for rows in &self.waiting {
                 self.chunks.push(&rows.project(&self.others)?)?;
