@@ -196,11 +196,8 @@ fn main() -> Result<(), AnyError> {
             return Err("nothing is measured in no rounds".into());
         };
         println!(
-            "| {letter} | {} | {:.2} ({:.2}-{:.2}) | {:.2} | {:.3} | {:.0} |",
+            "| {letter} | {} | {cpu} | {:.2} | {:.3} | {:.0} |",
             options.workers,
-            cpu.median,
-            cpu.least,
-            cpu.most,
             wall.median,
             packets as f64 / cpu.median / 1e6,
             memory.most / 1e6,

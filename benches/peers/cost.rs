@@ -1,5 +1,6 @@
 //! What a program costs: whole processes, measured by the system.
 
+use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +25,14 @@ pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
+}
+
+/// As tables show it: the median, and the range in brackets.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spread { median, least, most } = self;
+        write!(f, "{median:.2} ({least:.2}-{most:.2})")
+    }
 }
 
 /// Processor time, wall time and peak memory of runs; `None` where there is none.

@@ -160,10 +160,7 @@ pub(crate) fn measure(options: &Options, folder: &Path) -> Result<(), AnyError> 
         scoring.sort_by(f64::total_cmp);
         let alone = scoring.get(scoring.len() / 2);
         println!(
-            "| {name} | {:.2} ({:.2}-{:.2}) | {:.2} | {:.0} | {:.2} | {} |",
-            cpu.median,
-            cpu.least,
-            cpu.most,
+            "| {name} | {cpu} | {:.2} | {:.0} | {:.2} | {} |",
             wall.median,
             memory.most / 1e6,
             rows as f64 / cpu.median / 1e6,

@@ -81,10 +81,7 @@ fn print_workload(packets: u64, programs: &[Program]) {
             continue;
         };
         println!(
-            "| {name} | {yields} | {:.2} ({:.2}-{:.2}) | {:.2} | {:.3} | {:.0} | {} |{}",
-            cpu.median,
-            cpu.least,
-            cpu.most,
+            "| {name} | {yields} | {cpu} | {:.2} | {:.3} | {:.0} | {} |{}",
             wall.median,
             packets as f64 / cpu.median / 1e6,
             memory.most / 1e6,
