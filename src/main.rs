@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::sync::Once;
 
-use clap::Parser;
 use netweir::cli::{Cli, one_line};
 use netweir::flow::region::NoRoom;
 
@@ -30,10 +29,10 @@ fn main() -> ExitCode {
         eprintln!("netweir: this is a defect of netweir; please report the lines above");
         std::process::exit(101);
     }));
-    match Cli::parse().run() {
+    match Cli::read().and_then(|asked| asked.run().map_err(|error| error.to_string())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("netweir: {}", one_line(&error.to_string()));
+            eprintln!("netweir: {}", one_line(&error));
             ExitCode::from(2)
         }
     }

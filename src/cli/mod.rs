@@ -9,6 +9,7 @@ mod extract;
 mod features;
 mod inspect;
 mod limits;
+mod misuse;
 mod progress;
 mod run;
 mod shell;

@@ -1,0 +1,90 @@
+//! A command line that cannot be read, told in one line as every other error is.
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::Cli;
+
+impl Cli {
+    /// Reads the command line. Help and the version end the program here, as they are all that was asked for.
+    ///
+    /// # Errors
+    /// What is wrong and where help is, in one line.
+    pub fn read() -> Result<Cli, String> {
+        Cli::try_parse().map_err(|error| match error.kind() {
+            _ if !error.use_stderr() => error.exit(),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            _ => in_one_line(&error.render().to_string()),
+        })
+    }
+}
+
+/// The paragraphs of a message that say what is wrong and what to do, without those that repeat the manual.
+fn in_one_line(message: &str) -> String {
+    let mut verb = "";
+    let mut parts: Vec<String> = Vec::new();
+    for paragraph in message.split("\n\n") {
+        let mut lines = paragraph.lines().map(str::trim).filter(|line| !line.is_empty());
+        let Some(first) = lines.next() else { continue };
+        let rest: Vec<&str> = lines.collect();
+        if let Some(usage) = first.strip_prefix("Usage: ") {
+            let word = usage.split(' ').nth(1).unwrap_or_default();
+            verb = if word.starts_with(char::is_lowercase) { word } else { "" };
+        } else if !first.starts_with("For more information") {
+            let first = first.trim_start_matches("error: ").trim_start_matches("tip: ");
+            let between = if first.ends_with(':') { ", " } else { " " };
+            let rest = rest.join(between).replace("tip: ", "; ");
+            parts.push(if rest.is_empty() { first.to_owned() } else { format!("{first} {rest}") });
+        }
+    }
+    let verb = if verb.is_empty() { String::new() } else { format!(" {verb}") };
+    format!("{}; netweir{verb} --help says what is allowed", parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(arguments: &[&str]) -> String {
+        let error = Cli::try_parse_from(arguments).expect_err("this is no command line");
+        in_one_line(&error.render().to_string())
+    }
+
+    #[test]
+    fn a_misspelt_word_is_told_with_the_nearest() {
+        assert_eq!(
+            told(&["netweir", "detekt"]),
+            "unrecognized subcommand 'detekt'; a similar subcommand exists: 'detect'; netweir --help says what is allowed"
+        );
+        let option = told(&["netweir", "detect", "--modl", "x"]);
+        assert!(
+            option.contains("'--modl'") && option.contains("a similar argument exists: '--model'"),
+            "{option}"
+        );
+        assert!(option.ends_with("; netweir detect --help says what is allowed"), "{option}");
+    }
+
+    #[test]
+    fn all_that_is_missing_is_told() {
+        assert_eq!(
+            told(&["netweir", "detect"]),
+            "the following required arguments were not provided: --model <MODEL>, --output <OUT>, <IN>...; netweir detect --help says what is allowed"
+        );
+    }
+
+    #[test]
+    fn every_misuse_is_one_line_without_the_usage() {
+        for arguments in [
+            &["netweir", "train", "x", "-m"][..],
+            &["netweir", "detect", "x", "-m", "a", "-o", "b", "-w", "zz"],
+            &["netweir", "detect", "x", "-m", "a", "-o", "b", "--percentile", "3", "--contamination", "2"],
+            &["netweir", "completions", "sh"],
+            &["netweir", "watch"],
+            &["netweir", "detect", "x", "y\n\nUsage: z", "--"],
+        ] {
+            let line = told(arguments);
+            assert!(!line.contains('\n') && !line.contains("Usage: netweir") && line.len() < 300, "{line:?}");
+            assert!(!line.starts_with("error") && !line.contains("tip:"), "{line:?}");
+        }
+    }
+}
