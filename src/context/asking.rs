@@ -4,7 +4,7 @@ use std::mem::take;
 use std::sync::Arc;
 
 use super::Plan;
-use super::attach::{Schemas, Values};
+use super::attach::{Layouts, Values};
 use super::cells::Room;
 use super::horizon::{Answer, Horizons, Taken};
 use super::window::{Ask, Cells, Window};
@@ -140,12 +140,12 @@ impl Keeper for Horizons {
 /// Attaches columns to rows.
 pub(super) struct Attaching {
     plan: Arc<Plan>,
-    schemas: Schemas,
+    layouts: Layouts,
 }
 
 impl Attaching {
     pub(super) fn new(plan: Arc<Plan>) -> Attaching {
-        Attaching { plan, schemas: Schemas::default() }
+        Attaching { plan, layouts: Layouts::default() }
     }
 }
 
@@ -164,8 +164,8 @@ impl Attacher for Attaching {
 
     fn rows(&mut self, (values, batches): &mut Self::Settled) -> Option<Result<RowBatch, AnyError>> {
         let (batch, cells) = batches.next()?;
-        let schema = self.schemas.of(&self.plan, batch.rows.schema_ref());
-        let rows = values.attach(&self.plan, &batch.rows, &cells, &schema);
+        let layout = self.layouts.of(&self.plan, batch.rows.schema_ref());
+        let rows = values.attach(&self.plan, &batch.rows, &cells, layout);
         Some(Ok(RowBatch { rows, ..batch }))
     }
 }

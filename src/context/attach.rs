@@ -47,11 +47,11 @@ impl Values {
         plan: &Plan,
         rows: &RecordBatch,
         cells: &[u32],
-        schema: &SchemaRef,
+        layout: &Layout,
     ) -> RecordBatch {
-        let fields = rows.schema_ref().fields().iter().zip(rows.columns());
-        let own = fields.filter(|(field, _)| !is_context(field.name())).map(|(_, column)| column.clone());
-        let mut columns: Vec<ArrayRef> = own.collect();
+        let taken = |places: &[usize]| places.iter().map(|at| rows.column(*at).clone()).collect::<Vec<_>>();
+        let mut columns: Vec<ArrayRef> = taken(&layout.own);
+        columns.reserve_exact(layout.schema.fields().len() - columns.len());
         let mut entities: Vec<usize> = Vec::with_capacity(cells.len());
         let mut fields = plan.fields.iter();
         for ((group, numbers), values) in plan.groups.iter().zip(&self.numbers).zip(&self.values) {
@@ -68,29 +68,41 @@ impl Values {
             }
         }
         // What was recalled stands behind what was counted.
-        let recalled = plan.recall.fields().filter_map(|field| rows.column_by_name(field.name()));
-        columns.extend(recalled.cloned());
+        columns.extend(taken(&layout.recalled));
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        RecordBatch::try_new_with_options(layout.schema.clone(), columns, &options)
             .expect("columns are made by the plan that made the schema, one value for each row")
     }
 }
 
-/// The schema of rows with context columns, made anew only when the schema of rows changes.
-#[derive(Default)]
-pub(super) struct Schemas {
-    last: Option<(SchemaRef, SchemaRef)>,
+/// Which columns of rows stay beside those that are attached, and the schema of both.
+pub(super) struct Layout {
+    schema: SchemaRef,
+    /// Places of columns that are no context.
+    own: Vec<usize>,
+    /// Places of context that was recalled before.
+    recalled: Vec<usize>,
 }
 
-impl Schemas {
-    pub(super) fn of(&mut self, plan: &Plan, rows: &SchemaRef) -> SchemaRef {
-        match &self.last {
-            Some((known, schema)) if Arc::ptr_eq(known, rows) || known == rows => schema.clone(),
-            _ => {
-                let schema = plan.schema(rows);
-                self.last = Some((rows.clone(), schema.clone()));
-                schema
-            }
-        }
+/// The layout, made anew only when the schema of rows changes: a window may have one row.
+#[derive(Default)]
+pub(super) struct Layouts {
+    last: Option<(SchemaRef, Layout)>,
+}
+
+impl Layouts {
+    pub(super) fn of(&mut self, plan: &Plan, rows: &SchemaRef) -> &Layout {
+        let known = self.last.take().filter(|(known, _)| Arc::ptr_eq(known, rows) || known == rows);
+        let (_, layout) = self.last.insert(known.unwrap_or_else(|| (rows.clone(), Layout::new(plan, rows))));
+        layout
+    }
+}
+
+impl Layout {
+    fn new(plan: &Plan, rows: &SchemaRef) -> Layout {
+        let own = (0..).zip(rows.fields()).filter(|(_, field)| !is_context(field.name()));
+        let own = own.map(|(at, _)| at).collect();
+        let recalled = plan.recall.fields().filter_map(|field| rows.index_of(field.name()).ok()).collect();
+        Layout { schema: plan.schema(rows), own, recalled }
     }
 }

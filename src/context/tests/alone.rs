@@ -9,7 +9,7 @@ fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u
     let shared = Arc::new(plan.clone());
     let mut memories: Vec<Horizons> = (0..workers).map(|_| Horizons::new(shared.clone())).collect();
     let mut recall = Simulated::new(plan, workers as usize, WINDOW);
-    let mut schemas = Schemas::default();
+    let mut layouts = Layouts::default();
     let (mut found, mut remembered) = (BTreeMap::new(), Vec::new());
     for (window, parts) in dealt(rows, workers) {
         let mut held = Vec::new();
@@ -53,8 +53,8 @@ fn simulate(plan: &Plan, rows: &[Row], workers: u64, size: usize) -> (BTreeMap<u
         remembered.push(memories.iter().map(Horizons::len).sum());
         for (_, batches, cells, attached) in &held {
             for (rows, cells) in batches.iter().zip(cells) {
-                let schema = schemas.of(plan, rows.schema_ref());
-                values(&attached.attach(plan, rows, cells, &schema), &mut found);
+                let layout = layouts.of(plan, rows.schema_ref());
+                values(&attached.attach(plan, rows, cells, layout), &mut found);
             }
         }
     }

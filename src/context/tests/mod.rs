@@ -22,7 +22,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
 
-use super::attach::{Schemas, Values};
+use super::attach::{Layout, Layouts, Values};
 use super::distinct::{Distinct, Elements, summarise};
 use super::entity::{Address, mix, port, service};
 use super::horizon::Horizons;

@@ -6,15 +6,15 @@ use super::*;
 fn context_columns_of_the_input_are_replaced() {
     let rows = batch(&[plain(0, 0, 0)]);
     let plan = plan(&["ctx_src_w1_rows", "ctx_dst_w6_peers"]).unwrap();
-    let mut schemas = Schemas::default();
-    let attach = |rows: &RecordBatch, schema: &SchemaRef| {
+    let mut layouts = Layouts::default();
+    let attach = |rows: &RecordBatch, layout: &Layout| {
         let mut cells = Cells::new(&plan, Default::default());
         let of_rows = cells.add(&plan, rows).unwrap();
         let values = Values::new(&plan, cells.close(&plan).of_cells(), Vec::new());
-        values.attach(&plan, rows, &of_rows, schema)
+        values.attach(&plan, rows, &of_rows, layout)
     };
-    let once = attach(&rows, &schemas.of(&plan, rows.schema_ref()));
-    let twice = attach(&once, &schemas.of(&plan, once.schema_ref()));
+    let once = attach(&rows, layouts.of(&plan, rows.schema_ref()));
+    let twice = attach(&once, layouts.of(&plan, once.schema_ref()));
     assert_eq!(once.schema(), twice.schema());
     assert_eq!(once.num_columns(), rows.num_columns() + 2);
 }
