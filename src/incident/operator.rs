@@ -181,16 +181,23 @@ pub fn follow<'s>(
     let (judged, clock) = (judge(findings, settings, watch), watch.clock);
     let muted = judged.clone().flat_map(|judged| judged.muted());
     // A finding and a rule that change at once meet twice, once as it was.
-    let muted = muted.consolidate().inner.flat_map(move |((window, flow_id, rule), time, diff)| {
-        let row = RowChange {
-            time: clock.said(window, time)?,
-            window,
-            flow_id,
-            diff: diff.signum() as i8,
-            incident: None,
-            muted_by: Some(rule),
-        };
-        Some(Change::Row(row))
+    let muted = muted.consolidate().inner.unary(Pipeline, "muted", move |_, _| {
+        move |input, output| {
+            input.for_each(|cap, data| {
+                // What changed at several timestamps may come in one piece, under the first of them; as what is said
+                // it belongs to its own, or how much came in a piece would show in the order of what is written.
+                let mut changes: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
+                for ((window, flow_id, rule), time, diff) in data.drain(..) {
+                    let Some(said) = clock.said(window, time) else { continue };
+                    let (diff, muted_by) = (diff.signum() as i8, Some(rule));
+                    let row = RowChange { time: said, window, flow_id, diff, incident: None, muted_by };
+                    changes.entry(time).or_default().push(Change::Row(row));
+                }
+                for (time, mut changes) in changes {
+                    output.session(&cap.delayed(&time, 0)).give_container(&mut changes);
+                }
+            });
+        }
     });
     sessions(parts(judged), watch).concat(muted)
 }

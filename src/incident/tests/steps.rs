@@ -13,6 +13,11 @@ struct Step {
 
 /// Runs the graph over steps, one for each timestamp from 0; what was said in each, in order.
 fn run(watch: Watch, steps: Vec<Step>, workers: usize) -> Vec<Vec<Change>> {
+    run_in_pieces(watch, steps, workers, 1)
+}
+
+/// The same, where the graph is given `piece` timestamps before it works.
+fn run_in_pieces(watch: Watch, steps: Vec<Step>, workers: usize, piece: u64) -> Vec<Vec<Change>> {
     let said = Arc::new(Mutex::new(Vec::<(u64, Change)>::new()));
     let all = said.clone();
     let count = steps.len() as u64;
@@ -47,7 +52,9 @@ fn run(watch: Watch, steps: Vec<Step>, workers: usize) -> Vec<Vec<Change>> {
             settings.advance_to(time + 1);
             findings.flush();
             settings.flush();
-            worker.step_while(|| probe.less_than(&(time + 1)));
+            if (time + 1) % piece == 0 {
+                worker.step_while(|| probe.less_than(&(time + 1)));
+            }
         }
     })
     .unwrap();
@@ -171,6 +178,15 @@ proptest! {
         let one = run(watch(FOREVER, Rules::default()), steps.clone(), 1);
         prop_assert_eq!(&one, &run(watch(FOREVER, Rules::default()), steps.clone(), 2));
         prop_assert_eq!(&one, &run(watch(FOREVER, Rules::default()), steps, 3));
+    }
+
+    #[test]
+    fn how_much_comes_at_once_does_not_show(steps in some_steps()) {
+        let one = run(watch(FOREVER, Rules::default()), steps.clone(), 1);
+        for (workers, piece) in [(1, 3), (1, 20), (2, 5)] {
+            let pieces = run_in_pieces(watch(FOREVER, Rules::default()), steps.clone(), workers, piece);
+            prop_assert_eq!(&one, &pieces, "{} workers, {} at once", workers, piece);
+        }
     }
 
     #[test]
