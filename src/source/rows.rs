@@ -1,5 +1,6 @@
 //! Parquet rows as a source: extracted rows, many files merged by window, or any table row by row.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use parquet::file::statistics::Statistics;
 
 use crate::reading::{self, Batches, Opened, Unreadable};
 use crate::row::RowSettings;
-use crate::row::columns::is_context;
+use crate::row::columns::{find, is_context};
 
 /// Rows that are read at a time.
 const BATCH: usize = 8192;
@@ -55,6 +56,28 @@ pub enum RowsError {
         path: PathBuf,
         /// Number of the row, from 1.
         row: u64,
+    },
+    /// A value is missing that rows always have.
+    #[error(
+        "{}: row {row}: column `{column}` is null, and rows always have a value there: extract them anew, or leave \
+         such rows out",
+        path.display()
+    )]
+    Null {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+        /// The column.
+        column: String,
+    },
+    /// A file has two columns of one name.
+    #[error("{}: two columns are named `{column}`: rename one, or leave it out", path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
     },
     /// A key column is missing or of another type.
     #[error("{}: column `{column}` is {found}, {expected} was expected", path.display())]
@@ -129,6 +152,9 @@ impl RowsFeed {
         for path in paths {
             let builder = open(path)?;
             let whole = builder.schema();
+            if let Some(column) = named_twice(whole) {
+                return Err(RowsError::Twice { path: path.clone(), column: column.to_owned() });
+            }
             let settings = RowSettings::of(whole);
             let schema = if settings.is_some() {
                 Schema::new(whole.fields().iter().filter(|f| wanted(f)).cloned().collect::<Vec<_>>())
@@ -214,7 +240,7 @@ impl RowsFeed {
                 open.map(|(index, _)| index).next()
             };
             let Some(index) = next else { return Ok(None) };
-            let Some(batch) = self.inputs[index].batch(&self.schema)? else { continue };
+            let Some(batch) = self.inputs[index].batch(&self.schema, sorted)? else { continue };
             let input = &mut self.inputs[index];
             let (window, count) = if sorted { input.run(&batch)? } else { (self.rows, batch.num_rows()) };
             if count < batch.num_rows() {
@@ -236,8 +262,8 @@ impl RowsFeed {
 }
 
 impl Input {
-    /// The rows read and not yet handed out, else the next batch.
-    fn batch(&mut self, schema: &SchemaRef) -> Result<Option<RecordBatch>, RowsError> {
+    /// The rows read and not yet handed out, else the next batch. Flow rows have no nulls where none can be.
+    fn batch(&mut self, schema: &SchemaRef, flows: bool) -> Result<Option<RecordBatch>, RowsError> {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
@@ -258,9 +284,12 @@ impl Input {
                 Some(Err(what)) => return Err(damaged(&self.path, what)),
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
-                    return RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
-                        .map(Some)
-                        .map_err(|error| damaged(&self.path, error.to_string()));
+                    let rows = in_order(schema, &batch).map_err(|what| damaged(&self.path, what))?;
+                    if flows && let Some((row, column)) = first_null(&rows) {
+                        let (path, row) = (self.path.clone(), self.read + row as u64 + 1);
+                        return Err(RowsError::Null { path, row, column });
+                    }
+                    return Ok(Some(rows));
                 }
             }
         }
@@ -281,18 +310,48 @@ impl Input {
     }
 }
 
+/// A name that two columns have.
+fn named_twice(schema: &Schema) -> Option<&str> {
+    let mut names = BTreeSet::new();
+    schema.fields().iter().map(|field| field.name().as_str()).find(|name| !names.insert(*name))
+}
+
+/// A batch with the columns of a schema in its order. Files of one run may have them in others.
+fn in_order(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, String> {
+    let found = batch.schema_ref().fields();
+    let column = |(place, field): (usize, &Arc<Field>)| {
+        let column = match found.get(place) {
+            Some(here) if here.name() == field.name() => Some(batch.column(place)),
+            _ => batch.column_by_name(field.name()),
+        };
+        column.cloned().ok_or_else(|| format!("column `{}` is gone", field.name()))
+    };
+    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, _>>()?;
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())
+}
+
+/// The first row with a null where the dictionary of columns knows none, and the column.
+fn first_null(rows: &RecordBatch) -> Option<(usize, String)> {
+    let fields = rows.schema_ref().fields();
+    let holey = fields.iter().zip(rows.columns()).filter(|(_, column)| column.null_count() > 0);
+    let mut wrong = holey.filter(|(field, _)| find(field.name()).is_some_and(|known| !known.nullable));
+    let (field, column) = wrong.next()?;
+    let row = (0..column.len()).find(|row| column.is_null(*row))?;
+    Some((row, field.name().clone()))
+}
+
 fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a TimestampNanosecondArray, RowsError> {
     let column = batch.column_by_name("window_start");
     let wrong = |found: String| RowsError::Column {
         path: path.to_owned(),
         column: "window_start",
         found,
-        expected: "Timestamp(ns, UTC) without nulls",
+        expected: "Timestamp(ns, UTC)",
     };
     let Some(column) = column else { return Err(wrong("missing".to_owned())) };
     let array = column.as_any().downcast_ref::<TimestampNanosecondArray>();
     match array {
-        Some(array) if array.null_count() == 0 => Ok(array),
+        Some(array) => Ok(array),
         _ => Err(wrong(column.data_type().to_string())),
     }
 }

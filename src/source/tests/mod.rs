@@ -5,6 +5,7 @@ mod damage;
 mod formats;
 mod merging;
 mod naming;
+mod tables;
 mod written;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,96 @@
+//! Files of rows, as netweir and as others write them.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampNanosecondArray, UInt64Array};
+use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use tempfile::tempdir;
+
+use super::*;
+use crate::row::RowSettings;
+use crate::source::rows::{RowsError, RowsFeed};
+
+/// Writes columns in this order.
+fn table(path: &Path, settings: Option<&RowSettings>, columns: Vec<(&str, ArrayRef)>) {
+    let fields = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), true));
+    let metadata = settings.map(RowSettings::metadata).unwrap_or_default();
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()).with_metadata(metadata));
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    let rows = RecordBatch::try_new(schema.clone(), columns).unwrap();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), schema, None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+}
+
+fn numbers(values: [i64; 2]) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+#[test]
+fn a_column_is_known_by_its_name_and_not_by_its_place() {
+    let folder = tempdir().unwrap();
+    let unit = |name: char| [1, 10, 100]["xyz".find(name).unwrap()];
+    let orders = ["xyz", "yxz", "zxy"];
+    let paths = orders.map(|order| folder.path().join(order));
+    for ((first, order), path) in (1..).step_by(2).zip(orders).zip(&paths) {
+        let names: Vec<String> = order.chars().map(String::from).collect();
+        let columns = order.chars().map(|name| numbers([first, first + 1].map(|row| row * unit(name))));
+        table(path, None, names.iter().map(String::as_str).zip(columns).collect());
+    }
+    for kept in ["xyz", "xz", "y"] {
+        let mut feed = RowsFeed::open(&paths).unwrap();
+        feed.keep(|name| kept.contains(name));
+        let mut read = vec![Vec::new(); kept.len()];
+        while let Some(piece) = feed.read().unwrap() {
+            for (name, read) in kept.chars().zip(&mut read) {
+                let column = piece.rows.column_by_name(&name.to_string()).unwrap();
+                read.extend_from_slice(column.as_primitive::<Int64Type>().values());
+            }
+        }
+        for (name, read) in kept.chars().zip(read) {
+            assert_eq!(read, (1..=6).map(|row| row * unit(name)).collect::<Vec<i64>>(), "{name} of {kept}");
+        }
+    }
+}
+
+#[test]
+fn two_columns_of_one_name_are_an_error() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    table(&path, None, vec![("x", numbers([1, 2])), ("y", numbers([3, 4])), ("x", numbers([5, 6]))]);
+    let error = RowsFeed::open(&[path]).err().unwrap().to_string();
+    assert!(error.ends_with("t.parquet: two columns are named `x`: rename one, or leave it out"), "{error}");
+}
+
+#[test]
+fn rows_without_a_value_that_rows_always_have_are_an_error() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    let settings = RowSettings { settings: [("window".to_owned(), "10s".to_owned())].into() };
+    let written = |starts: [Option<i64>; 2], flows: [Option<u64>; 2], vlan: [Option<u64>; 2]| {
+        let starts = TimestampNanosecondArray::from_iter(starts).with_timezone("UTC");
+        let flows = UInt64Array::from_iter(flows);
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("window_start", Arc::new(starts)),
+            ("flow_id", Arc::new(flows)),
+            ("vlan", Arc::new(UInt64Array::from_iter(vlan))),
+        ];
+        table(&path, Some(&settings), columns);
+        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+    };
+    let whole = written([Some(0), Some(0)], [Some(1), Some(2)], [None, Some(1)]).unwrap().unwrap();
+    assert_eq!((whole.rows.num_rows(), whole.rows.column(2).null_count()), (2, 1));
+    for (starts, flows, missing, at) in [
+        ([Some(0), None], [Some(1), Some(2)], "window_start", 2),
+        ([None, Some(0)], [Some(1), Some(2)], "window_start", 1),
+        ([Some(0), Some(0)], [None, Some(2)], "flow_id", 1),
+    ] {
+        match written(starts, flows, [None, None]) {
+            Err(RowsError::Null { row, column, .. }) => assert_eq!((row, column.as_str()), (at, missing)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
