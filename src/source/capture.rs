@@ -199,7 +199,7 @@ impl Capture {
         read: Arc<AtomicU64>,
     ) -> Result<Capture, SourceError> {
         let stored = input.open(read)?;
-        let magic = stored.magic().to_vec();
+        let (magic, cut) = (stored.magic().to_vec(), stored.cut());
         let mut capture = Capture {
             input: input.clone(),
             number,
@@ -223,6 +223,9 @@ impl Capture {
             capture.format = Some(Format::Pcapng(Pcapng::default()));
         } else if pcap::is_pcap(&magic) {
             capture.header();
+        } else if input.is_file() && (cut || lax) {
+            // Used up to its damage, and that is at its very beginning.
+            (capture.over, capture.truncated) = (true, true);
         } else {
             return Err(input.refuse(&magic));
         }

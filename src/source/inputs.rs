@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,10 @@ const PACKED: [(&[u8], &str); 5] = [
     (b"7z\xbc\xaf", "7-Zip"),
     (b"\x04\x22\x4d\x18", "lz4"),
 ];
+
+/// How names of captures end, and what packing one adds.
+const CAPTURE_NAMES: [&str; 3] = ["pcap", "pcapng", "cap"];
+const PACKED_NAMES: [&str; 7] = ["gz", "zst", "xz", "bz2", "zip", "7z", "lz4"];
 
 /// What is read.
 #[derive(Debug)]
@@ -122,7 +127,7 @@ impl Finding {
     /// Adds a file that was named.
     fn file(&mut self, path: &Path) -> Result<(), SourceError> {
         let input = Input { path: path.to_owned(), way: Way::File };
-        let magic = magic(&input)?;
+        let (magic, _) = beginning(&input)?;
         match kind(&magic) {
             Kind::Other => Err(input.refuse(&magic)),
             kind => {
@@ -132,10 +137,17 @@ impl Finding {
         }
     }
 
-    /// Adds a file that nobody named, if it is of a kind that is read.
+    /// Adds a file that nobody named, if it is of a kind that is read, or was: a compressed file that is cut off
+    /// before that can be told, and one that begins otherwise than its name says. Who opens it says what is wrong,
+    /// or counts it.
     fn met(&mut self, path: &Path) -> Result<(), SourceError> {
         let input = Input { path: path.to_owned(), way: Way::File };
-        let kind = kind(&magic(&input)?);
+        let (magic, cut) = beginning(&input)?;
+        let kind = match kind(&magic) {
+            Kind::Other if cut => Kind::Capture,
+            Kind::Other if !magic.is_empty() => kind_by_name(path),
+            kind => kind,
+        };
         self.add(input, kind);
         Ok(())
     }
@@ -239,9 +251,26 @@ impl Finding {
     }
 }
 
-/// The first bytes of an input's content.
-fn magic(input: &Input) -> Result<Vec<u8>, SourceError> {
-    Ok(input.open(Arc::default())?.magic().to_vec())
+/// The first bytes of an input's content, and whether it is cut off before them.
+fn beginning(input: &Input) -> Result<(Vec<u8>, bool), SourceError> {
+    let stored = input.open(Arc::default())?;
+    Ok((stored.magic().to_vec(), stored.cut()))
+}
+
+/// What a file's name says that it holds.
+fn kind_by_name(path: &Path) -> Kind {
+    let ends = |path: &Path, known: &[&str]| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        extension.is_some_and(|found| known.iter().any(|known| known.eq_ignore_ascii_case(found)))
+    };
+    let packed = path.file_stem().filter(|_| ends(path, &PACKED_NAMES)).map(Path::new);
+    if ends(packed.unwrap_or(path), &CAPTURE_NAMES) {
+        Kind::Capture
+    } else if ends(path, &["parquet"]) {
+        Kind::Rows
+    } else {
+        Kind::Other
+    }
 }
 
 fn kind(magic: &[u8]) -> Kind {
@@ -255,8 +284,10 @@ fn kind(magic: &[u8]) -> Kind {
 }
 
 /// Finds what is to be read: files, directories (with all below them), patterns (`*`, `?`, `[a-z]`, `**`), `-`
-/// for standard input. The content decides what a file is, not its name. The order is that given, inside a
-/// directory or pattern that of the names; a file that is named twice is read once, at its first place.
+/// for standard input. The content decides what a file is, not its name; inside a directory or pattern what is
+/// neither capture nor rows is passed over, unless it is cut off before that can be told, or has the name of one.
+/// The order is that given, inside a directory or pattern that of the names; a file that is named twice
+/// is read once, at its first place.
 ///
 /// # Errors
 /// [`SourceError`] if nothing is named, a named file cannot be read or is neither capture nor rows, a directory

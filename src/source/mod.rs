@@ -75,6 +75,9 @@ impl SourceSpec {
         if self.lateness > Duration::from_secs(3600) {
             return wrong("lateness", self.lateness, "at most 1h");
         }
+        if self.interface.is_some() && !self.inputs.is_empty() {
+            return Err(SourceError::TwoSources);
+        }
         Ok(())
     }
 }
@@ -178,6 +181,9 @@ pub enum SourceError {
         /// What may stand there.
         allowed: &'static str,
     },
+    /// Files and an interface.
+    #[error("[source] inputs and interface exclude each other: a run reads files or listens")]
+    TwoSources,
     /// Nothing was named.
     #[error("no input: name capture files, directories, patterns, or `-` for standard input")]
     NoInput,

@@ -63,6 +63,11 @@ impl Stored {
     pub(super) fn magic(&self) -> &[u8] {
         &self.head
     }
+
+    /// Whether it is compressed and cut off before there are four bytes.
+    pub(super) fn cut(&self) -> bool {
+        self.cut
+    }
 }
 
 impl Read for Stored {

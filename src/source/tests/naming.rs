@@ -34,7 +34,7 @@ fn directories_are_read_recursively_in_order_and_other_files_passed_over() {
         capture(root, name);
     }
     save(root, "packed", &gzip(&pcapng(true, &[frame(5, 60)]).bytes, 1));
-    save(root, "notes.pcap", b"these are notes");
+    save(root, "notes.txt", b"these are notes");
     save(root, "empty.pcap", b"");
     assert_eq!(names(find(&[root])), ["a.cap", "10", "2", "x", "c.pcap", "packed"]);
     assert_eq!(names(find(&[&root.join("b"), &root.join("a.cap")])), ["10", "2", "x", "a.cap"]);
@@ -42,6 +42,45 @@ fn directories_are_read_recursively_in_order_and_other_files_passed_over() {
     assert_eq!(names(find(&[&root.join("**/[0-9]*")])), ["10", "2"]);
     // A hidden one that is named is meant.
     assert_eq!(names(find(&[&root.join("_part"), &root.join("_new")])), ["_part", "y"]);
+}
+
+#[test]
+fn a_damaged_beginning_in_a_directory_is_an_error_or_counted() {
+    let read = |folder: &Path, lax| {
+        let all = read(&[folder.to_owned()], &SourceSpec { lax, ..SourceSpec::default() });
+        (all.error, all.frames.len(), all.counts.truncated_files)
+    };
+    let whole = pcap(PLAIN, &[frame(5, 60)]).bytes;
+    let zeros = vec![0; whole.len()];
+    // Cut off before the first block: what there was is gone, and is counted as what is cut off later is.
+    let folder = tempdir().unwrap();
+    capture(folder.path(), "a.pcap");
+    save(folder.path(), "b.pcap.zst", &zstandard(&whole, 1)[..20]);
+    save(folder.path(), "c", &gzip(&whole, 1)[..14]);
+    assert_eq!(read(folder.path(), false), (None, 1, 2));
+    // What others pack captures in, and blocks that never reached the disk.
+    for (name, bytes, what) in [
+        ("b.pcap", &zeros[..], "b.pcap: begins with 00 00 00 00, which is no capture"),
+        ("b.PCAPNG", b"ab", "b.PCAPNG: begins with 61 62, which"),
+        ("b.cap.gz", &gzip(&zeros, 1), "b.cap.gz: begins with 00 00 00 00, which"),
+        ("b.pcap.xz", b"\xfd7zXZ\0 and so on", "b.pcap.xz: is packed by xz: unpack it first"),
+    ] {
+        let folder = tempdir().unwrap();
+        capture(folder.path(), "a.pcap");
+        save(folder.path(), name, bytes);
+        let error = read(folder.path(), false).0.unwrap();
+        assert!(error.contains(what), "{error}");
+        assert_eq!(read(folder.path(), true), (None, 1, 1), "{name}");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_rows_in_a_directory_is_not_passed_over() {
+    let folder = tempdir().unwrap();
+    save(folder.path(), "part-0.parquet", b"PAR1....PAR1");
+    save(folder.path(), "part-1.parquet", &[0; 12]);
+    save(folder.path(), "part-2.parquet", b"");
+    assert_eq!(names(find(&[folder.path()])), ["part-0.parquet", "part-1.parquet"]);
 }
 
 #[test]
@@ -113,6 +152,19 @@ fn what_cannot_be_read_is_named_in_a_line() {
         assert!(error.starts_with(root.to_str().unwrap()) && error.contains(what), "{error}");
     }
     assert!(find(&[]).unwrap_err().starts_with("no input: "));
+}
+
+#[test]
+fn files_and_an_interface_exclude_each_other() {
+    let spec = |inputs: &[&str], interface: Option<&str>| SourceSpec {
+        inputs: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        interface: interface.map(str::to_owned),
+        ..SourceSpec::default()
+    };
+    assert!(spec(&["a.pcap"], None).check().is_ok());
+    assert!(spec(&[], Some("lo")).check().is_ok());
+    let error = spec(&["a.pcap"], Some("lo")).check().unwrap_err().to_string();
+    assert_eq!(error, "[source] inputs and interface exclude each other: a run reads files or listens");
 }
 
 #[test]
