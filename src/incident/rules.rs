@@ -256,6 +256,9 @@ impl Written {
             (None, ..) => return Err("`min` and `max` are of a `column`: name it".to_owned()),
             (Some(column), None, None) => return Err(format!("`column = {column:?}` needs `min` or `max`")),
             (Some(name), min, max) => {
+                if let Some(none) = [min, max].into_iter().flatten().find(|end| end.is_nan()) {
+                    return Err(format!("`column = {name:?}`: {none} is no end of a range"));
+                }
                 if min.zip(max).is_some_and(|(min, max)| min > max) {
                     return Err(format!("`column = {name:?}`: `min` is greater than `max`"));
                 }
@@ -479,6 +482,7 @@ mod tests {
             ("[[allow]]\nwhy = 'x'\nmin = 1\n", "name it"),
             ("[[allow]]\nwhy = 'x'\ncolumn = 'a'\n", "needs `min` or `max`"),
             ("[[allow]]\nwhy = 'x'\ncolumn = 'a'\nmin = 2\nmax = 1\n", "greater"),
+            ("[[allow]]\nwhy = 'x'\ncolumn = 'a'\nmin = nan\n", "NaN is no end of a range"),
             ("[[allow]]\nwhy = 'x'\nport = 1\nuntil = 10:00:00\n", "is no time"),
             ("[[allow]]\nwhy = 'x'\nnet = '10/8'\n", "is no network"),
             ("[[allow]]\nwhy = 'x'\nprot = 1\n", "unknown field `prot`"),
