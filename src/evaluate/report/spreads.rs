@@ -24,11 +24,11 @@ fn axis(histogram: &Histogram) -> &'static str {
     if histogram.is_log { "Score (logarithmic, higher is odder)" } else { "Score (higher is odder)" }
 }
 
-/// The shipped threshold; where nobody says it, as the rows show it: where alarms begin, or the stretch in
-/// which some rows of either kind lie.
-fn threshold(evaluation: &Evaluation) -> (Option<[f64; 2]>, String) {
+/// The shipped threshold, with its place where the axis of scores comes so far; where nobody says it, as the rows
+/// show it: where alarms begin, or the stretch in which some rows of either kind lie.
+fn threshold(evaluation: &Evaluation, x: Scale) -> (Option<[f64; 2]>, String) {
     if let Some(threshold) = evaluation.own().shipped.as_ref().and_then(|point| point.threshold) {
-        return (Some([threshold, threshold]), format!("shipped threshold {threshold:.4}"));
+        return on_axis(threshold, x);
     }
     match evaluation.whole.edge {
         [_, None] => (None, "no row is above the shipped threshold".into()),
@@ -36,6 +36,17 @@ fn threshold(evaluation: &Evaluation) -> (Option<[f64; 2]>, String) {
             (Some([alarm, quiet]), format!("threshold, by partition: {} to {}", short(alarm), short(quiet)))
         }
         [_, Some(alarm)] => (Some([alarm, alarm]), format!("lowest alarmed score {}", short(alarm))),
+    }
+}
+
+/// A threshold and its name. One that lies beyond all scores stands nowhere on their axis, not at its end.
+fn on_axis(threshold: f64, x: Scale) -> (Option<[f64; 2]>, String) {
+    let name = format!("shipped threshold {threshold:.4}");
+    let [low, high] = x.values;
+    match threshold {
+        beyond if beyond > high => (None, format!("{name}: above all scores")),
+        below if below < low => (None, format!("{name}: below all scores")),
+        _ => (Some([threshold, threshold]), name),
     }
 }
 
@@ -89,7 +100,7 @@ pub(super) fn histogram(evaluation: &Evaluation) -> String {
         canvas.line(&format!("line {stroke}"), outline.into_iter());
         canvas.raw(format_args!("{titles}"));
     }
-    let (stretch, words) = threshold(evaluation);
+    let (stretch, words) = threshold(evaluation, x);
     draw_threshold(&mut canvas, x, stretch);
     let legend = [
         Entry::topped("f-benign pale", "s-benign", format!("benign, {}", count(evaluation.own().benign))),
@@ -116,7 +127,7 @@ pub(super) fn boxes(evaluation: &Evaluation) -> String {
     let x = scores(histogram, across);
     canvas.bottom_axis(x, 5, axis(histogram));
     let step = (bottom - top) / shown.len() as f64;
-    let (stretch, words) = threshold(evaluation);
+    let (stretch, words) = threshold(evaluation, x);
     for (place, spread) in shown.iter().enumerate() {
         let middle = top + step * (place as f64 + 0.5);
         let (name, stroke, fill) = match spread.family {
@@ -162,4 +173,20 @@ pub(super) fn boxes(evaluation: &Evaluation) -> String {
     let caption =
         format!("Box: middle half of rows, with the median; line: 5 % to 95 %; dots: least and most.{rest}");
     figure("boxes", heading, &caption, &legend, &canvas.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_beyond_all_scores_is_said_and_not_drawn() {
+        for x in [Scale::linear([1.5, 2.5], [0.0, 100.0]), Scale::log([1.5, 2.5], [0.0, 100.0])] {
+            for within in [1.5, 2.0, 2.5] {
+                assert_eq!(on_axis(within, x).0, Some([within, within]));
+            }
+            assert_eq!(on_axis(6.9078, x), (None, "shipped threshold 6.9078: above all scores".to_owned()));
+            assert_eq!(on_axis(0.5, x), (None, "shipped threshold 0.5000: below all scores".to_owned()));
+        }
+    }
 }
