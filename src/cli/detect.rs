@@ -17,17 +17,18 @@ use crate::sink;
   netweir detect rows/ -m forest.netweir -o scores.parquet --columns src_ip,dst_ip
                                                            scores alone; reads what the model needs
 
-What is left in OUT, unless its name ends in .parquet, .arrow or .csv (then it is a file of scores alone):
-  scores.parquet          all columns of the rows, and score, p_value, is_anomaly, partition, reasons
-  alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON); none of what a rule mutes
-  incidents.jsonl         what was said of incidents, one event a line; the last line of an id is its state
+What is left in OUT, unless its name ends in .parquet, .arrow or .csv (then it is a file of scores
+alone):
+  scores.parquet          all columns of the rows, score, p_value, is_anomaly, partition, reasons
+  alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON), but what is muted
+  incidents.jsonl         what was said of incidents, an event a line; the last of an id holds
   incident_rows.parquet   which row belongs to which incident, or which rule mutes it
   summary.json            what was read, refused, scored, muted; the threshold
-Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain prints one
-in full.
+Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain
+prints one in full.
 
-Rules of an allow-list (--allow) hold where all that they name does: net (either end), src, dst, port,
-protocol, column with min or max. `why` must be there, `until` ends a rule.
+Rules of an allow-list (--allow) hold where all that they name does: net (either end), src, dst,
+port, protocol, column with min or max. `why` must be there, `until` ends a rule.
   [[allow]]
   src = \"10.20.0.90\"
   protocol = \"icmp\"

@@ -16,15 +16,17 @@ use crate::spec::{Ends, Spec};
 #[command(after_long_help = "Examples:
   netweir evaluate out --labels attacks.labels.csv -o report.html
   netweir evaluate out --labels attacks.labels.csv --compare other=out-of-another-model
-  netweir evaluate --train quiet.pcap --on attacks.pcap --labels attacks.labels.csv --beside usual --seeds 5
+  netweir evaluate --train quiet.pcap --on attacks.pcap --labels attacks.labels.csv \\
+                   --beside usual --seeds 5
 
-The last one trains and scores by itself, five times with other seeds, and beside it the usual way: columns of
-flows and one Isolation Forest. Pipelines that are built in go by their names, others by their files.
+The last one trains and scores by itself, five times with other seeds, and beside it the usual way:
+columns of flows and one Isolation Forest. Pipelines that are built in go by their names, others by
+their files.
 
-Labels are CSV with the columns start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event: an empty field
-means any, the addresses may stand in either direction, attack = ignore means that nobody knows. proto is a name
-that rows have (tcp, udp, icmp for both of its versions, gre, ...), its number, or arp.
-metrics.json is left beside the report.")]
+Labels are CSV with the columns start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event: an empty
+field means any, the addresses may stand in either direction, attack = ignore means that nobody
+knows. proto is a name that rows have (tcp, udp, icmp for both of its versions, gre, ...), its
+number, or arp. metrics.json is left beside the report.")]
 pub(super) struct Evaluate {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR", required_unless_present = "train")]

@@ -8,7 +8,7 @@ use super::{Common, Failure, Inputs};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   netweir extract capture.pcap -o rows.parquet
-  netweir extract archive/ -o rows/                 a dataset: rows/date=2026-11-22/hour=09/part-0.parquet
+  netweir extract archive/ -o rows/                 a dataset: rows/date=2026-11-22/hour=09/...
   netweir extract 'day-*.pcap.gz' -o rows.arrow     files are merged by event time
   zcat big.pcap.gz | netweir extract - -o rows.csv
   netweir extract capture.pcap --packets -o packets.parquet

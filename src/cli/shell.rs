@@ -50,3 +50,23 @@ impl Man {
         Ok(std::io::stdout().write_all(&text)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::super::Cli;
+
+    #[test]
+    fn no_line_of_help_is_broken_where_it_was_not_written_so() {
+        let mut command = Cli::command();
+        command.build();
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+            // The greatest width of help: `max_term_width`.
+            for line in help.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", verb.get_name());
+            }
+        }
+    }
+}

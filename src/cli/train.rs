@@ -8,7 +8,7 @@ use super::{Common, Failure, Inputs};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   netweir train quiet-week/ -m office.netweir
-  netweir train rows.parquet -m office.netweir      rows that extract wrote: the same model, byte for byte
+  netweir train rows.parquet -m office.netweir      rows of extract: the same model, byte for byte
   netweir train -p pipelines/table.toml own-features.parquet -m own.netweir
 
 The training set is taken as benign: what attacks during training is learned as usual.")]

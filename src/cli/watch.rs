@@ -10,7 +10,8 @@ use super::{Common, Failure};
 #[command(after_long_help = "Examples:
   sudo netweir watch -i eth0 -m office.netweir -o out
   sudo netweir watch -i eth0 -m office.netweir -o out --write-pcap seen.pcap
-  netweir detect seen.pcap -m office.netweir -o again      the same rows, scores and incidents, bit for bit
+  netweir detect seen.pcap -m office.netweir -o again
+                             the same rows, scores and incidents, bit for bit
 
 The file of --allow is looked at while the run goes on: its rules, and where alarms begin.
   [threshold]
@@ -18,12 +19,12 @@ The file of --allow is looked at while the run goes on: its rules, and where ala
   [[allow]]
   net = \"10.20.9.0/24\"
   why = \"the test lab\"
-What changes is in force from the next window on, and for incidents of the last minute ([incident] keep).
-netweir detect --help says what rules are made of.
+What changes is in force from the next window on, and for incidents of the last minute ([incident]
+keep). netweir detect --help says what rules are made of.
 
-The logs in OUTDIR grow while it runs, the other files come at the end; a report that was there before is moved to
-OUTDIR/_earlier. Logs may be rotated: moved away (the next window begins new ones, no signal is needed) or copied and
-cut short. SIGHUP ends the run, as SIGTERM does.
+The logs in OUTDIR grow while it runs, the other files come at the end; a report that was there
+before is moved to OUTDIR/_earlier. Logs may be rotated: moved away (the next window begins new
+ones, no signal is needed) or copied and cut short. SIGHUP ends the run, as SIGTERM does.
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]

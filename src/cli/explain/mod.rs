@@ -21,9 +21,9 @@ use crate::terminal::safe;
   netweir explain out 3f9a         one of them: its rows, their reasons, what was muted meanwhile
 
 The first digits of an id are enough where no other id begins with them.
-The worst come first: by severity, then by the score of the oddest row, then by rows. Severity comes of two
-things, how far the oddest row lies beyond the threshold and how many rows there are. With the way from the
-threshold to its double (a forest's: to 1) as 1, and rows:
+The worst come first: by severity, then by the score of the oddest row, then by rows. Severity comes
+of two things, how far the oddest row lies beyond the threshold and how many rows there are. With
+the way from the threshold to its double (a forest's: to 1) as 1, and rows:
              1     2 to 9   10 to 99   100 or more
   up to 1/4  low   low      medium     medium
   up to 1/2  low   medium   medium     high
