@@ -52,15 +52,25 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, 
     // What the reader leaves behind is not used again: its owner gives it up with the error.
     let read = catch_unwind(AssertUnwindSafe(read));
     GUARDED.set(before);
-    let one_line = |text: &str| text.lines().next().unwrap_or("").to_owned();
     match read {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(one_line(&error.to_string())),
+        Ok(Err(error)) => Err(in_one_line(&error.to_string())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("its bytes lead nowhere: {}", one_line(text.unwrap_or("no more is known"))))
+            Err(format!("its bytes lead nowhere: {}", in_one_line(text.unwrap_or("no more is known"))))
         }
+    }
+}
+
+/// The first line of what a reader says, or what to do where it was built without a codec.
+fn in_one_line(said: &str) -> String {
+    let line = said.lines().next().unwrap_or("");
+    match line.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => {
+            format!("it is compressed with {codec}: write it with zstd, snappy, gzip or lz4")
+        }
+        None => line.to_owned(),
     }
 }
 
@@ -135,6 +145,16 @@ mod tests {
         let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build())).unwrap();
         writer.write(&rows).unwrap();
         writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn a_codec_that_is_not_read_is_named_with_those_that_are() {
+        let error = || {
+            let why = Box::new(ParquetError::General("Disabled feature at compile time: brotli".to_owned()));
+            Err::<(), _>(ParquetError::External(why))
+        };
+        let said = guarded(error).unwrap_err();
+        assert_eq!(said, "it is compressed with brotli: write it with zstd, snappy, gzip or lz4");
     }
 
     #[test]
