@@ -6,11 +6,11 @@
 //! Columns then copy what stands together.
 
 use super::calendar::Calendar;
+use super::closing::Held;
 use super::columns::service;
 use super::rows::Finished;
 use super::span::{Brief, FIRST_LENGTHS, Gaps, Span};
 use super::state::Head;
-use super::table::Held;
 use crate::packet::NO_VLAN;
 
 /// Rows of a group: one word of a mask.

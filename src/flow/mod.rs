@@ -1,11 +1,12 @@
 //! Packets of one conversation, both ways, cut by windows: key, table, state, rows.
 //!
 //! A packet finds its flow in the [`table`], adds to what the flow did in the open window ([`state`],
-//! [`tcp`]), and when the window ends every flow that had a packet gives one row ([`rows`]). Nothing
+//! [`tcp`]), and when the window ends every flow that had a packet gives one row ([`closing`], [`rows`]). Nothing
 //! here knows a clock: event time is an argument, and what happens depends on the packets and the
 //! [`FlowSpec`] alone.
 
 pub mod calendar;
+pub mod closing;
 mod columns;
 mod group;
 mod index;

@@ -15,10 +15,11 @@ use timely::scheduling::SyncActivator;
 
 use super::FlowSpec;
 use super::calendar::Calendar;
+use super::closing::Pending;
 use super::order::Order;
 use super::packet_rows::{Seen, packet_rows};
 use super::rows::{Finished, RowBuilder};
-use super::table::{Pending, Table};
+use super::table::Table;
 use crate::packet::batch::Batch;
 use crate::packet::operator::to_owner;
 use crate::row::{Place, RowBatch};

@@ -11,11 +11,11 @@ use arrow::datatypes::{ArrowDictionaryKeyType, DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::calendar::Calendar;
+use super::closing::Held;
 use super::columns::{self, Exists};
 use super::group::{Group, Lane, ROWS};
 use super::span::FIRST_LENGTHS;
 use super::state::Head;
-use super::table::Held;
 use super::text::{Addresses, Names};
 
 /// A row to be written: the flow as it stood, what it did, why it ends.
