@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use smallvec::SmallVec;
 
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
@@ -21,10 +22,16 @@ pub enum Ends {
     Bare,
 }
 
+/// Characters of a Community ID.
+pub const LENGTH: usize = 30;
+
+/// A Community ID, which is text.
+pub type CommunityId = [u8; LENGTH];
+
 /// The Community ID of a flow; both directions have the same.
 ///
 /// Tunnels and VLANs are no part of it. The `seed` sets sites apart and is 0 by default.
-pub fn community_id(protocol: u8, source: IpAddr, destination: IpAddr, ends: Ends, seed: u16) -> String {
+pub fn community_id(protocol: u8, source: IpAddr, destination: IpAddr, ends: Ends, seed: u16) -> CommunityId {
     let (ports, one_way) = match ends {
         Ends::Ports(source, destination) => (Some((source, destination)), false),
         Ends::Message(kind, code) => match answer(protocol, kind) {
@@ -39,21 +46,24 @@ pub fn community_id(protocol: u8, source: IpAddr, destination: IpAddr, ends: End
     if !one_way && high < low {
         std::mem::swap(&mut low, &mut high);
     }
-    let mut hash = Sha1::new();
-    hash.update(seed.to_be_bytes());
-    hash.update(low.0);
-    hash.update(high.0);
-    hash.update([protocol, 0]);
+    let mut hashed = SmallVec::<[u8; 40]>::new();
+    hashed.extend_from_slice(&seed.to_be_bytes());
+    hashed.extend_from_slice(low.0);
+    hashed.extend_from_slice(high.0);
+    hashed.extend_from_slice(&[protocol, 0]);
     for port in [low.1, high.1].into_iter().flatten() {
-        hash.update(port.to_be_bytes());
+        hashed.extend_from_slice(&port.to_be_bytes());
     }
-    format!("1:{}", STANDARD.encode(hash.finalize()))
+    let mut id = *b"1:----------------------------";
+    let written = STANDARD.encode_slice(Sha1::digest(&hashed), &mut id[2..]);
+    debug_assert_eq!(written, Ok(LENGTH - 2), "20 bytes are 28 characters");
+    id
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+fn octets(address: IpAddr) -> SmallVec<[u8; 16]> {
     match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
+        IpAddr::V4(address) => SmallVec::from_slice(&address.octets()),
+        IpAddr::V6(address) => SmallVec::from_slice(&address.octets()),
     }
 }
 
@@ -105,7 +115,7 @@ mod tests {
             let (source, destination) = (source.parse().unwrap(), destination.parse().unwrap());
             assert_eq!(
                 community_id(protocol, source, destination, ends, seed.parse().unwrap()),
-                id,
+                id.as_bytes(),
                 "{line}"
             );
         }

@@ -19,8 +19,8 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::alert::{Alerts, Flows, setting};
-use super::community::{Ends, community_id};
-use super::json::Json;
+use super::community::{CommunityId, Ends, community_id};
+use super::json::{Json, key};
 use super::operator::End;
 use super::severity::Severity;
 use super::stamps::Stamps;
@@ -46,12 +46,14 @@ const FLOW_ID: u64 = (1 << 51) - 1;
 pub struct EveLog {
     out: Draft,
     judge: Judge,
+    /// Length of windows, as the schema says it.
+    window: Option<String>,
     /// No events of rows that a rule mutes when they come.
     muting: Option<Muting>,
     common: Common,
-    /// Lines that are not in the file yet, and a number of the last.
+    /// Lines that are not in the file yet, and a word of the last.
     lines: Vec<u8>,
-    number: String,
+    word: String,
     stamps: Stamps,
 }
 
@@ -60,40 +62,47 @@ const AT_ONCE: usize = 1 << 17;
 
 /// What all events of a run have in common, as it stands in them.
 struct Common {
-    /// How `alert` begins.
+    /// What is between the flow and the severity.
     alert: Vec<u8>,
     /// Entries of its metadata: of the model, and of the threshold and the window.
     model: Vec<u8>,
     threshold: Vec<u8>,
+    /// The threshold in the context.
+    level: Vec<u8>,
 }
 
 impl Common {
     fn of(judge: &Judge, window: Option<&str>) -> Common {
-        let mut common = Common { alert: Vec::new(), model: Vec::new(), threshold: Vec::new() };
-        let mut json = Json::on(&mut common.alert);
+        let [mut alert, mut model, mut threshold, mut level] = [const { Vec::new() }; 4];
+        let mut json = Json::on(&mut alert);
         let (signature_id, rev, signature) = ANOMALOUS_FLOW;
-        json.text("action", "allowed");
-        json.whole("gid", GENERATOR.into());
-        json.whole("signature_id", signature_id.into());
-        json.whole("rev", rev.into());
-        json.text("signature", signature);
-        json.text("category", "A Network Anomaly was detected");
-        Json::on(&mut common.model).one_item("netweir_model", &judge.model);
-        let mut json = Json::on(&mut common.threshold);
-        json.one_item("netweir_threshold", &format!("{:.4}", judge.threshold));
+        json.text(key!("direction"), "to_server");
+        json.key(key!("alert"));
+        json.open();
+        json.text(key!("action"), "allowed");
+        json.whole(key!("gid"), GENERATOR.into());
+        json.whole(key!("signature_id"), signature_id.into());
+        json.whole(key!("rev"), rev.into());
+        json.text(key!("signature"), signature);
+        json.text(key!("category"), "A Network Anomaly was detected");
+        Json::on(&mut model).one_item(key!("netweir_model"), &judge.model);
+        let mut json = Json::on(&mut threshold);
+        json.one_item(key!("netweir_threshold"), &format!("{:.4}", judge.threshold));
         if let Some(window) = window {
-            json.one_item("netweir_window", window);
+            json.one_item(key!("netweir_window"), window);
         }
-        common
+        Json::on(&mut level).number(key!("threshold"), judge.threshold);
+        Common { alert, model, threshold, level }
     }
 }
 
 impl EveLog {
     /// Begins the file for scored rows of `schema`.
     pub fn create(out: Draft, schema: &SchemaRef, judge: Judge) -> EveLog {
-        let common = Common::of(&judge, setting(schema, WINDOW).as_deref());
-        let (lines, number, stamps) = (Vec::new(), String::new(), Stamps::default());
-        EveLog { out, judge, muting: None, common, lines, number, stamps }
+        let window = setting(schema, WINDOW);
+        let common = Common::of(&judge, window.as_deref());
+        let (lines, word, stamps) = (Vec::new(), String::new(), Stamps::default());
+        EveLog { out, judge, window, muting: None, common, lines, word, stamps }
     }
 
     /// The same without events of rows that rules mute.
@@ -126,7 +135,10 @@ impl End for EveLog {
         {
             // Where it changes while the run goes on, rows say which one they were marked by.
             let marked = setting(rows.schema_ref(), THRESHOLD).and_then(|text| text.parse().ok());
-            self.judge.threshold = marked.unwrap_or(self.judge.threshold);
+            if let Some(threshold) = marked.filter(|marked| *marked != self.judge.threshold) {
+                self.judge.threshold = threshold;
+                self.common = Common::of(&self.judge, self.window.as_deref());
+            }
             let muted = self.muting.as_ref().map_or(Ok(BTreeSet::new()), |muting| muting.muted(rows));
             let muted = muted.map_err(|error| SinkError::rows(self.out.path(), &error))?;
             self.write(alerts, flows, &muted)
@@ -146,7 +158,7 @@ const REASONS: usize = 3;
 impl EveLog {
     /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
     fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
-        let EveLog { lines, judge, common, number, stamps, .. } = self;
+        let EveLog { lines, judge, common, word, stamps, .. } = self;
         let mut json = Json::on(lines);
         let score = alerts.scores.value(row);
         let severity = Severity::of(score, judge.threshold);
@@ -155,97 +167,92 @@ impl EveLog {
         let ends = ends(flows, row);
         // Text of another writer that is no reason says nothing.
         let reason = alerts.reason(row).and_then(|text| Told::read(text).ok()).unwrap_or_default();
-        let ends_of = |json: &mut Json<'_>, ports: [Option<u16>; 2]| {
-            for (names, address, port) in
-                [(["src_ip", "src_port"], src_ip, ports[0]), (["dest_ip", "dest_port"], dest_ip, ports[1])]
-            {
-                json.text(names[0], address);
-                if let Some(port) = port {
-                    json.whole(names[1], port.into());
-                }
-            }
-        };
         let ports = match ends {
-            Ends::Ports(source, destination) => [Some(source), Some(destination)],
-            _ => [None; 2],
+            Ends::Ports(source, destination) => Some((source, destination)),
+            _ => None,
         };
 
         json.open();
-        json.plain("timestamp", stamps.of(flows.row_end.value(row)));
-        json.whole("flow_id", flows.flow_id.value(row) & FLOW_ID);
-        json.text("event_type", "alert");
+        json.plain(key!("timestamp"), stamps.of(flows.row_end.value(row)));
+        json.whole(key!("flow_id"), flows.flow_id.value(row) & FLOW_ID);
+        json.text(key!("event_type"), "alert");
         if flows.vlan.is_valid(row) {
-            json.key("vlan");
+            json.key(key!("vlan"));
             json.list(|json| json.whole_item(flows.vlan.value(row).into()));
         }
-        ends_of(&mut json, ports);
-        json.text("proto", &protocol_name(protocol, flows.protocol_name.value(row)));
-        json.whole("ip_v", flows.ip_version.value(row).into());
-        for (name, message) in [("icmp_type", &flows.icmp_type), ("icmp_code", &flows.icmp_code)] {
-            if message.is_valid(row) {
-                json.whole(name, message.value(row).into());
-            }
+        json.text(key!("src_ip"), src_ip);
+        if let Some((source, _)) = ports {
+            json.whole(key!("src_port"), source.into());
+        }
+        json.text(key!("dest_ip"), dest_ip);
+        if let Some((_, destination)) = ports {
+            json.whole(key!("dest_port"), destination.into());
+        }
+        json.text(key!("proto"), protocol_name(protocol, flows.protocol_name.value(row), word));
+        json.whole(key!("ip_v"), flows.ip_version.value(row).into());
+        if flows.icmp_type.is_valid(row) {
+            json.whole(key!("icmp_type"), flows.icmp_type.value(row).into());
+        }
+        if flows.icmp_code.is_valid(row) {
+            json.whole(key!("icmp_code"), flows.icmp_code.value(row).into());
         }
         if let Some(id) = community(protocol, src_ip, dest_ip, ends) {
-            json.plain("community_id", &id);
+            json.plain(key!("community_id"), &id);
         }
-        json.text("direction", "to_server");
 
-        json.key("alert");
-        json.open();
         json.piece(&common.alert);
-        json.whole("severity", severity.eve().into());
-        json.key("metadata");
+        json.whole(key!("severity"), severity.eve().into());
+        json.key(key!("metadata"));
         json.open();
         if !reason.hints.is_empty() {
-            json.key("mitre_technique_id");
+            json.key(key!("mitre_technique_id"));
             json.list(|json| reason.hints.iter().for_each(|hint| json.item(&[&hint.technique])));
-            json.key("netweir_hint");
+            json.key(key!("netweir_hint"));
             json.list(|json| {
                 reason.hints.iter().for_each(|hint| json.item(&[&hint.technique, " ", &hint.name]));
             });
         }
         json.piece(&common.model);
-        json.one_item("netweir_partition", alerts.partitions.value(row));
+        json.one_item(key!("netweir_partition"), alerts.partitions.value(row));
         if !reason.evidence.is_empty() {
-            json.key("netweir_reason");
+            json.key(key!("netweir_reason"));
             json.list(|json| {
                 let words = reason.evidence.iter().take(REASONS);
                 words.for_each(|said| json.item(&[&said.entity, ": ", &said.words]));
             });
         }
-        number.clear();
-        fixed(number, score, 4);
-        json.one_item("netweir_score", number);
+        word.clear();
+        fixed(word, score, 4);
+        json.one_item(key!("netweir_score"), word);
         json.piece(&common.threshold);
         json.close();
 
-        json.key("context");
+        json.key(key!("context"));
         json.open();
-        json.key("netweir");
+        json.key(key!("netweir"));
         json.open();
-        json.number("score", score);
-        json.number("threshold", judge.threshold);
-        json.text("severity", severity.name());
-        json.plain("window_start", stamps.of(flows.window_start.value(row)));
-        json.plain("flow_start", stamps.of(flows.flow_start.value(row)));
+        json.number(key!("score"), score);
+        json.piece(&common.level);
+        json.text(key!("severity"), severity.name());
+        json.plain(key!("window_start"), stamps.of(flows.window_start.value(row)));
+        json.plain(key!("flow_start"), stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
-        json.whole_as_text("flow_id", flows.flow_id.value(row));
-        json.text("service", flows.service.value(row));
+        json.whole_as_text(key!("flow_id"), flows.flow_id.value(row));
+        json.text(key!("service"), flows.service.value(row));
         if flows.conn_state.is_valid(row) {
-            json.text("conn_state", flows.conn_state.value(row));
+            json.text(key!("conn_state"), flows.conn_state.value(row));
         }
         if let Some(total) = reason.total {
-            json.number("total", total);
+            json.number(key!("total"), total);
         }
         if !reason.parts.is_empty() {
-            json.key("parts");
+            json.key(key!("parts"));
             json.list(|json| {
                 for part in &reason.parts {
                     json.comma();
                     json.open();
-                    json.text("name", &part.name);
-                    json.number("nats", part.nats);
+                    json.text(key!("name"), &part.name);
+                    json.number(key!("nats"), part.nats);
                     json.close();
                 }
             });
@@ -254,20 +261,19 @@ impl EveLog {
         json.close();
         json.close();
 
-        json.key("flow");
+        json.key(key!("flow"));
         json.open();
-        json.whole("pkts_toserver", flows.fwd_packets.value(row));
-        json.whole("pkts_toclient", flows.bwd_packets.value(row));
-        json.whole("bytes_toserver", flows.fwd_bytes.value(row));
-        json.whole("bytes_toclient", flows.bwd_bytes.value(row));
-        json.plain("start", stamps.of(flows.row_start.value(row)));
-        json.plain("end", stamps.of(flows.row_end.value(row)));
-        json.text("src_ip", src_ip);
-        json.text("dest_ip", dest_ip);
-        for (name, port) in [("src_port", ports[0]), ("dest_port", ports[1])] {
-            if let Some(port) = port {
-                json.whole(name, port.into());
-            }
+        json.whole(key!("pkts_toserver"), flows.fwd_packets.value(row));
+        json.whole(key!("pkts_toclient"), flows.bwd_packets.value(row));
+        json.whole(key!("bytes_toserver"), flows.fwd_bytes.value(row));
+        json.whole(key!("bytes_toclient"), flows.bwd_bytes.value(row));
+        json.plain(key!("start"), stamps.of(flows.row_start.value(row)));
+        json.plain(key!("end"), stamps.of(flows.row_end.value(row)));
+        json.text(key!("src_ip"), src_ip);
+        json.text(key!("dest_ip"), dest_ip);
+        if let Some((source, destination)) = ports {
+            json.whole(key!("src_port"), source.into());
+            json.whole(key!("dest_port"), destination.into());
         }
         json.close();
         json.close();
@@ -290,7 +296,7 @@ fn ends(flows: &Flows, row: usize) -> Ends {
 /// A row has the type of the flow's first packet. Where that is a reply its sender is the responder, so
 /// the ends change places. (Whoever sent a request is the initiator, unless the key's previous flow says
 /// otherwise: then the id is that of the opposite ping.)
-fn community(protocol: u8, source: &str, destination: &str, ends: Ends) -> Option<String> {
+fn community(protocol: u8, source: &str, destination: &str, ends: Ends) -> Option<CommunityId> {
     let (source, destination): (IpAddr, IpAddr) = (source.parse().ok()?, destination.parse().ok()?);
     let reply = match (protocol, ends) {
         (1, Ends::Message(kind, _)) => matches!(kind, 0 | 14 | 16 | 18),
@@ -301,12 +307,20 @@ fn community(protocol: u8, source: &str, destination: &str, ends: Ends) -> Optio
     Some(community_id(protocol, from, to, ends, 0))
 }
 
-/// Suricata's name of a protocol: ours in capitals, but for these.
-fn protocol_name(protocol: u8, name: &str) -> String {
+/// Suricata's name of a protocol: ours in capitals, which are made of it in `word`, but for these.
+fn protocol_name<'a>(protocol: u8, name: &str, word: &'a mut String) -> &'a str {
     match protocol {
-        41 => "IPv6".to_owned(),
-        58 => "IPv6-ICMP".to_owned(),
-        _ => name.to_uppercase(),
+        41 => "IPv6",
+        58 => "IPv6-ICMP",
+        _ => {
+            word.clear();
+            match name.is_ascii() {
+                true => word.push_str(name),
+                false => word.push_str(&name.to_uppercase()),
+            }
+            word.make_ascii_uppercase();
+            word
+        }
     }
 }
 

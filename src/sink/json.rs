@@ -1,6 +1,18 @@
 //! JSON by hand, for lines that are written by the thousand.
 
-/// A line of JSON as it grows: thousands of events of floods are worth more than a serializer's way.
+use crate::detect::reason::plain::is_plain;
+
+/// A key of our own, which needs no escapes, as it stands behind another entry: put together when it is compiled, it is
+/// written at once.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":").as_bytes()
+    };
+}
+pub(super) use key;
+
+/// A line of JSON as it grows: thousands of events of floods are worth more than a serializer's way. Keys are those of
+/// [`key!`].
 pub(super) struct Json<'a> {
     out: &'a mut Vec<u8>,
 }
@@ -11,64 +23,83 @@ impl<'a> Json<'a> {
         Json { out }
     }
 
+    #[inline]
     pub(super) fn open(&mut self) {
         self.out.push(b'{');
     }
 
+    #[inline]
     pub(super) fn close(&mut self) {
         self.out.push(b'}');
     }
 
+    /// Whether something stands before that a comma must part from what comes.
+    #[inline]
+    fn goes_on(&self) -> bool {
+        !matches!(self.out.last(), None | Some(b'{' | b'['))
+    }
+
     /// A comma where something stands before.
+    #[inline]
     pub(super) fn comma(&mut self) {
-        if !matches!(self.out.last(), None | Some(b'{' | b'[')) {
+        if self.goes_on() {
             self.out.push(b',');
         }
     }
 
-    /// A key of our own, which needs no escapes.
-    pub(super) fn key(&mut self, name: &str) {
-        self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+    // Both ways the length is known where this is put in its place, and nothing is called to copy so few bytes.
+    #[inline(always)]
+    pub(super) fn key(&mut self, key: &'static [u8]) {
+        match self.goes_on() {
+            true => self.out.extend_from_slice(key),
+            false => self.out.extend_from_slice(&key[1..]),
+        }
     }
 
-    pub(super) fn text(&mut self, name: &str, text: &str) {
-        self.key(name);
+    #[inline(always)]
+    pub(super) fn text(&mut self, key: &'static [u8], text: &str) {
+        self.key(key);
         self.quoted(&[text]);
     }
 
     /// A text of our own, which needs no escapes.
-    pub(super) fn plain(&mut self, name: &str, text: &str) {
-        self.key(name);
+    #[inline(always)]
+    pub(super) fn plain(&mut self, key: &'static [u8], text: &[u8]) {
+        self.key(key);
         self.out.push(b'"');
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(text);
         self.out.push(b'"');
     }
 
-    pub(super) fn whole(&mut self, name: &str, value: u64) {
-        self.key(name);
+    #[inline(always)]
+    pub(super) fn whole(&mut self, key: &'static [u8], value: u64) {
+        self.key(key);
         self.digits(value);
     }
 
     /// All 64 bits of a number as text, which readers that take numbers for doubles leave whole.
-    pub(super) fn whole_as_text(&mut self, name: &str, value: u64) {
-        self.key(name);
+    #[inline(always)]
+    pub(super) fn whole_as_text(&mut self, key: &'static [u8], value: u64) {
+        self.key(key);
         self.out.push(b'"');
         self.digits(value);
         self.out.push(b'"');
     }
 
-    pub(super) fn number(&mut self, name: &str, value: f64) {
-        self.key(name);
-        let thousandths = (value * 1000.0).round();
+    #[inline(always)]
+    pub(super) fn number(&mut self, key: &'static [u8], value: f64) {
+        self.key(key);
+        self.double(value);
+    }
+
+    fn double(&mut self, value: f64) {
+        // Rounded in steps that need no call; halves fall to either side, as thousandths are none.
+        let thousandths = (value.abs() * 1000.0 + 0.5) as u64;
         // No number with fewer digits is nearest to the same value: so few are the ones that a serializer writes.
-        if thousandths.abs() < 1e12 && thousandths / 1000.0 == value {
+        if thousandths < 1_000_000_000_000 && thousandths as f64 / 1000.0 == value.abs() {
             if value.is_sign_negative() {
                 self.out.push(b'-');
             }
-            let thousandths = thousandths.abs() as u64;
             self.digits(thousandths / 1000);
             let rest = thousandths % 1000;
             let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
@@ -86,6 +117,7 @@ impl<'a> Json<'a> {
         self.out.extend_from_slice(entries);
     }
 
+    #[inline(always)]
     pub(super) fn list(&mut self, items: impl FnOnce(&mut Self)) {
         self.out.push(b'[');
         items(self);
@@ -93,8 +125,8 @@ impl<'a> Json<'a> {
     }
 
     /// A list of one text.
-    pub(super) fn one_item(&mut self, name: &str, text: &str) {
-        self.key(name);
+    pub(super) fn one_item(&mut self, key: &'static [u8], text: &str) {
+        self.key(key);
         self.list(|json| json.item(&[text]));
     }
 
@@ -109,29 +141,21 @@ impl<'a> Json<'a> {
         self.digits(value);
     }
 
-    fn digits(&mut self, mut value: u64) {
-        let mut digits = [b'0'; 20];
-        let mut from = digits.len();
-        while value > 0 || from == digits.len() {
-            from -= 1;
-            digits[from] = b'0' + (value % 10) as u8;
-            value /= 10;
-        }
-        self.out.extend_from_slice(&digits[from..]);
+    fn digits(&mut self, value: u64) {
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
     fn quoted(&mut self, pieces: &[&str]) {
         self.out.push(b'"');
         for piece in pieces {
-            // Looked for at once, which is faster than to stop at the first.
-            if piece.bytes().fold(false, |found, byte| found | (byte < b' ') | matches!(byte, b'"' | b'\\')) {
+            if is_plain(piece) {
+                self.out.extend_from_slice(piece.as_bytes());
+            } else {
                 let at = self.out.len();
                 serde_json::to_writer(&mut *self.out, piece).expect("text is JSON, and memory takes it");
                 // Without the marks around it.
                 self.out.remove(at);
                 self.out.pop();
-            } else {
-                self.out.extend_from_slice(piece.as_bytes());
             }
         }
         self.out.push(b'"');
@@ -156,14 +180,15 @@ mod tests {
             let mut out = Vec::new();
             let mut json = Json::on(&mut out);
             json.open();
-            json.text("a", &texts[0]);
-            json.whole("b", number);
-            json.key("c");
+            json.text(key!("a"), &texts[0]);
+            json.whole(key!("b"), number);
+            json.key(key!("c"));
             json.list(|json| (0..2).for_each(|_| json.item(&pieces)));
-            json.whole_as_text("d", number);
+            json.whole_as_text(key!("d"), number);
             let numbers = [bits, thousandths as f64 / 1e3, thousandths as f64 / 1e5, (thousandths / 1000) as f64, -0.0];
-            for (name, number) in ["e", "f", "g", "h", "i"].into_iter().zip(numbers) {
-                json.number(name, number);
+            let keys = [key!("e"), key!("f"), key!("g"), key!("h"), key!("i")];
+            for (key, number) in keys.into_iter().zip(numbers) {
+                json.number(key, number);
             }
             json.close();
             let whole = texts.concat();

@@ -1,6 +1,7 @@
 //! Times as texts, many of one day.
 
 use super::alert::time;
+use crate::detect::reason::digits::pair;
 
 /// Times as Suricata writes them: microseconds, and a zone without a colon.
 #[derive(Default)]
@@ -13,11 +14,9 @@ pub(super) struct Stamps {
 
 impl Stamps {
     const DAY: i64 = 86_400_000_000;
-    /// Where the time of day stands: places, microseconds, digits.
-    const PLACES: [(usize, i64, usize); 4] =
-        [(11, 3_600_000_000, 2), (14, 60_000_000, 2), (17, 1_000_000, 2), (20, 1, 6)];
 
-    pub(super) fn of(&mut self, nanoseconds: i64) -> &str {
+    /// A time in nanoseconds since the epoch, as text.
+    pub(super) fn of(&mut self, nanoseconds: i64) -> &[u8] {
         let microseconds = nanoseconds.div_euclid(1000);
         let day = microseconds.div_euclid(Stamps::DAY);
         if self.day != Some(day) {
@@ -26,16 +25,20 @@ impl Stamps {
                 text.as_bytes().try_into().expect("years within 64 bits of nanoseconds have four digits");
             self.day = Some(day);
         }
-        let mut rest = microseconds.rem_euclid(Stamps::DAY);
-        for (at, unit, count) in Stamps::PLACES {
-            let mut value = rest / unit;
-            rest %= unit;
-            for digit in self.text[at..at + count].iter_mut().rev() {
-                *digit = b'0' + (value % 10) as u8;
-                value /= 10;
-            }
+        let of_day = microseconds - day * Stamps::DAY;
+        let (seconds, fraction) = ((of_day / 1_000_000) as u32, (of_day % 1_000_000) as u32);
+        let places = [
+            (11, seconds / 3600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, fraction / 10_000),
+            (22, fraction / 100 % 100),
+            (24, fraction % 100),
+        ];
+        for (at, value) in places {
+            self.text[at..at + 2].copy_from_slice(&pair(value));
         }
-        std::str::from_utf8(&self.text).expect("digits are text")
+        &self.text
     }
 }
 
@@ -51,7 +54,7 @@ mod tests {
             let mut stamps = Stamps::default();
             for at in times.into_iter().chain([0, near, -near, near + 1000]) {
                 let expected = time(at).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
-                prop_assert_eq!(stamps.of(at), expected);
+                prop_assert_eq!(stamps.of(at), expected.as_bytes());
             }
         }
     }

@@ -6,25 +6,15 @@ use std::fmt::Write;
 /// The bits of a number's fraction.
 const MANTISSA: u64 = (1 << 52) - 1;
 
-/// Two digits each.
-const PAIRS: &str = concat!(
-    "0001020304050607080910111213141516171819",
-    "2021222324252627282930313233343536373839",
-    "4041424344454647484950515253545556575859",
-    "6061626364656667686970717273747576777879",
-    "8081828384858687888990919293949596979899",
-);
+/// Two digits of a number below 100.
+#[inline]
+pub(crate) fn pair(value: u32) -> [u8; 2] {
+    [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]
+}
 
 /// Appends a whole number.
 pub(crate) fn whole(out: &mut String, value: u64) {
-    if value >= 100 {
-        whole(out, value / 100);
-    }
-    let (last, at) = (value % 100, 2 * (value % 100) as usize);
-    match value >= 10 {
-        true => out.push_str(&PAIRS[at..at + 2]),
-        false => out.push(char::from(b'0' + last as u8)),
-    }
+    out.push_str(itoa::Buffer::new().format(value));
 }
 
 /// Appends a whole number, with zeros in front up to so many digits.

@@ -8,7 +8,7 @@
 //!
 //! - [`digits`]: numbers. [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
-//! - [`vocabulary`]: what names of columns say, each looked at once.
+//! - [`plain`]: texts that need no escapes. [`vocabulary`]: what names of columns say, each looked at once.
 //! - [`told`]: what was written of a reason, read back; [`written`]: that in one pass.
 
 pub(crate) mod digits;
@@ -16,6 +16,7 @@ pub(super) mod facts;
 pub(super) mod hints;
 pub(super) mod line;
 pub(super) mod phrase;
+pub(crate) mod plain;
 mod told;
 pub(super) mod vocabulary;
 mod written;
@@ -26,6 +27,7 @@ use std::fmt;
 use self::digits::{padded, scientific, whole};
 pub use self::hints::Hint;
 use self::phrase::{Phrase, decimal};
+use self::plain::is_plain;
 pub(crate) use self::told::Gist;
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
 use self::vocabulary::Vocabulary;
@@ -282,10 +284,7 @@ fn thousandths(out: &mut String, thousandths: i64) {
 
 /// A string of JSON.
 fn text(out: &mut String, text: &str) {
-    // Looked for at once, which is faster than to stop at the first.
-    let escapes =
-        text.bytes().fold(false, |found, byte| found | (byte < b' ') | matches!(byte, b'"' | b'\\'));
-    if !escapes {
+    if is_plain(text) {
         out.push('"');
         out.push_str(text);
         out.push('"');
