@@ -20,7 +20,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::alert::{Alerts, Flows, setting};
 use super::community::{CommunityId, Ends, community_id};
-use super::json::{Json, key};
+use super::json::{Json, Text, key};
 use super::operator::End;
 use super::severity::Severity;
 use super::stamps::Stamps;
@@ -85,11 +85,11 @@ impl Common {
         json.whole(key!("rev"), rev.into());
         json.text(key!("signature"), signature);
         json.text(key!("category"), "A Network Anomaly was detected");
-        Json::on(&mut model).one_item(key!("netweir_model"), &judge.model);
+        Json::on(&mut model).one_item(key!("netweir_model"), Text::Any(&judge.model));
         let mut json = Json::on(&mut threshold);
-        json.one_item(key!("netweir_threshold"), &format!("{:.4}", judge.threshold));
+        json.one_item(key!("netweir_threshold"), Text::Plain(&format!("{:.4}", judge.threshold)));
         if let Some(window) = window {
-            json.one_item(key!("netweir_window"), window);
+            json.one_item(key!("netweir_window"), Text::Any(window));
         }
         Json::on(&mut level).number(key!("threshold"), judge.threshold);
         Common { alert, model, threshold, level }
@@ -175,7 +175,7 @@ impl EveLog {
         json.open();
         json.plain(key!("timestamp"), stamps.of(flows.row_end.value(row)));
         json.whole(key!("flow_id"), flows.flow_id.value(row) & FLOW_ID);
-        json.text(key!("event_type"), "alert");
+        json.plain(key!("event_type"), b"alert");
         if flows.vlan.is_valid(row) {
             json.key(key!("vlan"));
             json.list(|json| json.whole_item(flows.vlan.value(row).into()));
@@ -206,24 +206,27 @@ impl EveLog {
         json.open();
         if !reason.hints.is_empty() {
             json.key(key!("mitre_technique_id"));
-            json.list(|json| reason.hints.iter().for_each(|hint| json.item(&[&hint.technique])));
+            json.list(|json| reason.hints.iter().for_each(|hint| json.item(&[Text::read(&hint.technique)])));
             json.key(key!("netweir_hint"));
             json.list(|json| {
-                reason.hints.iter().for_each(|hint| json.item(&[&hint.technique, " ", &hint.name]));
+                for hint in &reason.hints {
+                    json.item(&[Text::read(&hint.technique), Text::Plain(" "), Text::read(&hint.name)]);
+                }
             });
         }
         json.piece(&common.model);
-        json.one_item(key!("netweir_partition"), alerts.partitions.value(row));
+        json.one_item(key!("netweir_partition"), Text::Any(alerts.partitions.value(row)));
         if !reason.evidence.is_empty() {
             json.key(key!("netweir_reason"));
             json.list(|json| {
-                let words = reason.evidence.iter().take(REASONS);
-                words.for_each(|said| json.item(&[&said.entity, ": ", &said.words]));
+                for said in reason.evidence.iter().take(REASONS) {
+                    json.item(&[Text::read(&said.entity), Text::Plain(": "), Text::read(&said.words)]);
+                }
             });
         }
         word.clear();
         fixed(word, score, 4);
-        json.one_item(key!("netweir_score"), word);
+        json.one_item(key!("netweir_score"), Text::Plain(word));
         json.piece(&common.threshold);
         json.close();
 
@@ -233,7 +236,7 @@ impl EveLog {
         json.open();
         json.number(key!("score"), score);
         json.piece(&common.level);
-        json.text(key!("severity"), severity.name());
+        json.plain(key!("severity"), severity.name().as_bytes());
         json.plain(key!("window_start"), stamps.of(flows.window_start.value(row)));
         json.plain(key!("flow_start"), stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
@@ -251,7 +254,7 @@ impl EveLog {
                 for part in &reason.parts {
                     json.comma();
                     json.open();
-                    json.text(key!("name"), &part.name);
+                    json.read(key!("name"), &part.name);
                     json.number(key!("nats"), part.nats);
                     json.close();
                 }

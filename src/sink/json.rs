@@ -1,5 +1,8 @@
 //! JSON by hand, for lines that are written by the thousand.
 
+use std::borrow::Cow;
+
+use crate::detect::reason::digits::pair;
 use crate::detect::reason::plain::is_plain;
 
 /// A key of our own, which needs no escapes, as it stands behind another entry: put together when it is compiled, it is
@@ -10,6 +13,25 @@ macro_rules! key {
     };
 }
 pub(super) use key;
+
+/// A text, or a piece of one.
+#[derive(Clone, Copy)]
+pub(super) enum Text<'a> {
+    /// Needs no escapes.
+    Plain(&'a str),
+    /// Whatever it is.
+    Any(&'a str),
+}
+
+impl<'a> Text<'a> {
+    /// What was read from JSON: had it needed escapes, it would not stand there as it is, and were no part of that text.
+    pub(super) fn read(text: &'a Cow<'_, str>) -> Text<'a> {
+        match text {
+            Cow::Borrowed(text) => Text::Plain(text),
+            Cow::Owned(text) => Text::Any(text),
+        }
+    }
+}
 
 /// A line of JSON as it grows: thousands of events of floods are worth more than a serializer's way. Keys are those of
 /// [`key!`].
@@ -59,7 +81,7 @@ impl<'a> Json<'a> {
     #[inline(always)]
     pub(super) fn text(&mut self, key: &'static [u8], text: &str) {
         self.key(key);
-        self.quoted(&[text]);
+        self.quoted(&[Text::Any(text)]);
     }
 
     /// A text of our own, which needs no escapes.
@@ -69,6 +91,13 @@ impl<'a> Json<'a> {
         self.out.push(b'"');
         self.out.extend_from_slice(text);
         self.out.push(b'"');
+    }
+
+    /// A text that was read from JSON.
+    #[inline(always)]
+    pub(super) fn read(&mut self, key: &'static [u8], text: &Cow<'_, str>) {
+        self.key(key);
+        self.quoted(&[Text::read(text)]);
     }
 
     #[inline(always)]
@@ -101,11 +130,15 @@ impl<'a> Json<'a> {
                 self.out.push(b'-');
             }
             self.digits(thousandths / 1000);
-            let rest = thousandths % 1000;
-            let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
-            let count = digits.iter().rposition(|digit| *digit != b'0').map_or(1, |last| last + 1);
-            self.out.push(b'.');
-            self.out.extend_from_slice(&digits[..count]);
+            let rest = (thousandths % 1000) as u32;
+            self.out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8]);
+            if rest % 100 > 0 {
+                let [tenths, last] = pair(rest % 100);
+                self.out.push(tenths);
+                if last > b'0' {
+                    self.out.push(last);
+                }
+            }
         } else {
             serde_json::to_writer(&mut *self.out, &value).expect("a number is JSON, and memory takes it");
         }
@@ -125,13 +158,13 @@ impl<'a> Json<'a> {
     }
 
     /// A list of one text.
-    pub(super) fn one_item(&mut self, key: &'static [u8], text: &str) {
+    pub(super) fn one_item(&mut self, key: &'static [u8], text: Text<'_>) {
         self.key(key);
         self.list(|json| json.item(&[text]));
     }
 
     /// An item of a list, of pieces.
-    pub(super) fn item(&mut self, pieces: &[&str]) {
+    pub(super) fn item(&mut self, pieces: &[Text<'_>]) {
         self.comma();
         self.quoted(pieces);
     }
@@ -145,17 +178,18 @@ impl<'a> Json<'a> {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    fn quoted(&mut self, pieces: &[&str]) {
+    fn quoted(&mut self, pieces: &[Text<'_>]) {
         self.out.push(b'"');
         for piece in pieces {
-            if is_plain(piece) {
-                self.out.extend_from_slice(piece.as_bytes());
-            } else {
-                let at = self.out.len();
-                serde_json::to_writer(&mut *self.out, piece).expect("text is JSON, and memory takes it");
-                // Without the marks around it.
-                self.out.remove(at);
-                self.out.pop();
+            match *piece {
+                Text::Any(piece) if !is_plain(piece) => {
+                    let at = self.out.len();
+                    serde_json::to_writer(&mut *self.out, piece).expect("text is JSON, and memory takes it");
+                    // Without the marks around it.
+                    self.out.remove(at);
+                    self.out.pop();
+                }
+                Text::Any(piece) | Text::Plain(piece) => self.out.extend_from_slice(piece.as_bytes()),
             }
         }
         self.out.push(b'"');
@@ -176,7 +210,7 @@ mod tests {
             bits in any::<f64>().prop_filter("numbers of JSON are finite", |bits| bits.is_finite()),
             thousandths in -100_000_000i64..100_000_000,
         ) {
-            let pieces: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let pieces: Vec<Text<'_>> = texts.iter().map(|text| Text::Any(text)).collect();
             let mut out = Vec::new();
             let mut json = Json::on(&mut out);
             json.open();

@@ -34,8 +34,11 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
         rest.pass(",\"nats\":")?;
         told.parts.push(ToldPart { name, nats: rest.number()? });
         rest.pass(",\"groups\":[")?;
-        rest.skip(b']')?;
-        rest.pass("}")?;
+        // In brief there are none.
+        if rest.pass("]}").is_none() {
+            rest.skip(b']')?;
+            rest.pass("}")?;
+        }
     }
     rest.pass(",\"evidence\":[")?;
     while rest.more()? {
@@ -135,7 +138,12 @@ impl<'a> Rest<'a> {
             self.pass("{\"technique\":")?;
             let technique = self.text()?.into();
             self.pass(",\"name\":")?;
-            hints.push(ToldHint { technique, name: self.text()?.into() });
+            let hint = ToldHint { technique, name: self.text()?.into() };
+            match hints.is_empty() {
+                // There is one, or none.
+                true => hints = vec![hint],
+                false => hints.push(hint),
+            }
             self.pass("}")?;
         }
         self.pass("}")?;
@@ -173,32 +181,40 @@ fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
         1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
         1e18, 1e19, 1e20, 1e21, 1e22,
     ];
-    let digit = |at: usize| text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
-    let (mut whole, mut at) = (0u64, 0);
-    while let Some(digit) = digit(at).filter(|_| at < 16) {
-        whole = 10 * whole + u64::from(digit);
-        at += 1;
-    }
-    let (mut digits, mut after) = (at, 0);
-    // A point stands between digits.
-    if digits > 0 && text.get(at) == Some(&b'.') {
-        at += 1;
-        while let Some(digit) = digit(at).filter(|_| digits < 16) {
-            whole = 10 * whole + u64::from(digit);
-            (at, digits, after) = (at + 1, digits + 1, after + 1);
+    // What it is too long for does not come back.
+    let mut number = 0u64;
+    let mut digits = |from: usize| {
+        let mut at = from;
+        loop {
+            let digit = text.get(at)?.wrapping_sub(b'0');
+            if digit > 9 {
+                return Some(at);
+            }
+            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
+            at += 1;
         }
+    };
+    let mut at = digits(0)?;
+    let (mut count, mut after) = (at, 0);
+    // A point stands between digits.
+    if count > 0 && text[at] == b'.' {
+        let end = digits(at + 1)?;
+        after = end - (at + 1);
         if after == 0 {
             return None;
         }
+        (at, count) = (end, count + after);
     }
-    if text.get(at) == Some(&b'e') {
-        at += 1;
-        let down = text.get(at) == Some(&b'-');
-        at += usize::from(down);
-        let mut power = usize::from(digit(at)?);
+    if text[at] == b'e' {
+        let down = text.get(at + 1) == Some(&b'-');
+        at += 1 + usize::from(down);
+        let digit = |at: usize| {
+            text.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| usize::from(byte - b'0'))
+        };
+        let mut power = digit(at)?;
         at += 1;
         if let Some(one) = digit(at).filter(|_| power > 0) {
-            power = 10 * power + usize::from(one);
+            power = 10 * power + one;
             at += 1;
         }
         if power > 0 && !down {
@@ -206,11 +222,10 @@ fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
         }
         after += power;
     }
-    let ends = text.get(at).is_some_and(|byte| !matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e'));
-    if !ends || digits == 0 || digits > 15 {
+    if count == 0 || count > 15 || matches!(text.get(at)?, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e') {
         return None;
     }
-    TENS.get(after).map(|power| (whole as f64 / power, at))
+    TENS.get(after).map(|power| (number as f64 / power, at))
 }
 
 #[cfg(test)]
