@@ -1,6 +1,6 @@
 //! What a detector is, for people: titles, fields and lists, set as text by whoever shows them.
 
-use super::reason::digits::whole;
+use super::reason::digits;
 
 /// A line of an outline. Names and texts of files and rows may stand in them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,14 +17,9 @@ pub enum Line {
 
 /// A count with its thousands apart.
 pub(crate) fn grouped(count: u64) -> String {
-    let mut digits = String::with_capacity(26);
-    whole(&mut digits, count);
-    let mut at = digits.len();
-    while at > 3 {
-        at -= 3;
-        digits.insert(at, ',');
-    }
-    digits
+    let mut text = String::with_capacity(26);
+    digits::grouped(&mut text, count);
+    text
 }
 
 /// A share in percent, without the digits that binary fractions add.

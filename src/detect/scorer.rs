@@ -9,6 +9,7 @@ use arrow::array::{
 use arrow::compute::{not, nullif};
 use arrow::datatypes::{DataType, Field, Float64Type, Int16Type, Schema, SchemaRef};
 
+use super::reason::Words;
 use super::reason::facts::{Facts, Lookup};
 use super::reason::hints::hints;
 use super::reason::line::line;
@@ -145,7 +146,7 @@ fn told(
     let which: Vec<Asked> = odd.into_iter().map(asked).collect();
     let mut vocabulary = Vocabulary::default();
     let mut texts = StringBuilder::with_capacity(scores.len(), which.len() * 1024);
-    let mut text = String::new();
+    let (mut words, mut line_of_row, mut text) = (Words::default(), String::new(), String::new());
     detector.reasons(rows, kept, &which, &mut |Asked { row, brief }, mut reason| {
         let (row, brief) = (*row, *brief);
         if let Some(summed) = summed {
@@ -153,10 +154,13 @@ fn told(
         }
         let facts = lookup.row(row);
         reason.hints = hints(&reason, &facts, &mut vocabulary);
-        let words = reason.words(lookup.window, brief, &mut vocabulary);
-        reason.line = line(&reason, words.first().map_or("", String::as_str), &facts);
+        words.find(&reason, lookup.window, brief, &mut vocabulary);
+        line_of_row.clear();
+        line(&mut line_of_row, &reason, words.first(), &facts);
+        std::mem::swap(&mut reason.line, &mut line_of_row);
         text.clear();
         reason.tell(&mut text, &words, brief);
+        std::mem::swap(&mut reason.line, &mut line_of_row);
         texts.append_nulls(row - texts.len());
         texts.append_value(&text);
     })?;

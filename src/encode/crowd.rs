@@ -37,7 +37,7 @@ impl Found {
     /// A number that those of a kind have in common for whom the same is usual: an entity's own, or that of the service
     /// of those that training did not see.
     #[inline]
-    fn alike(&self, kind: usize) -> u32 {
+    pub(crate) fn alike(&self, kind: usize) -> u32 {
         match self.entity[kind] {
             UNSEEN => self.service[kind] | OF_SERVICE,
             entity => entity,

@@ -151,7 +151,7 @@ impl Columns {
     pub fn findings(&self, rows: &RecordBatch) -> Result<Vec<Finding>, ArrowError> {
         let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
         let new = booleans(rows, IS_NEW);
-        let mut findings = Vec::new();
+        let mut findings = Vec::with_capacity(anomalous.true_count());
         // New hosts by the order in which they are drawn. More than a window reports are not passed on: that
         // they are more is all that matters, and those drawn first are the same however rows are cut into
         // batches.
@@ -184,7 +184,7 @@ impl Columns {
     /// As [`Columns::findings`].
     pub(super) fn anomalies(&self, rows: &RecordBatch) -> Result<Vec<(usize, Finding)>, ArrowError> {
         let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
-        let mut anomalies = Vec::new();
+        let mut anomalies = Vec::with_capacity(anomalous.true_count());
         let chosen = (0..rows.num_rows()).filter(|row| is(Some(anomalous), *row));
         self.read(rows, chosen, false, |row, finding| anomalies.push((row, finding)))?;
         Ok(anomalies)

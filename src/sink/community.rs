@@ -22,6 +22,9 @@ pub enum Ends {
     Bare,
 }
 
+/// Bytes that are hashed, at most: seed, two addresses, protocol, two ports.
+const HASHED: usize = 2 + 2 * 16 + 2 + 2 * 2;
+
 /// Characters of a Community ID.
 pub const LENGTH: usize = 30;
 
@@ -46,16 +49,20 @@ pub fn community_id(protocol: u8, source: IpAddr, destination: IpAddr, ends: End
     if !one_way && high < low {
         std::mem::swap(&mut low, &mut high);
     }
-    let mut hashed = SmallVec::<[u8; 40]>::new();
-    hashed.extend_from_slice(&seed.to_be_bytes());
-    hashed.extend_from_slice(low.0);
-    hashed.extend_from_slice(high.0);
-    hashed.extend_from_slice(&[protocol, 0]);
+    let (mut hashed, mut end) = ([0; HASHED], 0);
+    let mut add = |bytes: &[u8]| {
+        hashed[end..][..bytes.len()].copy_from_slice(bytes);
+        end += bytes.len();
+    };
+    add(&seed.to_be_bytes());
+    add(low.0);
+    add(high.0);
+    add(&[protocol, 0]);
     for port in [low.1, high.1].into_iter().flatten() {
-        hashed.extend_from_slice(&port.to_be_bytes());
+        add(&port.to_be_bytes());
     }
     let mut id = *b"1:----------------------------";
-    let written = STANDARD.encode_slice(Sha1::digest(&hashed), &mut id[2..]);
+    let written = STANDARD.encode_slice(Sha1::digest(&hashed[..end]), &mut id[2..]);
     debug_assert_eq!(written, Ok(LENGTH - 2), "20 bytes are 28 characters");
     id
 }

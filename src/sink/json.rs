@@ -175,7 +175,11 @@ impl<'a> Json<'a> {
     }
 
     fn digits(&mut self, value: u64) {
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        match value {
+            // Most are, and need no call.
+            0..10 => self.out.push(b'0' + value as u8),
+            _ => self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+        }
     }
 
     fn quoted(&mut self, pieces: &[Text<'_>]) {

@@ -17,6 +17,19 @@ pub(crate) fn whole(out: &mut String, value: u64) {
     out.push_str(itoa::Buffer::new().format(value));
 }
 
+/// Appends a count with its thousands apart.
+pub(in crate::detect) fn grouped(out: &mut String, count: u64) {
+    let mut digits = itoa::Buffer::new();
+    let mut rest = digits.format(count);
+    while rest.len() > 3 {
+        let (next, behind) = rest.split_at((rest.len() - 1) % 3 + 1);
+        out.push_str(next);
+        out.push(',');
+        rest = behind;
+    }
+    out.push_str(rest);
+}
+
 /// Appends a whole number, with zeros in front up to so many digits.
 pub(super) fn padded(out: &mut String, value: u64, least: usize) {
     let mut beyond = 10;

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, UInt8Type, UInt16Type, UInt32Type,
     UInt64Type,
@@ -72,7 +73,7 @@ places!(
 
 /// Rows, looked up by name.
 pub(in crate::detect) struct Lookup<'a> {
-    rows: &'a RecordBatch,
+    columns: Vec<Values<'a>>,
     places: HashMap<&'a str, usize, foldhash::fast::RandomState>,
     at: Places,
     /// Length of windows in nanoseconds, for rows that know it.
@@ -89,7 +90,8 @@ impl<'a> Lookup<'a> {
             fields.map(|(at, field)| (field.name().as_str(), at)).collect();
         let at = Places::of(|name| places.get(name).copied());
         let window = RowSettings::of(schema).as_ref().and_then(window_of);
-        Lookup { rows, places, at, window, local: Networks::of(schema) }
+        let columns = rows.columns().iter().map(|column| Values::of(column.as_ref())).collect();
+        Lookup { columns, places, at, window, local: Networks::of(schema) }
     }
 
     /// One row of them.
@@ -111,8 +113,8 @@ impl<'a> Facts<'a> {
         &self.of.at
     }
 
-    fn column(&self, place: Option<usize>) -> Option<&'a dyn Array> {
-        Some(self.of.rows.column(place?).as_ref())
+    fn column(&self, place: Option<usize>) -> Option<&'a Values<'a>> {
+        self.of.columns.get(place?)
     }
 
     /// A number; `None` where there is no such column, or no value.
@@ -122,7 +124,7 @@ impl<'a> Facts<'a> {
 
     /// The same of a column by its place.
     pub(in crate::detect) fn number_at(&self, place: Option<usize>) -> Option<f64> {
-        number(self.column(place)?, self.row)
+        self.column(place)?.number(self.row)
     }
 
     /// A text, likewise.
@@ -132,7 +134,7 @@ impl<'a> Facts<'a> {
 
     /// The same of a column by its place.
     pub(in crate::detect) fn text_at(&self, place: Option<usize>) -> Option<&'a str> {
-        text(self.column(place)?, self.row)
+        self.column(place)?.text(self.row)
     }
 
     /// Whether a column has an address of one's own networks ([`is_inside`]).
@@ -146,45 +148,114 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The number of a row; `None` for what is null or no number.
-pub(in crate::detect) fn number(column: &dyn Array, row: usize) -> Option<f64> {
-    if !column.is_valid(row) {
-        return None;
+/// A column of any type as numbers or texts: what it is is found out once, not for each row.
+pub(in crate::detect) struct Values<'a> {
+    nulls: Option<&'a NullBuffer>,
+    form: Form<'a>,
+}
+
+enum Form<'a> {
+    UInt8(&'a [u8]),
+    UInt16(&'a [u16]),
+    UInt32(&'a [u32]),
+    UInt64(&'a [u64]),
+    Float32(&'a [f32]),
+    Float64(&'a [f64]),
+    Texts(&'a StringArray),
+    Coded(Codes<'a>, &'a StringArray),
+    Other(&'a dyn Array),
+}
+
+/// The codes of a dictionary.
+enum Codes<'a> {
+    Int8(&'a [i8]),
+    Int16(&'a [i16]),
+    Int32(&'a [i32]),
+}
+
+impl<'a> Codes<'a> {
+    /// With their texts; `None` for what is no such dictionary.
+    fn of(column: &'a dyn Array) -> Option<(Codes<'a>, &'a StringArray)> {
+        let DataType::Dictionary(code, _) = column.data_type() else { return None };
+        let codes = match code.as_ref() {
+            DataType::Int8 => Codes::Int8(column.as_dictionary::<Int8Type>().keys().values()),
+            DataType::Int16 => Codes::Int16(column.as_dictionary::<Int16Type>().keys().values()),
+            DataType::Int32 => Codes::Int32(column.as_dictionary::<Int32Type>().keys().values()),
+            _ => return None,
+        };
+        Some((codes, column.as_any_dictionary().values().as_string_opt()?))
     }
-    match column.data_type() {
-        DataType::UInt8 => Some(f64::from(column.as_primitive::<UInt8Type>().value(row))),
-        DataType::UInt16 => Some(f64::from(column.as_primitive::<UInt16Type>().value(row))),
-        DataType::UInt32 => Some(f64::from(column.as_primitive::<UInt32Type>().value(row))),
-        DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().value(row) as f64),
-        DataType::Float32 => Some(f64::from(column.as_primitive::<Float32Type>().value(row))),
-        DataType::Float64 => Some(column.as_primitive::<Float64Type>().value(row)),
-        _ => {
-            let mut one = Vec::with_capacity(1);
-            crate::encode::numbers(column.slice(row, 1).as_ref(), &mut one);
-            one.first().copied().filter(|value| !value.is_nan())
-        }
+
+    fn place(&self, row: usize) -> Option<usize> {
+        let code = match self {
+            Codes::Int8(codes) => i32::from(codes[row]),
+            Codes::Int16(codes) => i32::from(codes[row]),
+            Codes::Int32(codes) => codes[row],
+        };
+        usize::try_from(code).ok()
     }
 }
 
-/// The text of a row, plain or of a dictionary; `None` for what is null or no text.
-pub(in crate::detect) fn text(column: &dyn Array, row: usize) -> Option<&str> {
-    if !column.is_valid(row) {
-        return None;
+impl<'a> Values<'a> {
+    pub(in crate::detect) fn of(column: &'a dyn Array) -> Values<'a> {
+        let form = match column.data_type() {
+            DataType::UInt8 => Form::UInt8(column.as_primitive::<UInt8Type>().values()),
+            DataType::UInt16 => Form::UInt16(column.as_primitive::<UInt16Type>().values()),
+            DataType::UInt32 => Form::UInt32(column.as_primitive::<UInt32Type>().values()),
+            DataType::UInt64 => Form::UInt64(column.as_primitive::<UInt64Type>().values()),
+            DataType::Float32 => Form::Float32(column.as_primitive::<Float32Type>().values()),
+            DataType::Float64 => Form::Float64(column.as_primitive::<Float64Type>().values()),
+            DataType::Utf8 => Form::Texts(column.as_string()),
+            _ => match Codes::of(column) {
+                Some((codes, texts)) => Form::Coded(codes, texts),
+                None => Form::Other(column),
+            },
+        };
+        Values { nulls: column.nulls(), form }
     }
-    match column.data_type() {
-        DataType::Utf8 => Some(column.as_string::<i32>().value(row)),
-        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
-        DataType::Utf8View => Some(column.as_string_view().value(row)),
-        DataType::Dictionary(key, _) => {
-            let key = match key.as_ref() {
-                DataType::Int8 => usize::try_from(column.as_dictionary::<Int8Type>().keys().value(row)),
-                DataType::Int16 => usize::try_from(column.as_dictionary::<Int16Type>().keys().value(row)),
-                DataType::Int32 => usize::try_from(column.as_dictionary::<Int32Type>().keys().value(row)),
-                _ => return None,
-            };
-            text(column.as_any_dictionary().values().as_ref(), key.ok()?)
+
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.is_some_and(|nulls| nulls.is_null(row))
+    }
+
+    /// The number of a row; `None` for what is null or no number.
+    pub(in crate::detect) fn number(&self, row: usize) -> Option<f64> {
+        if self.is_null(row) {
+            return None;
         }
-        _ => None,
+        match &self.form {
+            Form::UInt8(values) => Some(f64::from(values[row])),
+            Form::UInt16(values) => Some(f64::from(values[row])),
+            Form::UInt32(values) => Some(f64::from(values[row])),
+            Form::UInt64(values) => Some(values[row] as f64),
+            Form::Float32(values) => Some(f64::from(values[row])),
+            Form::Float64(values) => Some(values[row]),
+            Form::Texts(_) | Form::Coded(..) => None,
+            Form::Other(column) => {
+                let mut one = Vec::with_capacity(1);
+                crate::encode::numbers(column.slice(row, 1).as_ref(), &mut one);
+                one.first().copied().filter(|value| !value.is_nan())
+            }
+        }
+    }
+
+    /// The text of a row, plain or of a dictionary; `None` for what is null or no text.
+    pub(in crate::detect) fn text(&self, row: usize) -> Option<&'a str> {
+        if self.is_null(row) {
+            return None;
+        }
+        match &self.form {
+            Form::Texts(texts) => Some(texts.value(row)),
+            Form::Coded(codes, texts) => {
+                codes.place(row).filter(|place| texts.is_valid(*place)).map(|place| texts.value(place))
+            }
+            Form::Other(column) => match column.data_type() {
+                DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row)),
+                DataType::Utf8View => Some(column.as_string_view().value(row)),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 

@@ -34,8 +34,8 @@ const SHAPES: [Shape; 10] = [
     shape("T1499", "Endpoint Denial of Service", |row| row.is_tcp() && row.floods()),
     shape("T1046", "Network Service Discovery", |row| row.scans() && row.is_from_inside()),
     shape("T1595", "Active Scanning", |row| row.scans() && !row.is_from_inside()),
-    shape("T1071.004", "Application Layer Protocol: DNS", |row| row.tunnels() && row.port_is(&[53])),
-    shape("T1095", "Non-Application Layer Protocol", |row| row.tunnels() && row.is_icmp()),
+    shape("T1071.004", "Application Layer Protocol: DNS", |row| row.port_is(&[53]) && row.tunnels()),
+    shape("T1095", "Non-Application Layer Protocol", |row| row.is_icmp() && row.tunnels()),
     shape("T1071", "Application Layer Protocol", |row| row.beacons()),
     shape("T1048", "Exfiltration Over Alternative Protocol", |row| row.carries_out()),
     shape("T1021", "Remote Services", |row| row.moves_sideways()),
@@ -64,6 +64,17 @@ pub(in crate::detect) const ASKED: [(&str, &str); 9] = [
     ("srcsvc", "fwd_bytes"),
     ("src", "fwd_bytes"),
 ];
+
+// Their places.
+const DST_FLOWS: usize = 0;
+const DSTSVC_FLOWS: usize = 1;
+const SRCSVC_FLOWS: usize = 2;
+const PAIRSVC_FLOWS: usize = 3;
+const OWN_PACKETS: usize = 4;
+const OWN_BYTES: usize = 5;
+const PAIRSVC_BYTES: usize = 6;
+const SRCSVC_BYTES: usize = 7;
+const SRC_BYTES: usize = 8;
 
 /// Services where people and machines log in: ftp, ssh, telnet, mail, ldap, smb, data bases, rdp, vnc, winrm.
 const LOGINS: [u16; 22] = [
@@ -121,14 +132,13 @@ impl Judged<'_> {
 
     fn port_is(&self, ports: &[u16]) -> bool {
         let of_row = self.of(self.at.dst_port);
-        !self.is_icmp() && ports.iter().any(|port| of_row == f64::from(*port))
+        ports.iter().any(|port| of_row == f64::from(*port)) && !self.is_icmp()
     }
 
-    /// How many times what one in a hundred of its past exceeds a statistic is; 0 where the reason is not about it.
-    fn times(&self, entity: &str, statistic: &str) -> f64 {
-        let asked = ASKED.iter().position(|asked| *asked == (entity, statistic));
-        debug_assert!(asked.is_some(), "{entity} {statistic}");
-        let Some(evidence) = asked.and_then(|asked| self.told[asked]) else { return 0.0 };
+    /// How many times what one in a hundred of its past exceeds a statistic is, by its place among [`ASKED`]; 0 where the
+    /// reason is not about it.
+    fn times(&self, asked: usize) -> f64 {
+        let Some(evidence) = self.told[asked] else { return 0.0 };
         match (evidence.value, evidence.usual) {
             (Some(value), Some(usual)) if !usual.low => value / usual.extreme.max(1.0),
             // Nobody has a past of this service: there the tail of the network tells far from near.
@@ -137,12 +147,18 @@ impl Judged<'_> {
         }
     }
 
+    /// The most of several.
+    fn most_times(&self, asked: &[usize]) -> f64 {
+        asked.iter().fold(0.0, |most, asked| self.times(*asked).max(most))
+    }
+
+    /// Whether enough of the total is of these groups. To be asked last: their names are looked for among all.
+    fn is_about(&self, groups: &[&str]) -> bool {
+        self.reason.share(groups) >= SHARE
+    }
+
     /// Many targets that were never met, one flow each, with next to nothing said, and the row is one of them.
     fn scans(&self) -> bool {
-        let about = ["fan_src", "fan_srcsvc", "new_src", "new_srcsvc", "fail_src", "fail_srcsvc"];
-        if self.reason.share(&about) < SHARE {
-            return false;
-        }
         let (sent, received) = (self.of(self.at.fwd_payload_bytes), self.of(self.at.bwd_payload_bytes));
         let little = sent <= LITTLE && received <= 4.0 * LITTLE;
         // Of ICMP only echoes are asked of hosts; neighbours and errors come in numbers of their own.
@@ -165,44 +181,60 @@ impl Judged<'_> {
             (6.0, self.at.ctx_src_w6_flows, [self.at.ctx_src_w6_new_ends, self.at.ctx_src_w6_ends]),
             (30.0, self.at.ctx_src_w30_flows, [self.at.ctx_src_w30_new_ends, self.at.ctx_src_w30_ends]),
         ];
-        little && asks && horizons.into_iter().any(met)
+        little
+            && asks
+            && horizons.into_iter().any(met)
+            && self.is_about(&["fan_src", "fan_srcsvc", "new_src", "new_srcsvc", "fail_src", "fail_srcsvc"])
     }
 
     /// One host gets so many flows on so few ports, or so many packets in one without an answer, as it never gets.
     fn floods(&self) -> bool {
         let Some(window) = self.facts.window() else { return false };
-        let about =
-            ["vol_dst", "vol_src", "vol_srcsvc", "vol_pairsvc", "fan_dst", "fail_dst", "shape_srcsvc"];
-        if self.reason.share(&about) < SHARE {
-            return false;
-        }
         let flows = self.of(self.at.ctx_dstsvc_w1_flows);
-        let ports = self.of(self.at.ctx_dst_w1_ports).min(self.of(self.at.ctx_pair_w1_ports)).max(1.0);
         // More comes back than the refusals of all of them.
         let answered = self.of(self.at.ctx_dstsvc_w1_bwd_bytes) > 2.0 * LITTLE / 3.0 * flows;
         let rate = if answered { ANSWERED_FLOOD } else { FLOOD };
-        let far =
-            self.times("dst", "flows").max(self.times("dstsvc", "flows")).max(self.times("srcsvc", "flows"));
-        let many = flows >= rate * window && flows >= 30.0 * ports && far >= FAR;
+        let ports = || self.of(self.at.ctx_dst_w1_ports).min(self.of(self.at.ctx_pair_w1_ports)).max(1.0);
+        let many = flows >= rate * window
+            && flows >= 30.0 * ports()
+            && self.most_times(&[DST_FLOWS, DSTSVC_FLOWS, SRCSVC_FLOWS]) >= FAR;
         let sent = self.of(self.at.fwd_packets);
-        let packets = sent >= 10.0 * FLOOD * window
-            && (self.times("", "fwd_packets").max(self.times("", "fwd_bytes")) >= FAR
-                || self.times("pairsvc", "fwd_bytes").max(self.times("srcsvc", "fwd_bytes")) >= FAR);
-        many || (packets && (self.is_icmp() || self.of(self.at.bwd_packets) <= 0.1 * sent))
+        let packets = || {
+            sent >= 10.0 * FLOOD * window
+                && (self.is_icmp() || self.of(self.at.bwd_packets) <= 0.1 * sent)
+                && self.most_times(&[OWN_PACKETS, OWN_BYTES, PAIRSVC_BYTES, SRCSVC_BYTES]) >= FAR
+        };
+        (many || packets())
+            && self.is_about(&[
+                "vol_dst",
+                "vol_src",
+                "vol_srcsvc",
+                "vol_pairsvc",
+                "fan_dst",
+                "fail_dst",
+                "shape_srcsvc",
+            ])
     }
 
     /// Flow after flow to one place to log in, each answered and short.
     fn tries_logins(&self) -> bool {
-        let about = ["vol_srcsvc", "vol_pairsvc", "fail_pairsvc", "fail_srcsvc", "vol_dst", "vol_src"];
+        if !self.port_is(&LOGINS) {
+            return false;
+        }
         let flows = self.of(self.at.ctx_pairsvc_w6_flows);
         let bytes = self.of(self.at.ctx_pairsvc_w6_fwd_bytes) + self.of(self.at.ctx_pairsvc_w6_bwd_bytes);
-        let far = self.times("pairsvc", "flows").max(self.times("srcsvc", "flows"));
-        self.port_is(&LOGINS)
-            && self.reason.share(&about) >= SHARE
-            && flows >= 5.0
-            && far >= 2.0
+        flows >= 5.0
+            && self.most_times(&[PAIRSVC_FLOWS, SRCSVC_FLOWS]) >= 2.0
             && self.of(self.at.bwd_payload_bytes) > 0.0
             && bytes / flows.max(1.0) < 20_000.0
+            && self.is_about(&[
+                "vol_srcsvc",
+                "vol_pairsvc",
+                "fail_pairsvc",
+                "fail_srcsvc",
+                "vol_dst",
+                "vol_src",
+            ])
     }
 
     /// Flows to one host outside that start like clockwork.
@@ -213,8 +245,8 @@ impl Judged<'_> {
             && slow
             && self.is_from_inside()
             && !self.to_inside()
-            && self.reason.share(&["reg", "young"]) >= SHARE
             && self.of(self.at.bwd_packets) > 0.0
+            && self.is_about(&["reg", "young"])
     }
 
     /// More packets a second than a tunnel through small packets makes.
@@ -224,31 +256,26 @@ impl Judged<'_> {
 
     /// Much more than usual through a service that carries little.
     fn tunnels(&self) -> bool {
-        let far = self
-            .times("pairsvc", "fwd_bytes")
-            .max(self.times("srcsvc", "fwd_bytes"))
-            .max(self.times("", "fwd_bytes"));
         let answered = self.of(self.at.bwd_packets) >= 0.5 * self.of(self.at.fwd_packets)
             && self.of(self.at.bwd_packets) > 0.0;
         // What is asked for with little and answered with much carries nothing out.
         let both = self.of(self.at.bwd_bytes) <= 4.0 * self.of(self.at.fwd_bytes);
         both && !self.is_bulk()
-            && far >= FAR
+            && self.most_times(&[PAIRSVC_BYTES, SRCSVC_BYTES, OWN_BYTES]) >= FAR
             && answered
-            && self.reason.share(&["vol_srcsvc", "vol_pairsvc", "shape_srcsvc"]) >= SHARE
+            && self.is_about(&["vol_srcsvc", "vol_pairsvc", "shape_srcsvc"])
     }
 
     /// Far more than usual out to a host outside that is new.
     fn carries_out(&self) -> bool {
-        let far = ["src", "srcsvc", "pairsvc", ""].into_iter().map(|entity| self.times(entity, "fwd_bytes"));
         let out = self.of(self.at.fwd_bytes);
         !self.is_icmp()
             && self.is_from_inside()
             && !self.to_inside()
             && self.facts.number_at(self.at.age_pair).is_some_and(|age| age < 60.0)
-            && far.fold(0.0, f64::max) >= FAR
+            && self.most_times(&[SRC_BYTES, SRCSVC_BYTES, PAIRSVC_BYTES, OWN_BYTES]) >= FAR
             && out >= 3.0 * self.of(self.at.bwd_bytes)
-            && self.reason.share(&["vol_src", "vol_srcsvc", "vol_pairsvc", "shape_srcsvc"]) >= SHARE
+            && self.is_about(&["vol_src", "vol_srcsvc", "vol_pairsvc", "shape_srcsvc"])
     }
 
     /// A shell, a desktop or files of a host inside, by one that never did so, and it answers.
@@ -261,7 +288,7 @@ impl Judged<'_> {
             && new
             && self.of(self.at.fwd_payload_bytes) > LITTLE
             && self.of(self.at.bwd_payload_bytes) > LITTLE
-            && self.reason.share(&["new_src", "new_srcsvc", "age"]) >= SHARE
+            && self.is_about(&["new_src", "new_srcsvc", "age"])
     }
 }
 
@@ -333,6 +360,24 @@ mod tests {
         let of = |src| said(src, "10.0.0.9", &SCAN, "fan_src", "ctx_src_w1_peers");
         assert_eq!(of("10.0.0.1"), ["T1046"]);
         assert_eq!(of("203.0.113.9"), ["T1595"]);
+    }
+
+    #[test]
+    fn what_is_asked_for_has_its_place() {
+        let places = [
+            (DST_FLOWS, ("dst", "flows")),
+            (DSTSVC_FLOWS, ("dstsvc", "flows")),
+            (SRCSVC_FLOWS, ("srcsvc", "flows")),
+            (PAIRSVC_FLOWS, ("pairsvc", "flows")),
+            (OWN_PACKETS, ("", "fwd_packets")),
+            (OWN_BYTES, ("", "fwd_bytes")),
+            (PAIRSVC_BYTES, ("pairsvc", "fwd_bytes")),
+            (SRCSVC_BYTES, ("srcsvc", "fwd_bytes")),
+            (SRC_BYTES, ("src", "fwd_bytes")),
+        ];
+        for (place, asked) in places {
+            assert_eq!(ASKED[place], asked);
+        }
     }
 
     #[test]

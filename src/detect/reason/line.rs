@@ -1,64 +1,95 @@
 //! A row in one line: who to whom, and what speaks most.
 
-use super::Reason;
+use super::amount::decimal;
 use super::facts::Facts;
-use super::phrase::{about, decimal};
+use super::phrase::about;
+use super::{Evidence, Reason};
 
-/// The line of a row: `10.20.30.104 -> 41 hosts, port 22: 41 peers in 10 s; usual 3, p99 6`. Who and whom are as the
-/// strongest column sees them: a source of many, many to one, or two.
-/// `words` are those of the strongest column.
-pub(in crate::detect) fn line(reason: &Reason, words: &str, facts: &Facts<'_>) -> String {
-    let strongest = reason.evidence.first();
-    let (Some(source), Some(destination)) =
-        (facts.text_at(facts.at().src_ip), facts.text_at(facts.at().dst_ip))
-    else {
-        return words.to_owned();
-    };
-    let port = port(facts);
-    let many = strongest.and_then(|evidence| Some((evidence, evidence.value.filter(|many| *many > 1.0)?)));
-    let head = many.and_then(|(evidence, many)| {
-        let (entity, statistic) = about(&evidence.column);
-        let many_of = |what: &str| [&decimal(many, 0), " ", what].concat();
-        match (entity, statistic) {
-            ("src" | "srcsvc", "peers") => {
-                // The port is told where most of them are met on it.
-                let on_it = facts.number(&evidence.column.replace("ctx_src_", "ctx_srcsvc_"));
-                let port =
-                    on_it.filter(|on_it| *on_it >= 0.9 * many).map(|_| port.clone()).unwrap_or_default();
-                Some([source, " -> ", &many_of("hosts"), &port].concat())
-            }
-            ("src" | "srcsvc" | "pair", "ports") => {
-                let on_it = facts.number_at(facts.at().ctx_pair_w1_ports);
-                let of = on_it.filter(|on_it| *on_it >= 0.9 * many).map(|_| format!(" of {destination}"));
-                Some(format!("{source} -> {}{}", many_of("ports"), of.unwrap_or_default()))
-            }
-            ("src", "ends") => Some(format!("{source} -> {}", many_of("targets"))),
-            ("dst" | "dstsvc", "peers") => Some(format!("{} -> {destination}{port}", many_of("hosts"))),
-            _ => None,
+/// Appends the line of a row: `10.20.30.104 -> 41 hosts, port 22: 41 peers in 10 s; usual 3, p99 6`. Who and whom are as
+/// the strongest column sees them: a source of many, many to one, or two. `words` are those of the strongest column.
+pub(in crate::detect) fn line(out: &mut String, reason: &Reason, words: &str, facts: &Facts<'_>) {
+    let ends = (facts.text_at(facts.at().src_ip), facts.text_at(facts.at().dst_ip));
+    if let (Some(source), Some(destination)) = ends {
+        head(out, reason.evidence.first(), (source, destination), facts);
+        if !words.is_empty() {
+            out.push_str(": ");
         }
-    });
-    let head = head.unwrap_or_else(|| [source, " -> ", destination, &port].concat());
-    if words.is_empty() { head } else { head + ": " + words }
+    }
+    out.push_str(words);
 }
 
-/// `, port 22`, `, UDP port 53`, `, icmp-8`; nothing for rows that say none.
-fn port(facts: &Facts<'_>) -> String {
-    let of = |what: &str| what.to_owned() + &decimal(facts.number_at(facts.at().dst_port).unwrap_or(0.0), 0);
-    match facts.number_at(facts.at().protocol).map(|protocol| protocol as u8) {
-        Some(6) => of(", port "),
-        Some(17) => of(", UDP port "),
-        Some(132) => of(", SCTP port "),
-        _ => match facts.text_at(facts.at().service).or_else(|| facts.text_at(facts.at().protocol_name)) {
-            Some(service) => format!(", {service}"),
-            None => String::new(),
-        },
+/// Who and whom.
+fn head(
+    out: &mut String,
+    strongest: Option<&Evidence>,
+    (source, destination): (&str, &str),
+    facts: &Facts<'_>,
+) {
+    let many = strongest.and_then(|evidence| Some((evidence, evidence.value.filter(|many| *many > 1.0)?)));
+    if let Some((evidence, many)) = many {
+        // Most of them are met on it.
+        let is_most = |on_it: Option<f64>| on_it.is_some_and(|on_it| on_it >= 0.9 * many);
+        let many_of = |out: &mut String, what: &str| {
+            decimal(out, many, 0);
+            out.push_str(what);
+        };
+        match about(&evidence.column) {
+            ("src" | "srcsvc", "peers") => {
+                out.extend([source, " -> "]);
+                many_of(out, " hosts");
+                if is_most(facts.number(&evidence.column.replace("ctx_src_", "ctx_srcsvc_"))) {
+                    port(out, facts);
+                }
+                return;
+            }
+            ("src" | "srcsvc" | "pair", "ports") => {
+                out.extend([source, " -> "]);
+                many_of(out, " ports");
+                if is_most(facts.number_at(facts.at().ctx_pair_w1_ports)) {
+                    out.extend([" of ", destination]);
+                }
+                return;
+            }
+            ("src", "ends") => {
+                out.extend([source, " -> "]);
+                many_of(out, " targets");
+                return;
+            }
+            ("dst" | "dstsvc", "peers") => {
+                many_of(out, " hosts");
+                out.extend([" -> ", destination]);
+                port(out, facts);
+                return;
+            }
+            _ => {}
+        }
     }
+    out.extend([source, " -> ", destination]);
+    port(out, facts);
+}
+
+/// Appends `, port 22`, `, UDP port 53`, `, icmp-8`; nothing for rows that say none.
+fn port(out: &mut String, facts: &Facts<'_>) {
+    let what = match facts.number_at(facts.at().protocol).map(|protocol| protocol as u8) {
+        Some(6) => ", port ",
+        Some(17) => ", UDP port ",
+        Some(132) => ", SCTP port ",
+        _ => {
+            let service = facts.text_at(facts.at().service);
+            if let Some(service) = service.or_else(|| facts.text_at(facts.at().protocol_name)) {
+                out.extend([", ", service]);
+            }
+            return;
+        }
+    };
+    out.push_str(what);
+    decimal(out, facts.number_at(facts.at().dst_port).unwrap_or(0.0), 0);
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Usual;
     use super::super::facts::Lookup;
-    use super::super::{Evidence, Reason, Usual};
     use super::*;
     use std::sync::Arc;
 
@@ -97,7 +128,9 @@ mod tests {
             hints: vec![],
         };
         let words = reason.evidence[0].words(None);
-        line(&reason, &words, &Lookup::new(&rows(srcsvc_peers)).row(0))
+        let mut out = String::new();
+        line(&mut out, &reason, &words, &Lookup::new(&rows(srcsvc_peers)).row(0));
+        out
     }
 
     #[test]

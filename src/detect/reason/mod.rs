@@ -6,11 +6,13 @@
 //! | `themes` | the row's own score, told on to its themes by their tails, and what lasts, in nats | the tail of the total among calibration rows |
 //! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
 //!
-//! - [`digits`]: numbers. [`phrase`]: columns in words, by what their names say. [`line`]: a row in one line.
+//! - [`digits`]: numbers; [`amount`]: with their units. [`phrase`]: columns in words, by what their names say. [`line`]: a
+//!   row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
 //! - [`plain`]: texts that need no escapes. [`vocabulary`]: what names of columns say, each looked at once.
 //! - [`told`]: what was written of a reason, read back; [`written`]: that in one pass.
 
+mod amount;
 pub(crate) mod digits;
 pub(super) mod facts;
 pub(super) mod hints;
@@ -24,9 +26,12 @@ mod written;
 use std::borrow::Cow;
 use std::fmt;
 
-use self::digits::{padded, scientific, whole};
+use smallvec::SmallVec;
+
+use self::amount::decimal;
+use self::digits::{scientific, whole};
 pub use self::hints::Hint;
-use self::phrase::{Phrase, decimal};
+use self::phrase::Phrase;
 use self::plain::is_plain;
 pub(crate) use self::told::Gist;
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
@@ -132,7 +137,46 @@ impl Evidence {
     /// The value beside what is usual, in words: `41 peers in 10 s; usual 3, p99 6`. Windows are so many nanoseconds
     /// long, if they are.
     pub fn words(&self, window: Option<u64>) -> String {
-        Phrase::of(&self.column).words(self, window)
+        let mut out = String::new();
+        Phrase::of(&self.column).tell(&mut out, self, window);
+        out
+    }
+}
+
+/// What is written of a reason's evidence, in words, with room for it from reason to reason.
+#[derive(Default)]
+pub(super) struct Words {
+    text: String,
+    /// Where the words of each column end.
+    ends: SmallVec<[usize; WRITTEN]>,
+}
+
+impl Words {
+    /// Finds the words of a reason, in full or in brief.
+    pub(super) fn find(
+        &mut self,
+        reason: &Reason,
+        window: Option<u64>,
+        brief: bool,
+        vocabulary: &mut Vocabulary,
+    ) {
+        self.text.clear();
+        self.ends.clear();
+        for evidence in reason.evidence.iter().take(shown(brief)) {
+            vocabulary.of(&evidence.column).phrase.tell(&mut self.text, evidence, window);
+            self.ends.push(self.text.len());
+        }
+    }
+
+    /// The words of each column.
+    fn each(&self) -> impl Iterator<Item = &str> {
+        let from = [0].into_iter().chain(self.ends.iter().copied());
+        from.zip(&self.ends).map(|(from, end)| &self.text[from..*end])
+    }
+
+    /// Those of the strongest column; empty where there is none.
+    pub(super) fn first(&self) -> &str {
+        self.each().next().unwrap_or_default()
     }
 }
 
@@ -180,72 +224,53 @@ impl Reason {
     /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part;
     /// in brief one column and no groups.
     pub fn json(&self, window: Option<u64>, brief: bool) -> String {
-        let mut out = String::new();
-        self.tell(&mut out, &self.words(window, brief, &mut Vocabulary::default()), brief);
+        let (mut out, mut words) = (String::new(), Words::default());
+        words.find(self, window, brief, &mut Vocabulary::default());
+        self.tell(&mut out, &words, brief);
         out
     }
 
-    /// What of its evidence is written, in words.
-    pub(super) fn words(&self, window: Option<u64>, brief: bool, vocabulary: &mut Vocabulary) -> Vec<String> {
-        let words = |evidence: &Evidence| vocabulary.of(&evidence.column).phrase.words(evidence, window);
-        self.evidence.iter().take(shown(brief)).map(words).collect()
-    }
-
-    /// Appends the same as [`Reason::json`], with these [`Reason::words`].
-    pub(super) fn tell(&self, out: &mut String, words: &[String], brief: bool) {
+    /// Appends the same as [`Reason::json`], with these words.
+    pub(super) fn tell(&self, out: &mut String, words: &Words, brief: bool) {
         let groups = if brief { 0 } else { GROUPS };
-        out.extend(["{\"score\":", &decimal(self.score, 4), ",\"total\":"]);
+        out.push_str("{\"score\":");
+        decimal(out, self.score, 4);
+        out.push_str(",\"total\":");
         thousandths(out, self.parts.iter().map(|part| whole_thousandths(part.nats)).sum());
         if let Some(at_zero) = self.at_zero {
-            out.extend([",\"at_zero\":", &decimal(at_zero, 4)]);
+            out.push_str(",\"at_zero\":");
+            decimal(out, at_zero, 4);
         }
         out.push_str(",\"line\":");
         text(out, &self.line);
         out.push_str(",\"parts\":[");
         for (at, part) in self.parts.iter().enumerate() {
-            out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
-            out.push_str(part.name);
-            out.push_str("\",\"nats\":");
+            named(out, at, [part.name].into_iter());
             thousandths(out, whole_thousandths(part.nats));
             out.push_str(",\"groups\":[");
             let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(groups);
             for (at, group) in groups.enumerate() {
-                out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
-                for (at, word) in group.name.split('_').enumerate() {
-                    out.extend([if at == 0 { "" } else { " " }, word]);
-                }
-                out.push_str("\",\"nats\":");
+                named(out, at, group.name.split('_'));
                 thousandths(out, whole_thousandths(group.nats));
                 out.push('}');
             }
             out.push_str("]}");
         }
         out.push_str("],\"evidence\":[");
-        for (at, (evidence, words)) in self.evidence.iter().zip(words).enumerate() {
+        for (at, (evidence, words)) in self.evidence.iter().zip(words.each()).enumerate() {
             out.push_str(if at == 0 { "{\"column\":" } else { ",{\"column\":" });
             text(out, &evidence.column);
             out.push_str(",\"entity\":");
             text(out, &evidence.entity);
-            match evidence.value {
-                Some(value) => {
-                    let value = decimal(value, 6);
-                    out.extend([",\"value\":[", &value, ",", &value, "]"]);
-                }
-                None => out.push_str(",\"value\":null"),
-            }
-            match evidence.usual.filter(|usual| usual.own) {
-                Some(usual) => {
-                    let (median, extreme) = (decimal(usual.median, 6), decimal(usual.extreme, 6));
-                    out.extend([",\"usual\":[", &median, ",", &extreme, "]"]);
-                }
-                None => out.push_str(",\"usual\":null"),
-            }
+            out.push_str(",\"value\":");
+            pair(out, evidence.value.map(|value| (value, value)));
+            out.push_str(",\"usual\":");
+            let usual = evidence.usual.filter(|usual| usual.own);
+            pair(out, usual.map(|usual| (usual.median, usual.extreme)));
+            out.push_str(",\"p\":");
             match evidence.p.filter(|p| p.is_finite()) {
-                Some(p) => {
-                    out.push_str(",\"p\":");
-                    scientific(out, p);
-                }
-                None => out.push_str(",\"p\":null"),
+                Some(p) => scientific(out, p),
+                None => out.push_str("null"),
             }
             out.push_str(",\"nats\":");
             thousandths(out, whole_thousandths(evidence.nats));
@@ -262,8 +287,40 @@ impl Reason {
     }
 }
 
+/// Begins an entry of a list: its name, of some words, before its nats.
+fn named<'a>(out: &mut String, at: usize, words: impl Iterator<Item = &'a str>) {
+    out.push_str(if at == 0 { "{\"name\":\"" } else { ",{\"name\":\"" });
+    for (at, word) in words.enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    out.push_str("\",\"nats\":");
+}
+
+/// Two numbers in a list, or nothing.
+fn pair(out: &mut String, numbers: Option<(f64, f64)>) {
+    let Some((first, second)) = numbers else { return out.push_str("null") };
+    out.push('[');
+    let from = out.len();
+    decimal(out, first, 6);
+    let end = out.len();
+    out.push(',');
+    match first.to_bits() == second.to_bits() {
+        true => out.extend_from_within(from..end),
+        false => decimal(out, second, 6),
+    }
+    out.push(']');
+}
+
+/// Thousandths of nats, halves away from 0.
 fn whole_thousandths(nats: f64) -> i64 {
-    (nats * 1000.0).round() as i64
+    // As `round` does, without a call.
+    let thousandths = nats * 1000.0;
+    let whole = thousandths as i64;
+    let rest = thousandths - whole as f64;
+    whole.saturating_add(i64::from(rest >= 0.5) - i64::from(rest <= -0.5))
 }
 
 fn thousandths(out: &mut String, thousandths: i64) {
@@ -272,12 +329,15 @@ fn thousandths(out: &mut String, thousandths: i64) {
     }
     let (ones, rest) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
     whole(out, ones);
+    let digit = |value: u64| char::from(b'0' + (value % 10) as u8);
     if rest > 0 {
         out.push('.');
-        match rest {
-            _ if rest % 100 == 0 => padded(out, rest / 100, 1),
-            _ if rest % 10 == 0 => padded(out, rest / 10, 2),
-            _ => padded(out, rest, 3),
+        out.push(digit(rest / 100));
+        if rest % 100 > 0 {
+            out.push(digit(rest / 10));
+        }
+        if rest % 10 > 0 {
+            out.push(digit(rest));
         }
     }
 }

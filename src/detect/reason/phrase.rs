@@ -5,8 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::super::outline::grouped;
-use super::digits::{fixed, whole};
+use super::amount::{bytes, count, in_windows, significant, time};
 use super::{Evidence, Usual};
 use crate::row::columns::find;
 
@@ -201,71 +200,88 @@ impl Phrase {
         }
     }
 
-    /// With a value and what is usual.
-    pub(super) fn words(&self, evidence: &Evidence, window: Option<u64>) -> String {
-        let mut out = String::with_capacity(96);
+    /// Appends it with a value and what is usual.
+    pub(super) fn tell(&self, out: &mut String, evidence: &Evidence, window: Option<u64>) {
         let Some(value) = evidence.value else {
             let text = evidence.text.as_deref().unwrap_or("nothing");
             let state =
                 STATES.iter().find(|(state, _)| *state == text && self.pattern.starts_with("connection"));
-            match state {
-                Some((state, meaning)) => self.fill(&mut out, &format!("{state} ({meaning})"), 0.0),
-                None => self.fill(&mut out, text, 0.0),
-            }
-            return out;
+            let with = |out: &mut String| match state {
+                Some((state, meaning)) => out.extend([*state, " (", meaning, ")"]),
+                None => out.push_str(text),
+            };
+            return self.fill(out, with, 0.0);
         };
-        let number = |value: f64| match self.unit {
-            Count => count(value),
-            Bytes => bytes(value),
-            Seconds => time(value),
-            Windows => in_windows(value, window),
-            Percent => format!("{} %", significant(100.0 * value)),
+        let number = |out: &mut String, value: f64| match self.unit {
+            Count => count(out, value),
+            Bytes => bytes(out, value),
+            Seconds => time(out, value),
+            Windows => in_windows(out, value, window),
+            Percent => {
+                significant(out, 100.0 * value);
+                out.push_str(" %");
+            }
         };
         let usual = evidence.usual.filter(|_| self.kind != Kind::Text);
-        let whose = if usual.is_some_and(|usual| !usual.own) { " for others" } else { "" };
+        let whose = if usual.is_some_and(|usual| !usual.own) { "; usual for others " } else { "; usual " };
         if let Kind::Age(now) = self.kind {
             if value > 0.0 {
-                self.fill(&mut out, &number(value), value);
+                self.fill(out, |out| number(out, value), value);
                 out.push_str(" ago");
             } else {
                 out.push_str("first time that ");
                 out.push_str(now);
             }
             if let Some(usual) = usual.filter(|usual| usual.median > 0.0) {
-                let over = if usual.median >= OLD { "over " } else { "" };
+                out.push_str(whose);
+                if usual.median >= OLD {
+                    out.push_str("over ");
+                }
                 // What is old is as old as can be told, less what buckets leave open.
-                let median = if usual.median >= OLD { OLD } else { usual.median };
-                out.extend(["; usual", whose, " ", over, &number(median), " ago"]);
+                number(out, usual.median.min(OLD));
+                out.push_str(" ago");
             }
-            return out;
+            return;
         }
-        self.fill(&mut out, &number(value), value);
+        self.fill(out, |out| number(out, value), value);
         if let Some(horizon) = self.horizon {
             out.push_str(if self.kind == Kind::Active { " of the last " } else { " in " });
-            out.push_str(&in_windows(horizon as f64, window));
+            in_windows(out, horizon as f64, window);
         }
         if let Some(Usual { median, extreme, low, .. }) = usual {
-            let (median, extreme) = (number(median), number(extreme));
-            out.extend(["; usual", whose, " ", &median]);
-            if extreme != median {
-                out.extend([if low { ", p1 " } else { ", p99 " }, &extreme]);
+            out.push_str(whose);
+            let from = out.len();
+            number(out, median);
+            let to = out.len();
+            out.push_str(if low { ", p1 " } else { ", p99 " });
+            let again = out.len();
+            number(out, extreme);
+            if out[from..to] == out[again..] {
+                out.truncate(to);
             }
         }
-        out
     }
 
     /// The pattern with a value in it.
-    fn fill(&self, out: &mut String, number: &str, value: f64) {
+    fn fill(&self, out: &mut String, number: impl Fn(&mut String), value: f64) {
         let mut rest = &*self.pattern;
         while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'{' | b'~')) {
             out.push_str(&rest[..at]);
             rest = &rest[at..];
-            let (mark, with) = match rest {
-                number_here if number_here.starts_with("{}") => ("{}", number),
-                direction if direction.starts_with("{dir}") => ("{dir}", self.direction),
-                _ => ("~", if value == 1.0 { "" } else { "s" }),
+            let mark = match rest {
+                number_here if number_here.starts_with("{}") => {
+                    number(out);
+                    "{}"
+                }
+                direction if direction.starts_with("{dir}") => {
+                    out.push_str(self.direction);
+                    "{dir}"
+                }
+                _ => {
+                    out.push_str(if value == 1.0 { "" } else { "s" });
+                    "~"
+                }
             };
-            out.push_str(with);
             rest = &rest[mark.len()..];
         }
         out.push_str(rest);
@@ -274,14 +290,6 @@ impl Phrase {
 
 fn plain(pattern: Cow<'static, str>, unit: Unit) -> Phrase {
     Phrase { pattern, direction: "", unit, horizon: None, kind: Kind::Plain }
-}
-
-fn in_windows(windows: f64, window: Option<u64>) -> String {
-    match window {
-        Some(window) => time(windows * window as f64 / 1e9),
-        None if windows == 1.0 => "1 window".to_owned(),
-        None => format!("{} windows", decimal(windows, 0)),
-    }
 }
 
 fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
@@ -319,86 +327,6 @@ fn row(name: &str) -> Phrase {
         }
         _ => plain(format!("{} {{}}", name.replace('_', " ")).into(), unit),
     }
-}
-
-fn count(value: f64) -> String {
-    match value.fract() == 0.0 && value.abs() < 1e15 {
-        true if value >= 0.0 => grouped(value as u64),
-        _ => significant(value),
-    }
-}
-
-/// Two digits, all before the point.
-fn significant(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        1000.0.. if value > 0.0 && value < 1e15 => grouped(value.round() as u64),
-        10.0.. => rounded(value),
-        1.0..10.0 => decimal(value, 1),
-        0.1..1.0 => decimal(value, 2),
-        0.001..0.1 => decimal(value, 3),
-        _ => format!("{value:.0e}"),
-    }
-}
-
-fn scaled(value: f64, units: &[(f64, &str)]) -> String {
-    let (size, unit) = units.iter().find(|(size, _)| value >= *size).unwrap_or(&units[units.len() - 1]);
-    significant(value / size) + " " + unit
-}
-
-fn bytes(value: f64) -> String {
-    if value < 1000.0 {
-        return rounded(value) + " B";
-    }
-    scaled(value, &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")])
-}
-
-fn time(seconds: f64) -> String {
-    if seconds == 0.0 {
-        return "0 s".to_owned();
-    }
-    // Up to two minutes and two hours the smaller unit is the usual one.
-    let unit = match seconds {
-        172_800.0.. => (86_400.0, "days"),
-        7_200.0.. => (3_600.0, "h"),
-        120.0.. => (60.0, "min"),
-        1.0.. => (1.0, "s"),
-        1e-3.. => (1e-3, "ms"),
-        _ => (1e-6, "us"),
-    };
-    significant(seconds / unit.0) + " " + unit.1
-}
-
-/// A number with so many decimals at most, without zeros at its end; `null` for what is no number.
-pub(super) fn decimal(value: f64, places: usize) -> String {
-    if !value.is_finite() {
-        return "null".to_owned();
-    }
-    if value.fract() == 0.0 || places == 0 {
-        return rounded(value);
-    }
-    let mut text = String::with_capacity(24);
-    fixed(&mut text, value, places);
-    text.truncate(text.trim_end_matches('0').trim_end_matches('.').len());
-    match text.as_str() {
-        "0" | "-0" if places > 2 => format!("{value:.2e}"),
-        _ => text,
-    }
-}
-
-/// A number without decimals.
-fn rounded(value: f64) -> String {
-    let mut text = String::with_capacity(24);
-    match value.fract() == 0.0 && value.abs() < 1e15 {
-        true => {
-            if value.is_sign_negative() {
-                text.push('-');
-            }
-            whole(&mut text, value.abs() as u64);
-        }
-        false => fixed(&mut text, value, 0),
-    }
-    text
 }
 
 #[cfg(test)]

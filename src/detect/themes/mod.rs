@@ -247,7 +247,7 @@ impl Detector for Themes {
         tell: &mut dyn FnMut(&Asked, Reason),
     ) -> Result<(), AnyError> {
         let resolver = &*self.surprises.resolver(rows)?;
-        let mut voices = reasons::Voices::default();
+        let mut telling = reasons::Telling::new(self, rows, resolver);
         let kept = kept.and_then(|kept| kept.downcast_ref::<Remembered>());
         let known = |asked: &Asked| kept.and_then(|kept| kept.of(asked.row));
         // The others are judged again.
@@ -277,7 +277,7 @@ impl Detector for Themes {
                 }
                 (None, None) => continue,
             };
-            tell(asked, reasons::reason(self, (rows, resolver), (judged, place), asked, &mut voices));
+            tell(asked, telling.reason((judged, place), asked));
         }
         Ok(())
     }

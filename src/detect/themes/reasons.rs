@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::columns::{Column, GROUPS, Reading, THEMES, WIDTH, columns, members};
+use super::columns::{Column, GROUPS, Reading, STATE, THEMES, WIDTH, columns, members};
 use super::resolve::Resolver;
 use super::{Themes, Verdicts};
-use crate::detect::calibration::Steps;
-use crate::detect::reason::facts::{number, text};
+use crate::context::entity::Key;
+use crate::detect::reason::facts::Values;
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
-use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, shown};
+use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, WRITTEN, shown};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
@@ -55,42 +55,49 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
     }
 });
 
-/// What columns say, with room for it from row to row.
-pub(super) struct Voices {
-    /// How loud each column spoke of the last row with a surprise, and that: rows of a flood follow one another with the
-    /// same.
+/// What a judged column is made of in some rows.
+enum Made<'a> {
+    One(Values<'a>),
+    /// Bytes forward and backward.
+    Ratio(Values<'a>, Values<'a>),
+    State(Option<Values<'a>>),
+}
+
+/// A column with how much of all it explains: how much that says, its share, its place.
+type Speaker = (f64, f64, usize);
+
+/// Reasons of rows of one batch, with room for what they are made of from row to row. Rows of a flood follow one another:
+/// most of what was found for the last one holds for the next.
+pub(super) struct Telling<'a> {
+    of: &'a Themes,
+    made: Vec<Made<'a>>,
+    /// How loud each column spoke of the last row with a surprise, and that.
     loudness: [(f32, f64); WIDTH],
+    /// What is usual in each column, and whom that was asked for.
+    usuals: [Option<(u32, Option<InUnits>)>; WIDTH],
+    /// The last entity of each kind and its name.
+    names: [Option<(Key, String)>; 6],
     /// Columns that speak of the row, and how loud.
     speaking: Vec<(usize, f64)>,
     /// Of each thing that columns are about the share of all, and the loudest of them.
     things: Vec<(f64, (usize, f64))>,
+    leaders: Vec<Speaker>,
+    others: Vec<Speaker>,
 }
 
-impl Default for Voices {
-    fn default() -> Voices {
-        Voices { loudness: [(0.0, 0.0); WIDTH], speaking: Vec::new(), things: Vec::new() }
-    }
-}
-
-impl Voices {
-    /// How loud a column with a surprise above 0 speaks. What is rare among rows need not be unlikely for this one: it
-    /// speaks as loud as both.
-    #[inline]
-    fn loudness(&mut self, ranks: &[Steps], at: usize, surprise: f32) -> f64 {
-        let (known, loudness) = &mut self.loudness[at];
-        if *known != surprise {
-            let all = f64::from(surprise);
-            (*known, *loudness) = (surprise, ranks[at].rank(all).min(all));
-        }
-        *loudness
-    }
+/// What is usual in a column, in its unit.
+#[derive(Clone, Copy)]
+struct InUnits {
+    /// The bucket of the median.
+    middle: u8,
+    own: bool,
+    median: f64,
+    most: f64,
+    least: f64,
 }
 
 /// A row that was judged.
 struct Row<'a> {
-    of: &'a Themes,
-    rows: &'a RecordBatch,
-    resolver: &'a Resolver,
     judged: &'a Verdicts,
     /// Its place among those that were judged with it.
     place: usize,
@@ -99,104 +106,233 @@ struct Row<'a> {
     surprises: [f32; WIDTH],
 }
 
-/// The reason of a row among those that were judged.
-pub(super) fn reason(
-    of: &Themes,
-    (rows, resolver): (&RecordBatch, &Resolver),
-    (judged, place): (&Verdicts, usize),
-    asked: &Asked,
-    voices: &mut Voices,
-) -> Reason {
-    let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
-    let row = &Row { of, rows, resolver, judged, place, asked, found, surprises };
-    let levels = &judged.levels[place];
-    let total = levels.sum.max(f64::MIN_POSITIVE);
-    let mut shares = [0.0; GROUPS.len()];
-    // And what lasts.
-    let mut parts = Vec::with_capacity(THEMES.len() + 1);
-    for (theme, (name, _)) in THEMES.iter().enumerate() {
-        let inside = || members()[theme].iter().copied();
-        let sum: f64 = inside().map(|group| levels.groups[group]).sum();
-        let groups = inside().filter(|group| levels.groups[*group] > 0.0).map(|group| {
-            let share = levels.themes[theme] * levels.groups[group] / sum / total;
-            shares[group] += share;
-            Group { name: GROUPS[group], nats: levels.groups[group], share }
+impl<'a> Telling<'a> {
+    /// Of rows whose columns the resolver knows.
+    pub(super) fn new(of: &'a Themes, rows: &'a RecordBatch, resolver: &Resolver) -> Telling<'a> {
+        let values = |place: usize| Values::of(rows.column(place).as_ref());
+        let made = (0..WIDTH).map(|at| match resolver.made_of(at) {
+            [Some(forward), Some(backward)] => Made::Ratio(values(forward), values(backward)),
+            [Some(one), None] | [None, Some(one)] => Made::One(values(one)),
+            [None, None] => Made::State(rows.column_by_name(STATE).map(|state| Values::of(state.as_ref()))),
         });
-        let mut all = Vec::with_capacity(members()[theme].len());
-        all.extend(groups);
-        parts.push(Part { name, nats: levels.themes[theme], groups: all });
+        Telling {
+            of,
+            made: made.collect(),
+            loudness: [(0.0, 0.0); WIDTH],
+            usuals: [None; WIDTH],
+            names: Default::default(),
+            speaking: Vec::with_capacity(WIDTH),
+            things: Vec::with_capacity(WIDTH),
+            leaders: Vec::with_capacity(WRITTEN + 1),
+            others: Vec::new(),
+        }
     }
-    let mut reason = Reason {
-        score: levels.score,
-        total: levels.sum,
-        at_zero: None,
-        parts,
-        evidence: Vec::new(),
-        line: String::new(),
-        hints: Vec::new(),
+
+    /// The reason of a row among those that were judged.
+    pub(super) fn reason(&mut self, (judged, place): (&Verdicts, usize), asked: &Asked) -> Reason {
+        let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
+        let row = &Row { judged, place, asked, found, surprises };
+        let levels = &judged.levels[place];
+        let total = levels.sum.max(f64::MIN_POSITIVE);
+        let mut shares = [0.0; GROUPS.len()];
+        // And what lasts.
+        let mut parts = Vec::with_capacity(THEMES.len() + 1);
+        for (theme, ((name, _), inside)) in THEMES.iter().zip(members()).enumerate() {
+            let sum: f64 = inside.iter().map(|group| levels.groups[*group]).sum();
+            let mut groups = Vec::with_capacity(inside.len());
+            for group in inside.iter().copied().filter(|group| levels.groups[*group] > 0.0) {
+                let share = levels.themes[theme] * levels.groups[group] / sum / total;
+                shares[group] += share;
+                groups.push(Group { name: GROUPS[group], nats: levels.groups[group], share });
+            }
+            parts.push(Part { name, nats: levels.themes[theme], groups });
+        }
+        let mut reason = Reason {
+            score: levels.score,
+            total: levels.sum,
+            at_zero: None,
+            parts,
+            evidence: self.spoken(row, &shares),
+            line: String::new(),
+            hints: Vec::new(),
+        };
+        reason.order_parts();
+        reason
+    }
+
+    /// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
+    fn spoken(&mut self, row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
+        let Judgements { groups, abouts, things, counts_new, is_asked } = &*JUDGED;
+        let mut sums = [0.0; GROUPS.len()];
+        self.speaking.clear();
+        let is_told = shares.map(|share| share >= LEAST);
+        for (at, (group, surprise)) in groups.iter().zip(&row.surprises).enumerate() {
+            // Where there is no value it is no surprise.
+            if *surprise > 0.0 && is_told[*group] {
+                let loudness = self.loudness(at, *surprise);
+                sums[*group] += loudness;
+                self.speaking.push((at, loudness));
+            }
+        }
+        self.things.clear();
+        self.things.resize(*things, (0.0, (0, 0.0)));
+        for (at, loudness) in self.speaking.iter().copied().filter(|(_, loudness)| *loudness > 0.0) {
+            let (share, loudest) = &mut self.things[abouts[at]];
+            *share += shares[groups[at]] * loudness / sums[groups[at]];
+            if loudest.1 < loudness {
+                *loudest = (at, loudness);
+            }
+        }
+        let told = self.things.iter().filter(|(share, _)| *share >= LEAST);
+        // Of what explains as much, the less likely says more.
+        let told = told.map(|(share, (at, _))| (share * f64::from(row.surprises[*at]), *share, *at));
+        let written = shown(row.asked.brief);
+        let made = &self.made;
+        let is_left_out = |at: usize| counts_new[at] && is_said_by_age(number(&made[at], row.asked.row));
+        leading(told, (&mut self.leaders, &mut self.others), written, is_left_out, |at| is_asked[at]);
+        let mut evidence = Vec::with_capacity(self.leaders.len() + self.others.len());
+        for place in 0..self.leaders.len() {
+            evidence.push(self.evidence(row, self.leaders[place], true));
+        }
+        for place in 0..self.others.len() {
+            evidence.push(self.evidence(row, self.others[place], false));
+        }
+        evidence
+    }
+
+    /// How loud a column with a surprise above 0 speaks. What is rare among rows need not be unlikely for this one: it
+    /// speaks as loud as both.
+    #[inline]
+    fn loudness(&mut self, at: usize, surprise: f32) -> f64 {
+        let (known, loudness) = &mut self.loudness[at];
+        if *known != surprise {
+            let all = f64::from(surprise);
+            (*known, *loudness) = (surprise, self.of.scale.ranks[at].rank(all).min(all));
+        }
+        *loudness
+    }
+
+    /// What a column says; of what is not written nobody reads whose value it is, nor how probable beside what is usual.
+    fn evidence(&mut self, row: &Row<'_>, (_, share, at): Speaker, is_written: bool) -> Evidence {
+        let column = &columns()[at];
+        let of_row = row.judged.resolved.bucket(row.place, at);
+        let (made, at_row) = (&self.made[at], row.asked.row);
+        let text = match made {
+            Made::State(state) => state.as_ref().and_then(|state| state.text(at_row)),
+            _ => None,
+        };
+        let (value, text) = (number(made, at_row), text.map(str::to_owned));
+        let usual = self.usual(row, at, of_row);
+        let entity = match is_written {
+            true => self.name(&row.judged.resolved.parties[row.place], column.judged.subject).to_owned(),
+            false => String::new(),
+        };
+        let is_asked = is_written || usual.is_none();
+        Evidence {
+            column: Cow::Borrowed(&column.name),
+            entity,
+            value,
+            text,
+            usual,
+            p: is_asked.then(|| self.of.surprises.past.probability(at, row.found, of_row)),
+            nats: f64::from(row.surprises[at]),
+            share,
+        }
+    }
+
+    /// What is usual for the entity; for one that was never seen, for those who share its service. Numbers of states have
+    /// no middle.
+    fn usual(&mut self, row: &Row<'_>, at: usize, of_row: u8) -> Option<Usual> {
+        let column = &columns()[at];
+        let whom = row.found.alike(column.judged.subject as usize);
+        let InUnits { middle, own, median, most, least } = match self.usuals[at] {
+            Some((known, usual)) if known == whom => usual?,
+            _ => {
+                let usual = self.of.surprises.past.usual(at, row.found).and_then(|usual| {
+                    let [median, most, least] = in_units(column, [usual.median, usual.most, usual.least])?;
+                    Some(InUnits { middle: usual.median, own: usual.own, median, most, least })
+                });
+                self.usuals[at] = Some((whom, usual));
+                usual?
+            }
+        };
+        let low = match column.judged.side {
+            Side::Upper => false,
+            Side::Lower => true,
+            Side::Both => of_row < middle,
+        };
+        Some(Usual { median, extreme: if low { least } else { most }, low, own })
+    }
+
+    /// An entity in words.
+    fn name(&mut self, party: &Party, subject: Subject) -> &str {
+        let (known, key) = (&mut self.names[subject as usize], party.key(subject));
+        let is_new = known.as_ref().is_none_or(|(known, _)| *known != key);
+        if is_new {
+            *known = None;
+        }
+        &known.get_or_insert_with(|| (key, entity(party, subject))).1
+    }
+}
+
+/// The row's value, as a number in the column's unit.
+fn number(made: &Made<'_>, row: usize) -> Option<f64> {
+    match made {
+        Made::One(values) => values.number(row),
+        Made::Ratio(forward, backward) => match (forward.number(row), backward.number(row)) {
+            (Some(forward), Some(backward)) => Some((forward + 20.0) / (backward + 20.0)),
+            (forward, _) => forward,
+        },
+        Made::State(_) => None,
+    }
+}
+
+/// Buckets in the unit of a column; nothing for one of states.
+fn in_units(column: &Column, buckets: [u8; 3]) -> Option<[f64; 3]> {
+    let factor = match &column.reading {
+        Reading::Number(_, factor) => *factor,
+        Reading::Ratio => 64.0,
+        Reading::State => return None,
     };
-    reason.evidence = spoken(row, &shares, voices);
-    reason.order_parts();
-    reason
+    let value = |bucket: u8| match &column.reading {
+        // The least whole value of a bucket, for columns that count; a sum with 0, since what is rounded up to it is -0.
+        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil() + 0.0,
+        _ => least(bucket) / factor,
+    };
+    Some(buckets.map(value))
 }
 
-/// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
-fn spoken(row: &Row<'_>, shares: &[f64; GROUPS.len()], voices: &mut Voices) -> Vec<Evidence> {
-    let Judgements { groups, abouts, things, counts_new, is_asked } = &*JUDGED;
-    let ranks = &row.of.scale.ranks;
-    let mut sums = [0.0; GROUPS.len()];
-    voices.speaking.clear();
-    for (at, (group, surprise)) in groups.iter().zip(&row.surprises).enumerate() {
-        // Where there is no value it is no surprise.
-        if *surprise > 0.0 && shares[*group] >= LEAST {
-            let loudness = voices.loudness(ranks, at, *surprise);
-            sums[*group] += loudness;
-            voices.speaking.push((at, loudness));
-        }
-    }
-    voices.things.clear();
-    voices.things.resize(*things, (0.0, (0, 0.0)));
-    for (at, loudness) in voices.speaking.iter().copied().filter(|(_, loudness)| *loudness > 0.0) {
-        let (share, loudest) = &mut voices.things[abouts[at]];
-        *share += shares[groups[at]] * loudness / sums[groups[at]];
-        if loudest.1 < loudness {
-            *loudest = (at, loudness);
-        }
-    }
-    let told = voices.things.iter().map(|(share, (at, _))| (*share, *at));
-    // Of what explains as much, the less likely says more.
-    let mut told: Vec<(f64, f64, usize)> = told
-        .filter(|(share, at)| *share >= LEAST && !(counts_new[*at] && is_said_by_age(value(row, *at).0)))
-        .map(|(share, at)| (share * f64::from(row.surprises[at]), share, at))
-        .collect();
-    let written = shown(row.asked.brief);
-    leading(&mut told, written, |at| is_asked[at]);
-    let party = &row.judged.resolved.parties[row.place];
-    let evidence = told.into_iter().enumerate().map(|(place, (_, share, at))| {
-        let entity = (place < written).then(|| entity(party, columns()[at].judged.subject));
-        evidence(row, at, share, entity)
-    });
-    evidence.collect()
-}
-
-/// Puts columns in order, the strongest first, and leaves out those behind so many that are not asked for.
-fn leading(told: &mut Vec<(f64, f64, usize)>, count: usize, is_asked: impl Fn(usize) -> bool) {
+/// Finds those that lead, the strongest first and no more than asked for, but for what is left out; and of the others
+/// those that are asked for.
+fn leading(
+    told: impl Iterator<Item = Speaker>,
+    (leaders, others): (&mut Vec<Speaker>, &mut Vec<Speaker>),
+    count: usize,
+    is_left_out: impl Fn(usize) -> bool,
+    is_asked: impl Fn(usize) -> bool,
+) {
     let name = |at: usize| &columns()[at].name;
-    let order = |a: &(f64, f64, usize), b: &(f64, f64, usize)| {
-        b.0.total_cmp(&a.0).then_with(|| name(a.2).cmp(name(b.2)))
-    };
-    if count < told.len() {
-        // Most are left out, and need not be put in order.
-        told.select_nth_unstable_by(count, order);
-        let mut place = 0;
-        told.retain(|(.., at)| {
-            place += 1;
-            place <= count || is_asked(*at)
-        });
-        told[count..].sort_unstable_by(order);
+    let order = |a: &Speaker, b: &Speaker| b.0.total_cmp(&a.0).then_with(|| name(a.2).cmp(name(b.2)));
+    leaders.clear();
+    others.clear();
+    for speaker in told {
+        // They are few.
+        let place =
+            leaders.iter().rposition(|leader| order(leader, &speaker).is_lt()).map_or(0, |last| last + 1);
+        let follows = place >= count;
+        if (follows && !is_asked(speaker.2)) || is_left_out(speaker.2) {
+            continue;
+        }
+        if follows {
+            others.push(speaker);
+            continue;
+        }
+        leaders.insert(place, speaker);
+        if leaders.len() > count {
+            others.extend(leaders.pop().filter(|(.., at)| is_asked(*at)));
+        }
     }
-    let first = count.min(told.len());
-    told[..first].sort_unstable_by(order);
+    others.sort_unstable_by(order);
 }
 
 /// Whether a column counts what is new to an entity, an age of which the row may have.
@@ -208,64 +344,6 @@ fn counts_new(column: &str) -> bool {
 /// Whether such a count is one of what an age says better: the row's own peer, port or service is the new one.
 fn is_said_by_age(count: Option<f64>) -> bool {
     count.is_some_and(|count| count <= 1.0)
-}
-
-/// What a column says; nobody reads whose value it is, where that is left out, nor how probable beside what is usual.
-fn evidence(row: &Row<'_>, at: usize, share: f64, entity: Option<String>) -> Evidence {
-    let column = &columns()[at];
-    let found = row.found;
-    let of_row = row.judged.resolved.bucket(row.place, at);
-    let (value, text) = value(row, at);
-    let usual = usual(row, at, of_row);
-    let is_asked = entity.is_some() || usual.is_none();
-    Evidence {
-        column: Cow::Borrowed(&column.name),
-        entity: entity.unwrap_or_default(),
-        value,
-        text,
-        usual,
-        p: is_asked.then(|| row.of.surprises.past.probability(at, found, of_row)),
-        nats: f64::from(row.surprises[at]),
-        share,
-    }
-}
-
-/// The row's value, as a number in the column's unit or as text.
-fn value(row: &Row<'_>, at: usize) -> (Option<f64>, Option<String>) {
-    let (rows, at_row) = (row.rows, row.asked.row);
-    let made_of = row.resolver.made_of(at);
-    match made_of.map(|place| number(rows.column(place?).as_ref(), at_row)) {
-        [None, None] => {
-            let state = rows.column_by_name(super::columns::STATE);
-            (None, state.and_then(|state| text(state.as_ref(), at_row)).map(str::to_owned))
-        }
-        [Some(forward), Some(backward)] => (Some((forward + 20.0) / (backward + 20.0)), None),
-        [value, _] => (value, None),
-    }
-}
-
-/// What is usual for the entity; for one that was never seen, for those who share its service. Numbers of states have
-/// no middle.
-fn usual(row: &Row<'_>, at: usize, of_row: u8) -> Option<Usual> {
-    let column = &columns()[at];
-    let factor = match &column.reading {
-        Reading::Number(_, factor) => *factor,
-        Reading::Ratio => 64.0,
-        Reading::State => return None,
-    };
-    let value = |bucket: u8| match &column.reading {
-        // The least whole value of a bucket, for columns that count; a sum with 0, since what is rounded up to it is -0.
-        Reading::Number(_, 1.0) => (least(bucket) - 1e-9).ceil() + 0.0,
-        _ => least(bucket) / factor,
-    };
-    let usual = row.of.surprises.past.usual(at, row.found)?;
-    let low = match column.judged.side {
-        Side::Upper => false,
-        Side::Lower => true,
-        Side::Both => of_row < usual.median,
-    };
-    let extreme = if low { usual.least } else { usual.most };
-    Some(Usual { median: value(usual.median), extreme: value(extreme), low, own: usual.own })
 }
 
 /// An entity in words.
@@ -297,13 +375,17 @@ mod tests {
                 strengths.iter().enumerate().map(|(at, strength)| (*strength, 0.5, at)).collect();
             let mut expected = told.clone();
             expected.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| columns()[a.2].name.cmp(&columns()[b.2].name)));
+            expected.retain(|(.., at)| at % 5 != 1);
             let mut place = 0;
             expected.retain(|(.., at)| {
                 place += 1;
                 place <= count || at % 3 == 0
             });
-            let mut found = told;
-            leading(&mut found, count, |at| at % 3 == 0);
+            let (mut found, mut others) = (Vec::new(), Vec::new());
+            let speakers = (&mut found, &mut others);
+            leading(told.into_iter(), speakers, count, |at| at % 5 == 1, |at| at % 3 == 0);
+            prop_assert!(found.len() <= count);
+            found.extend(others);
             prop_assert_eq!(found, expected);
         }
     }
