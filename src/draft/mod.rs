@@ -165,13 +165,15 @@ impl Draft {
 }
 
 impl Draft {
-    /// Where a growing file has lost its name, a new one begins. Where none can, the one that is open goes on: no line
-    /// is lost.
+    /// Where a growing file has lost its name, a new one begins, in a new folder where that is gone too. Where none can,
+    /// the one that is open goes on: no line is lost.
     fn follow_name(&mut self) {
-        if self.grows
-            && !is_same(&self.file, &self.place.path)
-            && let Ok(file) = end_of(&self.place.path)
-        {
+        let path = &self.place.path;
+        if !self.grows || is_same(&self.file, path) {
+            return;
+        }
+        let folder_is_there = folder(path).is_dir() || make(folder(path)).is_ok();
+        if folder_is_there && let Ok(file) = end_of(path) {
             self.file = file;
         }
     }

@@ -71,6 +71,20 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
 
 #[cfg(unix)]
 #[test]
+fn a_growing_file_whose_folder_is_removed_goes_on_in_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out/of/log");
+    let mut log = Draft::growing(&path).unwrap();
+    log.write_all(b"first\n").unwrap();
+    log.flush().unwrap();
+    std::fs::remove_dir_all(folder.path().join("out")).unwrap();
+    log.write_all(b"second\n").unwrap();
+    log.flush().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
+}
+
+#[cfg(unix)]
+#[test]
 fn a_line_of_a_growing_file_is_in_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
