@@ -232,15 +232,16 @@ impl Alarms<'_> {
         let attacks: u64 = found.iter().map(|event| event.rows).sum();
         let macro_recall = macro_recall(found.iter().copied(), &mut Vec::new());
         let false_positive_rate = part(false_alarms, self.benign);
+        let both = attacks > 0 && self.benign > 0;
         Point {
             rate,
             threshold,
             hits,
             false_alarms,
             misses: attacks - hits,
-            precision: part(hits, hits + false_alarms).filter(|_| attacks > 0 && self.benign > 0),
+            precision: part(hits, hits + false_alarms).filter(|_| both),
             recall: part(hits, attacks),
-            f1: part(2 * hits, 2 * hits + false_alarms + (attacks - hits)).filter(|_| attacks > 0),
+            f1: part(2 * hits, 2 * hits + false_alarms + (attacks - hits)).filter(|_| both),
             false_positive_rate,
             macro_recall,
             interval: interval(&found, seed),
@@ -378,7 +379,8 @@ mod tests {
         assert_eq!((point.false_positive_rate, point.precision), (Some(0.5), None));
         let attacks = detector(&[(1, 9.0)]);
         assert_eq!((attacks.roc_auc, attacks.points.len()), (None, 0));
-        assert_eq!(attacks.shipped.unwrap().false_positive_rate, None);
+        let point = attacks.shipped.unwrap();
+        assert_eq!((point.false_positive_rate, point.precision, point.f1), (None, None, None));
     }
 
     proptest! {
