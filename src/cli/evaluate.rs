@@ -1,5 +1,6 @@
 //! `netweir evaluate`: scores held against labels.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, How};
 use crate::apart;
 use crate::draft::{Draft, DraftError};
-use crate::evaluate::{Evaluation, Labels, Options, evaluate};
+use crate::evaluate::{EvaluateError, Evaluation, Labels, Options, evaluate};
 use crate::sink;
 use crate::spec::{Ends, Spec};
 
@@ -145,6 +146,7 @@ impl Evaluate {
             let spec = Spec::find(path)?;
             pipelines.push((spec.name.clone(), spec));
         }
+        self.check_worth(&pipelines, own)?;
         for (place, (name, spec)) in pipelines.iter().enumerate() {
             for seed in (spec.seed..).take(seeds as usize) {
                 let folder = runs.folder.join(seed.to_string()).join(format!("{place}-{name}"));
@@ -165,6 +167,20 @@ impl Evaluate {
         options.called = Some(format!("{on} scored after {train}, seed {first}"));
         options.name = Some(name.clone());
         Ok(runs.folder.join(first.to_string()).join(format!("0-{name}")))
+    }
+
+    /// Checks, before anything is trained, that it is trained for something.
+    fn check_worth(&self, pipelines: &[(String, Spec)], own: bool) -> Result<(), EvaluateError> {
+        if let (true, Some(folder)) = (pipelines.is_empty(), &self.folder) {
+            return Err(EvaluateError::Idle { folder: folder.clone() });
+        }
+        let mut names: BTreeSet<&str> = self.compare.iter().map(|(name, _)| name.as_str()).collect();
+        // The first one stands beside a folder for its seeds alone.
+        let beside = if own { pipelines } else { &pipelines[pipelines.len() - self.beside.len()..] };
+        match beside.iter().find(|(name, _)| !names.insert(name)) {
+            Some((name, _)) => Err(EvaluateError::Name { name: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     fn train_one(&self, spec: &Spec, seed: u64, folder: &Path) -> Result<(), Failure> {
@@ -241,4 +257,45 @@ fn write(path: &Path, text: &str) -> Result<(), DraftError> {
     let mut draft = Draft::create(path)?;
     draft.write_all(text.as_bytes()).map_err(|source| DraftError::Io { path: path.to_owned(), source })?;
     draft.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        evaluate: Evaluate,
+    }
+
+    #[test]
+    fn nothing_is_trained_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = folder.path().join("report.html");
+        let said = |flags: &[&str]| {
+            let given = ["evaluate", "-l", "l.csv", "--train", "no.pcap", "--on", "no.pcap"];
+            let line = Line::parse_from(given.iter().chain(flags));
+            let runs = Runs::beside(&page).unwrap();
+            line.evaluate.train_all(&runs, &mut Options::default()).unwrap_err().to_string()
+        };
+        let none = "out: is evaluated as it is, and nothing is to be trained: name a pipeline with --beside, or \
+                    several --seeds, or leave the folder out";
+        assert_eq!(said(&["out"]), none);
+        assert_eq!(said(&["out", "--seeds", "1"]), none);
+        for twice in [
+            &["--beside", "usual", "--beside", "usual"][..],
+            &["out", "--beside", "usual", "--compare", "usual=other"],
+            &["-p", "usual", "--beside", "usual"],
+            &["out", "--seeds", "2", "--beside", "usual", "--beside", "usual"],
+        ] {
+            assert!(said(twice).contains("the name `usual` stands twice"), "{twice:?}: {}", said(twice));
+        }
+        // What is worth it is begun with.
+        for some in [&["out", "--seeds", "2"][..], &["out", "--beside", "usual"], &[]] {
+            assert!(said(some).starts_with("no.pcap: "), "{some:?}: {}", said(some));
+        }
+    }
 }

@@ -74,6 +74,16 @@ pub enum EvaluateError {
         /// What is wrong.
         what: String,
     },
+    /// A folder and captures to train on, and nothing to train.
+    #[error(
+        "{}: is evaluated as it is, and nothing is to be trained: name a pipeline with --beside, or several --seeds, \
+         or leave the folder out",
+        folder.display()
+    )]
+    Idle {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Two sets of scores of one name.
     #[error("scores to compare: the name `{name}` stands twice; each set of scores needs its own")]
     Name {
