@@ -67,6 +67,22 @@ pub fn community_id(protocol: u8, source: IpAddr, destination: IpAddr, ends: End
     id
 }
 
+/// The Community ID of a row; `None` if its addresses are none.
+///
+/// A row has the type of the flow's first packet. Where that is a reply its sender is the responder, so
+/// the ends change places. (Whoever sent a request is the initiator, unless the key's previous flow says
+/// otherwise: then the id is that of the opposite ping.)
+pub(super) fn id_of_row(protocol: u8, source: &str, destination: &str, ends: Ends) -> Option<CommunityId> {
+    let (source, destination): (IpAddr, IpAddr) = (source.parse().ok()?, destination.parse().ok()?);
+    let reply = match (protocol, ends) {
+        (ICMP, Ends::Message(kind, _)) => matches!(kind, 0 | 14 | 16 | 18),
+        (ICMP6, Ends::Message(kind, _)) => kind == 129,
+        _ => false,
+    };
+    let (from, to) = if reply { (destination, source) } else { (source, destination) };
+    Some(community_id(protocol, from, to, ends, 0))
+}
+
 fn octets(address: IpAddr) -> SmallVec<[u8; 16]> {
     match address {
         IpAddr::V4(address) => SmallVec::from_slice(&address.octets()),

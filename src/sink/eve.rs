@@ -13,13 +13,12 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::IpAddr;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use super::alert::{Alerts, Flows, setting};
-use super::community::{CommunityId, Ends, community_id};
+use super::community::{Ends, id_of_row};
 use super::json::{Json, Text, key};
 use super::operator::End;
 use super::severity::Severity;
@@ -173,7 +172,8 @@ impl EveLog {
         };
 
         json.open();
-        json.plain(key!("timestamp"), stamps.of(flows.row_end.value(row)));
+        let end = stamps.of(flows.row_end.value(row));
+        json.plain(key!("timestamp"), &end);
         json.whole(key!("flow_id"), flows.flow_id.value(row) & FLOW_ID);
         json.plain(key!("event_type"), b"alert");
         if flows.vlan.is_valid(row) {
@@ -196,7 +196,7 @@ impl EveLog {
         if flows.icmp_code.is_valid(row) {
             json.whole(key!("icmp_code"), flows.icmp_code.value(row).into());
         }
-        if let Some(id) = community(protocol, src_ip, dest_ip, ends) {
+        if let Some(id) = id_of_row(protocol, src_ip, dest_ip, ends) {
             json.plain(key!("community_id"), &id);
         }
 
@@ -237,8 +237,8 @@ impl EveLog {
         json.number(key!("score"), score);
         json.piece(&common.level);
         json.plain(key!("severity"), severity.name().as_bytes());
-        json.plain(key!("window_start"), stamps.of(flows.window_start.value(row)));
-        json.plain(key!("flow_start"), stamps.of(flows.flow_start.value(row)));
+        json.plain(key!("window_start"), &stamps.of(flows.window_start.value(row)));
+        json.plain(key!("flow_start"), &stamps.of(flows.flow_start.value(row)));
         // All 64 bits, as text.
         json.whole_as_text(key!("flow_id"), flows.flow_id.value(row));
         json.text(key!("service"), flows.service.value(row));
@@ -270,8 +270,8 @@ impl EveLog {
         json.whole(key!("pkts_toclient"), flows.bwd_packets.value(row));
         json.whole(key!("bytes_toserver"), flows.fwd_bytes.value(row));
         json.whole(key!("bytes_toclient"), flows.bwd_bytes.value(row));
-        json.plain(key!("start"), stamps.of(flows.row_start.value(row)));
-        json.plain(key!("end"), stamps.of(flows.row_end.value(row)));
+        json.plain(key!("start"), &stamps.of(flows.row_start.value(row)));
+        json.plain(key!("end"), &end);
         json.text(key!("src_ip"), src_ip);
         json.text(key!("dest_ip"), dest_ip);
         if let Some((source, destination)) = ports {
@@ -292,22 +292,6 @@ fn ends(flows: &Flows, row: usize) -> Ends {
         }
         _ => Ends::Bare,
     }
-}
-
-/// The Community ID of a row; `None` if its addresses are none.
-///
-/// A row has the type of the flow's first packet. Where that is a reply its sender is the responder, so
-/// the ends change places. (Whoever sent a request is the initiator, unless the key's previous flow says
-/// otherwise: then the id is that of the opposite ping.)
-fn community(protocol: u8, source: &str, destination: &str, ends: Ends) -> Option<CommunityId> {
-    let (source, destination): (IpAddr, IpAddr) = (source.parse().ok()?, destination.parse().ok()?);
-    let reply = match (protocol, ends) {
-        (1, Ends::Message(kind, _)) => matches!(kind, 0 | 14 | 16 | 18),
-        (58, Ends::Message(kind, _)) => kind == 129,
-        _ => false,
-    };
-    let (from, to) = if reply { (destination, source) } else { (source, destination) };
-    Some(community_id(protocol, from, to, ends, 0))
 }
 
 /// Suricata's name of a protocol: ours in capitals, which are made of it in `word`, but for these.
@@ -492,7 +476,7 @@ mod tests {
     fn request_and_reply_have_one_community_id() {
         let (a, b) = ("10.0.0.1", "10.0.0.2");
         for (protocol, request, reply) in [(1, 8, 0), (1, 13, 14), (58, 128, 129)] {
-            let id = |kind| community(protocol, a, b, Ends::Message(kind, 0)).unwrap();
+            let id = |kind| id_of_row(protocol, a, b, Ends::Message(kind, 0)).unwrap();
             assert_eq!(id(request), id(reply), "{protocol} {request}");
         }
     }

@@ -3,20 +3,23 @@
 use super::alert::time;
 use crate::detect::reason::digits::pair;
 
+/// The text of a time.
+pub(super) type Stamp = [u8; 31];
+
 /// Times as Suricata writes them: microseconds, and a zone without a colon.
 #[derive(Default)]
 pub(super) struct Stamps {
     /// The day of the last one, since the epoch.
     day: Option<i64>,
     /// The text of a time of it.
-    text: [u8; 31],
+    text: Stamp,
 }
 
 impl Stamps {
     const DAY: i64 = 86_400_000_000;
 
     /// A time in nanoseconds since the epoch, as text.
-    pub(super) fn of(&mut self, nanoseconds: i64) -> &[u8] {
+    pub(super) fn of(&mut self, nanoseconds: i64) -> Stamp {
         let microseconds = nanoseconds.div_euclid(1000);
         let day = microseconds.div_euclid(Stamps::DAY);
         if self.day != Some(day) {
@@ -38,7 +41,7 @@ impl Stamps {
         for (at, value) in places {
             self.text[at..at + 2].copy_from_slice(&pair(value));
         }
-        &self.text
+        self.text
     }
 }
 
@@ -54,7 +57,7 @@ mod tests {
             let mut stamps = Stamps::default();
             for at in times.into_iter().chain([0, near, -near, near + 1000]) {
                 let expected = time(at).strftime("%Y-%m-%dT%H:%M:%S.%6f+0000").to_string();
-                prop_assert_eq!(stamps.of(at), expected.as_bytes());
+                prop_assert_eq!(&stamps.of(at)[..], expected.as_bytes());
             }
         }
     }

@@ -14,7 +14,11 @@ pub(crate) fn pair(value: u32) -> [u8; 2] {
 
 /// Appends a whole number.
 pub(crate) fn whole(out: &mut String, value: u64) {
-    out.push_str(itoa::Buffer::new().format(value));
+    match value {
+        // Most are, and need no call.
+        0..10 => out.push(char::from(b'0' + value as u8)),
+        _ => out.push_str(itoa::Buffer::new().format(value)),
+    }
 }
 
 /// Appends a count with its thousands apart.
@@ -78,7 +82,8 @@ pub(super) fn scientific(out: &mut String, value: f64) {
     // Powers of ten until there are two digits before the point.
     let mut power = 0;
     let mut scaled = mantissa;
-    while scaled >> shift < 10 {
+    let two_digits = 10 << shift;
+    while scaled < two_digits {
         power += 1;
         scaled *= 10;
     }

@@ -174,7 +174,7 @@ impl<'a> Rest<'a> {
 }
 
 /// A number at the beginning of a text and where it ends, if it has at most fifteen digits, with a point or without, and
-/// perhaps a small power of ten below 1, and something stands behind it: digits and power are exact, so that their
+/// perhaps a small power of ten below 1, and an entry or an object ends behind it: digits and power are exact, so that their
 /// quotient is rounded but once, and is what any reader makes of it. `None` for others.
 fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
     const TENS: [f64; 23] = [
@@ -222,7 +222,7 @@ fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
         }
         after += power;
     }
-    if count == 0 || count > 15 || matches!(text.get(at)?, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e') {
+    if count == 0 || count > 15 || !matches!(text.get(at)?, b',' | b'}' | b']') {
         return None;
     }
     TENS.get(after).map(|power| (number as f64 / power, at))
