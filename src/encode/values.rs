@@ -59,6 +59,15 @@ pub(crate) enum Which<'a> {
     These(&'a [u32]),
 }
 
+impl Which<'_> {
+    fn count(self) -> usize {
+        match self {
+            Which::Between(from, to) => to - from,
+            Which::These(rows) => rows.len(),
+        }
+    }
+}
+
 /// Reads a column as numbers into `out`, one a row; NaN where there is none.
 ///
 /// Infinities stay and are the caller's to refuse: `is_finite` sees both in one look.
@@ -70,6 +79,11 @@ pub(crate) fn numbers(array: &dyn Array, out: &mut Vec<f64>) {
 /// Appends the same of some rows.
 pub(crate) fn numbers_of(array: &dyn Array, which: Which<'_>, out: &mut Vec<f64>) {
     let first = out.len();
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+    if nulls.is_some_and(|nulls| nulls.null_count() == nulls.len()) {
+        out.resize(first + which.count(), f64::NAN);
+        return;
+    }
     match array.data_type() {
         DataType::Boolean => {
             let values = array.as_boolean().values();
@@ -91,20 +105,10 @@ pub(crate) fn numbers_of(array: &dyn Array, which: Which<'_>, out: &mut Vec<f64>
         DataType::Float32 => primitive::<Float32Type>(array, which, out, f64::from),
         DataType::Float64 => primitive::<Float64Type>(array, which, out, |value| value),
         // The caller checked the schema; a column that is no number has no value.
-        _ => {
-            let count = match which {
-                Which::Between(from, to) => to - from,
-                Which::These(rows) => rows.len(),
-            };
-            out.resize(first + count, f64::NAN);
-        }
+        _ => out.resize(first + which.count(), f64::NAN),
     }
-    let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) else { return };
+    let Some(nulls) = nulls else { return };
     let out = &mut out[first..];
-    if nulls.null_count() == nulls.len() {
-        out.fill(f64::NAN);
-        return;
-    }
     match which {
         Which::Between(from, _) => {
             let nulls = nulls.slice(from, out.len());

@@ -436,10 +436,19 @@ fn put_buckets(values: &[f64], into: &mut Vec<u8>) {
 
 /// Appends how much of each value is the row's own: `horizon` times the larger of its own two, at most all.
 fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut Vec<f32>) {
-    into.extend(values.iter().zip(own[0].iter().zip(own[1])).map(|(value, (one, other))| {
-        let share = (horizon * 0f64.max(*one).max(*other) / value).min(1.0);
-        if *value > 0.0 { share as f32 } else { 0.0 }
-    }));
+    // As comparisons that processors have for many numbers at once: what is no number is the lesser one.
+    let larger = |one: f64, other: f64| if one > other { one } else { other };
+    let share = |value: f64, one: f64, other: f64| {
+        let share = horizon * larger(other, larger(one, 0.0)) / value;
+        let share = if share < 1.0 { share } else { 1.0 };
+        if value > 0.0 { share as f32 } else { 0.0 }
+    };
+    let first = into.len();
+    into.resize(first + values.len(), 0.0);
+    let own = own[0].iter().zip(own[1]);
+    for (into, (value, (one, other))) in into[first..].iter_mut().zip(values.iter().zip(own)) {
+        *into = share(*value, *one, *other);
+    }
 }
 
 /// States of TCP connections as numbers, NaN for other protocols.
