@@ -136,7 +136,11 @@ impl SurprisesLearning {
             for (partition, (rows, kept)) in rows.iter().zip(&kept).enumerate() {
                 let of_block = |(_, row): &(usize, usize)| blocks.of(rows.windows[*row]) == block;
                 let places = kept.iter().copied().enumerate().filter(of_block);
-                let (places, which): (Vec<usize>, Vec<usize>) = places.unzip();
+                // In the order of a crowd: rows for whom the same is usual follow one another.
+                let places: Vec<(usize, usize)> = places.collect();
+                let crowd = past.find_all(places.iter().map(|(_, row)| &rows.parties[*row]));
+                let ordered = crowd.ordered().into_iter().map(|at| places[at as usize]);
+                let (places, which): (Vec<usize>, Vec<usize>) = ordered.unzip();
                 for (all, joining) in [(&mut surprises, false), (&mut joining, true)] {
                     let Some(into) = all.get_mut(partition) else { continue };
                     let judged = matrix(&past, &blocks, rows, &which, joining);
