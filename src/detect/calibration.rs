@@ -1,7 +1,6 @@
 //! Values to tail probabilities among the calibration rows.
 
 use super::DetectError;
-use crate::flow::region::ask;
 
 /// Ranks up to here are kept one by one, further ones at distances of one part in so many.
 const EXACT: f64 = 1024.0;
@@ -111,22 +110,6 @@ impl Steps {
     #[inline]
     pub(super) fn rank(&self, x: f64) -> f64 {
         self.nats(x) + (x - self.largest).max(0.0)
-    }
-
-    /// Asks for where a value is looked for.
-    #[inline]
-    pub(super) fn ask(&self, x: f64) {
-        ask(&self.guide, cell(x));
-    }
-
-    /// The same for what is found there.
-    #[inline]
-    pub(super) fn ask_further(&self, x: f64) {
-        let cell = cell(x);
-        if let Some(bounds) = self.guide.get(cell..cell + 2) {
-            let (from, to) = (bounds[0] as usize, bounds[1] as usize);
-            [from, usize::midpoint(from, to), to].into_iter().for_each(|place| ask(&self.tails, place));
-        }
     }
 
     /// [`Steps::rank`] of 0.

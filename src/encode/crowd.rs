@@ -1,6 +1,7 @@
 //! Whom rows are about, as the past has numbered them: the entities of one row, of many, and an order of rows in which those
 //! are together for whom the same is usual.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::past::UNSEEN;
@@ -24,9 +25,8 @@ pub(crate) struct Crowd {
     found: Arc<[Found]>,
     /// For each row its party.
     of_row: Vec<u32>,
-    /// For each kind and row a number that those have in common for whom the same is usual, and whether it is another
-    /// one than that of the row before.
-    alike: [(Vec<u32>, Vec<u8>); 6],
+    /// For each kind and row a number that those have in common for whom the same is usual.
+    alike: OnceCell<[Vec<u32>; 6]>,
     struck: bool,
 }
 
@@ -48,13 +48,7 @@ impl Found {
 impl Crowd {
     /// Of what was found of each party, and the party of each row.
     pub(super) fn new(found: Arc<[Found]>, of_row: Vec<u32>) -> Crowd {
-        let alike = |kind| {
-            let alike: Vec<u32> = of_row.iter().map(|party| found[*party as usize].alike(kind)).collect();
-            let before = alike.first().into_iter().chain(&alike);
-            let differs = alike.iter().zip(before).map(|(one, before)| u8::from(one != before)).collect();
-            (alike, differs)
-        };
-        Crowd { alike: std::array::from_fn(alike), found, of_row, struck: false }
+        Crowd { found, of_row, alike: OnceCell::new(), struck: false }
     }
 
     /// The same as if training had never seen any source of the rows: what it did counts neither for itself nor for others.
@@ -72,11 +66,12 @@ impl Crowd {
         self.of_row.len()
     }
 
-    /// Of each row a number of those for whom the same is usual, of a kind, and whether it is another one than that of
-    /// the row before.
-    pub(super) fn kind(&self, kind: usize) -> (&[u32], &[u8]) {
-        let (alike, differs) = &self.alike[kind];
-        (alike, differs)
+    /// Of each row a number that those have in common for whom the same is usual of a subject.
+    pub(super) fn alike(&self, subject: Subject) -> &[u32] {
+        let alike = |kind: usize| {
+            self.of_row.iter().map(|party| self.found[*party as usize].alike(kind)).collect::<Vec<u32>>()
+        };
+        &self.alike.get_or_init(|| std::array::from_fn(alike))[subject as usize]
     }
 
     /// The rows in an order in which those stand together for whom the same is usual: of one source, in it those of one

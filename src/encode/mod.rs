@@ -16,11 +16,11 @@ mod encoders;
 mod exact;
 mod fit;
 mod histograms;
+mod judging;
 mod learned;
 mod met;
 mod past;
 mod past_table;
-mod stages;
 pub(crate) mod subject;
 #[cfg(test)]
 mod surprise_tests;
@@ -48,8 +48,8 @@ pub use subject::Subject;
 pub(crate) use choose::type_named;
 pub(crate) use crowd::{Crowd, Found};
 pub(crate) use histograms::Observed;
+pub(crate) use judging::Known;
 pub(crate) use met::{Kept, Met};
-pub(crate) use stages::{Follow, Known};
 pub(crate) use subject::parties;
 pub(crate) use values::{Which, input_type, numbers, numbers_of};
 

@@ -109,14 +109,6 @@ impl Tails {
         tails
     }
 
-    /// Asks for where an owner's buckets of a column begin.
-    #[inline]
-    fn ask(&self, owner: u32, column: usize) {
-        if owner != UNSEEN {
-            ask(&self.starts, owner as usize * self.columns + column);
-        }
-    }
-
     /// Which buckets an owner has in a column.
     #[inline]
     fn bounds(&self, owner: u32, column: usize) -> Range<u32> {
@@ -129,12 +121,9 @@ impl Tails {
 
     /// Asks for them.
     #[inline]
-    fn ask_further(&self, bounds: &Range<u32>) {
-        if !bounds.is_empty() {
-            ask(&self.buckets, bounds.start as usize);
-            ask(&self.beyond, bounds.start as usize);
-            ask(&self.beyond, bounds.end as usize - 1);
-        }
+    fn ask(&self, bounds: &Range<u32>) {
+        ask(&self.buckets, bounds.start as usize);
+        ask(&self.beyond, bounds.start as usize);
     }
 
     #[inline]
@@ -153,10 +142,7 @@ impl Tails {
     fn around(&self, bounds: Range<u32>, bucket: u8) -> (u64, u64, u64) {
         let (buckets, beyond) = self.within(bounds);
         let Some(all) = beyond.first().copied() else { return (0, 0, 0) };
-        // Buckets are few: counting all of them is faster than a search, and as bytes, which hold how many there can be,
-        // many at once.
-        let below = buckets.iter().fold(0u8, |below, seen| below + u8::from(*seen < bucket));
-        let below = usize::from(below);
+        let below = buckets.partition_point(|seen| *seen < bucket);
         let own = usize::from(buckets.get(below) == Some(&bucket));
         let at = |place: usize| beyond.get(place).copied().unwrap_or(0);
         (at(below), all - at(below + own), all)
@@ -292,55 +278,38 @@ impl Past {
         Crowd::new(found.into(), of_row)
     }
 
-    /// Asks for what is usual for a row in a column. Its entity and its service.
-    #[inline]
-    pub(super) fn ask(&self, column: usize, found: &Found) -> (u32, u32) {
-        let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
-        let (entity, service) = (found.entity[kind], found.service[kind]);
-        self.own[kind].ask(entity, place);
-        self.services[kind].ask(service, place);
-        (entity, service)
+    /// Whose past a column is held against.
+    pub(super) fn subject(&self, column: usize) -> Subject {
+        self.judgements[column].subject
     }
 
-    /// Asks for the rest of it: which buckets they have.
+    /// Where what is usual in a column lies for the entity of a row, and for its service.
     #[inline]
-    pub(super) fn ask_further(
-        &self,
-        column: usize,
-        (entity, service): (u32, u32),
-        bucket: u8,
-    ) -> (Range<u32>, Range<u32>) {
-        let judged = &self.judgements[column];
-        let (kind, network) = (judged.subject as usize, &self.network[column]);
-        let own = self.own[kind].bounds(entity, network.place);
-        let shared = self.services[kind].bounds(service, network.place);
-        self.own[kind].ask_further(&own);
-        self.services[kind].ask_further(&shared);
-        if judged.side != Side::Lower {
-            ask(&network.upper, usize::from(bucket));
-        }
-        if judged.side != Side::Upper {
-            ask(&network.lower, usize::from(bucket));
-        }
-        (own, shared)
+    pub(super) fn usual_of(&self, column: usize, found: &Found) -> [Range<u32>; 2] {
+        let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
+        let own = self.own[kind].bounds(found.entity[kind], place);
+        [own, self.services[kind].bounds(found.service[kind], place)]
+    }
+
+    /// Asks for it.
+    #[inline]
+    pub(super) fn ask(&self, column: usize, [own, shared]: &[Range<u32>; 2]) {
+        let kind = self.judgements[column].subject as usize;
+        self.own[kind].ask(own);
+        self.services[kind].ask(shared);
     }
 
     /// The tail probability of a value in this bucket of a column, 1 where there is no value or no past.
-    #[inline]
     pub(crate) fn probability(&self, column: usize, found: &Found, bucket: u8) -> f64 {
-        let (kind, place) = (self.judgements[column].subject as usize, self.network[column].place);
-        let own = self.own[kind].bounds(found.entity[kind], place);
-        let shared = self.services[kind].bounds(found.service[kind], place);
-        self.probability_in(column, (own, shared), bucket, false)
+        self.probability_in(column, self.usual_of(column, found), bucket, false)
     }
 
-    /// The same, given which buckets the entity and its service have; as it is, or as if the source had been `struck` from
-    /// what was learned.
+    /// The same, given where what is usual lies; as it is, or as if the source had been `struck` from what was learned.
     #[inline]
     pub(super) fn probability_in(
         &self,
         column: usize,
-        (own, shared): (Range<u32>, Range<u32>),
+        [own, shared]: [Range<u32>; 2],
         bucket: u8,
         struck: bool,
     ) -> f64 {

@@ -165,23 +165,6 @@ fn surprise_of(past: &Past, column: usize, found: &Found, bucket: u8) -> f64 {
     -libm::log(past.probability(column, found, bucket))
 }
 
-/// What follows from a surprise is its number and the column's.
-struct Numbers;
-
-impl Follow for Numbers {
-    fn of_none(&self, column: usize) -> f64 {
-        self.of(column, 0.0)
-    }
-
-    fn ask(&self, _: usize, _: f32) {}
-
-    fn ask_further(&self, _: usize, _: f32) {}
-
-    fn of(&self, column: usize, surprise: f32) -> f64 {
-        1000.0 * column as f64 + f64::from(surprise)
-    }
-}
-
 fn distinct_windows<'a>(rows: impl Iterator<Item = &'a Row>) -> usize {
     rows.map(|row| row.window).collect::<BTreeSet<_>>().len()
 }
@@ -201,8 +184,8 @@ proptest! {
                 for column in 0..COLUMNS {
                     let expected = direct_without(struck, &all, windows, late, row, column);
                     let bucket = row.buckets[column];
-                    let (own, shared) = past.ask_further(column, past.ask(column, &found), bucket);
-                    let surprise = -libm::log(past.probability_in(column, (own, shared), bucket, struck));
+                    let usual = past.usual_of(column, &found);
+                    let surprise = -libm::log(past.probability_in(column, usual, bucket, struck));
                     let near = (surprise - expected).abs() < 1e-9;
                     prop_assert!(near, "column {} {}: {} {}", column, struck, surprise, expected);
                 }
@@ -259,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn columns_in_stages_are_judged_as_one_by_one_in_any_order_and_with_any_room(
+    fn many_rows_are_judged_as_one_by_one_in_any_order_and_with_any_room(
         training in rows(50),
         probes in rows(20),
         weights in proptest::collection::vec(0usize..4, 200),
@@ -274,32 +257,27 @@ proptest! {
         for some in order.chunks(at_once) {
             let rows: Vec<&Row> = some.iter().map(|row| &probes[*row as usize]).collect();
             let weight = |row: usize| [0.0f32, 0.25, 1.0, 1.0][weights[some[row] as usize]];
-            let values: Vec<(Vec<u8>, Vec<f32>)> = (0..COLUMNS)
-                .map(|column| {
-                    let buckets = rows.iter().map(|row| row.buckets[column]);
-                    (buckets.collect(), (0..rows.len()).map(weight).collect())
-                })
-                .collect();
-            let mut given = vec![Vec::new(); COLUMNS];
-            past.judge(
-                &all.some(some),
-                |column| (&values[column].0, &values[column].1),
-                &Numbers,
-                &mut known,
-                |column, some, surprise, follows| {
-                    given[column].extend(some.map(|row| (row, surprise.to_bits(), follows)));
-                },
-            );
-            for (column, given) in given.iter().enumerate() {
-                prop_assert_eq!(given.len(), rows.len());
-                for (row, (place, bits, follows)) in given.iter().enumerate() {
-                    let (bucket, weight) = (rows[row].buckets[column], weight(row));
-                    let found = past.find(&rows[row].party);
-                    let expected = (surprise_of(&past, column, &found, bucket) * f64::from(weight)) as f32;
-                    let expected = if weight > 0.0 { expected } else { 0.0 };
-                    prop_assert_eq!((*place, *bits), (row, expected.to_bits()));
-                    prop_assert_eq!(*follows, Numbers.of(column, expected));
-                }
+            let weights: Vec<f32> = (0..rows.len()).map(weight).collect();
+            let buckets: Vec<Vec<u8>> =
+                (0..COLUMNS).map(|column| rows.iter().map(|row| row.buckets[column]).collect()).collect();
+            let follow = |column: usize, surprise: f32| 1000.0 * column as f64 + f64::from(surprise);
+            let mut surprises = vec![f32::NAN; COLUMNS * rows.len()];
+            let mut given = Vec::new();
+            let values = |column: usize| (&buckets[column][..], &weights[..]);
+            let give = |column: usize, follows: &[f64]| {
+                assert_eq!(given.len(), column * rows.len());
+                given.extend_from_slice(follows);
+            };
+            past.judge(&all.some(some), values, follow, &mut known, &mut surprises, give);
+            prop_assert_eq!(given.len(), surprises.len());
+            for (at, (surprise, follows)) in surprises.into_iter().zip(given).enumerate() {
+                let (column, row) = (at / rows.len(), at % rows.len());
+                let found = past.find(&rows[row].party);
+                let expected = surprise_of(&past, column, &found, buckets[column][row]);
+                let expected = (expected * f64::from(weights[row])) as f32;
+                let expected = if weights[row] > 0.0 { expected } else { 0.0 };
+                prop_assert_eq!((column, row, surprise.to_bits()), (column, row, expected.to_bits()));
+                prop_assert_eq!(follows, follow(column, expected));
             }
         }
     }

@@ -33,8 +33,8 @@ use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
 pub(in crate::detect) use self::columns::context_columns;
+use self::columns::{Column, THEMES, columns};
 pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
-use self::columns::{THEMES, columns};
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
 use self::resolve::{Resolved, Rows};
 use self::scale::Grouped;
@@ -98,9 +98,9 @@ impl Themes {
         let from = some.start;
         let mut sums = Grouped::new(some.len());
         let mut resolved = rows.resolve(some);
-        let add = |at: usize, rows: Range<usize>, rank: f64| sums.add(at, rows, rank);
-        let judged = (&mut resolved, &crowd);
-        let surprises = self.surprises.follow(judged, &self.scale.ranks(), &self.known, add);
+        let add = |column: &Column, ranks: &[f64]| sums.add(column, ranks.iter().copied());
+        let rank = |at: usize, surprise: f32| self.scale.rank(at, surprise);
+        let surprises = self.surprises.follow((&mut resolved, &crowd), rank, &self.known, add);
         let levels = self.scale.levels_added(sums).collect();
         Verdicts { from, resolved, crowd, surprises, levels }
     }

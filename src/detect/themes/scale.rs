@@ -1,7 +1,5 @@
 //! Surprises to a score, on the scale of the calibration rows.
 
-use std::ops::Range;
-
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
@@ -10,7 +8,7 @@ use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::Lasting;
 use crate::detect::calibration::{Steps, Tail};
-use crate::encode::{Follow, Kept, Met};
+use crate::encode::{Kept, Met};
 
 /// What a group may count at most in a theme, in nats.
 const CAP: f64 = 12.0;
@@ -92,34 +90,8 @@ impl Batch {
     }
 }
 
-/// The ranks of surprises among the calibration rows.
-pub(super) struct Ranks<'a>(&'a [Steps]);
-
-impl Follow for Ranks<'_> {
-    #[inline]
-    fn of_none(&self, column: usize) -> f64 {
-        self.0[column].at_zero()
-    }
-
-    #[inline]
-    fn ask(&self, column: usize, surprise: f32) {
-        self.0[column].ask(f64::from(surprise));
-    }
-
-    #[inline]
-    fn ask_further(&self, column: usize, surprise: f32) {
-        self.0[column].ask_further(f64::from(surprise));
-    }
-
-    #[inline]
-    fn of(&self, column: usize, surprise: f32) -> f64 {
-        self.0[column].rank(f64::from(surprise))
-    }
-}
-
 /// A number of each group for each row, group by group.
 pub(super) struct Grouped {
-    columns: &'static [Column],
     rows: usize,
     values: Vec<f64>,
 }
@@ -127,20 +99,19 @@ pub(super) struct Grouped {
 impl Grouped {
     /// Of so many rows, nothing yet.
     pub(super) fn new(rows: usize) -> Grouped {
-        Grouped { columns: columns(), rows, values: vec![0.0; rows * GROUPS.len()] }
+        Grouped { rows, values: vec![0.0; rows * GROUPS.len()] }
     }
 
-    /// Adds the rank that some rows have in a judged column; columns come in their order.
-    #[inline]
-    pub(super) fn add(&mut self, at: usize, rows: Range<usize>, rank: f64) {
-        let sums = &mut self.values[self.columns[at].group * self.rows..][..self.rows];
-        sums[rows].iter_mut().for_each(|sum| *sum += rank);
+    /// Adds the rank that each row has in a judged column; columns come in their order.
+    pub(super) fn add(&mut self, column: &Column, ranks: impl Iterator<Item = f64>) {
+        let sums = &mut self.values[column.group * self.rows..][..self.rows];
+        sums.iter_mut().zip(ranks).for_each(|(sum, rank)| *sum += rank);
     }
 
     /// Means of what was added.
     fn means(mut self) -> Grouped {
         let mut counts = [0u32; GROUPS.len()];
-        self.columns.iter().for_each(|column| counts[column.group] += 1);
+        columns().iter().for_each(|column| counts[column.group] += 1);
         for (sums, count) in self.values.chunks_exact_mut(self.rows.max(1)).zip(counts) {
             sums.iter_mut().for_each(|sum| *sum /= f64::from(count.max(1)));
         }
@@ -152,10 +123,9 @@ impl Grouped {
     fn ranked(ranks: &[Steps], surprises: &Batch, met: &mut Met) -> Grouped {
         let mut grouped = Grouped::new(surprises.rows);
         for (at, (column, steps)) in columns().iter().zip(ranks).enumerate() {
-            let sums = &mut grouped.values[column.group * surprises.rows..][..surprises.rows];
             // Rows of a flood follow one another, and nothing need be looked up for the next one.
             let mut last = (0.0, steps.at_zero());
-            for (sum, surprise) in sums.iter_mut().zip(surprises.column(at)) {
+            let ranks = surprises.column(at).iter().map(|surprise| {
                 if *surprise != last.0 {
                     let same = u64::from(surprise.to_bits());
                     let rank = match *surprise {
@@ -164,8 +134,9 @@ impl Grouped {
                     };
                     last = (*surprise, rank);
                 }
-                *sum += last.1;
-            }
+                last.1
+            });
+            grouped.add(column, ranks);
         }
         grouped.means()
     }
@@ -256,9 +227,11 @@ impl Scale {
         self.levels_of(self.met.with(no_rank, |met| Grouped::ranked(&self.ranks, surprises, met)))
     }
 
-    /// What follows from surprises.
-    pub(super) fn ranks(&self) -> Ranks<'_> {
-        Ranks(&self.ranks)
+    /// The rank of a surprise of a judged column.
+    #[inline]
+    pub(super) fn rank(&self, at: usize, surprise: f32) -> f64 {
+        let steps = &self.ranks[at];
+        if surprise == 0.0 { steps.at_zero() } else { steps.rank(f64::from(surprise)) }
     }
 
     /// The scores of rows with these sums of ranks.

@@ -1,7 +1,6 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
@@ -10,7 +9,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::columns::columns;
+use super::columns::{Column, columns};
 use super::newcomers;
 use super::resolve::{self, Resolved, Resolver, Rows};
 use super::scale::Batch;
@@ -19,9 +18,7 @@ use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
 use crate::encode::bucket::{ABSENT, bucket};
-use crate::encode::{
-    Blocks, Crowd, EncodeError, FEWEST, Follow, Kept, Known, Past, SHORTEST, Since, Subject,
-};
+use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Known, Past, SHORTEST, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -49,13 +46,13 @@ const MANY: u32 = 9;
 const FEW: u32 = 3;
 
 /// The surprises of rows of a crowd: -ln p of each column, times the row's part in it. What follows from them is given
-/// for some rows at a time, column by column.
-fn surprises<F: Follow>(
+/// column by column.
+fn surprises(
     (past, blocks): (&Past, &Blocks),
     (rows, crowd): (&mut Resolved, &Crowd),
-    follow: &F,
+    follow: impl Fn(usize, f32) -> f64,
     known: &mut Known,
-    mut give: impl FnMut(usize, Range<usize>, f64),
+    mut give: impl FnMut(&Column, &[f64]),
 ) -> Batch {
     let struck = crowd.is_struck();
     let ages = rows.firsts.iter().zip(&rows.windows);
@@ -69,18 +66,11 @@ fn surprises<F: Follow>(
             rows.weigh_only(at, |row| !served[row]);
         }
     }
-    let mut values = Vec::with_capacity(rows.parties.len() * columns().len());
-    past.judge(
-        crowd,
-        |at| rows.column(at),
-        follow,
-        known,
-        |at, some, surprise, follows| {
-            values.extend(std::iter::repeat_n(surprise, some.len()));
-            give(at, some, follows);
-        },
-    );
-    Batch::new(rows.parties.len(), values)
+    let count = rows.parties.len();
+    let mut surprises = vec![0.0; count * columns().len()];
+    let give = |at: usize, follows: &[f64]| give(&columns()[at], follows);
+    past.judge(crowd, |at| rows.column(at), follow, known, &mut surprises, give);
+    Batch::new(count, surprises)
 }
 
 /// So many sources within the longest horizon make a server. One or two may be led to a stranger by an attack.
@@ -147,7 +137,7 @@ pub(super) fn matrix(
                 newcomers::join(&mut rows);
                 crowd = crowd.struck();
             }
-            surprises((past, blocks), (&mut rows, &crowd), &(), known, |_, _, _| {}).lines(into);
+            surprises((past, blocks), (&mut rows, &crowd), |_, _| 0.0, known, |_, _| {}).lines(into);
         },
     );
     Array2::from_shape_vec((which.len(), width), all).expect("a line for each row")
@@ -211,12 +201,12 @@ impl Surprises {
     }
 
     /// The surprises of rows of a crowd, with what follows from them.
-    pub(super) fn follow<F: Follow>(
+    pub(super) fn follow(
         &self,
         (rows, crowd): (&mut Resolved, &Crowd),
-        follow: &F,
+        follow: impl Fn(usize, f32) -> f64,
         known: &Kept<Known>,
-        give: impl FnMut(usize, Range<usize>, f64),
+        give: impl FnMut(&Column, &[f64]),
     ) -> Batch {
         let nothing = || Known::new(columns().len(), MANY);
         let of = (&self.past, &self.blocks);
@@ -226,7 +216,7 @@ impl Surprises {
     /// The surprises of rows.
     pub(super) fn of(&self, mut rows: Resolved) -> Batch {
         let crowd = self.past.find_all(rows.parties.iter());
-        self.follow((&mut rows, &crowd), &(), &self.known, |_, _, _| {})
+        self.follow((&mut rows, &crowd), |_, _| 0.0, &self.known, |_, _| {})
     }
 
     /// The surprises of rows, a line each.

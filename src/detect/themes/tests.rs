@@ -275,7 +275,7 @@ fn a_new_server_that_several_use_is_no_news_of_its_clients() {
         let newcomer = |address: &str| address == "10.0.9.9" && answers > 0 && clients > 2;
         let newcomers: Vec<[bool; 2]> = super::surprises::newcomers(&crowd, &resolved).collect();
         assert_eq!(newcomers, vec![[false, newcomer(server)]; count], "{server} {clients} {answers}");
-        themes.follow((&mut resolved, &crowd), &(), &themes.known, |_, _, _| {})
+        themes.follow((&mut resolved, &crowd), |_, _| 0.0, &themes.known, |_, _| {})
     };
     let news = |batch: &Batch| {
         let of_row =
