@@ -25,6 +25,7 @@ pub(super) enum Text<'a> {
 
 impl<'a> Text<'a> {
     /// What was read from JSON: had it needed escapes, it would not stand there as it is, and were no part of that text.
+    #[expect(clippy::ptr_arg, reason = "whether it is borrowed says whether it needs escapes")]
     pub(super) fn read(text: &'a Cow<'_, str>) -> Text<'a> {
         match text {
             Cow::Borrowed(text) => Text::Plain(text),
@@ -94,6 +95,7 @@ impl<'a> Json<'a> {
     }
 
     /// A text that was read from JSON.
+    #[expect(clippy::ptr_arg, reason = "whether it is borrowed says whether it needs escapes")]
     #[inline(always)]
     pub(super) fn read(&mut self, key: &'static [u8], text: &Cow<'_, str>) {
         self.key(key);
@@ -132,7 +134,7 @@ impl<'a> Json<'a> {
             self.digits(thousandths / 1000);
             let rest = (thousandths % 1000) as u32;
             self.out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8]);
-            if rest % 100 > 0 {
+            if !rest.is_multiple_of(100) {
                 let [tenths, last] = pair(rest % 100);
                 self.out.push(tenths);
                 if last > b'0' {
