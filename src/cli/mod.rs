@@ -228,7 +228,7 @@ fn say(outcome: &Outcome) {
         let rate = summary.packets as f64 / seconds;
         text.push_str(&format!("\n{seconds:.2} s, {}", progress::rate(rate, "packets/s")));
     }
-    for note in outcome.model.iter().flat_map(|model| model.detector().notes()) {
+    for note in outcome.model.iter().flat_map(|model| model.notes()) {
         text.push_str(&format!("\nnote: {note}"));
     }
     // Nobody may be listening any more; the results are in their files.

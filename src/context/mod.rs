@@ -34,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
+pub(crate) use recall::OnLink;
 pub use recall::{Memory, MemoryError, OLDEST};
 
 use crate::row::columns::is_context;

@@ -97,6 +97,9 @@ impl Model {
             let count = grouped(memory.len() as u64);
             text.field("remembered", &format!("{count} hosts, pairs, services and ports of theirs"));
         }
+        for line in self.strangers() {
+            text.line(&line);
+        }
     }
 
     /// The model as JSON: what the manifest says, and what the detector says of itself.

@@ -34,7 +34,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::context::{ContextSpec, Memory};
+use crate::context::local::Networks;
+use crate::context::{ContextSpec, Memory, OnLink};
 use crate::detect::{DetectSpec, Detector};
 use crate::encode::{EncodeError, EncodeSpec};
 use crate::flow::{FlowSpec, row_settings};
@@ -137,6 +138,24 @@ impl Model {
     /// What context remembers of training, where its columns look that far.
     pub fn memory(&self) -> Option<&Arc<Memory>> {
         self.memory.as_ref()
+    }
+
+    /// What its user should know of its training, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        self.detector.notes().into_iter().chain(self.strangers()).collect()
+    }
+
+    /// Whose hosts will be taken for strangers though they are on the link.
+    fn strangers(&self) -> Vec<String> {
+        let local = Networks::parse(&self.pipeline.context.local);
+        let found = self.memory.iter().zip(&local).flat_map(|(memory, local)| memory.on_link(local));
+        let told = |OnLink { network, hosts }: OnLink| {
+            format!(
+                "{hosts} hosts of {network} are on the captured link, and [context] local does not name it: who joins there \
+                 later is taken for a stranger from outside"
+            )
+        };
+        found.map(told).collect()
     }
 
     /// Checks that the parts are of one training.

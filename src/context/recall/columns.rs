@@ -49,6 +49,7 @@ pub(in crate::context) const IDENTITIES: [Identity; 9] = [
 
 /// Positions in [`IDENTITIES`].
 const SRC: usize = 0;
+pub(super) const PAIR: usize = 2;
 const SRCSVC: usize = 3;
 const PAIRSVC: usize = 5;
 
@@ -241,6 +242,6 @@ mod tests {
                 (identity.name, identity.meaning, identity.src, identity.dst, identity.part)
             );
         }
-        assert_eq!((IDENTITIES[SRCSVC].name, IDENTITIES[PAIRSVC].name), ("srcsvc", "pairsvc"));
+        assert_eq!([PAIR, SRCSVC, PAIRSVC].map(|at| IDENTITIES[at].name), ["pair", "srcsvc", "pairsvc"]);
     }
 }

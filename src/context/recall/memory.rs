@@ -1,6 +1,7 @@
 //! What a run knows at its end, for another to begin with.
 
-use super::super::entity::{Key, SHARDS};
+use super::super::entity::{Address, Key, SHARDS};
+use super::columns::PAIR;
 use super::shard::{Known, order};
 
 /// What was seen, first and last, and the last starts of flows: what context remembers beyond its horizons.
@@ -49,6 +50,12 @@ impl Memory {
         for one in known {
             self.shards[one.key.shard()].push(one);
         }
+    }
+
+    /// Source and destination of each pair.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = [Address; 2]> {
+        let all = self.shards.iter().flatten();
+        all.filter(|known| known.key.code() >> 24 == PAIR as u32).map(|known| known.key.ends())
     }
 
     /// All of it, in the order in which it is written.

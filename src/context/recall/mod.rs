@@ -21,6 +21,7 @@ mod asking;
 mod columns;
 mod flows;
 mod keeper;
+mod link;
 mod memory;
 pub(super) mod operator;
 mod questions;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 pub use columns::OLDEST;
+pub(crate) use link::OnLink;
 pub use memory::Memory;
 pub use tables::MemoryError;
 
