@@ -52,6 +52,7 @@ const SRC: usize = 0;
 pub(super) const PAIR: usize = 2;
 const SRCSVC: usize = 3;
 const PAIRSVC: usize = 5;
+pub(super) const PAIRPORT: usize = 6;
 
 /// Ages from here on are one, in windows.
 pub const OLDEST: u64 = 60;
@@ -242,6 +243,9 @@ mod tests {
                 (identity.name, identity.meaning, identity.src, identity.dst, identity.part)
             );
         }
-        assert_eq!([PAIR, SRCSVC, PAIRSVC].map(|at| IDENTITIES[at].name), ["pair", "srcsvc", "pairsvc"]);
+        assert_eq!(
+            [PAIR, SRCSVC, PAIRSVC, PAIRPORT].map(|at| IDENTITIES[at].name),
+            ["pair", "srcsvc", "pairsvc", "pairport"]
+        );
     }
 }

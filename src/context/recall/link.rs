@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use super::super::entity::Address;
 use super::super::local::Networks;
 use super::Memory;
+use super::columns::{PAIR, PAIRPORT};
+use super::tables::PORT;
 
 /// Hosts from which on a network is told of: fewer may be routers, of which a link may have several.
 const HOSTS: usize = 3;
+
+/// Protocol and type of what neighbours ask and tell one another in ICMPv6, as keys have them.
+const DISCOVERY: RangeInclusive<u32> = (58 << 16 | 133)..=(58 << 16 | 137);
 
 /// A network on the captured link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,17 +26,19 @@ pub(crate) struct OnLink {
 }
 
 impl Memory {
-    /// Networks (of 24 bits, of 64 with IPv6) outside of `local` with several hosts on the captured link. A host is
-    /// there if it sent what no router passes on: to the multicast addresses of a link (RFC 5771, section 4; RFC 4291,
-    /// section 2.7), as neighbour discovery and names do, or to all (RFC 919).
+    /// Networks (of 24 bits, of 64 with IPv6) outside of `local` with several hosts on the captured link, as what no
+    /// router passes on shows: what goes to all (RFC 919) or to the multicast addresses of a link (RFC 5771, section 4; RFC
+    /// 4291, section 2.7), what comes from or goes to an address of the link alone (RFC 3927, RFC 4291), neighbour
+    /// discovery (RFC 4861).
     pub(crate) fn on_link(&self, local: &Networks) -> Vec<OnLink> {
         let mut hosts: BTreeMap<(u8, u128), BTreeSet<Address>> = BTreeMap::new();
-        for [src, dst] in self.pairs() {
-            if stays_on_link(&dst)
-                && !local.hold(&src)
-                && let Some(network) = network(&src)
-            {
-                hosts.entry(network).or_default().insert(src);
+        for (ends @ [src, dst], discovery) in self.pairs() {
+            let neighbours = discovery || ends.iter().any(is_of_link);
+            let shown = [(src, neighbours || is_to_link(&dst)), (dst, neighbours)];
+            for (host, _) in shown.into_iter().filter(|(host, shown)| *shown && !local.hold(host)) {
+                if let Some(network) = network(&host) {
+                    hosts.entry(network).or_default().insert(host);
+                }
             }
         }
         let many = hosts.into_iter().filter(|(_, hosts)| hosts.len() >= HOSTS);
@@ -40,12 +48,31 @@ impl Memory {
         })
         .collect()
     }
+
+    /// Source and destination of what passed, and whether that was neighbour discovery.
+    fn pairs(&self) -> impl Iterator<Item = ([Address; 2], bool)> {
+        self.all().filter_map(|known| match (known.key.code() >> 24) as usize {
+            PAIR => Some((known.key.ends(), false)),
+            PAIRPORT => Some((known.key.ends(), DISCOVERY.contains(&(known.key.code() & PORT)))),
+            _ => None,
+        })
+    }
 }
 
-fn stays_on_link(address: &Address) -> bool {
-    match address.parts() {
+/// Whether only hosts of the same link are told by this address.
+fn is_to_link(destination: &Address) -> bool {
+    match destination.parts() {
         (4, bytes) => bytes[..3] == [224, 0, 0] || bytes[..4] == [255; 4],
         (6, bytes) => bytes[0] == 0xff && bytes[1] & 0xf == 2,
+        _ => false,
+    }
+}
+
+/// Whether it is the address of a host on one link and no other.
+fn is_of_link(host: &Address) -> bool {
+    match host.parts() {
+        (4, bytes) => bytes[..2] == [169, 254],
+        (6, bytes) => bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80,
         _ => false,
     }
 }
@@ -55,8 +82,9 @@ fn network(address: &Address) -> Option<(u8, u128)> {
     let (version, bytes) = address.parts();
     let bits = u128::from_be_bytes(bytes);
     let bits = match version {
-        4 if bits > 0 => bits >> 104 << 104,
-        6 if bits > 1 => bits >> 64 << 64,
+        // Neither nobody nor all, and no groups.
+        4 if (1..224).contains(&bytes[0]) => bits >> 104 << 104,
+        6 if bits > 1 && bytes[0] != 0xff => bits >> 64 << 64,
         _ => return None,
     };
     Some((version, bits))
@@ -74,42 +102,58 @@ mod tests {
     use super::super::shard::Known;
     use super::*;
     use crate::context::entity::Key;
-    use crate::context::recall::IDENTITIES;
 
-    fn memory(pairs: &[(&str, &str)]) -> Memory {
-        let kind = IDENTITIES.iter().position(|identity| identity.name == "pair").unwrap() as u32;
+    /// Pairs of one kind, with a port or a type of message.
+    fn told(kind: usize, pairs: &[(&str, &str)], port: u32) -> Vec<(String, usize)> {
         let known = pairs.iter().map(|(src, dst)| {
             let [src, dst] = [src, dst].map(|text| Address::parse(Some(text)));
-            let key = Key::of(Some(&src), Some(&dst), kind << 24);
+            let key = Key::of(Some(&src), Some(&dst), (kind as u32) << 24 | port);
             Known { key, first: 0, last: 0, starts: None, learned: false }
         });
         let mut memory = Memory::default();
         memory.extend(known.collect());
-        memory
-    }
-
-    fn told(pairs: &[(&str, &str)]) -> Vec<(String, usize)> {
         let local = Networks::parse(&["10.0.0.0/8".to_owned(), "fe80::/10".to_owned()]).unwrap();
-        memory(pairs).on_link(&local).into_iter().map(|found| (found.network, found.hosts)).collect()
+        memory.on_link(&local).into_iter().map(|found| (found.network, found.hosts)).collect()
     }
 
     #[test]
     fn hosts_that_speak_to_their_link_alone_are_on_it() {
-        let found = told(&[
-            ("2001:db8:1:2::a", "ff02::1:ff00:1"),
-            ("2001:db8:1:2::a", "ff02::fb"),
-            ("2001:db8:1:2::b", "ff02::1:ff00:1"),
-            ("2001:db8:1:2:3::c", "ff12::5"),
-            ("198.51.100.3", "224.0.0.251"),
-            ("198.51.100.4", "255.255.255.255"),
-            ("198.51.100.200", "224.0.0.22"),
-        ]);
-        assert_eq!(found, [("198.51.100.0/24".to_owned(), 3), ("2001:db8:1:2::/64".to_owned(), 3)]);
+        let found = told(
+            PAIR,
+            &[
+                ("2001:db8:1:2::a", "ff02::1:ff00:1"),
+                ("2001:db8:1:2::a", "ff02::fb"),
+                ("2001:db8:1:2::b", "ff02::1:ff00:1"),
+                ("2001:db8:1:2:3::c", "ff12::5"),
+                ("2001:db8:7::1", "fe80::1"),
+                ("fe80::1", "2001:db8:7::2"),
+                ("2001:db8:7::3", "fe80::1"),
+                ("198.51.100.3", "224.0.0.251"),
+                ("198.51.100.4", "255.255.255.255"),
+                ("198.51.100.200", "224.0.0.22"),
+            ],
+            0,
+        );
+        let found: Vec<(&str, usize)> =
+            found.iter().map(|(network, hosts)| (network.as_str(), *hosts)).collect();
+        assert_eq!(found, [("198.51.100.0/24", 3), ("2001:db8:1:2::/64", 3), ("2001:db8:7::/64", 3)]);
+    }
+
+    #[test]
+    fn neighbours_that_look_for_one_another_are_on_a_link() {
+        let pairs = [("2001:db8::1", "2001:db8::2"), ("2001:db8::3", "ff02::1:ff00:2")];
+        let discovery = |port| told(PAIRPORT, &pairs, port);
+        for kind in 133..=137 {
+            assert_eq!(discovery(58 << 16 | kind), [("2001:db8::/64".to_owned(), 3)], "type {kind}");
+        }
+        assert_eq!(discovery(58 << 16 | 128), []);
+        assert_eq!(discovery(17 << 16 | 135), []);
     }
 
     #[test]
     fn strangers_routers_and_what_is_local_are_not_told_of() {
         let strangers = ["203.0.113.1", "203.0.113.2", "203.0.113.3"];
+        let told = |pairs: &[(&str, &str)]| told(PAIR, pairs, 0);
         assert_eq!(told(&strangers.map(|host| (host, "198.51.100.1"))), []);
         assert_eq!(told(&strangers.map(|host| (host, "239.255.255.250"))), [], "routers pass it on");
         assert_eq!(told(&strangers[..2].iter().map(|host| (*host, "224.0.0.5")).collect::<Vec<_>>()), []);

@@ -1,7 +1,6 @@
 //! What a run knows at its end, for another to begin with.
 
-use super::super::entity::{Address, Key, SHARDS};
-use super::columns::PAIR;
+use super::super::entity::{Key, SHARDS};
 use super::shard::{Known, order};
 
 /// What was seen, first and last, and the last starts of flows: what context remembers beyond its horizons.
@@ -37,7 +36,7 @@ impl Memory {
 
     /// The last window with a row of what is remembered, by its start; none if nothing is.
     pub(super) fn last(&self) -> Option<u64> {
-        self.shards.iter().flatten().map(|known| known.last).max()
+        self.all().map(|known| known.last).max()
     }
 
     /// What is remembered of a share.
@@ -52,15 +51,14 @@ impl Memory {
         }
     }
 
-    /// Source and destination of each pair.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = [Address; 2]> {
-        let all = self.shards.iter().flatten();
-        all.filter(|known| known.key.code() >> 24 == PAIR as u32).map(|known| known.key.ends())
+    /// All of it, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Known> {
+        self.shards.iter().flatten()
     }
 
     /// All of it, in the order in which it is written.
     pub(super) fn sorted(&self) -> Vec<&Known> {
-        let mut all: Vec<&Known> = self.shards.iter().flatten().collect();
+        let mut all: Vec<&Known> = self.all().collect();
         all.sort_by_cached_key(|known| order(&known.key));
         all
     }

@@ -111,7 +111,7 @@ impl Memory {
 }
 
 /// The lower bits of a key's code.
-const PORT: u32 = (1 << 24) - 1;
+pub(super) const PORT: u32 = (1 << 24) - 1;
 
 fn identity(key: &Key) -> &'static Identity {
     &IDENTITIES[(key.code() >> 24) as usize]
