@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{FORMAT_VERSION, Make, Model};
+use crate::context::OnLink;
 use crate::detect::Line;
 use crate::detect::outline::grouped;
 use crate::terminal::spelled;
@@ -97,8 +98,11 @@ impl Model {
             let count = grouped(memory.len() as u64);
             text.field("remembered", &format!("{count} hosts, pairs, services and ports of theirs"));
         }
-        for line in self.strangers() {
-            text.line(&line);
+        for OnLink { network, hosts } in self.strangers() {
+            text.field(
+                "on the link",
+                &format!("{hosts} hosts of {network}, which [context] local does not name"),
+            );
         }
     }
 

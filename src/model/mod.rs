@@ -142,20 +142,19 @@ impl Model {
 
     /// What its user should know of its training, a line each.
     pub fn notes(&self) -> Vec<String> {
-        self.detector.notes().into_iter().chain(self.strangers()).collect()
-    }
-
-    /// Whose hosts will be taken for strangers though they are on the link.
-    fn strangers(&self) -> Vec<String> {
-        let local = Networks::parse(&self.pipeline.context.local);
-        let found = self.memory.iter().zip(&local).flat_map(|(memory, local)| memory.on_link(local));
-        let told = |OnLink { network, hosts }: OnLink| {
+        let strangers = self.strangers().into_iter().map(|OnLink { network, hosts }| {
             format!(
                 "{hosts} hosts of {network} are on the captured link, and [context] local does not name it: who joins there \
                  later is taken for a stranger from outside"
             )
-        };
-        found.map(told).collect()
+        });
+        self.detector.notes().into_iter().chain(strangers).collect()
+    }
+
+    /// Networks on the captured link whose hosts are taken for strangers.
+    fn strangers(&self) -> Vec<OnLink> {
+        let local = Networks::parse(&self.pipeline.context.local);
+        self.memory.iter().zip(&local).flat_map(|(memory, local)| memory.on_link(local)).collect()
     }
 
     /// Checks that the parts are of one training.

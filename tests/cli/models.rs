@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::{Place, error, fine, frame, pcap, small_model, some_frames};
+use crate::support::datagram::{self, udp};
 
 #[test]
 fn a_model_refuses_rows_of_another_make_by_the_first_difference() {
@@ -35,6 +36,25 @@ fn a_damaged_model_names_the_member() {
     assert!(said.contains("cut.netweir"), "{said}");
     let said = error(&[&"inspect", &place.at("train.pcap")]);
     assert!(said.contains("train.pcap"), "{said}");
+}
+
+#[test]
+fn networks_on_the_link_that_are_not_named_are_told_of() {
+    let place = Place::new();
+    let hosts = (1..=3).map(|host| udp(&format!("198.51.100.{host}:5353"), "224.0.0.251:5353").at_s(host));
+    let capture = place.write("link.pcap", datagram::pcap(&hosts.collect::<Vec<_>>()));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/train.toml");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let named = "[context]\nlocal = [\"10.0.0.0/8\", \"198.51.100.0/24\"]";
+    for (pipeline, strangers) in [(shipped.clone(), true), (shipped.replacen("[context]", named, 1), false)] {
+        let (pipeline, model) = (place.write("own.toml", pipeline), place.at("own.netweir"));
+        let said =
+            String::from_utf8(fine(&[&"train", &capture, &"-p", &pipeline, &"-m", &model]).stderr).unwrap();
+        let note = "note: 3 hosts of 198.51.100.0/24 are on the captured link";
+        assert_eq!(said.contains(note), strangers, "{said}");
+        let text = String::from_utf8(fine(&[&"inspect", &model]).stdout).unwrap();
+        assert_eq!(text.contains("on the link"), strangers, "{text}");
+    }
 }
 
 #[test]
