@@ -31,13 +31,14 @@ fn in_one_line(message: &str) -> String {
             let word = usage.split(' ').nth(1).unwrap_or_default();
             verb = if word.starts_with(char::is_lowercase) { word } else { "" };
         } else if !first.starts_with("For more information") {
-            let first = first.trim_start_matches("error: ").trim_start_matches("tip: ");
             let between = if first.ends_with(':') { ", " } else { " " };
-            let rest = rest.join(between).replace("tip: ", "; ");
-            parts.push(if rest.is_empty() { first.to_owned() } else { format!("{first} {rest}") });
+            let text = format!("{first} {}", rest.join(between));
+            parts
+                .extend(text.trim_start_matches("error: ").split("tip: ").map(|part| part.trim().to_owned()));
         }
     }
     let verb = if verb.is_empty() { String::new() } else { format!(" {verb}") };
+    parts.retain(|part| !part.is_empty());
     format!("{}; netweir{verb} --help says what is allowed", parts.join("; "))
 }
 
@@ -80,7 +81,8 @@ mod tests {
             &["netweir", "detect", "x", "-m", "a", "-o", "b", "--percentile", "3", "--contamination", "2"],
             &["netweir", "completions", "sh"],
             &["netweir", "watch"],
-            &["netweir", "detect", "x", "y\n\nUsage: z", "--"],
+            &["netweir", "train", "x", "-m", "y", "-w", "1\n\nUsage: z"],
+            &["netweir", "detect", "--", "--foo", "y\nz"],
         ] {
             let line = told(arguments);
             assert!(!line.contains('\n') && !line.contains("Usage: netweir") && line.len() < 300, "{line:?}");

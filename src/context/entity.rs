@@ -20,7 +20,7 @@ const NO_TYPE: u32 = 256;
 
 const ICMP: u32 = 1;
 const UDP: u32 = 17;
-const ICMP6: u32 = 58;
+pub(super) const ICMP6: u32 = 58;
 
 /// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -60,16 +60,23 @@ impl Address {
         }
     }
 
-    /// The address as text that [`Address::from_text`] reads; `None` for a null.
-    pub(super) fn text(&self) -> Option<String> {
+    /// The address, where it is one.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
         match self.version {
             4 => Some(
-                Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]])
-                    .to_string(),
+                Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]).into(),
             ),
-            6 => Some(Ipv6Addr::from_octets(self.bytes).to_string()),
-            _ if *self == Address::default() => None,
-            _ => Some(format!("#{:032x}", u128::from_be_bytes(self.bytes))),
+            6 => Some(Ipv6Addr::from_octets(self.bytes).into()),
+            _ => None,
+        }
+    }
+
+    /// The address as text that [`Address::from_text`] reads; `None` for a null.
+    pub(super) fn text(&self) -> Option<String> {
+        match self.ip() {
+            Some(ip) => Some(ip.to_string()),
+            None if *self == Address::default() => None,
+            None => Some(format!("#{:032x}", u128::from_be_bytes(self.bytes))),
         }
     }
 

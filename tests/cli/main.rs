@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 use support::binary::{run, succeed};
 
+/// The head of a file of labels.
+const LABELS: &str = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n";
+
 fn datasets(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/lab").join(name)
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::{Place, datasets, error, fine, pcap, small_model, some_frames};
+use super::{LABELS, Place, datasets, error, fine, pcap, small_model, some_frames};
 
 #[test]
 fn who_stops_reading_the_output_is_not_told_of_an_error() {
@@ -86,7 +86,7 @@ fn nothing_is_written_over_what_is_read_and_no_two_outputs_share_a_name() {
     let place = Place::new();
     let model = small_model(&place);
     let capture = place.at("train.pcap");
-    let labels = place.write("labels.csv", "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n");
+    let labels = place.write("labels.csv", LABELS);
     let rules = place.write("rules.toml", "");
     let out = place.at("out");
     fine(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"-q"]);

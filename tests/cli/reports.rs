@@ -3,10 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::{Place, datasets, error, fine, pcap, small_model, some_frames};
+use super::{LABELS, Place, datasets, error, fine, pcap, small_model, some_frames};
 use crate::support::binary::{run, succeed};
-
-const LABELS: &str = "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n";
 
 #[test]
 fn evaluate_trains_and_scores_pipelines_with_seeds_and_leaves_the_page_alone() {
@@ -173,7 +171,7 @@ fn what_has_no_incidents_and_no_figures_says_so() {
     frame.resize(60, 0);
     let (silent, out) = (place.write("arp.pcap", pcap(1, 65535, &[frame])), place.at("out"));
     detect(&silent, &out);
-    let labels = place.write("labels.csv", "start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event\n");
+    let labels = place.write("labels.csv", LABELS);
     let page = place.at("report.html");
     let line = error(&[&"evaluate", &out, &"--labels", &labels, &"-o", &page]);
     assert!(line.contains("nothing can be measured") && !page.exists(), "{line}");

@@ -1,10 +1,10 @@
 //! Networks on the captured link that were not named as one's own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use super::super::entity::Address;
+use super::super::entity::{Address, ICMP6};
 use super::super::local::Networks;
 use super::Memory;
 use super::columns::{PAIR, PAIRPORT};
@@ -14,7 +14,7 @@ use super::tables::PORT;
 const HOSTS: usize = 3;
 
 /// Protocol and type of what neighbours ask and tell one another in ICMPv6, as keys have them.
-const DISCOVERY: RangeInclusive<u32> = (58 << 16 | 133)..=(58 << 16 | 137);
+const DISCOVERY: RangeInclusive<u32> = (ICMP6 << 16 | 133)..=(ICMP6 << 16 | 137);
 
 /// A network on the captured link.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,69 +31,58 @@ impl Memory {
     /// 4291, section 2.7), what comes from or goes to an address of the link alone (RFC 3927, RFC 4291), neighbour
     /// discovery (RFC 4861).
     pub(crate) fn on_link(&self, local: &Networks) -> Vec<OnLink> {
-        let mut hosts: BTreeMap<(u8, u128), BTreeSet<Address>> = BTreeMap::new();
-        for (ends @ [src, dst], discovery) in self.pairs() {
-            let neighbours = discovery || ends.iter().any(is_of_link);
-            let shown = [(src, neighbours || is_to_link(&dst)), (dst, neighbours)];
-            for (host, _) in shown.into_iter().filter(|(host, shown)| *shown && !local.hold(host)) {
-                if let Some(network) = network(&host) {
-                    hosts.entry(network).or_default().insert(host);
-                }
+        let mut hosts: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+        let mut shown = |host: Address| {
+            if let Some(ip) = host.ip().filter(|_| !local.hold(&host))
+                && let Some(network) = network(ip)
+            {
+                hosts.entry(network).or_default().insert(ip);
+            }
+        };
+        for known in self.all() {
+            let (code, [src, dst]) = (known.key.code(), known.key.ends());
+            let neighbours = match (code >> 24) as usize {
+                PAIR => [src, dst].iter().filter_map(Address::ip).any(is_of_link),
+                PAIRPORT => DISCOVERY.contains(&(code & PORT)),
+                _ => continue,
+            };
+            if neighbours || dst.ip().is_some_and(is_to_link) {
+                shown(src);
+            }
+            if neighbours {
+                shown(dst);
             }
         }
-        let many = hosts.into_iter().filter(|(_, hosts)| hosts.len() >= HOSTS);
-        many.map(|((version, network), hosts)| OnLink {
-            network: named(version, network),
-            hosts: hosts.len(),
-        })
-        .collect()
-    }
-
-    /// Source and destination of what passed, and whether that was neighbour discovery.
-    fn pairs(&self) -> impl Iterator<Item = ([Address; 2], bool)> {
-        self.all().filter_map(|known| match (known.key.code() >> 24) as usize {
-            PAIR => Some((known.key.ends(), false)),
-            PAIRPORT => Some((known.key.ends(), DISCOVERY.contains(&(known.key.code() & PORT)))),
-            _ => None,
-        })
+        let all = hosts.into_iter().map(|(network, hosts)| OnLink { network, hosts: hosts.len() });
+        all.filter(|found| found.hosts >= HOSTS).collect()
     }
 }
 
 /// Whether only hosts of the same link are told by this address.
-fn is_to_link(destination: &Address) -> bool {
-    match destination.parts() {
-        (4, bytes) => bytes[..3] == [224, 0, 0] || bytes[..4] == [255; 4],
-        (6, bytes) => bytes[0] == 0xff && bytes[1] & 0xf == 2,
-        _ => false,
+fn is_to_link(destination: IpAddr) -> bool {
+    match destination {
+        IpAddr::V4(address) => address.is_broadcast() || address.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(address) => address.segments()[0] & 0xff0f == 0xff02,
     }
 }
 
 /// Whether it is the address of a host on one link and no other.
-fn is_of_link(host: &Address) -> bool {
-    match host.parts() {
-        (4, bytes) => bytes[..2] == [169, 254],
-        (6, bytes) => bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80,
-        _ => false,
+fn is_of_link(host: IpAddr) -> bool {
+    match host {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 
-/// The network of a host; none of an address that is no host's.
-fn network(address: &Address) -> Option<(u8, u128)> {
-    let (version, bytes) = address.parts();
-    let bits = u128::from_be_bytes(bytes);
-    let bits = match version {
-        // Neither nobody nor all, and no groups.
-        4 if (1..224).contains(&bytes[0]) => bits >> 104 << 104,
-        6 if bits > 1 && bytes[0] != 0xff => bits >> 64 << 64,
-        _ => return None,
-    };
-    Some((version, bits))
-}
-
-fn named(version: u8, network: u128) -> String {
-    match version {
-        4 => format!("{}/24", Ipv4Addr::from((network >> 96) as u32)),
-        _ => format!("{}/64", Ipv6Addr::from(network)),
+/// The network of a host, as it is written; none of an address that is no host's.
+fn network(host: IpAddr) -> Option<String> {
+    if host.is_unspecified() || host.is_loopback() || host.is_multicast() {
+        return None;
+    }
+    match host {
+        IpAddr::V4(address) if address.is_broadcast() => None,
+        IpAddr::V4(address) => Some(format!("{}/24", Ipv4Addr::from_bits(address.to_bits() >> 8 << 8))),
+        IpAddr::V6(address) => Some(format!("{}/64", Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))),
     }
 }
 
