@@ -25,6 +25,7 @@ use arrow::array::AsArray;
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int8Type;
 use arrow::record_batch::RecordBatch;
+use netweir::sink::report::{INCIDENT_ROWS, SCORES, parts};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -344,13 +345,17 @@ impl Drop for Watcher {
     }
 }
 
-fn rows(path: &Path) -> RecordBatch {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let schema = builder.schema().clone();
-    let batches: Vec<RecordBatch> = builder.build().unwrap().map(|batch| batch.unwrap()).collect();
+/// The rows of a file of a report; a live run wrote it by hours.
+fn rows(folder: &Path, name: &str) -> RecordBatch {
+    let (mut schema, mut all) = (None, Vec::new());
+    for path in parts(folder, name).unwrap() {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+        schema = Some(builder.schema().clone());
+        all.extend(builder.build().unwrap().map(|batch| batch.unwrap()));
+    }
+    let schema = schema.unwrap_or_else(|| panic!("no {name} in {}", folder.display()));
     // Each batch of rows names the same schema; what it says beside the columns may differ by the file.
-    concat_batches(&schema, &batches).unwrap()
+    concat_batches(&schema, &all).unwrap()
 }
 
 /// Holds two tables to the same columns with the same values, and names the first that differs.
@@ -455,7 +460,7 @@ fn live_is_archive(quiet: Duration) {
             &netweir(&["detect", &capture, "-m", &model, "-o", &at("again"), "-q"]).output().unwrap(),
         );
 
-        let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+        let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
         let (scored, again) = (table("live"), table("again"));
         assert!(scored.num_rows() >= 300, "each of 300 flows has a row, here are {}", scored.num_rows());
         assert_same_rows(&scored, &again);
@@ -463,8 +468,16 @@ fn live_is_archive(quiet: Duration) {
             |folder: &str| std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap();
         assert!(!log("live").is_empty(), "odd rows make incidents");
         assert_eq!(log("live"), log("again"), "incidents live and from the capture");
-        let belonging = |folder: &str| rows(Path::new(&at(folder)).join("incident_rows.parquet").as_path());
+        let belonging = |folder: &str| rows(Path::new(&at(folder)), INCIDENT_ROWS);
         assert_same_rows(&belonging("live"), &belonging("again"));
+        let first: Value = serde_json::from_str(log("live").lines().next().unwrap()).unwrap();
+        let explained = |folder: &str| {
+            let output = netweir(&["explain", &at(folder), first["id"].as_str().unwrap()]).output().unwrap();
+            succeed("explain", &output);
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(explained("live").contains("rows, the oddest first"), "{}", explained("live"));
+        assert_eq!(explained("live"), explained("again"));
 
         let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
         let summary: Value = serde_json::from_str(&summary).unwrap();
@@ -490,7 +503,7 @@ fn final_state(folder: &Path) -> (BTreeMap<String, Value>, BTreeSet<String>) {
         incidents.insert(event["id"].as_str().unwrap().to_owned(), Value::Object(event.clone()));
     }
     incidents.retain(|_, incident| incident["alerts"] != 0);
-    let rows = rows(&folder.join("incident_rows.parquet"));
+    let rows = rows(folder, INCIDENT_ROWS);
     let diffs = rows.column_by_name("diff").unwrap().as_primitive::<Int8Type>().values().to_vec();
     let names = ["incident", "window_start", "flow_id", "muted_by"];
     let mut left: BTreeMap<String, i64> = BTreeMap::new();
@@ -559,12 +572,12 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         assert!(!fresh.is_empty() && !expected.is_empty());
         assert_eq!(incidents, fresh);
         assert_eq!(left, expected);
-        let belonging = rows(&Path::new(&live).join("incident_rows.parquet"));
+        let belonging = rows(Path::new(&live), INCIDENT_ROWS);
         let diffs = belonging.column_by_name("diff").unwrap().as_primitive::<Int8Type>().values().to_vec();
         assert!(diffs.contains(&-1), "the change reached what was said before");
 
         // Scores are the same; which of them are anomalies is by the threshold of their time.
-        let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+        let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
         let (scored, again) = (table("live"), table("again"));
         let column = |rows: &RecordBatch, name: &str| rows.column_by_name(name).unwrap().clone();
         for name in ["flow_id", "window_start", "score", "p_value"] {
@@ -634,7 +647,7 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             let _ = std::fs::remove_dir_all(at("again"));
             let again = ["detect", &capture, "-m", &model, "-o", &at("again"), "-q"];
             succeed("detect", &netweir(&again).output().unwrap());
-            let table = |folder: &str| rows(Path::new(&at(folder)).join("scores.parquet").as_path());
+            let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
             assert_same_rows(&table("live"), &table("again"));
             let log = |folder: &str| {
                 std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap()

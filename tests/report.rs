@@ -13,8 +13,11 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int8Array, RecordBatch, StringArray, TimestampNanosecondArray,
     UInt8Array, UInt16Array, UInt64Array,
 };
+use arrow::compute::concat_batches;
 use netweir::evaluate::{EvaluateError, Evaluation, Labels, Options, evaluate};
+use netweir::sink::report::{INCIDENT_ROWS, SCORES, hours_of};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const SECOND: u64 = 1_000_000_000;
 const BASE: u64 = 1_700_000_000 * SECOND;
@@ -246,6 +249,43 @@ fn an_evaluation_from_files_has_every_plot_and_no_foreign_markup() {
     let idle: Vec<_> = metrics["label_rows"]["without_rows"].as_array().unwrap().iter().collect();
     assert_eq!((idle[0]["line"].as_u64(), idle[1]["line"].as_u64()), (Some(14), Some(15)));
     assert!(evaluation.to_string().contains("`half` has other rows"));
+}
+
+/// Puts a file of a report by hours, as a live run writes it.
+fn by_hours(folder: &Path, name: &str) {
+    let whole = folder.join(name);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&whole).unwrap()).unwrap();
+    let schema = reader.schema().clone();
+    let rows: Vec<RecordBatch> = reader.build().unwrap().map(Result::unwrap).collect();
+    let rows = concat_batches(&schema, &rows).unwrap();
+    let middle = rows.num_rows() / 3;
+    for (hour, part) in
+        [rows.slice(0, middle), rows.slice(middle, rows.num_rows() - middle)].iter().enumerate()
+    {
+        let hour = hours_of(folder, name).join(format!("date=2023-11-14/hour=2{}", 2 + hour));
+        std::fs::create_dir_all(&hour).unwrap();
+        let file = std::fs::File::create(hour.join("part-0.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, schema.clone(), None).unwrap();
+        writer.write(part).unwrap();
+        writer.close().unwrap();
+    }
+    std::fs::remove_file(whole).unwrap();
+}
+
+#[test]
+fn a_report_by_hours_is_evaluated_as_one_of_whole_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = evaluation(folder.path(), 6000).metrics();
+    [SCORES, INCIDENT_ROWS].iter().for_each(|name| by_hours(&folder.path().join("run"), name));
+    let labels = folder.path().join("labels.csv");
+    let options = Options { seed: 3, ..Options::default() };
+    let hours = evaluate(&folder.path().join("run"), &labels, &options).unwrap();
+    let metrics = hours.metrics();
+    for key in ["rows", "incidents", "calibration", "events"] {
+        assert_eq!(metrics[key], whole[key], "{key}");
+    }
+    assert_eq!(metrics["detectors"][0], whole["detectors"][0]);
+    assert!(hours.report().contains("fan 9.50"), "reasons of rows");
 }
 
 #[test]

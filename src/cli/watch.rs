@@ -22,9 +22,11 @@ The file of --allow is looked at while the run goes on: its rules, and where ala
 What changes is in force from the next window on, and for incidents of the last minute ([incident]
 keep). netweir detect --help says what rules are made of.
 
-The logs in OUTDIR grow while it runs, the other files come at the end; a report that was there
-before is moved to OUTDIR/_earlier. Logs may be rotated: moved away (the next window begins new
-ones, no signal is needed) or copied and cut short. SIGHUP ends the run, as SIGTERM does.
+The logs in OUTDIR grow while it runs. Rows come by hours, each when it is over, in its folders
+scores and incident_rows (date=2026-11-22/hour=09/part-0.parquet), counters at the end. A report
+that was there before is moved to OUTDIR/_earlier/1, 2 and so on. Logs may be rotated: moved
+away (the next window begins new ones, no signal is needed) or copied and cut short. SIGHUP ends
+the run, as SIGTERM does.
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]

@@ -14,11 +14,11 @@ use super::matching::Matching;
 use super::measure::{Detector, Judged, Kind, measure, window_length};
 use super::number;
 use super::reasons::Reasons;
-use super::scores::{RowKey, ScoredRow, read_scores};
+use super::scores::{RowKey, ScoredRow, Scores};
 use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
 use super::truth::{Events, Truth};
-use crate::sink::report::{SCORES, SUMMARY};
+use crate::sink::report::SUMMARY;
 
 /// Conversations that are shown.
 const SHOWN: usize = 30;
@@ -117,15 +117,15 @@ pub(super) struct IdleLabel {
 /// # Errors
 /// [`EvaluateError`] if scores or labels cannot be read, or two sets of scores have one name.
 pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evaluation, EvaluateError> {
-    let file = scores_of(folder);
+    let scores = Scores::of(folder)?;
     let name = options.name.clone().unwrap_or_else(|| display_name(folder));
     let mut names = BTreeSet::from([name.as_str()]);
     if let Some((name, _)) = options.also.iter().find(|(name, _)| !names.insert(name)) {
         return Err(EvaluateError::Name { name: name.clone() });
     }
     let known = Labels::read(labels)?;
-    let rows = read_scores(&file)?;
-    let mut evaluation = Evaluation::of(name, &rows, &known, log_of(&file)?, options.seed);
+    let rows = scores.read()?;
+    let mut evaluation = Evaluation::of(name, &rows, &known, log_of(&scores)?, options.seed);
     if evaluation.own().benign + evaluation.own().attacks == 0 {
         let what = match rows.len() {
             0 => "no rows: nothing can be measured".to_owned(),
@@ -134,21 +134,22 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
                 number::counted(rows as u64, "row")
             ),
         };
-        return Err(EvaluateError::Scores { path: file, what });
+        return Err(EvaluateError::Scores { path: scores.path, what });
     }
-    evaluation.detectors[0].ship(threshold_of(&file), &rows);
-    evaluation.reasons = super::reasons::read(&file, &evaluation.shown_rows())?;
-    evaluation.head.scores = options.called.clone().unwrap_or_else(|| file.display().to_string());
+    evaluation.detectors[0].ship(threshold_of(&scores), &rows);
+    evaluation.reasons = super::reasons::read(&scores.files, &evaluation.shown_rows())?;
+    evaluation.head.scores = options.called.clone().unwrap_or_else(|| scores.path.display().to_string());
     evaluation.head.labels = labels.display().to_string();
     drop(rows);
     // One set of rows in memory at a time.
     for (place, (name, folder)) in (1..).zip(&options.also) {
-        let rows = read_scores(&scores_of(folder))?;
-        evaluation.compare(place, name, &rows, &known, log_of(&scores_of(folder))?);
-        evaluation.detectors[place].ship(threshold_of(&scores_of(folder)), &rows);
+        let scores = Scores::of(folder)?;
+        let rows = scores.read()?;
+        evaluation.compare(place, name, &rows, &known, log_of(&scores)?);
+        evaluation.detectors[place].ship(threshold_of(&scores), &rows);
     }
     for (name, seed, folder) in &options.seeds {
-        let rows = read_scores(&scores_of(folder))?;
+        let rows = Scores::of(folder)?.read()?;
         evaluation.add_seed(name, *seed, &rows, &known);
     }
     let one = evaluation.seeds.iter().filter(|seeds| seeds.is_one());
@@ -164,19 +165,15 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     Ok(evaluation)
 }
 
-/// The incidents that lie beside a file of scores.
-fn log_of(scores: &Path) -> Result<Option<Log>, EvaluateError> {
-    super::incidents::read(scores.parent().unwrap_or(Path::new(".")))
+/// The incidents that lie beside scores.
+fn log_of(scores: &Scores) -> Result<Option<Log>, EvaluateError> {
+    super::incidents::read(scores.beside())
 }
 
-/// The threshold that the counters beside a file of scores say, if they say one.
-fn threshold_of(scores: &Path) -> Option<f64> {
-    let text = std::fs::read(scores.with_file_name(SUMMARY)).ok()?;
+/// The threshold that the counters beside scores say, if they say one.
+fn threshold_of(scores: &Scores) -> Option<f64> {
+    let text = std::fs::read(scores.beside().join(SUMMARY)).ok()?;
     serde_json::from_slice::<serde_json::Value>(&text).ok()?.get("threshold")?.as_f64()
-}
-
-fn scores_of(folder: &Path) -> PathBuf {
-    if folder.is_file() { folder.to_owned() } else { folder.join(SCORES) }
 }
 
 fn display_name(folder: &Path) -> String {

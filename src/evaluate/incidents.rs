@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -21,7 +21,7 @@ use super::{EvaluateError, opened};
 use crate::detect::reason::ToldHint;
 use crate::incident::Severity;
 use crate::reading::Batches;
-use crate::sink::report::{INCIDENT_ROWS, INCIDENTS};
+use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, hours_of, parts};
 
 /// What an incident is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -108,7 +108,14 @@ pub(super) fn read(folder: &Path) -> Result<Option<Log>, EvaluateError> {
             states.take(&text).map_err(|what| EvaluateError::Incidents { path: path.clone(), line, what })?;
         }
     }
-    let members = members(&folder.join(INCIDENT_ROWS))?;
+    let path = folder.join(INCIDENT_ROWS);
+    let mut files =
+        parts(folder, INCIDENT_ROWS).map_err(|source| EvaluateError::Io { path: path.clone(), source })?;
+    // Where there are neither the report is not whole.
+    if files.is_empty() && !hours_of(folder, INCIDENT_ROWS).is_dir() {
+        files.push(path);
+    }
+    let members = members(&files)?;
     Ok(Some(states.with(members)))
 }
 
@@ -244,13 +251,13 @@ struct Members {
     muted: Vec<(RowKey, String)>,
 }
 
-fn members(path: &Path) -> Result<Members, EvaluateError> {
-    let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
-    let file = opened(path)?;
+fn members(files: &[PathBuf]) -> Result<Members, EvaluateError> {
     let mut sums = Sums::new();
-    for batch in Batches::of(file).map_err(wrong)? {
-        let batch = batch.map_err(wrong)?;
-        add(&batch, &mut sums).map_err(wrong)?;
+    for path in files {
+        let wrong = |what: String| EvaluateError::Scores { path: path.clone(), what };
+        for batch in Batches::of(opened(path)?).map_err(wrong)? {
+            add(&batch.map_err(wrong)?, &mut sums).map_err(wrong)?;
+        }
     }
     let mut members = Members { of_incident: BTreeMap::new(), muted: Vec::new() };
     for ((incident, rule), rows) in sums {

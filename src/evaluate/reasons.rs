@@ -1,7 +1,7 @@
 //! Why rows score as they do, read for the few rows that are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -42,27 +42,36 @@ fn words(evidence: &ToldEvidence<'_>) -> String {
     }
 }
 
-/// The reasons of some rows of a file of scores; nothing where it has none.
+/// The reasons of some rows of files of scores; nothing where they have none.
 ///
 /// # Errors
-/// [`EvaluateError`] if the file cannot be read, or a reason is none.
+/// [`EvaluateError`] if a file cannot be read, or a reason is none.
 pub(super) fn read(
-    path: &Path,
+    files: &[PathBuf],
     wanted: &BTreeSet<RowKey>,
 ) -> Result<BTreeMap<RowKey, Reasons>, EvaluateError> {
     let mut found = BTreeMap::new();
+    files.iter().try_for_each(|path| read_file(path, wanted, &mut found))?;
+    Ok(found)
+}
+
+fn read_file(
+    path: &Path,
+    wanted: &BTreeSet<RowKey>,
+    found: &mut BTreeMap<RowKey, Reasons>,
+) -> Result<(), EvaluateError> {
     let wrong = |what: String| EvaluateError::Scores { path: path.to_owned(), what };
     let file = opened(path)?;
     let has_all = COLUMNS.iter().all(|name| file.schema().field_with_name(name).is_ok());
     if wanted.is_empty() || !has_all {
-        return Ok(found);
+        return Ok(());
     }
     let mask = ProjectionMask::columns(file.parquet_schema(), COLUMNS);
     for batch in Batches::of(file.with_projection(mask)).map_err(wrong)? {
         let batch = batch.map_err(wrong)?;
-        take(&batch, wanted, &mut found).map_err(wrong)?;
+        take(&batch, wanted, found).map_err(wrong)?;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn take(

@@ -1,7 +1,7 @@
 //! Scored rows as the evaluation sees them: when, between whom, how odd.
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -13,6 +13,7 @@ use parquet::arrow::ProjectionMask;
 
 use super::{EvaluateError, opened};
 use crate::reading::Batches;
+use crate::sink::report::{SCORES, hours_of, parts};
 
 /// What names a row: its window, nanoseconds since the Unix epoch, and its flow.
 pub(super) type RowKey = (u64, u64);
@@ -56,6 +57,52 @@ const REQUIRED: [&str; 9] =
 
 /// What is used where it is there.
 const OPTIONAL: [&str; 6] = ["window_start", "flow_id", "service", "partition", "bidir_bytes", "p_value"];
+
+/// Where scores lie.
+pub(super) struct Scores {
+    /// The file, or the folder of hours of a live run.
+    pub(super) path: PathBuf,
+    pub(super) files: Vec<PathBuf>,
+}
+
+impl Scores {
+    /// Those of a report, or of a file.
+    ///
+    /// # Errors
+    /// [`EvaluateError::Io`] for a folder that cannot be read.
+    pub(super) fn of(folder: &Path) -> Result<Scores, EvaluateError> {
+        let of_file = |path: PathBuf| Scores { files: vec![path.clone()], path };
+        if folder.is_file() {
+            return Ok(of_file(folder.to_owned()));
+        }
+        let path = hours_of(folder, SCORES);
+        let files =
+            parts(folder, SCORES).map_err(|source| EvaluateError::Io { path: path.clone(), source })?;
+        match &files[..] {
+            // Where there are neither the file is what is missing.
+            [] if !path.is_dir() => Ok(of_file(folder.join(SCORES))),
+            [one] if one.parent() == Some(folder) => Ok(of_file(one.clone())),
+            _ => Ok(Scores { path, files }),
+        }
+    }
+
+    /// The folder of what a run left beside them.
+    pub(super) fn beside(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// As [`read_scores`].
+    pub(super) fn read(&self) -> Result<Vec<ScoredRow>, EvaluateError> {
+        let mut rows = Vec::new();
+        for path in &self.files {
+            rows.append(&mut read_scores(path)?);
+        }
+        Ok(rows)
+    }
+}
 
 /// Reads a file of scores (`scores.parquet`).
 ///

@@ -77,6 +77,26 @@ impl Dataset {
     }
 }
 
+impl Dataset {
+    /// Takes rows that are said at a time, whatever their own: they go to the file of its hour, or of a later one to which
+    /// others went before.
+    ///
+    /// # Errors
+    /// [`SinkError`] if they cannot be written.
+    pub(super) fn take_at(&mut self, time: i64, rows: &RecordBatch) -> Result<(), SinkError> {
+        let hour = time.div_euclid(NANOSECONDS);
+        self.file(self.last.map_or(hour, |last| last.max(hour)))?.write(rows)
+    }
+
+    /// All rows were taken: the last hour is whole.
+    ///
+    /// # Errors
+    /// [`SinkError`] if its file cannot be finished.
+    pub(super) fn commit(self) -> Result<(), SinkError> {
+        self.open.map_or(Ok(()), ParquetFile::commit)
+    }
+}
+
 impl End for Dataset {
     fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
         let Some(times) = rows.column(self.time).as_primitive_opt::<TimestampNanosecondType>() else {
@@ -97,10 +117,7 @@ impl End for Dataset {
     }
 
     fn finish(self: Box<Self>) -> Result<(), AnyError> {
-        if let Some(file) = self.open {
-            file.commit()?;
-        }
-        Ok(())
+        Ok(self.commit()?)
     }
 }
 
@@ -244,6 +261,19 @@ mod tests {
             drop((end, second));
             assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
         }
+    }
+
+    #[test]
+    fn what_is_said_later_of_rows_before_goes_to_the_hour_in_which_it_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = schema("window_start");
+        let mut hours = Dataset::create(folder.path(), &schema, &Drafts::live()).unwrap();
+        for (said, own) in [(5, 5), (HOUR + 1, HOUR), (HOUR - 1, HOUR - 9)] {
+            hours.take_at(said, &rows(&schema, &[own])).unwrap();
+        }
+        hours.commit().unwrap();
+        let name = |hour: &str| format!("date=1970-01-01/hour={hour}/part-0.parquet");
+        assert_eq!(files(folder.path()), [(name("00"), 1), (name("01"), 2)]);
     }
 
     #[test]

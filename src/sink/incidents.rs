@@ -1,15 +1,17 @@
 //! Incidents to files: a log to follow, and the rows of each.
 
 use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use super::dataset::Dataset;
 use super::operator::ChangeEnd;
 use super::parquet::ParquetFile;
 use super::{AnyError, SinkError};
-use crate::draft::Draft;
+use crate::draft::{Draft, Drafts};
 use crate::incident::Change;
 use crate::incident::change::Line;
 
@@ -57,8 +59,15 @@ impl ChangeEnd for IncidentLog {
 /// `incident_rows.parquet`: which anomalous row belongs to which incident, or which rule mutes it. Where `diff` is -1 a
 /// later change took the row back; the sum of `diff` is what holds.
 pub struct IncidentRows {
-    file: ParquetFile,
+    into: Into,
     schema: SchemaRef,
+}
+
+/// Where they go.
+enum Into {
+    File(ParquetFile),
+    /// That of the hour in which they are said.
+    Hours(Dataset),
 }
 
 impl IncidentRows {
@@ -67,15 +76,28 @@ impl IncidentRows {
     /// # Errors
     /// [`SinkError`] if it cannot be written to.
     pub fn create(draft: Draft) -> Result<IncidentRows, SinkError> {
+        let schema = Self::schema();
+        Ok(IncidentRows { into: Into::File(ParquetFile::create(draft, &schema)?), schema })
+    }
+
+    /// Begins a folder of hours: what is said of rows goes to the hour in which it is said, also of those before.
+    ///
+    /// # Errors
+    /// [`SinkError`] if it cannot be written to.
+    pub fn by_hours(folder: &Path, drafts: &Drafts) -> Result<IncidentRows, SinkError> {
+        let schema = Self::schema();
+        Ok(IncidentRows { into: Into::Hours(Dataset::create(folder, &schema, drafts)?), schema })
+    }
+
+    fn schema() -> SchemaRef {
         let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-        let schema = Arc::new(Schema::new(vec![
+        Arc::new(Schema::new(vec![
             Field::new("incident", DataType::Utf8, true),
             Field::new("window_start", time, false),
             Field::new("flow_id", DataType::UInt64, false),
             Field::new("muted_by", DataType::Utf8, true),
             Field::new("diff", DataType::Int8, false),
-        ]));
-        Ok(IncidentRows { file: ParquetFile::create(draft, &schema)?, schema })
+        ]))
     }
 }
 
@@ -91,8 +113,9 @@ impl ChangeEnd for IncidentRows {
             return Ok(());
         }
         let incident: StringArray = rows().map(|row| row.incident.map(|id| format!("{id:016x}"))).collect();
-        let windows = rows().map(|row| i64::try_from(row.window).unwrap_or(i64::MAX));
-        let windows = TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC");
+        let windows = || rows().map(|row| i64::try_from(row.window).unwrap_or(i64::MAX));
+        let last = windows().max().unwrap_or(0);
+        let windows = TimestampNanosecondArray::from_iter_values(windows()).with_timezone("UTC");
         let flows = UInt64Array::from_iter_values(rows().map(|row| row.flow_id));
         let muted_by: StringArray = rows().map(|row| row.muted_by.as_deref()).collect();
         let diffs = Int8Array::from_iter_values(rows().map(|row| row.diff));
@@ -100,10 +123,16 @@ impl ChangeEnd for IncidentRows {
             self.schema.clone(),
             vec![Arc::new(incident), Arc::new(windows), Arc::new(flows), Arc::new(muted_by), Arc::new(diffs)],
         )?;
-        Ok(self.file.write(&rows)?)
+        Ok(match &mut self.into {
+            Into::File(file) => file.write(&rows),
+            Into::Hours(hours) => hours.take_at(last, &rows),
+        }?)
     }
 
     fn finish(self: Box<Self>) -> Result<(), AnyError> {
-        Ok(self.file.commit()?)
+        Ok(match self.into {
+            Into::File(file) => file.commit(),
+            Into::Hours(hours) => hours.commit(),
+        }?)
     }
 }

@@ -107,6 +107,12 @@ pub enum SinkError {
         /// The file.
         path: PathBuf,
     },
+    /// A report of a live run, whose hours are not to be replaced.
+    #[error("{}: holds hours of a live run, which are not to be lost: name another folder, or move it away", path.display())]
+    Live {
+        /// The folder of hours.
+        path: PathBuf,
+    },
     /// Rows without a time cannot be divided into hours.
     #[error(
         "{}: a folder is divided by hours, but {what}; write to a .parquet, .arrow or .csv file",

@@ -1,11 +1,13 @@
 //! The folder of a report: files that belong together, of one run each.
 
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
+use walkdir::WalkDir;
 
 use super::console::Console;
+use super::dataset::Dataset;
 use super::eve::EveLog;
 use super::incident_lines::IncidentLines;
 use super::incidents::{IncidentLog, IncidentRows};
@@ -28,8 +30,44 @@ pub const INCIDENT_ROWS: &str = "incident_rows.parquet";
 /// All of them.
 pub const FILES: [&str; 5] = [SUMMARY, SCORES, ALERTS, INCIDENTS, INCIDENT_ROWS];
 
-/// Where a live run puts the report that stood in its folder. Readers of folders pass over such names.
+/// Files that a live run writes as folders of hours, each whole when its hour is over: what has run for weeks has them, and
+/// can be killed.
+const BY_HOURS: [&str; 2] = [SCORES, INCIDENT_ROWS];
+
+/// Where a live run puts the report that stood in its folder, in a folder with the next number: 1 is the oldest. Readers
+/// of folders pass over such names.
 const EARLIER: &str = "_earlier";
+
+/// The folder of hours in the place of a file of a report: `scores` for `scores.parquet`.
+pub fn hours_of(folder: &Path, name: &str) -> PathBuf {
+    folder.join(name).with_extension("")
+}
+
+/// What there is of a file of a report: the file, or those of its hours in order, where a live run wrote it; nothing
+/// where it has written none yet.
+///
+/// # Errors
+/// What the system says of a folder that cannot be read.
+pub fn parts(folder: &Path, name: &str) -> io::Result<Vec<PathBuf>> {
+    let (whole, hours) = (folder.join(name), hours_of(folder, name));
+    if whole.exists() {
+        return Ok(vec![whole]);
+    }
+    if !hours.is_dir() {
+        return Ok(Vec::new());
+    }
+    // Below date and hour; what is being written has another ending.
+    let files = WalkDir::new(hours).min_depth(3).max_depth(3).sort_by_file_name().into_iter();
+    let is_part = |path: &Path| path.extension().is_some_and(|extension| extension == "parquet");
+    let paths = files.map(|file| Ok(file?.into_path()));
+    paths.filter(|path| path.as_ref().map_or(true, |path| is_part(path))).collect()
+}
+
+/// Whether a folder has hours of a live run.
+fn has_hours(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().to_string_lossy().starts_with("date="))
+}
 
 /// The folder of a report that is being written, by this run alone. The files of an earlier one stay until those of
 /// this one take their names, together, and then go, also those that this one has not.
@@ -40,7 +78,7 @@ pub struct Report {
 
 impl Report {
     /// Begins a report in `folder`. In a live run, whose logs grow under their names, an earlier report is moved to a
-    /// folder `_earlier` in it at once, so that nobody reads a mixture.
+    /// folder of its own in `_earlier` at once, so that nobody reads a mixture.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to, or another run writes there.
@@ -54,30 +92,33 @@ impl Report {
         if drafts.is_live() {
             report.set_aside()?;
         } else {
+            let hours = BY_HOURS.map(|name| hours_of(folder, name));
+            if let Some(path) = hours.into_iter().find(|hours| has_hours(hours)) {
+                return Err(SinkError::Live { path });
+            }
             FILES.iter().for_each(|name| drafts.supersede(folder.join(name)));
         }
         Ok(report)
     }
 
     fn set_aside(&self) -> Result<(), SinkError> {
-        let earlier = self.folder.join(EARLIER);
-        let there: Vec<&str> =
-            FILES.into_iter().filter(|name| self.folder.join(name).symlink_metadata().is_ok()).collect();
-        if there.is_empty() {
+        let files = FILES.map(|name| self.folder.join(name)).into_iter();
+        let hours = BY_HOURS.map(|name| hours_of(&self.folder, name)).into_iter();
+        let there = files.filter(|path| path.symlink_metadata().is_ok());
+        let there: Vec<PathBuf> = there.chain(hours.filter(|hours| has_hours(hours))).collect();
+        // Logs that nothing was written to, of a run that broke off, are no report.
+        let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|at| at.is_file() && at.len() == 0);
+        if there.iter().all(is_empty) {
             return Ok(());
         }
         let failed = |path: &Path, source| SinkError::Io { path: path.to_owned(), source };
-        for name in FILES {
-            let path = earlier.join(name);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&path, error)),
-                _ => {}
-            }
-        }
+        let earlier = self.folder.join(EARLIER);
         std::fs::create_dir_all(&earlier).map_err(|error| failed(&earlier, error))?;
-        for name in there {
-            let path = self.folder.join(name);
-            std::fs::rename(&path, earlier.join(name)).map_err(|error| failed(&path, error))?;
+        let place = earlier.join(next_number(&earlier).map_err(|error| failed(&earlier, error))?.to_string());
+        std::fs::create_dir(&place).map_err(|error| failed(&place, error))?;
+        for path in there {
+            let name = path.file_name().expect("each has a name");
+            std::fs::rename(&path, place.join(name)).map_err(|error| failed(&path, error))?;
         }
         Ok(())
     }
@@ -90,8 +131,8 @@ impl Report {
         self.drafts.log(&self.folder.join(name))
     }
 
-    /// The ends of scored rows: all rows as Parquet, alerts for machines (none of rows that `muting` mutes), alerts as
-    /// lines to `lines`, if anybody reads them.
+    /// The ends of scored rows: all rows as Parquet, in a live run by hours; alerts for machines, none of rows that
+    /// `muting` mutes; alerts as lines to `lines`, if anybody reads them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
@@ -102,9 +143,12 @@ impl Report {
         muting: Option<Muting>,
         lines: Option<Lines>,
     ) -> Result<Vec<Box<dyn End>>, SinkError> {
-        let scores = ParquetFile::create(self.draft(SCORES)?, schema)?;
+        let scores: Box<dyn End> = match self.drafts.is_live() {
+            true => Box::new(Dataset::create(&hours_of(&self.folder, SCORES), schema, &self.drafts)?),
+            false => Box::new(ParquetFile::create(self.draft(SCORES)?, schema)?),
+        };
         let alerts = EveLog::create(self.log(ALERTS)?, schema, judge.clone()).muted_by(muting);
-        let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), Box::new(scores)];
+        let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), scores];
         if let Some((out, style)) = lines {
             ends.push(Box::new(Console::new(out, style, judge.threshold)));
         }
@@ -117,7 +161,10 @@ impl Report {
     /// [`SinkError`] if the folder cannot be written to.
     pub fn incident_ends(&self, lines: Option<Lines>) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
         let log = IncidentLog::create(self.log(INCIDENTS)?);
-        let rows = IncidentRows::create(self.draft(INCIDENT_ROWS)?)?;
+        let rows = match self.drafts.is_live() {
+            true => IncidentRows::by_hours(&hours_of(&self.folder, INCIDENT_ROWS), &self.drafts)?,
+            false => IncidentRows::create(self.draft(INCIDENT_ROWS)?)?,
+        };
         let mut ends: Vec<Box<dyn ChangeEnd>> = vec![Box::new(log), Box::new(rows)];
         if let Some((out, style)) = lines {
             ends.push(Box::new(IncidentLines::new(out, style)));
@@ -134,8 +181,20 @@ impl Report {
     }
 }
 
+/// One above the highest number that an entry of a folder has for a name.
+fn next_number(folder: &Path) -> io::Result<u64> {
+    let mut next = 1;
+    for entry in std::fs::read_dir(folder)? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        next = next.max(number.unwrap_or(0).saturating_add(1));
+    }
+    Ok(next)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn files(folder: &Path) -> Vec<String> {
@@ -149,20 +208,57 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let other = folder.path().join("notes.txt");
         std::fs::write(&other, "").unwrap();
-        for run in ["first", "second", "third"] {
-            // What the run before left, whatever became of it.
-            if run != "first" {
-                FILES.iter().for_each(|name| std::fs::write(folder.path().join(name), run).unwrap());
-            }
+        let mut expected: BTreeMap<PathBuf, &str> = BTreeMap::new();
+        for run in ["first", "second", "third", "fourth"] {
             let report = Report::begin(folder.path(), &Drafts::live()).unwrap();
             let ends = report.incident_ends(None).unwrap();
             assert!(folder.path().join(INCIDENTS).is_file(), "there to be followed");
             assert!(!folder.path().join(SUMMARY).exists() && !folder.path().join(SCORES).exists());
             drop(ends);
-            let earlier = std::fs::read_to_string(folder.path().join(EARLIER).join(SCORES));
-            assert_eq!(earlier.ok().as_deref(), (run != "first").then_some(run));
+            let earlier =
+                |path: &Path| std::fs::read_to_string(folder.path().join(EARLIER).join(path)).unwrap();
+            for (path, text) in &expected {
+                assert_eq!(earlier(path), *text);
+            }
+            // The second run meets nothing, and leaves empty logs.
+            if run != "second" {
+                let number = Path::new(if run == "first" { "1" } else { "2" });
+                let hour = "scores/date=2026-11-22/hour=09/part-0.parquet";
+                let names = FILES.iter().copied().filter(|name| *name != SCORES).chain([hour]);
+                for name in names {
+                    std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+                    std::fs::write(folder.path().join(name), run).unwrap();
+                    expected.insert(number.join(name), run);
+                }
+            }
+            if run == "fourth" {
+                assert_eq!(std::fs::read_dir(folder.path().join(EARLIER)).unwrap().count(), 2);
+            }
         }
         assert!(other.exists());
+        let refused = Report::begin(folder.path(), &Drafts::default()).map(drop).unwrap_err().to_string();
+        assert!(refused.ends_with("name another folder, or move it away"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_of_a_report_is_itself_or_its_hours() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || -> Vec<String> {
+            let parts = parts(folder.path(), SCORES).unwrap();
+            parts.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect()
+        };
+        assert_eq!(names(), [""; 0]);
+        let hours = ["date=2026-11-22/hour=23", "date=2026-11-23/hour=00", "date=2026-11-23/hour=01"];
+        for hour in hours.iter().rev() {
+            let hour = hours_of(folder.path(), SCORES).join(hour);
+            std::fs::create_dir_all(&hour).unwrap();
+            for name in ["part-0.parquet", ".part-0.parquet.tmp-7"] {
+                std::fs::write(hour.join(name), "").unwrap();
+            }
+        }
+        assert_eq!(names(), hours.map(|hour| format!("scores/{hour}/part-0.parquet")));
+        std::fs::write(folder.path().join(SCORES), "").unwrap();
+        assert_eq!(names(), [SCORES]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use self::log::{choose, read_log};
 use self::rows::{Belonging, scored};
 use self::text::{in_full, list};
 use super::Failure;
-use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES};
+use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES, parts};
 use crate::terminal::safe;
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -96,12 +96,12 @@ impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
         check(&self.folder)?;
         let incidents = read_log(&self.folder.join(INCIDENTS))?;
-        let rows = Belonging::read(&self.folder.join(INCIDENT_ROWS))?;
+        let rows = Belonging::read(&self.parts(INCIDENT_ROWS)?)?;
         let text = match &self.id {
             None => list(&incidents, &rows),
             Some(id) => {
                 let incident = choose(&self.folder, &incidents, id)?;
-                let scored = scored(&self.folder.join(SCORES), incident, &rows)?;
+                let scored = scored(&self.parts(SCORES)?, incident, &rows)?;
                 in_full(incident, scored, self.rows)
             }
         };
@@ -110,6 +110,14 @@ impl Explain {
             writeln!(out, "{}", safe(line))?;
         }
         Ok(())
+    }
+
+    /// What there is of a file of the report; a run that goes on has not written all of it yet.
+    fn parts(&self, name: &str) -> Result<Vec<PathBuf>, ExplainError> {
+        parts(&self.folder, name).map_err(|error| ExplainError::File {
+            path: self.folder.join(name).with_extension(""),
+            what: error.to_string(),
+        })
     }
 }
 

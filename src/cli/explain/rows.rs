@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int8Type, Int64Type, UInt64Type};
@@ -21,14 +21,11 @@ pub(super) struct Belonging {
 }
 
 impl Belonging {
-    pub(super) fn read(path: &Path) -> Result<Belonging, ExplainError> {
+    /// From the files of a report, in their order.
+    pub(super) fn read(files: &[PathBuf]) -> Result<Belonging, ExplainError> {
         let mut belonging = Belonging::default();
-        // A run that goes on has not written it yet.
-        if !path.exists() {
-            return Ok(belonging);
-        }
         let names = ["incident", "window_start", "flow_id", "muted_by", "diff"];
-        read_rows(path, &names, |rows| {
+        read_rows(files, &names, |rows| {
             let (incident, muted_by) = (rows.text("incident"), rows.text("muted_by"));
             for row in 0..rows.len() {
                 let key = (rows.whole("window_start", row), rows.unsigned("flow_id", row));
@@ -100,8 +97,12 @@ impl Rows {
     }
 }
 
-/// Reads those of the named columns that a file has, batch by batch.
-fn read_rows(path: &Path, names: &[&str], mut each: impl FnMut(&Rows)) -> Result<(), ExplainError> {
+/// Reads those of the named columns that files have, batch by batch.
+fn read_rows(files: &[PathBuf], names: &[&str], mut each: impl FnMut(&Rows)) -> Result<(), ExplainError> {
+    files.iter().try_for_each(|path| read_file(path, names, &mut each))
+}
+
+fn read_file(path: &Path, names: &[&str], each: &mut impl FnMut(&Rows)) -> Result<(), ExplainError> {
     let failed = |what: String| ExplainError::File { path: path.to_owned(), what };
     let file = reading::open(path).map_err(|error| failed(error.to_string()))?;
     let there = file.schema().fields().iter().map(|field| field.name().clone()).collect::<BTreeSet<_>>();
@@ -145,20 +146,17 @@ const COLUMNS: [&str; 16] = [
 
 /// The scored rows of an incident, the oddest first.
 pub(super) fn scored(
-    path: &Path,
+    files: &[PathBuf],
     incident: &Incident,
     belonging: &Belonging,
 ) -> Result<Scored, ExplainError> {
     let mut scored = Scored::default();
-    if !path.exists() {
-        return Ok(scored);
-    }
     let none = BTreeSet::new();
     let mine = belonging.of_incident.get(&incident.id).unwrap_or(&none);
     let span = mine.first().zip(mine.last()).map(|((first, _), (last, _))| *first..=*last);
     let meanwhile = |window: i64| span.as_ref().is_some_and(|span| span.contains(&window));
     let names: Vec<&str> = COLUMNS.into_iter().chain(["p_value", "reasons"]).collect();
-    read_rows(path, &names, |rows| {
+    read_rows(files, &names, |rows| {
         let wanted: Vec<usize> = {
             let windows = rows.cast("window_start", &DataType::Int64);
             let flows = rows

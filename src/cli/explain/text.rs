@@ -96,6 +96,14 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     if scored.rows.len() > most {
         let _ = writeln!(text, "  ... and {} more (-n)", scored.rows.len() - most);
     }
+    let missing = alerts.saturating_sub(scored.rows.len() as u64);
+    if missing > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} not there: a live run writes those of an hour when it is over",
+            if missing == 1 { "1 row is".to_owned() } else { format!("{missing} rows are") }
+        );
+    }
     if !scored.muted.is_empty() {
         let _ = writeln!(text, "\nmuted meanwhile, rows of {}", incident.host);
     }
