@@ -3,7 +3,8 @@
 //! The file is classic pcap with nanoseconds, in little-endian order
 //! (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>). Read again it gives the same frames
 //! at the same times, and so the same rows. It grows under its name with `.part` behind, and takes its
-//! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block.
+//! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block, and the
+//! next one gives that the name `.part.1` or, where there is one, `.part.2` and so on: it may be all that there is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -83,6 +84,23 @@ struct Recording {
     bytes: Vec<u8>,
 }
 
+/// Gives what a run left that broke off a name of its own, and begins a new file.
+fn begun_anew(part: &Path) -> io::Result<File> {
+    let numbered = |number: u32| {
+        let mut name = part.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    let free = (1..=u32::MAX).map(numbered).find(|path| path.symlink_metadata().is_err());
+    std::fs::rename(part, free.ok_or(io::ErrorKind::AlreadyExists)?)?;
+    let file = File::create_new(part)?;
+    // Held, as the one that it replaces was.
+    if is_held_elsewhere(&file) {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another run writes it"));
+    }
+    Ok(file)
+}
+
 impl Recording {
     fn new(inner: Box<dyn Feed>, path: &Path) -> Result<Recording, RecordingError> {
         let part = part_of(path);
@@ -91,7 +109,11 @@ impl Recording {
         if is_held_elsewhere(&file) {
             return Err(failed(io::Error::new(io::ErrorKind::ResourceBusy, "another run writes it")));
         }
-        file.set_len(0).map_err(failed)?;
+        let file = if file.metadata().map_err(failed)?.len() == 0 {
+            file
+        } else {
+            begun_anew(&part).map_err(failed)?
+        };
         Ok(Recording { inner, path: path.to_owned(), part, file: Some(file), link: None, bytes: Vec::new() })
     }
 
@@ -353,6 +375,23 @@ mod tests {
         drop(feed);
         assert!(!path.exists());
         assert_eq!(read(&folder.path().join("f.pcap.part")), frames);
+    }
+
+    #[test]
+    fn what_runs_left_that_broke_off_is_kept_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        for time in 1..4 {
+            let mut feed = record(given([block(&[(time, vec![1], 1)])]), &path).unwrap();
+            feed.next(&mut Block::default()).unwrap();
+        }
+        // One that wrote nothing leaves nothing that is worth a name.
+        drop((record(given([]), &path).unwrap(), record(given([]), &path).is_err()));
+        run(&mut *record(given([block(&[(4, vec![1], 1)])]), &path).unwrap()).unwrap();
+        let names = ["f.pcap.part.1", "f.pcap.part.2", "f.pcap.part.3", "f.pcap"];
+        let times: Vec<u64> = names.iter().map(|name| read(&folder.path().join(name))[0].0).collect();
+        assert_eq!(times, [1, 2, 3, 4]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 
     #[test]
