@@ -232,7 +232,7 @@ fn counted(
     if let Reader::Frames(_) = &opened.reader {
         shared.tally.check(counts.frames).map_err(RunError::Balance)?;
     }
-    let mut summary = Summary::new(&shared.tally, &counts);
+    let mut summary = Summary::new(&shared.tally, &counts).with_cut_short(opened.reader.cut_short());
     if live {
         summary = summary.live(&counts);
     }

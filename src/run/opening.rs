@@ -209,6 +209,16 @@ impl Reader {
         }
     }
 
+    /// Why which files were not used to their ends.
+    pub(super) fn cut_short(&self) -> Vec<String> {
+        match self {
+            Reader::Frames(reading) => {
+                reading.feed.lock().expect("no worker panics while it reads").cut_short()
+            }
+            Reader::Rows(_) => Vec::new(),
+        }
+    }
+
     /// What ended a live run before anybody asked for it.
     pub(super) fn ended_by(&self) -> Option<SourceError> {
         match self {

@@ -13,6 +13,10 @@ use crate::detect::outline::grouped;
 use crate::draft::Draft;
 use crate::source::FeedCounts;
 use crate::tally::Tally;
+use crate::terminal::spelled;
+
+/// Files that are cut off or damaged and named in the lines that end a run; the file of counters names all.
+const CUT_SHORT: usize = 10;
 
 /// Counters of a run. Always `frames` = `packets` + the sum of `rejects`.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
@@ -29,8 +33,11 @@ pub struct Summary {
     pub not_ip_by_ethertype: BTreeMap<String, u64>,
     /// Frames whose timestamp lay before the watermark.
     pub late: u64,
-    /// Files that ended inside a record.
+    /// Files that are cut off or damaged, and were used up to there.
     pub truncated_files: u64,
+    /// Which, and where and why, a line each; all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cut_short: Vec<String>,
     /// Flows begun.
     pub flows: u64,
     /// Rows made or read.
@@ -92,6 +99,11 @@ impl Summary {
             forgotten: get(&tally.forgotten),
             ..Summary::default()
         }
+    }
+
+    /// The same with why which files were not used to their ends.
+    pub fn with_cut_short(self, cut_short: Vec<String>) -> Summary {
+        Summary { cut_short, ..self }
     }
 
     /// The same with what an interface counted.
@@ -160,7 +172,7 @@ impl Summary {
         let mut notes = Vec::new();
         for (count, one, many) in [
             (self.late, "frame was late and moved", "frames were late and moved"),
-            (self.truncated_files, "file ends inside a record", "files end inside a record"),
+            (self.truncated_files, "file is cut off or damaged", "files are cut off or damaged"),
             (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
             (
                 self.forgotten,
@@ -178,6 +190,12 @@ impl Summary {
             }
         }
         line(&notes);
+        for why in self.cut_short.iter().take(CUT_SHORT) {
+            line(&[format!("  {}", spelled(why))]);
+        }
+        if let Some(more @ 1..) = self.cut_short.len().checked_sub(CUT_SHORT) {
+            line(&[format!("  and {}, which the summary has too", counted(more as u64, "more", "more"))]);
+        }
         if let Some(anomalies) = self.anomalies {
             let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
             let mut found =
@@ -270,5 +288,23 @@ mod tests {
         );
         assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");
         assert_eq!(Summary::default().lines(), "0 frames, 0 packets (0 B), 0 flows, 0 rows\n");
+    }
+
+    #[test]
+    fn files_that_are_cut_short_are_named_with_what_is_wrong() {
+        let said = |files: u64| {
+            let cut_short = (0..files).map(|file| format!("{file}\n.pcap: ends inside a record")).collect();
+            Summary { rows: 1, truncated_files: files, ..Summary::default() }.with_cut_short(cut_short)
+        };
+        assert_eq!(said(0).lines(), "1 row\n");
+        let one = said(1);
+        assert_eq!(one.lines(), "1 row\n1 file is cut off or damaged\n  0\\n.pcap: ends inside a record\n");
+        let text = serde_json::to_string(&one).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), one);
+        let many = said(1_012);
+        let lines = many.lines();
+        assert_eq!(lines.lines().count(), 2 + CUT_SHORT + 1);
+        assert!(lines.ends_with("\n  and 1,002 more, which the summary has too\n"), "{lines}");
+        assert_eq!(serde_json::to_value(&many).unwrap()["cut_short"].as_array().unwrap().len(), 1_012);
     }
 }

@@ -182,7 +182,8 @@ pub(super) struct Capture {
     fault: Option<SourceError>,
     /// Nothing more is taken.
     over: bool,
-    truncated: bool,
+    /// Why not all of the file is used, in one line, if that is so.
+    cut_short: Option<String>,
     ahead: Option<Block>,
 }
 
@@ -216,7 +217,7 @@ impl Capture {
             ended: false,
             fault: None,
             over: false,
-            truncated: false,
+            cut_short: None,
             ahead: None,
         };
         if pcapng::is_pcapng(&magic) {
@@ -225,7 +226,11 @@ impl Capture {
             capture.header();
         } else if input.is_file() && (cut || lax) {
             // Used up to its damage, and that is at its very beginning.
-            (capture.over, capture.truncated) = (true, true);
+            capture.over = true;
+            capture.cut_short = Some(match cut {
+                true => capture.ends_early("before it can be told what it holds"),
+                false => input.refuse(&magic).to_string(),
+            });
         } else {
             return Err(input.refuse(&magic));
         }
@@ -284,7 +289,7 @@ impl Capture {
     /// At the end: until when the input was watched, the newest event time where it does not say.
     pub(super) fn watched_until(&self) -> u64 {
         let said = match &self.format {
-            Some(Format::Pcap(pcap)) if !self.truncated => pcap.watched_until(self.clock.last()),
+            Some(Format::Pcap(pcap)) if self.cut_short.is_none() => pcap.watched_until(self.clock.last()),
             _ => None,
         };
         said.unwrap_or(self.clock.last())
@@ -295,9 +300,9 @@ impl Capture {
         std::mem::take(&mut self.clock.late)
     }
 
-    /// Whether the file was used only up to where it is cut off or damaged.
-    pub(super) fn truncated(&self) -> bool {
-        self.truncated
+    /// If the file was used only up to where it is cut off or damaged: why, in one line.
+    pub(super) fn cut_short(&self) -> Option<&str> {
+        self.cut_short.as_deref()
     }
 
     /// Fills `block` with records up to about the event time `until`, reading so many bytes at a time.
@@ -350,10 +355,25 @@ impl Capture {
     fn close(&mut self) {
         self.over = true;
         if self.lax && self.fault.as_ref().is_some_and(|fault| !matches!(fault, SourceError::Io { .. })) {
-            self.fault = None;
-            self.truncated = true;
+            self.cut_short = self.fault.take().map(|fault| match fault {
+                SourceError::Damaged { path, place, offset, what } => {
+                    format!("{}: {place} at offset {offset}: {what}; used up to there", path.display())
+                }
+                SourceError::BeyondSnap { path, place, offset, captured, .. } => format!(
+                    "{}: {place} at offset {offset}: {captured} bytes captured, which no frame has; used up to there",
+                    path.display()
+                ),
+                fault => fault.to_string(),
+            });
         }
-        self.truncated |= self.fault.is_none() && self.from < self.filled;
+        if self.fault.is_none() && self.cut_short.is_none() && self.from < self.filled {
+            let offset = self.base + self.from as u64;
+            self.cut_short = Some(self.ends_early(&format!("inside what begins at offset {offset}")));
+        }
+    }
+
+    fn ends_early(&self, place: &str) -> String {
+        format!("{}: ends {place}", self.input.path().display())
     }
 
     fn error(&self, damage: Damage, records: u64) -> SourceError {
@@ -407,7 +427,10 @@ impl Capture {
     /// The bytes end early.
     fn stopped(&mut self, error: std::io::Error) {
         if error.kind() == ErrorKind::UnexpectedEof {
-            self.truncated = true;
+            let offset = self.base + self.filled as u64;
+            self.cut_short = Some(
+                self.ends_early(&format!("inside its compressed data, after {offset} bytes of content")),
+            );
             return;
         }
         let path = self.input.path().to_owned();

@@ -1,7 +1,7 @@
 //! Captures merged by event time: what a run over files reads.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -80,6 +80,8 @@ pub struct Captures {
     newest: u64,
     read: Arc<AtomicU64>,
     counts: FeedCounts,
+    /// Why which input was not used to its end.
+    cut_short: BTreeMap<u32, String>,
 }
 
 impl Captures {
@@ -99,6 +101,7 @@ impl Captures {
             newest: 0,
             read: Arc::default(),
             counts: FeedCounts { bytes_total: sizes.unwrap_or(0), ..FeedCounts::default() },
+            cut_short: BTreeMap::new(),
             inputs,
         };
         for (number, input) in (0..).zip(&captures.inputs) {
@@ -108,7 +111,7 @@ impl Captures {
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), CHUNK) };
             let mut capture = Capture::open(input, number, Clock::new(lateness), spec.lax, read)?;
             let Some(first) = capture.first(chunk)? else {
-                captures.counts.truncated_files += u64::from(capture.truncated());
+                captures.cut_short.extend(capture.cut_short().map(|why| (number, why.to_owned())));
                 captures.counts.bytes_read += input.size().unwrap_or(0);
                 continue;
             };
@@ -156,7 +159,7 @@ impl Feed for Captures {
             if !more {
                 self.open -= 1;
                 self.newest = self.newest.max(capture.watched_until());
-                self.counts.truncated_files += u64::from(capture.truncated());
+                self.cut_short.extend(capture.cut_short().map(|why| (number, why.to_owned())));
                 continue;
             }
             self.counts.frames += block.records.len() as u64;
@@ -169,6 +172,14 @@ impl Feed for Captures {
     }
 
     fn counts(&self) -> FeedCounts {
-        FeedCounts { bytes_read: self.counts.bytes_read + self.read.load(Relaxed), ..self.counts }
+        FeedCounts {
+            bytes_read: self.counts.bytes_read + self.read.load(Relaxed),
+            truncated_files: self.cut_short.len() as u64,
+            ..self.counts
+        }
+    }
+
+    fn cut_short(&self) -> Vec<String> {
+        self.cut_short.values().cloned().collect()
     }
 }

@@ -143,6 +143,11 @@ pub trait Feed: Send {
     /// What was read so far.
     fn counts(&self) -> FeedCounts;
 
+    /// Why which files were not used to their ends, a line each, in the order of the inputs.
+    fn cut_short(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What ended the feed before anybody asked for it: all that came until then was handed out.
     fn ended_by(&mut self) -> Option<SourceError> {
         None
@@ -156,7 +161,7 @@ pub struct FeedCounts {
     pub frames: u64,
     /// Frames whose timestamp lay before the watermark.
     pub late: u64,
-    /// Files that ended inside a record or a block: all whole records before were used.
+    /// Files that are cut off or damaged: all whole records before were used.
     pub truncated_files: u64,
     /// Bytes read from files as stored (compressed size for compressed files), for progress.
     pub bytes_read: u64,

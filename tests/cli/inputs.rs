@@ -69,6 +69,9 @@ fn a_truncated_last_record_is_counted_and_all_before_it_used() {
     fine(&[&"extract", &capture, &"-o", &out, &"-q", &"--summary", &summary]);
     let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(summary).unwrap()).unwrap();
     assert_eq!((&summary["frames"], &summary["truncated_files"]), (&19.into(), &1.into()));
+    let at = 24 + 19 * 16 + some_frames()[..19].iter().map(Vec::len).sum::<usize>();
+    let why = format!("{}: ends inside what begins at offset {at}", capture.display());
+    assert_eq!(summary["cut_short"], serde_json::json!([why]));
 }
 
 #[test]

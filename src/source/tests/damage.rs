@@ -127,6 +127,41 @@ fn damaged_compressed_data_is_an_error_after_the_records_before_it() {
 }
 
 #[test]
+fn each_file_that_is_cut_short_is_named_once_with_where_and_why() {
+    let folder = tempdir().unwrap();
+    let written = pcap(PLAIN, &plain(4));
+    let (at, bytes) = (written.ends[2], &written.bytes);
+    let mut damaged = bytes.clone();
+    damaged[at + 8..at + 12].fill(0xff);
+    let packed = gzip(bytes, 9);
+    for (name, bytes) in [
+        ("a.pcap", &bytes[..at + 20]),
+        ("b.pcap", &damaged),
+        ("c.pcap.gz", &packed[..packed.len() - 9]),
+        ("d.pcap", &bytes[..10]),
+        ("e.pcap.gz", &packed[..11]),
+        ("f.pcap", b"no capture"),
+        ("g.pcap", &bytes[..]),
+        ("h.txt", b"no capture"),
+    ] {
+        save(folder.path(), name, bytes);
+    }
+    let all = read(&[folder.path().to_owned()], &SourceSpec { lax: true, ..SourceSpec::default() });
+    let expected = [
+        format!("a.pcap: ends inside what begins at offset {at}"),
+        format!("b.pcap: record 4 at offset {at}: "),
+        "c.pcap.gz: ends inside its compressed data, after ".to_owned(),
+        "d.pcap: ends inside what begins at offset 0".to_owned(),
+        "e.pcap.gz: ends before it can be told what it holds".to_owned(),
+        "f.pcap: begins with 6e 6f 20 63, which is no capture".to_owned(),
+    ];
+    assert_eq!((all.error, all.cut_short.len()), (None, expected.len()), "{:?}", all.cut_short);
+    for (said, expected) in all.cut_short.iter().zip(&expected) {
+        assert!(said.contains(expected) && !said.contains("--lax"), "{said}: {expected}");
+    }
+}
+
+#[test]
 fn lies_about_lengths_cost_no_memory() {
     let mut written = pcap(Style { snap: 0x7fff_ffff, ..PLAIN }, &plain(3));
     written.word(9).word(9).word(16 << 20).word(16 << 20);

@@ -31,6 +31,7 @@ struct All {
     frames: Vec<Out>,
     blocks: usize,
     counts: FeedCounts,
+    cut_short: Vec<String>,
     error: Option<String>,
     largest: usize,
     most_open: usize,
@@ -61,6 +62,7 @@ fn read(paths: &[PathBuf], spec: &SourceSpec) -> All {
             frames: Vec::new(),
             blocks: 0,
             counts: FeedCounts::default(),
+            cut_short: Vec::new(),
             error: Some(line(&error)),
             largest: 0,
             most_open: 0,
@@ -73,6 +75,7 @@ fn read_feed(mut feed: Captures) -> All {
         frames: Vec::new(),
         blocks: 0,
         counts: FeedCounts::default(),
+        cut_short: Vec::new(),
         error: None,
         largest: 0,
         most_open: feed.open,
@@ -119,7 +122,9 @@ fn read_feed(mut feed: Captures) -> All {
         }
     }
     all.counts = feed.counts();
+    all.cut_short = feed.cut_short();
     assert_eq!(all.counts.frames, all.frames.len() as u64);
+    assert_eq!(all.counts.truncated_files, all.cut_short.len() as u64);
     all
 }
 
