@@ -1,13 +1,17 @@
 //! The lists of an [`EncodeSpec`] against a schema: which columns, in which order, by which encoder.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::values::input_type;
 use super::{EncodeError, EncodeSpec, Encoder, MinFrequency, NullPolicy};
 use crate::row::names::{matches, nearest};
+
+/// Columns that are left out and named.
+const NAMED: usize = 8;
 
 /// A column and what becomes of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -52,14 +56,17 @@ pub(crate) fn type_named(name: &str) -> Option<DataType> {
     super::values::INPUTS.into_iter().find(|input| input.to_string() == name)
 }
 
+/// Names of all lists, with the encoders of these.
+fn named(spec: &EncodeSpec) -> impl Iterator<Item = (Encoder, &str)> + Clone {
+    let lists = [&spec.standard, &spec.log1p, &spec.onehot, &spec.passthrough];
+    let lists = Encoder::ALL.into_iter().zip(lists);
+    lists.flat_map(|(encoder, list)| list.iter().map(move |name| (encoder, name.as_str())))
+}
+
 /// Chooses the columns of a schema as the spec says.
 pub(crate) fn choose(spec: &EncodeSpec, schema: &Schema) -> Result<Vec<Choice>, EncodeError> {
     check_settings(spec)?;
-    let lists = [&spec.standard, &spec.log1p, &spec.onehot, &spec.passthrough];
-    let named = Encoder::ALL
-        .into_iter()
-        .zip(lists)
-        .flat_map(|(encoder, list)| list.iter().map(move |name| (encoder, name.as_str())));
+    let named = named(spec);
     let mut taken: BTreeMap<&str, Encoder> = BTreeMap::new();
     for (encoder, name) in named.clone().filter(|(_, name)| !name.contains('*')) {
         let field = schema.field_with_name(name).map_err(|_| no_such(encoder.name(), name, schema))?;
@@ -119,6 +126,30 @@ pub(crate) fn choose(spec: &EncodeSpec, schema: &Schema) -> Result<Vec<Choice>, 
     if choices.is_empty() { Err(EncodeError::NothingNamed) } else { Ok(choices) }
 }
 
+/// What of a schema a wildcard of the spec matches, no encoder of such a list takes, and no list names: one line for
+/// all, if there is any. Nobody asked for these columns by name, and so they are no error, but somebody may miss them.
+pub(crate) fn left_out(spec: &EncodeSpec, schema: &Schema) -> Option<String> {
+    let is_left_out = |field: &&Arc<Field>| {
+        let matching: Vec<_> = named(spec).filter(|(_, name)| matches(name, field.name())).collect();
+        let takes = |(encoder, name): &(Encoder, &str)| {
+            !name.contains('*') || input_type(field.data_type()).is_some_and(|input| encoder.takes(&input))
+        };
+        let excepted = spec.except.iter().any(|name| matches(name, field.name()));
+        !matching.is_empty() && !excepted && !matching.iter().any(takes)
+    };
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .filter(is_left_out)
+        .map(|field| format!("`{}` ({})", field.name(), field.data_type()))
+        .collect();
+    let more = columns.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = columns[..columns.len().min(NAMED)].join(", ");
+    (!columns.is_empty())
+        .then(|| format!("[encode]: not used, for no list that matches takes such a type: {named}{more}"))
+}
+
 fn check_settings(spec: &EncodeSpec) -> Result<(), EncodeError> {
     let wrong = |setting: &str, what: String| Err(EncodeError::Setting { setting: setting.to_owned(), what });
     if spec.max_categories == 0 {
@@ -168,21 +199,33 @@ fn no_such(list: &'static str, name: &str, schema: &Schema) -> EncodeError {
     EncodeError::NoSuchColumn { list, name: name.to_owned(), nearest }
 }
 
-/// Finds every input in a schema, or says which is the first that differs.
+/// Whether an encoder that learned from a column of the remembered type reads one that is found: the same type, or
+/// numbers as numbers, and categories that are whole numbers as such. What else wrote the same table, or met a null
+/// in it, has widths of its own. A column without any value is as good as one with nulls alone.
+fn reads(encoder: Encoder, learned: &DataType, found: &DataType) -> bool {
+    let Some(found) = input_type(found) else { return *found == DataType::Null };
+    let alike = match encoder {
+        Encoder::Onehot => DataType::is_integer,
+        _ => DataType::is_numeric,
+    };
+    found == *learned || alike(&found) && alike(learned)
+}
+
+/// Finds every input in a schema, or says which is the first that its encoder does not read.
 ///
 /// Columns of more names than the inputs' are passed over; a name that is there twice means its first column.
 pub(crate) fn places<'a>(
-    inputs: impl Iterator<Item = &'a Input>,
+    inputs: impl Iterator<Item = (&'a Input, Encoder)>,
     schema: &Schema,
 ) -> Result<Vec<usize>, EncodeError> {
     let fields = schema.fields();
     let mut expected = 0;
-    let mut place = |input: &Input| {
+    let mut place = |(input, encoder): (&Input, Encoder)| {
         // Most inputs stand in the order of the schema.
         let hit = fields.get(expected).is_some_and(|field| *field.name() == input.name);
         let at = if hit { Some(expected) } else { fields.iter().position(|f| *f.name() == input.name) };
         let found = at.map(|at| fields[at].data_type());
-        match at.filter(|at| input_type(fields[*at].data_type()).as_ref() == Some(&input.data_type)) {
+        match at.filter(|at| reads(encoder, &input.data_type, fields[*at].data_type())) {
             Some(at) => {
                 expected = at + 1;
                 Ok(at)
@@ -204,7 +247,7 @@ pub(crate) fn places<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{Field, TimeUnit};
+    use arrow::datatypes::TimeUnit;
 
     fn schema() -> Schema {
         let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
@@ -238,6 +281,26 @@ mod tests {
             chosen(&spec).unwrap(),
             [("bwd_bytes".to_owned(), Encoder::Standard), ("fwd_bytes".to_owned(), Encoder::Log1p)]
         );
+    }
+
+    #[test]
+    fn what_a_wildcard_matches_and_nobody_takes_is_said() {
+        let said = |standard: &[&str], onehot: &[&str], except: &[&str]| {
+            let (standard, onehot, except) = (list(standard), list(onehot), list(except));
+            left_out(&EncodeSpec { standard, onehot, except, ..EncodeSpec::default() }, &schema())
+        };
+        let types = "`start` (Timestamp(ns)), `service` (Dictionary(Int8, Utf8))";
+        let line = |what: &str| {
+            Some(format!("[encode]: not used, for no list that matches takes such a type: {what}"))
+        };
+        assert_eq!(said(&["*"], &[], &[]), line(types));
+        assert_eq!(said(&["*"], &["serv*"], &[]), line("`start` (Timestamp(ns))"));
+        assert_eq!(said(&["*"], &["service"], &["start"]), None);
+        assert_eq!(said(&["*_bytes", "gap_s"], &[], &[]), None);
+        let many: Vec<Field> =
+            (0..9).map(|at| Field::new(format!("c{at}"), DataType::Date32, true)).collect();
+        let spec = EncodeSpec { passthrough: list(&["*"]), ..EncodeSpec::default() };
+        assert!(left_out(&spec, &Schema::new(many)).unwrap().ends_with("`c7` (Date32) and 1 more"));
     }
 
     #[test]

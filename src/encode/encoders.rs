@@ -191,9 +191,13 @@ impl Encoders {
     /// Whether rows of this schema can be encoded.
     ///
     /// # Errors
-    /// [`EncodeError::Differs`] naming the first column that is missing or of another type.
+    /// [`EncodeError::Differs`] naming the first column that is missing or that its encoder does not read.
     pub fn check(&self, schema: &Schema) -> Result<(), EncodeError> {
-        places(self.columns.iter().map(|column| &column.input), schema).map(drop)
+        self.places(schema).map(drop)
+    }
+
+    fn places(&self, schema: &Schema) -> Result<Vec<usize>, EncodeError> {
+        places(self.columns.iter().map(|column| (&column.input, column.code.encoder())), schema)
     }
 
     /// Encodes rows.
@@ -205,7 +209,7 @@ impl Encoders {
     /// # Errors
     /// [`EncodeError::Differs`] as [`Encoders::check`].
     pub fn encode(&self, rows: &RecordBatch) -> Result<Array2<f32>, EncodeError> {
-        let places = places(self.columns.iter().map(|column| &column.input), rows.schema_ref())?;
+        let places = self.places(rows.schema_ref())?;
         let width = self.features.len();
         let mut matrix = Array2::zeros((rows.num_rows(), width));
         let cells = matrix.as_slice_mut().expect("a new matrix is contiguous");

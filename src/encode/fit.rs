@@ -133,7 +133,8 @@ impl Fit {
     /// [`EncodeError::Differs`] where a column is missing or of another type than in the schema of
     /// [`Fit::new`], [`EncodeError::TooManyCategories`].
     pub fn observe(&mut self, rows: &RecordBatch) -> Result<(), EncodeError> {
-        let places = places(self.choices.iter().map(|choice| &choice.column), rows.schema_ref())?;
+        let inputs = self.choices.iter().map(|choice| (&choice.column, choice.encoder));
+        let places = places(inputs, rows.schema_ref())?;
         let mut values = Vec::with_capacity(rows.num_rows());
         for ((choice, count), place) in self.choices.iter().zip(&mut self.counts).zip(places) {
             let array = rows.column(place).as_ref();

@@ -45,7 +45,7 @@ pub use learned::Learned;
 pub use past::Past;
 pub use subject::Subject;
 
-pub(crate) use choose::type_named;
+pub(crate) use choose::{left_out, type_named};
 pub(crate) use crowd::{Crowd, Found};
 pub(crate) use histograms::Observed;
 pub(crate) use judging::Known;

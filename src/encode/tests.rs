@@ -255,8 +255,8 @@ fn rows_of_another_make_are_refused_by_their_first_column() {
         "column `fwd_bytes`: model expects UInt64, rows have no such column; nearest is `fwd_byte`"
     );
     assert_eq!(
-        error(batch(vec![("fwd_bytes", Arc::new(Int64Array::from(vec![1, 2]))), ("service", service())])),
-        "column `fwd_bytes`: model expects UInt64, rows have Int64"
+        error(batch(vec![("fwd_bytes", service()), ("service", service())])),
+        "column `fwd_bytes`: model expects UInt64, rows have Utf8"
     );
     assert_eq!(
         error(batch(vec![
@@ -267,6 +267,62 @@ fn rows_of_another_make_are_refused_by_their_first_column() {
     );
     let further = batch(vec![("fwd_bytes", bytes()), ("further", bytes()), ("service", service())]);
     assert_eq!(encoders.encode(&further).unwrap(), encoders.encode(&rows).unwrap());
+}
+
+#[test]
+fn numbers_are_numbers_whatever_type_their_writer_chose() {
+    let spec = EncodeSpec {
+        standard: list(&["bytes"]),
+        log1p: list(&["gap"]),
+        onehot: list(&["port"]),
+        ..EncodeSpec::default()
+    };
+    let bytes = || Arc::new(Int64Array::from(vec![Some(3), Some(250), None])) as ArrayRef;
+    let gap = || Arc::new(Float64Array::from(vec![Some(0.5), Some(-2.0), None])) as ArrayRef;
+    let port = || Arc::new(Int64Array::from(vec![Some(53), Some(80), None])) as ArrayRef;
+    let rows = batch(vec![("bytes", bytes()), ("gap", gap()), ("port", port())]);
+    let encoders = fitted(&spec, &rows);
+    let expected = encoders.encode(&rows).unwrap();
+    let decimal = |width: u8| match width {
+        32 => DataType::Decimal32(9, 1),
+        64 => DataType::Decimal64(18, 1),
+        128 => DataType::Decimal128(18, 1),
+        _ => DataType::Decimal256(40, 1),
+    };
+    let mut types =
+        vec![DataType::UInt8, DataType::Int16, DataType::UInt64, DataType::Float32, DataType::Float64];
+    types.extend([32, 64, 128, 0].map(decimal));
+    for other in &types {
+        let cast = |column: ArrayRef| arrow::compute::cast(&column, other).unwrap();
+        let gap = if other.is_integer() { gap() } else { cast(gap()) };
+        let port = if other.is_integer() { cast(port()) } else { port() };
+        let rows = batch(vec![("port", port), ("bytes", cast(bytes())), ("gap", gap)]);
+        assert_eq!(encoders.encode(&rows).unwrap(), expected, "{other}");
+    }
+    // A column of nothing but nulls has no type of its own.
+    let none = || Arc::new(arrow::array::NullArray::new(3)) as ArrayRef;
+    let nulls = encoders.encode(&batch(vec![("bytes", none()), ("gap", none()), ("port", none())])).unwrap();
+    (0..3).for_each(|row| assert_eq!(nulls.row(row), expected.row(2)));
+    // A category is no fraction, and neither numbers nor categories are truth.
+    let floats = batch(vec![("bytes", bytes()), ("gap", gap()), ("port", gap())]);
+    assert_eq!(
+        encoders.encode(&floats).unwrap_err().to_string(),
+        "column `port`: model expects Int64, rows have Float64"
+    );
+    let truth = Arc::new(BooleanArray::from(vec![true, false, true])) as ArrayRef;
+    let said = encoders.encode(&batch(vec![("bytes", truth), ("gap", gap()), ("port", port())])).unwrap_err();
+    assert_eq!(said.to_string(), "column `bytes`: model expects Int64, rows have Boolean");
+}
+
+#[test]
+fn decimals_are_learned_as_the_numbers_that_they_are() {
+    let spec = EncodeSpec { passthrough: list(&["x*"]), ..EncodeSpec::default() };
+    let values = Arc::new(Float64Array::from(vec![Some(1.25), Some(-7.5), None])) as ArrayRef;
+    let decimals = arrow::compute::cast(&values, &DataType::Decimal128(20, 2)).unwrap();
+    let rows = batch(vec![("x", decimals)]);
+    let encoders = fitted(&spec, &rows);
+    assert_eq!(encoders.columns()[0].data_type(), &DataType::Float64);
+    assert_eq!(encoders.encode(&rows).unwrap(), encoders.encode(&batch(vec![("x", values)])).unwrap());
 }
 
 #[test]

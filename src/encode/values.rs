@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use arrow::array::{Array, ArrowPrimitiveType, AsArray, BooleanArray};
+use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
@@ -31,9 +32,10 @@ pub(crate) const INPUTS: [DataType; 13] = [
 /// The type a model remembers for a column of this type; `None` for what no encoder takes.
 ///
 /// Text is one type whether it is plain, large, a view or a dictionary with keys of any width: the same
-/// rows come with other widths from other writers.
+/// rows come with other widths from other writers. Decimals are read as the nearest `Float64`.
 pub(crate) fn input_type(found: &DataType) -> Option<DataType> {
     match found {
+        decimal if decimal.is_decimal() => Some(DataType::Float64),
         DataType::LargeUtf8 | DataType::Utf8View => Some(DataType::Utf8),
         DataType::Dictionary(_, values) => input_type(values).filter(|values| *values == DataType::Utf8),
         plain => INPUTS.contains(plain).then(|| plain.clone()),
@@ -104,6 +106,10 @@ pub(crate) fn numbers_of(array: &dyn Array, which: Which<'_>, out: &mut Vec<f64>
         DataType::Float16 => primitive::<Float16Type>(array, which, out, |value| value.to_f64()),
         DataType::Float32 => primitive::<Float32Type>(array, which, out, f64::from),
         DataType::Float64 => primitive::<Float64Type>(array, which, out, |value| value),
+        decimal if decimal.is_decimal() => match cast(array, &DataType::Float64) {
+            Ok(floats) => primitive::<Float64Type>(floats.as_ref(), which, out, |value| value),
+            Err(_) => out.resize(first + which.count(), f64::NAN),
+        },
         // The caller checked the schema; a column that is no number has no value.
         _ => out.resize(first + which.count(), f64::NAN),
     }

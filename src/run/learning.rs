@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use super::RunError;
 use super::opening::Opened;
 use crate::detect::{Learning, Lesson};
+use crate::encode::left_out;
 use crate::model::{Model, Pipeline, Training};
 use crate::spec::Spec;
 
@@ -27,6 +28,11 @@ impl Teaching {
         }
         let lesson = Lesson { encode: spec.encode.clone(), detect: spec.detect.check()?, seed: spec.seed };
         Ok(Some(Teaching { lesson, rows: rows.clone() }))
+    }
+
+    /// What the pipeline's wildcards match and cannot take, in one line, if there is any.
+    pub(super) fn left_out(&self) -> Option<String> {
+        left_out(&self.lesson.encode, &self.rows)
     }
 
     /// Names of the columns of rows that are learned from.

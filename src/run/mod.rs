@@ -11,6 +11,7 @@ mod ticker;
 mod workers;
 mod writing;
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -99,7 +100,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// The model that was fitted.
     pub model: Option<Model>,
-    /// What is worth saying: rules of the allow-list that were of no use. One line each.
+    /// What is worth saying: rules of the allow-list that were of no use, columns that a pattern meant and no encoder
+    /// takes. One line each.
     pub complaints: Vec<String>,
     /// What ended a live run before anybody asked for it; all that came until then was used.
     pub ended_by: Option<RunError>,
@@ -131,6 +133,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let spec = &columns::with_chosen_context(spec)?;
     let shared = Shared::default();
     let plan = Plan::new(&spec.context)?;
+    let left_out = Cell::new(None);
     let opened = open(spec, &shared, &controls.stop, |schema, window| {
         let counted = if window.is_some() { plan.schema(schema) } else { Arc::new(schema.clone()) };
         if let Some(judging) = &judging {
@@ -138,7 +141,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         }
         columns::check(&spec.ends, &counted)?;
         let judge = judging.as_ref().map(Judging::detector);
-        let learned = Teaching::of(spec, &counted)?.map(|teaching| teaching.columns()).transpose()?;
+        let teaching = Teaching::of(spec, &counted)?;
+        // Lists for flow rows are written for all that such rows may have; a table of one's own is somebody's choice.
+        if let (Some(teaching), None) = (&teaching, window) {
+            left_out.set(teaching.left_out());
+        }
+        let learned = teaching.map(|teaching| teaching.columns()).transpose()?;
         Ok(columns::of_source(&spec.ends, &plan, judge, learned.as_ref(), schema))
     })?;
     if let Source::Frames(..) = opened.source {
@@ -215,7 +223,8 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         summary.write(draft)?;
     }
     drafts.commit().map_err(SinkError::from)?;
-    let complaints = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
+    let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
+    let complaints = left_out.take().into_iter().chain(useless_rules).collect();
     let ended_by = opened.reader.ended_by().map(RunError::from);
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }

@@ -17,6 +17,7 @@ mod socket;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod widening;
 
 use std::path::PathBuf;
 use std::time::Duration;

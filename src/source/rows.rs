@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, TimestampNanosecondArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::file::statistics::Statistics;
 
+use super::widening::widened;
 use crate::reading::{self, Batches, Opened, Unreadable};
 use crate::row::RowSettings;
 use crate::row::columns::{find, is_context};
@@ -163,13 +165,18 @@ impl RowsFeed {
             };
             total += builder.metadata().file_metadata().num_rows().max(0) as u64;
             let first = if settings.is_some() { first_window(path, &builder)? } else { 0 };
-            match &common {
+            match &mut common {
                 None => common = Some((path.clone(), schema, settings)),
                 Some((first, expected, expected_settings)) => {
                     let differs =
                         |what| Err(RowsError::Differs { path: path.clone(), first: first.clone(), what });
-                    if let Some(what) = first_difference(expected, &schema) {
-                        return differs(what);
+                    // Rows of flows have the types that the dictionary says.
+                    let tables = settings.is_none() && expected_settings.is_none();
+                    match (widened(expected, &schema).filter(|_| tables), first_difference(expected, &schema))
+                    {
+                        (Some(wider), _) => *expected = wider,
+                        (None, Some(what)) => return differs(what),
+                        (None, None) => {}
                     }
                     if *expected_settings != settings {
                         return differs("made with other settings".to_owned());
@@ -316,7 +323,7 @@ fn named_twice(schema: &Schema) -> Option<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).find(|name| !names.insert(*name))
 }
 
-/// A batch with the columns of a schema in its order. Files of one run may have them in others.
+/// A batch with the columns of a schema in its order and of its types. Files of one run may have them in others.
 fn in_order(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, String> {
     let found = batch.schema_ref().fields();
     let column = |(place, field): (usize, &Arc<Field>)| {
@@ -324,9 +331,13 @@ fn in_order(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Stri
             Some(here) if here.name() == field.name() => Some(batch.column(place)),
             _ => batch.column_by_name(field.name()),
         };
-        column.cloned().ok_or_else(|| format!("column `{}` is gone", field.name()))
+        let column = column.ok_or_else(|| format!("column `{}` is gone", field.name()))?;
+        match column.data_type() == field.data_type() {
+            true => Ok(column.clone()),
+            false => cast(column, field.data_type()).map_err(|error| error.to_string()),
+        }
     };
-    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, _>>()?;
+    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, String>>()?;
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())
 }
 

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampNanosecondArray, UInt64Array};
-use arrow::datatypes::{Field, Int64Type, Schema};
+use arrow::array::{
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, StringArray,
+    TimestampNanosecondArray, UInt8Array, UInt64Array,
+};
+use arrow::datatypes::{Field, Float64Type, Int8Type, Int64Type, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use tempfile::tempdir;
@@ -54,6 +57,42 @@ fn a_column_is_known_by_its_name_and_not_by_its_place() {
             assert_eq!(read, (1..=6).map(|row| row * unit(name)).collect::<Vec<i64>>(), "{name} of {kept}");
         }
     }
+}
+
+#[test]
+fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
+    let folder = tempdir().unwrap();
+    let words = |words: [&str; 2]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
+    let dictionary: DictionaryArray<Int8Type> = ["c", "d"].into_iter().collect();
+    let files: [(ArrayRef, ArrayRef); 3] = [
+        (numbers([1, 2]), words(["a", "b"])),
+        (Arc::new(Float64Array::from(vec![Some(3.0), None])), Arc::new(dictionary)),
+        (Arc::new(UInt8Array::from(vec![5, 6])), words(["e", "f"])),
+    ];
+    let paths: Vec<PathBuf> = (0..4).map(|file| folder.path().join(file.to_string())).collect();
+    for (path, (x, word)) in paths.iter().zip(files) {
+        table(path, None, vec![("x", x), ("word", word)]);
+    }
+    for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
+        let order = order.map(|file: usize| paths[file].clone());
+        let mut feed = RowsFeed::open(&order).unwrap();
+        let (mut x, mut word) = (Vec::new(), Vec::new());
+        while let Some(piece) = feed.read().unwrap() {
+            let columns = piece.rows.columns();
+            x.extend(columns[0].as_primitive::<Float64Type>().iter());
+            word.extend(columns[1].as_string::<i32>().iter().map(|word| word.unwrap().to_owned()));
+        }
+        x.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        word.sort();
+        assert_eq!(x, [None, Some(1.0), Some(2.0), Some(3.0), Some(5.0), Some(6.0)]);
+        assert_eq!(word.concat(), "abcdef");
+    }
+    table(&paths[3], None, vec![("x", words(["g", "h"])), ("word", words(["g", "h"]))]);
+    let error = RowsFeed::open(&[paths[0].clone(), paths[3].clone()]).err().unwrap().to_string();
+    assert!(
+        error.contains("column `x` is Utf8") && error.ends_with("rows of one run must be made alike"),
+        "{error}"
+    );
 }
 
 #[test]
