@@ -4,7 +4,7 @@
 //! graph ends in stands in `[ends]`. The verbs of the command line are the files in `pipelines/` with
 //! other ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -42,10 +42,10 @@ pub struct Spec {
     pub incident: IncidentSpec,
     /// What the graph ends in.
     pub ends: Ends,
-    /// Keys of `[detect]` that the file names: a run with a model holds them against it, also where they are the
+    /// Keys that the file names, by their tables: a run with a model holds them against it, also where they are the
     /// defaults.
     #[serde(skip)]
-    pub detect_named: BTreeSet<String>,
+    pub named: BTreeMap<String, BTreeSet<String>>,
     /// The file that it was read from.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -89,7 +89,7 @@ impl Default for Spec {
             detect: DetectSpec::default(),
             incident: IncidentSpec::default(),
             ends: Ends::default(),
-            detect_named: BTreeSet::new(),
+            named: BTreeMap::new(),
             file: None,
         }
     }
@@ -186,10 +186,10 @@ impl Spec {
     /// As [`Spec::read`].
     pub fn parse(text: &str, file: &str) -> Result<Spec, SpecError> {
         let mut spec: Spec = parse(text, file)?;
-        if let Ok(tables) = text.parse::<toml::Table>()
-            && let Some(toml::Value::Table(detect)) = tables.get("detect")
-        {
-            spec.detect_named = detect.keys().cloned().collect();
+        for (name, value) in text.parse::<toml::Table>().unwrap_or_default() {
+            if let toml::Value::Table(table) = value {
+                spec.named.insert(name, table.keys().cloned().collect());
+            }
         }
         spec.checked(file)
     }
@@ -280,10 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_names_of_detection_is_known_also_where_it_is_the_default() {
-        let named = |text: &str| Spec::parse(text, "p.toml").unwrap().detect_named;
-        assert_eq!(named("[detect]\ndetector = \"forest\"\n"), BTreeSet::from(["detector".to_owned()]));
-        assert!(named("seed = 1\n[detect]\n").is_empty());
+    fn what_a_file_names_is_known_also_where_it_is_the_default() {
+        let named = |text: &str, table: &str| Spec::parse(text, "p.toml").unwrap().named.remove(table);
+        let keys =
+            |keys: &[&str]| Some(keys.iter().map(|key| (*key).to_owned()).collect::<BTreeSet<String>>());
+        assert_eq!(named("[detect]\ndetector = \"forest\"\n", "detect"), keys(&["detector"]));
+        assert_eq!(named("[flow]\nidle = \"1m\"\nwindow = \"10s\"\n", "flow"), keys(&["idle", "window"]));
+        assert_eq!(named("seed = 1\n[detect]\n", "detect"), keys(&[]));
+        assert_eq!(named("seed = 1\n", "detect"), None);
     }
 
     #[test]

@@ -90,6 +90,21 @@ pub enum RunError {
     /// The allow-list cannot be read.
     #[error(transparent)]
     Allow(#[from] SpecError),
+    /// A setting of rows that is another one than the model's.
+    #[error(
+        "[{table}] {key} = {found}, and the model was trained with {was}: a model decides how its rows are made; leave \
+         the key out, or train anew"
+    )]
+    Making {
+        /// The table of the pipeline file.
+        table: &'static str,
+        /// The key.
+        key: String,
+        /// What the pipeline says.
+        found: String,
+        /// What that of the model said.
+        was: String,
+    },
     /// Two thresholds.
     #[error(
         "[threshold] of the allow-list says where alarms begin, and so does {asked} of the pipeline or a flag: leave one out"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use serde_json::{Value, json};
 
 use super::RunError;
 use super::following::{self, Alarms, Following};
@@ -57,7 +58,9 @@ impl Judging {
             ));
         }
         let Some(model) = model else { return Ok(None) };
-        let asked = spec.detect.over(&model.pipeline().detect, &spec.detect_named)?;
+        let named = spec.named.get("detect").cloned().unwrap_or_default();
+        let asked = spec.detect.over(&model.pipeline().detect, &named)?;
+        check_making(spec, model.pipeline())?;
         Ok(Some(Judging { model, asked, allow, seen }))
     }
 
@@ -142,6 +145,39 @@ impl Judged {
     /// Where changes wait; `None` where nothing may change.
     pub(super) fn changes(&self) -> Option<Arc<Changes>> {
         self.changes.clone()
+    }
+}
+
+/// Checks that a pipeline asks for no rows that are made otherwise than those that a model was trained on, which
+/// [`Judging::as_trained`] would not give.
+fn check_making(spec: &Spec, trained: &Pipeline) -> Result<(), RunError> {
+    let default = Spec::default();
+    let tables = [
+        ("packet", json!(spec.packet), json!(trained.packet), json!(default.packet)),
+        ("flow", json!(spec.flow), json!(trained.flow), json!(default.flow)),
+        ("context", json!(spec.context), json!(trained.context), json!(default.context)),
+        ("encode", json!(spec.encode), json!(trained.encode), json!(default.encode)),
+    ];
+    for (table, asked, trained, default) in tables {
+        let named = |key: &str| spec.named.get(table).is_some_and(|keys| keys.contains(key));
+        for (key, found) in asked.as_object().into_iter().flatten() {
+            if !named(key) && default.get(key) == Some(found) || is_made(key, found, trained.get(key)) {
+                continue;
+            }
+            let was = trained.get(key).map_or_else(|| "left out".to_owned(), Value::to_string);
+            return Err(RunError::Making { table, key: key.clone(), found: found.to_string(), was });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a setting is that of training. Of columns all that are named must be there: a detector adds its own.
+fn is_made(key: &str, asked: &Value, trained: Option<&Value>) -> bool {
+    match (key, asked, trained) {
+        ("columns", Value::Array(asked), Some(Value::Array(trained))) => {
+            asked.iter().all(|column| trained.contains(column))
+        }
+        (_, asked, trained) => Some(asked) == trained,
     }
 }
 

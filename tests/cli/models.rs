@@ -94,6 +94,32 @@ fn a_model_that_cannot_be_written_is_said_before_anything_is_read() {
 }
 
 #[test]
+fn a_pipeline_that_asks_for_rows_of_another_making_than_the_models_is_refused() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let (capture, out, text) = (place.at("train.pcap"), place.at("out"), place.at("run.toml"));
+    let detect: [&dyn AsRef<OsStr>; 9] =
+        [&"detect", &"-q", &capture, &"-m", &model, &"-o", &out, &"-p", &text];
+    for (pipeline, said) in [
+        ("[flow]\nwindow = '5s'\n", "[flow] window = \"5s\", and the model was trained with \"10s\": "),
+        ("[packet]\ntunnels = true\n", "[packet] tunnels = true, and the model was trained with false: "),
+        ("[context]\ncolumns = ['ctx_src_w1_peers', 'ctx_pair_w30_rows']\n", "[context] columns = "),
+        ("[encode]\nlog1p = ['fwd_bytes']\n", "[encode] log1p = "),
+    ] {
+        std::fs::write(&text, pipeline).unwrap();
+        let told = error(&detect);
+        assert!(told.contains(said) && !out.exists(), "{told}");
+    }
+    // What is as it was in training, and what has nothing to do with rows, may stand there.
+    let same = "[flow]\nwindow = '10s'\nidle = '1m'\n[packet]\ntunnels = false\n[source]\nlateness = '2s'\n";
+    let forest = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/forest.toml");
+    for pipeline in [same.to_owned(), std::fs::read_to_string(forest).unwrap()] {
+        std::fs::write(&text, pipeline).unwrap();
+        fine(&detect);
+    }
+}
+
+#[test]
 fn a_run_changes_the_threshold_of_a_model_and_says_which_is_in_use() {
     let place = Place::new();
     // Flows of one to seven packets.
