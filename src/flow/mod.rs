@@ -127,6 +127,9 @@ impl FlowSpec {
                 return wrong(key, format!("{duration:?}"), "between 1ms and 7d");
             }
         }
+        if self.rows == Cut::Window && self.active != FlowSpec::default().active {
+            return wrong("active", humantime(self.active), "left out unless rows = \"flow\"");
+        }
         if !(1_024..=100_000_000).contains(&self.max_flows) {
             return wrong("max_flows", self.max_flows.to_string(), "between 1024 and 100000000");
         }
@@ -219,6 +222,13 @@ mod tests {
         let spec = FlowSpec { timezone: "Mars/Olympus".to_owned(), ..FlowSpec::default() };
         assert!(spec.check().unwrap_err().to_string().contains("Mars/Olympus"));
         assert_eq!(FlowSpec::default().check(), Ok(()));
+        // A setting that would do nothing.
+        let active = FlowSpec { active: Duration::from_secs(600), ..FlowSpec::default() };
+        assert_eq!(
+            active.check().unwrap_err().to_string(),
+            "[flow] active = 10m: must be left out unless rows = \"flow\""
+        );
+        assert_eq!(FlowSpec { rows: Cut::Flow, ..active }.check(), Ok(()));
     }
 
     #[test]
