@@ -178,6 +178,13 @@ impl Columns {
         Ok(findings)
     }
 
+    /// How many anomalies among scored rows are not among their findings.
+    pub(super) fn without_address(rows: &RecordBatch, findings: &[Finding]) -> u64 {
+        let all = booleans(rows, "is_anomaly").map_or(0, BooleanArray::true_count);
+        let found = findings.iter().filter(|finding| finding.kind == Kind::Anomaly).count();
+        all.saturating_sub(found) as u64
+    }
+
     /// The anomalies among scored rows, as far as rules look at them, with their places.
     ///
     /// # Errors

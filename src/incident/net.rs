@@ -6,13 +6,16 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A network: `10.0.0.0/8`, `fd00::/8`, or one address.
+/// A network: `10.0.0.0/8`, `fd00::/8`, or one address. `::ffff:10.0.0.1` is `10.0.0.1`, as it is everywhere else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Net {
     address: IpAddr,
     bits: u8,
 }
+
+/// Bits before the IPv4 address in an IPv6 address that maps one (RFC 4291, 2.5.5.2).
+const MAPPED: u8 = 96;
 
 /// Text that is no network.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +27,7 @@ pub struct NetError {
 impl Net {
     /// Whether an address lies in it. IPv4 and IPv6 are apart.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
+        match (self.address, address.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(address)) => {
                 (net.to_bits() ^ address.to_bits()).checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
             }
@@ -51,7 +54,12 @@ impl FromStr for Net {
         if bits > all {
             return Err(wrong());
         }
-        Ok(Net { address, bits })
+        Ok(match address.to_canonical() {
+            IpAddr::V4(inner) if address.is_ipv6() && bits >= MAPPED => {
+                Net { address: inner.into(), bits: bits - MAPPED }
+            }
+            _ => Net { address, bits },
+        })
     }
 }
 
@@ -93,6 +101,9 @@ mod tests {
             ("0.0.0.0/0", "255.255.255.255", "::1"),
             ("fd00::/8", "fdff::1", "fe00::"),
             ("::/0", "fe80::1", "1.2.3.4"),
+            ("::ffff:10.1.2.3", "10.1.2.3", "10.1.2.2"),
+            ("::ffff:10.0.0.0/104", "::ffff:10.255.0.1", "11.0.0.0"),
+            ("10.0.0.0/8", "::ffff:10.255.0.1", "::ffff:11.0.0.0"),
         ] {
             assert!(holds(net, inside), "{net} {inside}");
             assert!(!holds(net, outside), "{net} {outside}");

@@ -148,6 +148,7 @@ fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>)
                 let time = *cap.least().expect("sent under a capability");
                 match columns.findings(&batch.rows) {
                     Ok(findings) => {
+                        hits.unaddressed(Columns::without_address(&batch.rows, &findings));
                         let mut session = output.session(&cap);
                         for findings in Findings::by_window(findings) {
                             let end = clock.end(findings.window()).saturating_add(clock.keep);

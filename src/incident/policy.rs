@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, Kind, Real};
 use super::rules::{Rule, Rules};
+use crate::detect::outline::grouped;
 
 /// One part of a policy; together they are a collection, which may change while a run goes on.
 #[allow(clippy::large_enum_variant, reason = "there are few, and most are rules")]
@@ -84,6 +85,8 @@ impl Policy {
 pub struct Hits {
     rules: RwLock<Vec<(Rule, AtomicBool)>>,
     newest: AtomicU64,
+    /// Anomalies of rows whose ends have no addresses.
+    unaddressed: AtomicU64,
 }
 
 const LOCK: &str = "no worker panics while it looks at rules";
@@ -114,7 +117,12 @@ impl Hits {
         self.newest.fetch_max(end, Relaxed);
     }
 
-    /// Rules that were of no use, a line for each: their time was over before the end, or they held for nothing.
+    /// So many anomalies can be of no host's incident.
+    pub(super) fn unaddressed(&self, anomalies: u64) {
+        self.unaddressed.fetch_add(anomalies, Relaxed);
+    }
+
+    /// What became of nothing: anomalies without addresses; rules that were of no use, a line for each: their time was over before the end, or they held for nothing.
     pub fn complaints(&self) -> Vec<String> {
         let newest = self.newest.load(Relaxed);
         let complaint = |(rule, hit): &(Rule, AtomicBool)| match (rule.expired(newest), hit.load(Relaxed)) {
@@ -125,6 +133,15 @@ impl Hits {
             (false, false) => Some(format!("allow-list rule {rule}: matched nothing")),
             (false, true) => None,
         };
-        self.rules.read().expect(LOCK).iter().filter_map(complaint).collect()
+        let unaddressed = match self.unaddressed.load(Relaxed) {
+            0 => None,
+            1 => Some("1 anomaly is in no incident: its src_ip or dst_ip is no address".to_owned()),
+            many => {
+                let many = grouped(many);
+                Some(format!("{many} anomalies are in no incident: their src_ip or dst_ip is no address"))
+            }
+        };
+        let rules = self.rules.read().expect(LOCK);
+        unaddressed.into_iter().chain(rules.iter().filter_map(complaint)).collect()
     }
 }

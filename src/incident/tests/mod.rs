@@ -29,7 +29,7 @@ use super::extent::weight;
 use super::finding::{Columns, Finding, Kind, Real};
 use super::findings::Findings;
 use super::operator::{Incidents, Watch, follow, incidents};
-use super::policy::Setting;
+use super::policy::{Hits, Setting};
 use super::rules::{Rule, Rules, RulesFile};
 use super::session::Sessions;
 use super::{CROWD, Clock, Severity};

@@ -215,3 +215,23 @@ fn a_crowd_of_new_hosts_is_one_incident_however_rows_are_cut() {
         assert_eq!(parts(cut), whole, "{cut} rows a batch");
     }
 }
+
+#[test]
+fn rows_whose_ends_have_no_addresses_are_counted_and_told_of() {
+    let of = |flow: u64| finding(0, flow, [10, 0, 0, flow as u8], [10, 9, 9, 9], 9.0);
+    let rows = scored_rows(&[&of(1), &of(2), &of(3)]);
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["printer", "10.0.0.2", ""]));
+    let fields = rows.schema_ref().fields().iter().map(|field| field.name().clone());
+    let columns = fields.zip(rows.columns());
+    let columns =
+        columns.map(|(name, old)| (name.clone(), if name == "src_ip" { &names } else { old }.clone(), true));
+    let rows = RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap();
+    let findings = Columns::default().findings(&rows).unwrap();
+    assert_eq!(findings.iter().map(|finding| finding.flow_id).collect::<Vec<_>>(), [2]);
+    assert_eq!(Columns::without_address(&rows, &findings), 2);
+
+    let hits = Hits::new(&Rules::default());
+    assert_eq!(hits.complaints(), [""; 0]);
+    hits.unaddressed(2);
+    assert_eq!(hits.complaints(), ["2 anomalies are in no incident: their src_ip or dst_ip is no address"]);
+}
