@@ -172,7 +172,8 @@ fn cell(x: f64) -> usize {
 }
 
 fn tail(count: f64, all: f64) -> f64 {
-    -libm::log((count + 1.0) / (all + 1.0))
+    // No row has a score of minus zero.
+    0.0 - libm::log((count + 1.0) / (all + 1.0))
 }
 
 /// Share of calibration values below the exponential continuation: a tenth of them, some hundreds even after ten
