@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use arrow::datatypes::Schema;
 use serde_json::json;
 
 use super::Failure;
 use crate::context;
+use crate::detect::{MEANINGS, scored_schema};
 use crate::row::FEATURE_VERSION;
 use crate::row::columns::{COLUMNS, PACKET_COLUMNS};
 
@@ -81,6 +83,16 @@ impl Features {
             meaning: column.meaning(),
             group: "Context (chosen under [context] columns)",
         });
-        flows.chain(context).collect()
+        let scored = scored_schema(&Schema::empty());
+        let scored =
+            scored.fields().iter().zip(MEANINGS).filter(|_| !self.packets).map(|(field, meaning)| Line {
+                name: field.name().clone(),
+                kind: field.data_type().to_string(),
+                nullable: field.is_nullable(),
+                unit: String::new(),
+                meaning: meaning.to_owned(),
+                group: "Scores (what detect and watch add)",
+            });
+        flows.chain(context).chain(scored).collect()
     }
 }

@@ -77,7 +77,7 @@ pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
 pub use reason::{Asked, Evidence, Group, Hint, Part, Reason};
 pub use sample::{Identity, Reservoir, Sample, Samples};
-pub use scorer::{ADDED, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
+pub use scorer::{ADDED, MEANINGS, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
 pub use spec::{DetectSettings, DetectSpec};
 pub use themes::Themes;
 pub use threshold::Threshold;

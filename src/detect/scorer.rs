@@ -23,6 +23,15 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", REASONS];
 const REASONS: &str = "reasons";
 
+/// What they mean.
+pub const MEANINGS: [&str; 5] = [
+    "how odd the row is, higher is odder: -ln of a probability, of a forest 0 to 1",
+    "chance of such a score in rows like those of training",
+    "score above the threshold that was in force",
+    "whose forest scored the row: a value of partition_by, or `all`",
+    "why, as JSON (words, value and what is usual); null where the row is no anomaly",
+];
+
 /// Metadata key of the threshold that rows were marked by, where that changes while a run goes on.
 pub const THRESHOLD: &str = "netweir.threshold";
 

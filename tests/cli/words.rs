@@ -62,6 +62,9 @@ fn features_lists_every_column_of_rows() {
         assert!(names.contains(&column.name), "{}", column.name);
     }
     assert!(names.contains(&"ctx_src_w30_peers"));
+    for column in netweir::detect::ADDED {
+        assert!(names.contains(&column), "{column}");
+    }
     let text = String::from_utf8(succeed(&["features"]).stdout).unwrap();
     assert!(text.contains("fwd_len_mean"));
 }

@@ -28,7 +28,9 @@ the way from the threshold to its double (a forest's: to 1) as 1, and rows:
   up to 1/4  low   low      medium     medium
   up to 1/2  low   medium   medium     high
   beyond     low   medium   high       critical
-A new host is low, or medium where a row of it is odd.")]
+A new host is low, or medium where a row of it is odd.
+Below a row stands what its surprise is made of, in nats (-ln of a probability); calibrated on rows
+of training, the sum is the score. Then come its reasons. Rows are there when a run has ended.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR")]

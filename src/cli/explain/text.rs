@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::log::Incident;
 use super::rows::{Belonging, Scored};
 use crate::incident::CROWD;
+use crate::sink::report::{INCIDENT_ROWS, SCORES};
 
 /// A count with its noun, which takes an `s` unless it is one.
 fn counted(count: u64, noun: &str) -> String {
@@ -87,8 +88,12 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     for hint in &incident.hints {
         let _ = writeln!(text, "hint: {} {} (by the shape of rows, no proof)", hint.technique, hint.name);
     }
-    if !scored.rows.is_empty() {
-        text.push_str("\nrows, the oddest first\n");
+    match (scored.rows.is_empty(), alerts) {
+        (false, _) => text.push_str("\nrows, the oddest first\n"),
+        (true, 1..) => {
+            text.push_str(&format!("no rows here: {SCORES} and {INCIDENT_ROWS} come when a run ends\n"))
+        }
+        (true, 0) => {}
     }
     for (_, row) in scored.rows.iter().take(most) {
         text.push_str(row);
@@ -132,6 +137,11 @@ mod tests {
         let said = |alerts, windows| in_full(&incident(alerts, windows), Scored::default(), 20);
         assert!(said(1, 1).contains("\n1 row in 1 window; score 9.500"), "{}", said(1, 1));
         assert!(said(12, 3).contains("\n12 rows in 3 windows;"), "{}", said(12, 3));
+        assert!(
+            said(1, 1)
+                .ends_with("\nno rows here: scores.parquet and incident_rows.parquet come when a run ends\n")
+        );
+        assert!(!said(0, 1).contains("no rows"), "{}", said(0, 1));
         let mut belonging = Belonging::default();
         belonging.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
         assert_eq!(list(&[], &belonging), "no incident\nmuted by rule 1: the monitor: 1 row\n");
