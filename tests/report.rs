@@ -346,8 +346,9 @@ fn browser() -> Option<String> {
         .find(|name| Command::new(name).arg("--version").output().is_ok_and(|said| said.status.success()))
 }
 
-/// What a probe at the end of a page writes into its title: the widest overflow, and for each plot its marks,
-/// titles of axes and ticks, ticks that lie over each other, and text that reaches out of its drawing.
+/// What a probe at the end of a page writes into its title: the widest overflow, what is wider than its part of the
+/// page and so has to be scrolled, and for each plot its marks, titles of axes and ticks, ticks that lie over each
+/// other, and text that reaches out of its drawing.
 const PROBE: &str = r#"<script>
 addEventListener("load", () => {
   const frame = document.querySelector("iframe"), page = frame.contentDocument, root = page.documentElement;
@@ -366,7 +367,9 @@ addEventListener("load", () => {
       legend: plot.querySelectorAll(".legend li").length, width: box.width
     };
   });
-  document.title = JSON.stringify({ scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth, plots });
+  const cut = [...page.querySelectorAll(".scroll")].filter(part => part.scrollWidth > part.clientWidth + 1);
+  const headings = cut.map(part => part.closest(".card").querySelector("h3").textContent);
+  document.title = JSON.stringify({ scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth, cut: headings, plots });
 });
 </script>"#;
 
@@ -439,4 +442,24 @@ fn a_browser_shows_every_plot_and_nothing_overflows() {
             );
         }
     }
+}
+
+#[test]
+fn on_paper_no_column_of_a_table_is_cut_off() {
+    let Some(browser) = browser() else {
+        eprintln!("skipped: no Chromium here; NETWEIR_CHROMIUM may name one");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    if !document(&browser, folder.path(), "<title>plain</title>").contains("plain") {
+        eprintln!("skipped: {browser} does not load even a plain page here");
+        return;
+    }
+    let page = evaluation(folder.path(), 6000).report();
+    let printed = page.replace("@media print", "@media all");
+    assert_ne!(page, printed);
+    // A sheet of Letter on its side is the narrower one: 11 inches without the margins.
+    let found = probe(&browser, folder.path(), &printed, 960);
+    assert_eq!(found["cut"].as_array().map(Vec::len), Some(0), "{found}");
+    assert!(found["scroll"].as_u64() <= found["inner"].as_u64(), "{found}");
 }

@@ -53,9 +53,10 @@ impl Display for Evaluation {
         if !self.idle.is_empty() {
             writeln!(
                 to,
-                "\n{} of {} have no row of their own: {} of ARP, {} fit no row, {} taken by earlier ones.",
+                "\n{} of {} {} no row of their own: {} of ARP, {} fit no row, {} taken by earlier ones.",
                 count(self.idle.len() as u64),
                 counted(head.label_rows, "label row"),
+                if self.idle.len() == 1 { "has" } else { "have" },
                 count(of(Idle::NotIp)),
                 count(of(Idle::NoRow)),
                 count(of(Idle::Taken))
