@@ -40,6 +40,31 @@
 //! | [`tally`] | counters at the doorways, and the first error of a run |
 //! | `terminal` | foreign text that does nothing to a terminal |
 //!
+//! # From a program
+//!
+//! A pipeline is a [`spec::Spec`], which [`run::run`] runs to its end, as the verbs of the command line do:
+//!
+//! ```no_run
+//! use netweir::run::{Controls, run};
+//! use netweir::spec::Spec;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut spec = Spec::built_in("train");
+//! spec.source.inputs = vec!["quiet.pcap".into()];
+//! spec.ends.fit = Some("office.netweir".into());
+//! let trained = run(&spec, Controls::default())?;
+//! println!("{} rows", trained.summary.rows);
+//!
+//! let mut spec = Spec::built_in("detect");
+//! spec.source.inputs = vec!["today.pcap".into()];
+//! spec.ends.model = Some("office.netweir".into());
+//! spec.ends.report = Some("out".into());
+//! let found = run(&spec, Controls::default())?;
+//! println!("{} incidents", found.summary.incidents.unwrap_or(0));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Rules of the house
 //!
 //! In each room `mod.rs` holds the noun, its spec and its error; `operator.rs` is the only file that names
