@@ -30,7 +30,8 @@ the way from the threshold to its double (a forest's: to 1) as 1, and rows:
   beyond     low   medium   high       critical
 A new host is low, or medium where a row of it is odd.
 Below a row stands what its surprise is made of, in nats (-ln of a probability); calibrated on rows
-of training, the sum is the score. Then come its reasons. Rows are there when a run has ended.")]
+of training, the sum is the score. Then come its reasons. A live run writes the rows of an hour when
+it is over.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR")]

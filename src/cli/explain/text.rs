@@ -5,7 +5,6 @@ use std::fmt::Write;
 use super::log::Incident;
 use super::rows::{Belonging, Scored};
 use crate::incident::CROWD;
-use crate::sink::report::{INCIDENT_ROWS, SCORES};
 
 /// A count with its noun, which takes an `s` unless it is one.
 fn counted(count: u64, noun: &str) -> String {
@@ -88,12 +87,8 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     for hint in &incident.hints {
         let _ = writeln!(text, "hint: {} {} (by the shape of rows, no proof)", hint.technique, hint.name);
     }
-    match (scored.rows.is_empty(), alerts) {
-        (false, _) => text.push_str("\nrows, the oddest first\n"),
-        (true, 1..) => {
-            text.push_str(&format!("no rows here: {SCORES} and {INCIDENT_ROWS} come when a run ends\n"))
-        }
-        (true, 0) => {}
+    if !scored.rows.is_empty() {
+        text.push_str("\nrows, the oddest first\n");
     }
     for (_, row) in scored.rows.iter().take(most) {
         text.push_str(row);
@@ -105,8 +100,9 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     if missing > 0 {
         let _ = writeln!(
             text,
-            "\n{} not there: a live run writes those of an hour when it is over",
-            if missing == 1 { "1 row is".to_owned() } else { format!("{missing} rows are") }
+            "\n{} {} not there: a live run writes those of an hour when it is over",
+            counted(missing, "row"),
+            if missing == 1 { "is" } else { "are" }
         );
     }
     if !scored.muted.is_empty() {
@@ -137,11 +133,10 @@ mod tests {
         let said = |alerts, windows| in_full(&incident(alerts, windows), Scored::default(), 20);
         assert!(said(1, 1).contains("\n1 row in 1 window; score 9.500"), "{}", said(1, 1));
         assert!(said(12, 3).contains("\n12 rows in 3 windows;"), "{}", said(12, 3));
-        assert!(
-            said(1, 1)
-                .ends_with("\nno rows here: scores.parquet and incident_rows.parquet come when a run ends\n")
-        );
-        assert!(!said(0, 1).contains("no rows"), "{}", said(0, 1));
+        let later = "not there: a live run writes those of an hour when it is over\n";
+        assert!(said(1, 1).ends_with(&format!("\n1 row is {later}")), "{}", said(1, 1));
+        assert!(said(12, 3).ends_with(&format!("\n12 rows are {later}")), "{}", said(12, 3));
+        assert!(!said(0, 1).contains("there"), "{}", said(0, 1));
         let mut belonging = Belonging::default();
         belonging.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
         assert_eq!(list(&[], &belonging), "no incident\nmuted by rule 1: the monitor: 1 row\n");
