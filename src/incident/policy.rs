@@ -122,7 +122,8 @@ impl Hits {
         self.unaddressed.fetch_add(anomalies, Relaxed);
     }
 
-    /// What became of nothing: anomalies without addresses; rules that were of no use, a line for each: their time was over before the end, or they held for nothing.
+    /// What became of nothing, a line each: anomalies without addresses; rules that were of no use, since their time was
+    /// over before the end or they held for nothing.
     pub fn complaints(&self) -> Vec<String> {
         let newest = self.newest.load(Relaxed);
         let complaint = |(rule, hit): &(Rule, AtomicBool)| match (rule.expired(newest), hit.load(Relaxed)) {
