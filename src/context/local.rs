@@ -2,12 +2,15 @@
 
 use arrow::datatypes::Schema;
 
-use super::ContextError;
 use super::entity::Address;
+use super::{ContextError, ContextSpec, Memory, OnLink};
 
-/// Private and link-local networks (RFC 1918, 3927, 4193, 4291): local where nothing else is said.
+/// Private and link-local networks (RFC 1918, 3927, 4193, 4291): local where nothing else is said, and [`LINK`].
 pub(super) const PRIVATE: [&str; 6] =
     ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"];
+
+/// Stands among the networks for those that training finds on the captured link.
+pub(super) const LINK: &str = "link";
 
 /// Metadata key of the networks that rows were made with, separated by spaces, nothing where there are none; rows
 /// without it were made with [`PRIVATE`].
@@ -18,7 +21,8 @@ pub(super) const LOCAL: &str = "netweir.local";
 pub(crate) struct Networks(Vec<(Address, u32)>);
 
 impl Networks {
-    /// Of texts like `10.0.0.0/8` or `fd00::/8`; an address alone is a network of one.
+    /// Of texts like `10.0.0.0/8` or `fd00::/8`; an address alone is a network of one. What [`LINK`] stands for is not
+    /// known yet.
     ///
     /// # Errors
     /// [`ContextError::Network`] for the first that is none.
@@ -34,8 +38,7 @@ impl Networks {
             let length = length.map_or(Some(most), |length| length.parse().ok())?;
             (length <= most).then_some((address, length))
         };
-        let all = texts
-            .iter()
+        let all = named(texts)
             .map(|text| network(text).ok_or_else(|| ContextError::Network { found: text.clone() }));
         Ok(Networks(all.collect::<Result<_, _>>()?))
     }
@@ -57,6 +60,30 @@ impl Networks {
             let differing = u128::from_be_bytes(begin) ^ u128::from_be_bytes(bytes);
             of == version && differing.leading_zeros() >= *length
         })
+    }
+}
+
+/// The networks that are named one by one.
+pub(super) fn named(local: &[String]) -> impl Iterator<Item = &String> {
+    local.iter().filter(|text| *text != LINK)
+}
+
+impl ContextSpec {
+    /// The same for rows to come, where training remembers this: each network that [`LINK`] stands for is named. Also
+    /// those networks.
+    ///
+    /// # Errors
+    /// [`ContextError::Network`] for the first that is none.
+    pub(crate) fn settled(
+        &self,
+        memory: Option<&Memory>,
+    ) -> Result<(ContextSpec, Vec<OnLink>), ContextError> {
+        let asked = memory.filter(|_| self.local.iter().any(|text| text == LINK));
+        let local = Networks::parse(&self.local)?;
+        let found = asked.map_or_else(Vec::new, |memory| memory.on_link(&local));
+        let networks = found.iter().map(|found| found.network.clone());
+        let local = named(&self.local).cloned().chain(networks).collect();
+        Ok((ContextSpec { local, ..self.clone() }, found))
     }
 }
 
@@ -121,13 +148,17 @@ mod tests {
         let own = schema(&["198.51.100.0/24", "fd00::/8"], &plain);
         assert_eq!(Networks::of(&own), networks(&["198.51.100.0/24", "fd00::/8"]).unwrap());
         assert_eq!(Networks::of(&schema(&[], &plain)), networks(&[]).unwrap());
+        // What training finds on the link is not known before.
+        assert_eq!(schema(&["198.51.100.0/24", "fd00::/8", "link"], &plain), own);
         // Computed anew with others, they are those.
         assert!(schema(&PRIVATE, &own).metadata().is_empty());
     }
 
     #[test]
     fn what_is_no_network_is_refused_by_name() {
-        for wrong in ["10.0.0.0/33", "fe80::/129", "printer/8", "10.0.0.0/", "", "10.0.0.0/-1"] {
+        for wrong in
+            ["10.0.0.0/33", "fe80::/129", "printer/8", "Link", "link/8", "10.0.0.0/", "", "10.0.0.0/-1"]
+        {
             let error = networks(&["10.0.0.0/8", wrong]).unwrap_err().to_string();
             assert!(error.contains(&format!("`{wrong}`")), "{error}");
         }

@@ -54,7 +54,8 @@ pub struct ContextSpec {
     /// in all; those last seen longest ago are forgotten. Only columns that look that far remember any.
     pub remember: u64,
     /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that began no flow in training is a new
-    /// host (`src_is_new`). The private ranges of IPv4 and IPv6 and link-local addresses when not given.
+    /// host (`src_is_new`). `link` among them stands for those of which training finds several hosts on the captured
+    /// link. The private ranges of IPv4 and IPv6, link-local addresses and `link` when not given.
     pub local: Vec<String>,
     /// How many entities of each kind (sources, pairs, services of theirs) are counted over horizons; of more than
     /// that those last seen longest ago are forgotten, and counted anew when they come again.
@@ -67,7 +68,7 @@ impl Default for ContextSpec {
             columns: Vec::new(),
             remember: 1_000_000,
             entities: 2_000_000,
-            local: local::PRIVATE.map(str::to_owned).to_vec(),
+            local: local::PRIVATE.into_iter().chain([local::LINK]).map(str::to_owned).collect(),
         }
     }
 }
@@ -103,7 +104,9 @@ pub enum ContextError {
         found: u64,
     },
     /// A network that is none.
-    #[error("[context] local: `{found}` is no network; it must be like `10.0.0.0/8` or `fd00::/8`")]
+    #[error(
+        "[context] local: `{found}` is no network; it must be like `10.0.0.0/8` or `fd00::/8`, or `link`"
+    )]
     Network {
         /// What the file says.
         found: String,
@@ -238,7 +241,8 @@ impl Plan {
         let chosen = all.into_iter().zip(chosen).filter(|(_, chosen)| *chosen);
         let most = (spec.entities / SHARDS as u64) as usize;
         let plan = Plan::of(chosen.map(|(definition, _)| definition), recall, most);
-        Ok(Plan { local: (spec.local != local::PRIVATE).then(|| spec.local.join(" ")), ..plan })
+        let named: Vec<&str> = local::named(&spec.local).map(String::as_str).collect();
+        Ok(Plan { local: (named != local::PRIVATE).then(|| named.join(" ")), ..plan })
     }
 
     /// Of columns in the order of the table; each share of keys has room for so many entities.

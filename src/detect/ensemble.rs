@@ -140,7 +140,7 @@ impl EnsembleLearning {
     }
 
     pub(super) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Ensemble, DetectError> {
-        let (surprises, judged) = self.0.finish(false)?;
+        let (surprises, judged) = self.0.finish(None)?;
         let Judged { samples, surprises: matrices, .. } = &judged;
         let spec = detect.spec();
         let mut parts = Scales {

@@ -10,6 +10,7 @@ use super::ensemble::EnsembleLearning;
 use super::isolation::IsolationLearning;
 use super::themes::ThemesLearning;
 use super::{DetectSettings, Detector, Identity, Kind};
+use crate::context::local::Networks;
 use crate::encode::EncodeSpec;
 use crate::row::RowBatch;
 
@@ -141,14 +142,15 @@ impl Learning {
         Ok(())
     }
 
-    /// The detector.
+    /// The detector; `local` are the networks that are one's own, like `10.0.0.0/8`.
     ///
     /// # Errors
-    /// If no row was seen.
-    pub fn finish(self, lesson: &Lesson) -> Result<Arc<dyn Detector>, AnyError> {
+    /// If no row was seen, or one of them is no network.
+    pub fn finish(self, lesson: &Lesson, local: &[String]) -> Result<Arc<dyn Detector>, AnyError> {
+        let local = Networks::parse(local)?;
         Ok(match self.learner {
             Learner::Forest(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
-            Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
+            Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed, &local)?),
             Learner::Ensemble(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
         })
     }

@@ -79,7 +79,11 @@ impl Model {
         let context = &self.pipeline.context.columns;
         match context.is_empty() {
             true => text.field("context", "none"),
-            false => text.names("context", &context.iter().map(|name| spelled(name)).collect::<Vec<_>>()),
+            false => {
+                let spelled = |names: &[String]| names.iter().map(|name| spelled(name)).collect::<Vec<_>>();
+                text.names("context", &spelled(context));
+                text.names("local", &spelled(&self.pipeline.context.local));
+            }
         }
     }
 

@@ -165,6 +165,7 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
         training: manifest.training.training(),
         detector,
         memory: memory.map(Arc::new),
+        own: Vec::new(),
     };
     check_manifest(&manifest, &model).map_err(|what| blame.manifest(&what))?;
     Ok(model)

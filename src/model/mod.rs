@@ -87,6 +87,8 @@ pub struct Model {
     detector: Arc<dyn Detector>,
     /// What context remembers of training.
     memory: Option<Arc<Memory>>,
+    /// Networks that training found on the captured link and took for one's own; a model that was read does not know.
+    own: Vec<OnLink>,
 }
 
 impl fmt::Debug for Model {
@@ -125,6 +127,7 @@ impl Model {
             training,
             detector,
             memory: None,
+            own: Vec::new(),
         };
         model.check().map_err(ModelError::Parts)?;
         Ok(model)
@@ -135,6 +138,11 @@ impl Model {
         Model { memory: Some(memory), ..self }
     }
 
+    /// The same where training found these networks on the captured link and took them for one's own.
+    pub(crate) fn with_own(self, own: Vec<OnLink>) -> Model {
+        Model { own, ..self }
+    }
+
     /// What context remembers of training, where its columns look that far.
     pub fn memory(&self) -> Option<&Arc<Memory>> {
         self.memory.as_ref()
@@ -142,13 +150,19 @@ impl Model {
 
     /// What its user should know of its training, a line each.
     pub fn notes(&self) -> Vec<String> {
+        let own = self.own.iter().map(|OnLink { network, hosts }| {
+            format!(
+                "{hosts} hosts of {network} are on the captured link, which is taken for a network of your own; if it is \
+                 not, name yours in [context] local, without `link`"
+            )
+        });
         let strangers = self.strangers().into_iter().map(|OnLink { network, hosts }| {
             format!(
                 "{hosts} hosts of {network} are on the captured link, and [context] local does not name it: who joins there \
                  later is taken for a stranger from outside"
             )
         });
-        self.detector.notes().into_iter().chain(strangers).collect()
+        self.detector.notes().into_iter().chain(own).chain(strangers).collect()
     }
 
     /// Networks on the captured link whose hosts are taken for strangers.

@@ -1,11 +1,13 @@
 //! What a run learns: the lesson of a pipeline, a pupil for every worker, the model of what they learned.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::RunError;
 use super::opening::Opened;
+use crate::context::Memory;
 use crate::detect::{Learning, Lesson};
 use crate::encode::left_out;
 use crate::model::{Model, Pipeline, Training};
@@ -52,7 +54,7 @@ impl Teaching {
         (0..workers).map(|_| pupil()).collect()
     }
 
-    /// The model of what all of them learned.
+    /// The model of what all of them learned, and of what context remembers.
     ///
     /// # Errors
     /// If there was no row, or too few.
@@ -61,6 +63,7 @@ impl Teaching {
         spec: &Spec,
         opened: &Opened,
         learned: Option<Learning>,
+        memory: Option<Memory>,
     ) -> Result<Model, RunError> {
         let learned = learned.filter(|learned| learned.rows() > 0);
         let Some(learned) = learned else {
@@ -71,9 +74,14 @@ impl Teaching {
             )));
         };
         let training = Training { packets: learned.packets(), windows_ns: learned.windows() };
-        let detector = learned.finish(&self.lesson).map_err(RunError::Met)?;
-        let Spec { name, seed, packet, flow, context, encode, detect, .. } = spec.clone();
+        let (context, on_link) = spec.context.settled(memory.as_ref())?;
+        let detector = learned.finish(&self.lesson, &context.local).map_err(RunError::Met)?;
+        let Spec { name, seed, packet, flow, encode, detect, .. } = spec.clone();
         let pipeline = Pipeline { name, seed, packet, flow, context, encode, detect };
-        Ok(Model::new(pipeline, &self.rows, training, detector)?)
+        let model = Model::new(pipeline, &self.rows, training, detector)?.with_own(on_link);
+        Ok(match memory {
+            Some(memory) => model.with_memory(Arc::new(memory)),
+            None => model,
+        })
     }
 }

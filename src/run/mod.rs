@@ -212,10 +212,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(draft), Some(teaching)) = (writing.model, teaching) {
-        let mut model = teaching.model(spec, &opened, learned)?;
-        if let Some(memory) = memory {
-            model = model.with_memory(Arc::new(memory));
-        }
+        let model = teaching.model(spec, &opened, learned, memory)?;
         model.write_to(draft)?;
         fitted = Some(model);
     }

@@ -39,21 +39,38 @@ fn a_damaged_model_names_the_member() {
 }
 
 #[test]
-fn networks_on_the_link_that_are_not_named_are_told_of() {
+fn networks_on_the_link_are_ones_own_or_told_of() {
     let place = Place::new();
     let hosts = (1..=3).map(|host| udp(&format!("198.51.100.{host}:5353"), "224.0.0.251:5353").at_s(host));
     let capture = place.write("link.pcap", datagram::pcap(&hosts.collect::<Vec<_>>()));
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/train.toml");
     let shipped = std::fs::read_to_string(shipped).unwrap();
-    let named = "[context]\nlocal = [\"10.0.0.0/8\", \"198.51.100.0/24\"]";
-    for (pipeline, strangers) in [(shipped.clone(), true), (shipped.replacen("[context]", named, 1), false)] {
+    let named = |local: &str| shipped.replacen("[context]", &format!("[context]\nlocal = [{local}]"), 1);
+    // One of them again, and one that training never saw.
+    let later = [(100, 1), (101, 77)]
+        .map(|(second, host)| udp(&format!("198.51.100.{host}:5353"), "224.0.0.251:5353").at_s(second));
+    let later = place.write("later.pcap", datagram::pcap(&later));
+    // Whether it is told that the network was taken, or that it was not; and whether its hosts are one's own.
+    for (pipeline, note, own) in [
+        (shipped.clone(), Some("which is taken for a network of your own"), true),
+        (named("\"10.0.0.0/8\""), Some("and [context] local does not name it"), false),
+        (named("\"10.0.0.0/8\", \"198.51.100.0/24\""), None, true),
+    ] {
         let (pipeline, model) = (place.write("own.toml", pipeline), place.at("own.netweir"));
         let said =
             String::from_utf8(fine(&[&"train", &capture, &"-p", &pipeline, &"-m", &model]).stderr).unwrap();
-        let note = "note: 3 hosts of 198.51.100.0/24 are on the captured link";
-        assert_eq!(said.contains(note), strangers, "{said}");
+        let on_link = "note: 3 hosts of 198.51.100.0/24 are on the captured link, ";
+        assert_eq!(said.contains(on_link), note.is_some(), "{said}");
+        assert!(said.contains(&note.map(|note| format!("{on_link}{note}")).unwrap_or_default()), "{said}");
         let text = String::from_utf8(fine(&[&"inspect", &model]).stdout).unwrap();
-        assert_eq!(text.contains("on the link"), strangers, "{text}");
+        assert_eq!(text.contains("on the link"), !own, "{text}");
+        let local = text.lines().find(|line| line.trim_start().starts_with("local ")).unwrap_or_default();
+        assert_eq!(text.contains(", 198.51.100.0/24\n"), own, "{local}");
+        let out = place.at("out");
+        fine(&[&"detect", &"-q", &later, &"-m", &model, &"-o", &out]);
+        let incidents = std::fs::read_to_string(out.join("incidents.jsonl")).unwrap();
+        let new = |host: &str| incidents.contains("\"new_host\"") && incidents.contains(host);
+        assert_eq!((new("198.51.100.77"), new("198.51.100.1\"")), (own, false), "{incidents}");
     }
 }
 

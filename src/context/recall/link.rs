@@ -10,6 +10,9 @@ use super::Memory;
 use super::columns::{PAIR, PAIRPORT};
 use super::tables::PORT;
 
+/// Networks that are told of at most, those of most hosts: a link has few, whatever addresses somebody makes up on it.
+const MOST: usize = 16;
+
 /// Hosts from which on a network is told of: fewer may be routers, of which a link may have several.
 const HOSTS: usize = 3;
 
@@ -29,7 +32,7 @@ impl Memory {
     /// Networks (of 24 bits, of 64 with IPv6) outside of `local` with several hosts on the captured link, as what no
     /// router passes on shows: what goes to all (RFC 919) or to the multicast addresses of a link (RFC 5771, section 4; RFC
     /// 4291, section 2.7), what comes from or goes to an address of the link alone (RFC 3927, RFC 4291), neighbour
-    /// discovery (RFC 4861).
+    /// discovery (RFC 4861). In the order of their names.
     pub(crate) fn on_link(&self, local: &Networks) -> Vec<OnLink> {
         let mut hosts: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
         let mut shown = |host: Address| {
@@ -54,7 +57,11 @@ impl Memory {
             }
         }
         let all = hosts.into_iter().map(|(network, hosts)| OnLink { network, hosts: hosts.len() });
-        all.filter(|found| found.hosts >= HOSTS).collect()
+        let mut all: Vec<OnLink> = all.filter(|found| found.hosts >= HOSTS).collect();
+        all.sort_by_key(|found| std::cmp::Reverse(found.hosts));
+        all.truncate(MOST);
+        all.sort_by(|a, b| a.network.cmp(&b.network));
+        all
     }
 }
 
@@ -90,10 +97,11 @@ fn network(host: IpAddr) -> Option<String> {
 mod tests {
     use super::super::shard::Known;
     use super::*;
+    use crate::context::ContextSpec;
     use crate::context::entity::Key;
 
-    /// Pairs of one kind, with a port or a type of message.
-    fn told(kind: usize, pairs: &[(&str, &str)], port: u32) -> Vec<(String, usize)> {
+    /// What remembers pairs of one kind, with a port or a type of message.
+    fn remembering(kind: usize, pairs: &[(&str, &str)], port: u32) -> Memory {
         let known = pairs.iter().map(|(src, dst)| {
             let [src, dst] = [src, dst].map(|text| Address::parse(Some(text)));
             let key = Key::of(Some(&src), Some(&dst), (kind as u32) << 24 | port);
@@ -101,8 +109,13 @@ mod tests {
         });
         let mut memory = Memory::default();
         memory.extend(known.collect());
+        memory
+    }
+
+    fn told(kind: usize, pairs: &[(&str, &str)], port: u32) -> Vec<(String, usize)> {
         let local = Networks::parse(&["10.0.0.0/8".to_owned(), "fe80::/10".to_owned()]).unwrap();
-        memory.on_link(&local).into_iter().map(|found| (found.network, found.hosts)).collect()
+        let found = remembering(kind, pairs, port).on_link(&local);
+        found.into_iter().map(|found| (found.network, found.hosts)).collect()
     }
 
     #[test]
@@ -137,6 +150,38 @@ mod tests {
         }
         assert_eq!(discovery(58 << 16 | 128), []);
         assert_eq!(discovery(17 << 16 | 135), []);
+    }
+
+    #[test]
+    fn of_many_networks_those_of_most_hosts_are_told_of() {
+        let hosts: Vec<String> = (0..40)
+            .flat_map(|net| (0..3 + net % 2 * 5).map(move |host| format!("198.51.{net}.{host}")))
+            .collect();
+        let pairs: Vec<(&str, &str)> = hosts.iter().map(|host| (host.as_str(), "224.0.0.251")).collect();
+        let found = told(PAIR, &pairs, 0);
+        assert_eq!(found.len(), MOST);
+        assert!(found.iter().all(|(_, hosts)| *hosts == 8), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_link_shows_is_ones_own_for_rows_to_come_where_link_is_named() {
+        let hosts = ["198.51.100.1", "198.51.100.2", "198.51.100.3"].map(|host| (host, "224.0.0.251"));
+        let memory = remembering(PAIR, &hosts, 0);
+        let settled = |local: &[&str], memory: Option<&Memory>| {
+            let local = local.iter().map(|text| (*text).to_owned()).collect();
+            let (spec, found) = ContextSpec { local, ..ContextSpec::default() }.settled(memory).unwrap();
+            (spec.local.join(" "), found.len())
+        };
+        let own = ("10.0.0.0/8 198.51.100.0/24".to_owned(), 1);
+        assert_eq!(settled(&["link", "10.0.0.0/8"], Some(&memory)), own);
+        // What is named already is not named twice, and nothing is taken that was not asked for.
+        assert_eq!(settled(&["198.51.0.0/16", "link"], Some(&memory)), ("198.51.0.0/16".to_owned(), 0));
+        assert_eq!(settled(&["10.0.0.0/8"], Some(&memory)), ("10.0.0.0/8".to_owned(), 0));
+        assert_eq!(settled(&["10.0.0.0/8", "link"], None), ("10.0.0.0/8".to_owned(), 0));
+        let (spec, found) = ContextSpec::default().settled(Some(&memory)).unwrap();
+        assert_eq!((spec.local.last().map(String::as_str), found.len()), (Some("198.51.100.0/24"), 1));
+        // A second time there is nothing to be found.
+        assert_eq!(spec.settled(Some(&memory)).unwrap(), (spec, Vec::new()));
     }
 
     #[test]

@@ -31,7 +31,6 @@ pub(in crate::detect) struct SurprisesLearning {
     histograms: Histograms,
     reservoir: Reservoir,
     by: PartitionBy,
-    local: Networks,
 }
 
 /// The rows of the late blocks of training that were kept, and their surprises by other minutes.
@@ -67,7 +66,6 @@ impl SurprisesLearning {
             histograms: Histograms::new(judgements, limits),
             reservoir: Reservoir::new(detect.reservoir(), seed),
             by,
-            local: Networks::of(schema),
         })
     }
 
@@ -108,12 +106,15 @@ impl SurprisesLearning {
         self.reservoir.merge(other.reservoir)
     }
 
-    /// What is usual, and rows that were not judged by it but by other minutes of training; as those of `newcomers` too if
-    /// asked for.
+    /// What is usual, and rows that were not judged by it but by other minutes of training; those from networks of one's
+    /// own as newcomers' too if asked for.
     ///
     /// # Errors
     /// [`DetectError::Empty`] without rows.
-    pub(in crate::detect) fn finish(self, newcomers: bool) -> Result<(Surprises, Judged), DetectError> {
+    pub(in crate::detect) fn finish(
+        self,
+        newcomers: Option<&Networks>,
+    ) -> Result<(Surprises, Judged), DetectError> {
         let learned = self.histograms.finish();
         let blocks = learned.blocks().clone();
         let late = blocks.late_starts();
@@ -129,7 +130,7 @@ impl SurprisesLearning {
         let width = columns().len();
         let nothing = || kept.iter().map(|which| Array2::zeros((which.len(), width))).collect();
         let mut surprises: Vec<Array2<f32>> = nothing();
-        let mut joining: Vec<Array2<f32>> = if newcomers { nothing() } else { Vec::new() };
+        let mut joining: Vec<Array2<f32>> = if newcomers.is_some() { nothing() } else { Vec::new() };
         // Rows of each late block are judged by all but their block.
         for block in blocks.late..blocks.starts.len() {
             let past = learned.without(block);
@@ -158,7 +159,8 @@ impl SurprisesLearning {
             kept.iter().map(about).collect()
         });
         let mut about: Vec<Vec<(Key, u64)>> = about.collect();
-        let own = |party: &Party| self.local.hold(&party.src) && !party.is_from_nobody();
+        let local = |party: &Party| newcomers.is_some_and(|local| local.hold(&party.src));
+        let own = |party: &Party| local(party) && !party.is_from_nobody();
         let joining = joining.into_iter().zip(rows.iter().zip(&kept)).map(|(joining, (rows, kept))| {
             (joining, kept.iter().map(|row| own(&rows.parties[*row])).collect())
         });
@@ -212,8 +214,13 @@ impl ThemesLearning {
         self.0.merge(other.0)
     }
 
-    pub(in crate::detect) fn finish(self, detect: &DetectSettings, seed: u64) -> Result<Themes, DetectError> {
-        let (surprises, judged) = self.0.finish(true)?;
+    pub(in crate::detect) fn finish(
+        self,
+        detect: &DetectSettings,
+        seed: u64,
+        local: &Networks,
+    ) -> Result<Themes, DetectError> {
+        let (surprises, judged) = self.0.finish(Some(local))?;
         let (scale, suspects) = judged.scale();
         let known = Kept::default();
         Ok(Themes { settings: detect.clone(), seed, scale, known, surprises, suspects })

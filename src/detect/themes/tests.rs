@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
 use super::columns::{FIRST, STATE, context_columns};
 use super::resolve::{Resolver, Rows};
 use super::*;
+use crate::context::ContextSpec;
 use crate::detect::{Learning, Lesson};
 use crate::encode::bucket::ABSENT;
 use crate::flow::{FlowSpec, row_settings};
@@ -142,7 +143,7 @@ pub(crate) fn learned_as(
     let mut all = all.into_iter();
     let mut merged = all.next().unwrap();
     all.for_each(|other| merged.merge(other).unwrap());
-    merged.finish(&lesson).unwrap()
+    merged.finish(&lesson, &ContextSpec::default().local).unwrap()
 }
 
 fn tables(detector: &dyn Detector) -> BTreeMap<String, RecordBatch> {
