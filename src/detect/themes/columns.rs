@@ -100,6 +100,11 @@ pub(super) enum Weight {
         /// Nothing where neither this row nor those of its source, destination and service failed.
         failed: bool,
     },
+    /// As far as chance would not make gaps as even ([`rhythm`](super::rhythm)).
+    Rhythm {
+        /// The column that is null where there are fewer than eight gaps; nothing where there are as many.
+        eight: Option<String>,
+    },
 }
 
 /// One judged column.
@@ -262,7 +267,12 @@ fn make() -> Vec<Column> {
         ("reg_pairsvc_cv16", Subject::PairService, 1e3, Side::Lower),
         ("reg_srcsvc_cv16", Subject::SourceService, 1e3, Side::Lower),
     ] {
-        columns.push(row(name, Reading::Number(name.to_owned(), factor), subject, side, "reg"));
+        let mut column = row(name, Reading::Number(name.to_owned(), factor), subject, side, "reg");
+        if side == Side::Lower {
+            let eight = name.ends_with("cv8").then(|| "reg_pairsvc_cv16".to_owned());
+            column.weight = Weight::Rhythm { eight };
+        }
+        columns.push(column);
     }
     let act = format!("ctx_pairsvc_w{}_active", HORIZONS[2]);
     for (name, of) in [
@@ -357,7 +367,8 @@ pub(in crate::detect) fn context_columns() -> Vec<String> {
             want(name);
         }
         match &column.weight {
-            Weight::Whole => {}
+            // Regularity is read anyway.
+            Weight::Whole | Weight::Rhythm { .. } => {}
             Weight::New { age, .. } => want(age),
             Weight::Share { own, .. } => own.iter().for_each(|name| want(name)),
         }

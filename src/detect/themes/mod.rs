@@ -7,8 +7,8 @@
 //! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
 //! ([`lasting`](crate::detect::Lasting)). DETECTION.md says why and what it finds.
 //!
-//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights; [`surprises`]: to surprises, which other
-//!   detectors begin with too.
+//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, and [`rhythm`] what regularities weigh;
+//!   [`surprises`]: to surprises, which other detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
 //!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
@@ -18,6 +18,7 @@ mod learning;
 mod newcomers;
 mod reasons;
 mod resolve;
+mod rhythm;
 mod scale;
 mod surprises;
 mod suspects;

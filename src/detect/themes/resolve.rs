@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 use super::columns::{
     Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead,
 };
+use super::rhythm;
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
 use crate::detect::DetectError;
@@ -237,6 +238,8 @@ enum Part {
     New(usize, f64),
     /// Of the larger of two numbers, which may be one twice.
     Share([usize; 2], f64, bool),
+    /// Of a regularity, and the number that is none where it is of few gaps.
+    Rhythm(Option<usize>),
 }
 
 fn missing(column: &str) -> DetectError {
@@ -274,6 +277,7 @@ impl Resolver {
                     // There are one or two.
                     Part::Share([own[0], own[own.len() - 1]], f64::from(*horizon), *failed)
                 }
+                Weight::Rhythm { eight } => Part::Rhythm(eight.as_deref().map(&mut number).transpose()?),
             };
             let same = recipes.iter().position(|known: &Recipe| known.value == value);
             recipes.push(Recipe { value, same, weight });
@@ -399,6 +403,16 @@ impl<'a> Rows<'a> {
                         for (weight, failed) in weights[first..].iter_mut().zip(number(*failed)) {
                             *weight = if *failed > 0.0 { *weight } else { 0.0 };
                         }
+                    }
+                }
+                Part::Rhythm(eight) => {
+                    let (of_four, of_eight) = (rhythm::of_four(), rhythm::of_eight());
+                    let buckets = buckets[buckets.len() - count..].iter().map(|bucket| usize::from(*bucket));
+                    match eight {
+                        Some(eight) => weights.extend(buckets.zip(number(*eight)).map(|(bucket, eight)| {
+                            if eight.is_nan() { of_four[bucket] } else { of_eight[bucket] }
+                        })),
+                        None => weights.extend(buckets.map(|bucket| of_eight[bucket])),
                     }
                 }
             }
