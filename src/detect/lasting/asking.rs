@@ -8,7 +8,7 @@ use arrow::datatypes::{SchemaRef, UInt8Type};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{CROWD, JOINING, KEPT, LONG, Levels, START, STRUCK, accustomed, excused, owner};
+use super::{CROWD, JOINING, KEPT, LONG, Levels, PAIR, START, STRUCK, accustomed, excused, owner, together};
 use crate::context::entity::Key;
 use crate::detect::scorer::attached;
 use crate::detect::{Detector, Kept, Scores};
@@ -44,6 +44,8 @@ pub(super) struct Judged {
 struct Numbers {
     /// Of source, destination and service.
     level: u32,
+    /// Of source and destination.
+    pair: u32,
     /// Of the source as a host, where the row is excused if that is under attack.
     host: Option<u32>,
     /// Of what was usual of the three while one of the hosts joined.
@@ -116,6 +118,7 @@ impl Gathering {
         let joining = Joining::of(&batch.rows);
         for (row, (party, score)) in parties(&batch.rows)?.iter().zip(&own.scores).enumerate() {
             let level = self.tell(party.key(Subject::PairService), *score);
+            let pair = self.tell(Key::of(Some(&party.src), Some(&party.dst), PAIR), *score);
             if *score > STRUCK {
                 self.tell(Key::of(None, Some(&party.dst), HOST), *score);
             }
@@ -133,7 +136,7 @@ impl Gathering {
                 }
                 joiner = joins[0].then(|| self.tell(Key::of(Some(&party.src), None, JOINER), f64::MIN));
             }
-            numbers.push(Numbers { level, host, usual, joiner });
+            numbers.push(Numbers { level, pair, host, usual, joiner });
         }
         self.batches.push(Judged { batch, own, kept, numbers });
         Ok(())
@@ -335,7 +338,8 @@ fn settled(
     if let Some(lasting) = detector.lasting() {
         for ((score, p_value), of_row) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
             let struck = of_row.host.is_some_and(|host| levels[host as usize] > STRUCK);
-            let (own, level) = (*score, levels[of_row.level as usize]);
+            let level = together(levels[of_row.level as usize], levels[of_row.pair as usize]);
+            let own = *score;
             let (own, level) = if struck { excused(own, level) } else { (own, level) };
             let (own, level) = match of_row.usual {
                 Some(number) => accustomed(own, level, levels[number as usize]),

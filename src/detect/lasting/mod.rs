@@ -3,7 +3,8 @@
 //! One row of a long, quiet connection to a new peer is a little odd, as many a harmless row is for once; row after
 //! row of it is not harmless. So each source, destination and service has a level, the exponentially weighted mean
 //! of the largest score of each of its windows (a chart of Roberts, "Control chart tests based on geometric moving
-//! averages", Technometrics 1959), and a row is as odd as its own score and this level together, on the scale of what
+//! averages", Technometrics 1959), and so has each source and destination whatever the service: who tries one after the other
+//! begins anew with each. A row is as odd as its own score and the mean of these two levels together, on the scale of what
 //! that sum is among the calibration rows. Who is usually unremarkable is forgiven one odd row; a sum that grows
 //! without end over a life, as CUSUM's, would find every connection of some age.
 //!
@@ -48,7 +49,10 @@ const JOINING: u8 = 30;
 const CROWD: usize = 3;
 
 /// Levels that are kept, in all; those of whom nothing was heard longest leave.
-const KEPT: usize = 1 << 18;
+const KEPT: usize = 1 << 19;
+
+/// In the place of a service, and larger than any: the key is of a source and a destination, whatever the service.
+const PAIR: u32 = 1 << 29;
 
 /// Shares of the space of keys. A share is kept by one worker as a whole, so what it has room for does not depend on
 /// how many workers there are.
@@ -110,7 +114,19 @@ fn accustomed(own: f64, level: f64, usual: f64) -> (f64, f64) {
     (more(own), more(level))
 }
 
-/// The level of each row's source, destination and service after the row's window, whatever the order of rows.
+/// The key of the source and destination of one with a service.
+fn pair(key: &Key) -> Key {
+    let [source, destination] = key.ends();
+    Key::of(Some(&source), Some(&destination), PAIR)
+}
+
+/// What the level of a source, destination and service says, and that of the two whatever the service.
+fn together(service: f64, pair: f64) -> f64 {
+    (service + pair) / 2.0
+}
+
+/// The level of each row's source, destination and service, with that of source and destination, after the row's window,
+/// whatever the order of rows.
 fn levels(rows: &[(Key, u64)], own: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_unstable_by_key(|row| rows[*row].1);
@@ -118,10 +134,13 @@ fn levels(rows: &[(Key, u64)], own: &[f64]) -> Vec<f64> {
     let mut all = vec![0.0; rows.len()];
     for of_window in order.chunk_by(|a, b| rows[*a].1 == rows[*b].1) {
         for row in of_window {
-            levels.see(&rows[*row].0, rows[*row].1, own[*row]);
+            let (key, window) = &rows[*row];
+            levels.see(key, *window, own[*row]);
+            levels.see(&pair(key), *window, own[*row]);
         }
         for row in of_window {
-            all[*row] = levels.level(&rows[*row].0);
+            let key = &rows[*row].0;
+            all[*row] = together(levels.level(key), levels.level(&pair(key)));
         }
         levels.close();
     }
@@ -137,7 +156,7 @@ fn share(key: &Key) -> usize {
     (key.hash() >> 56) as usize
 }
 
-/// What is known of one source, destination and service.
+/// What is known of one source, destination and service, or source and destination.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Level {
     /// After the windows before the last one.
@@ -225,32 +244,46 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::context::entity::Address;
 
+    fn source(number: u32) -> Address {
+        Address::parse(Some(&format!("10.0.{}.{}", number / 256, number % 256)))
+    }
+
+    /// Of a source of its own.
     fn key(code: u32) -> Key {
-        Key::of(None, None, code)
+        Key::of(Some(&source(code)), None, code)
+    }
+
+    /// The key of a number: of three sources and two services.
+    fn shared(number: u32) -> Key {
+        Key::of(Some(&source(number % 3)), None, number % 2)
     }
 
     /// Word by word what the page says.
     fn expected(rows: &[(u32, u64, f64)], row: usize) -> f64 {
         let (of, until, _) = rows[row];
-        let mut windows: Vec<u64> =
-            rows.iter().filter(|(key, window, _)| *key == of && *window <= until).map(|row| row.1).collect();
-        windows.sort_unstable();
-        windows.dedup();
-        let mut level = START;
-        for window in windows {
-            let scores = rows.iter().filter(|row| (row.0, row.1) == (of, window)).map(|row| row.2);
-            level += STEP * (scores.fold(f64::MIN, f64::max) - level);
-        }
-        level
+        let level = |same: &dyn Fn(u32) -> bool| {
+            let rows = || rows.iter().filter(|row| same(row.0));
+            let mut windows: Vec<u64> = rows().map(|row| row.1).filter(|window| *window <= until).collect();
+            windows.sort_unstable();
+            windows.dedup();
+            let mut level = START;
+            for window in windows {
+                let scores = rows().filter(|row| row.1 == window).map(|row| row.2);
+                level += STEP * (scores.fold(f64::MIN, f64::max) - level);
+            }
+            level
+        };
+        (level(&|other| other % 6 == of % 6) + level(&|other| other % 3 == of % 3)) / 2.0
     }
 
     proptest! {
         #[test]
         fn a_level_is_the_weighted_mean_of_windows_in_any_order_of_rows(
-            rows in proptest::collection::vec((0u32..4, 0u64..6, 0.0..12.0f64), 1..60),
+            rows in proptest::collection::vec((0u32..6, 0u64..6, 0.0..12.0f64), 1..60),
         ) {
-            let named: Vec<(Key, u64)> = rows.iter().map(|row| (key(row.0), row.1)).collect();
+            let named: Vec<(Key, u64)> = rows.iter().map(|row| (shared(row.0), row.1)).collect();
             let own: Vec<f64> = rows.iter().map(|row| row.2).collect();
             let found = levels(&named, &own);
             for (row, level) in found.iter().enumerate() {
