@@ -28,6 +28,9 @@ pub enum Side {
     Lower,
     /// Both are.
     Both,
+    /// That there is one at all is odd, of an entity that seldom has one and of a service that is rare; whichever it is does
+    /// not matter.
+    Any,
 }
 
 /// Which part of training a column is learned from.

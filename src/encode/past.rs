@@ -10,6 +10,14 @@
 //! ```
 //!
 //! so that what was seldom seen falls back on what is like it. Both tails: `p = min(1, 2 min(upper, lower))`.
+//!
+//! How seldom an entity has a value at all ([`Side::Any`]) is held against all windows of training, `w`, and what was never
+//! seen of it against the part that its service has in all that was seen:
+//!
+//! ```text
+//! p_svc = (n_P + 0.5) / (n_G + 1)
+//! p     = (n_H + 10 p_svc) / (w + 10)
+//! ```
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -154,7 +162,8 @@ impl Tails {
 struct Network {
     /// Its place among the columns of its kind.
     place: usize,
-    seen: bool,
+    /// Observations.
+    all: u64,
     upper: Vec<f64>,
     lower: Vec<f64>,
 }
@@ -175,7 +184,7 @@ impl Network {
             let short = if side == Side::Both { first.saturating_sub(bucket) } else { 0 };
             lower.push(share(below) * octaves(short));
         }
-        Network { place, seen: all > 0, upper, lower }
+        Network { place, all, upper, lower }
     }
 }
 
@@ -314,7 +323,7 @@ impl Past {
         struck: bool,
     ) -> f64 {
         let network = &self.network[column];
-        if bucket == ABSENT || !network.seen {
+        if bucket == ABSENT || network.all == 0 {
             return 1.0;
         }
         let judged = &self.judgements[column];
@@ -328,6 +337,10 @@ impl Past {
             n_service = n_service.saturating_sub(n);
             (above, below, n) = (0, 0, 0);
         }
+        if judged.side == Side::Any {
+            let p_service = (n_service as f64 + 0.5) / (network.all as f64 + 1.0);
+            return (n as f64 + PRIOR * p_service) / (self.windows.max(n) as f64 + PRIOR);
+        }
         let n = if judged.every_window { n.max(self.windows) } else { n };
         let shrunk = |all: f64, k_service: u64, k: u64| {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);
@@ -336,7 +349,7 @@ impl Past {
         let upper = || shrunk(network.upper[usize::from(bucket)], above_service, above);
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
-            Side::Upper => upper(),
+            Side::Upper | Side::Any => upper(),
             Side::Lower => lower(),
             Side::Both => (2.0 * upper().min(lower())).min(1.0),
         }

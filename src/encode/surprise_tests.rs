@@ -9,7 +9,7 @@ use super::bucket::{ABSENT, bucket};
 use super::subject::{Party, parties_of_test};
 use super::*;
 
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
 
 /// One column of each manner.
 fn judgements() -> Arc<[Judgement]> {
@@ -29,6 +29,7 @@ fn judgements() -> Arc<[Judgement]> {
         Judgement { subject: Subject::PairService, side: Side::Lower, ..base },
         Judgement { subject: Subject::PairService, side: Side::Lower, since: Since::Young(5), ..base },
         Judgement { subject: Subject::Service, side: Side::Both, ..base },
+        Judgement { once: true, side: Side::Any, ..base },
     ]
     .into()
 }
@@ -152,7 +153,13 @@ fn direct_without(
         let n = if judged.every_window { n.max(windows as f64) } else { n };
         (k + 10.0 * p_service) / (n + 10.0)
     };
+    let any = || {
+        let count = |of: &dyn Fn(&Row) -> bool| observations.iter().filter(|(row, _)| of(row)).count() as f64;
+        let p_service = (count(&service) + 0.5) / (count(&all) + 1.0);
+        (count(&own) + 10.0 * p_service) / (windows as f64 + 10.0)
+    };
     -match judged.side {
+        Side::Any => any(),
         Side::Upper => tail(true),
         Side::Lower => tail(false),
         Side::Both => (2.0 * tail(true).min(tail(false))).min(1.0),

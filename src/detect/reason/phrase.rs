@@ -133,6 +133,7 @@ pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
             (entity, statistic.strip_prefix("new_").unwrap_or(statistic))
         }
         (Some("age"), Some(entity), None, _) => (entity, "age"),
+        (Some("use"), Some(entity), None, _) => (entity, "use"),
         (Some("reg" | "young"), Some(entity), Some(measure), None) => {
             (entity, if measure.starts_with("cv") { "cv" } else { measure })
         }
@@ -189,6 +190,9 @@ impl Phrase {
                 Some((_, now, past)) => Phrase { kind: Kind::Age(now), ..plain((*past).into(), Windows) },
                 None => plain(format!("{of} first seen {{}} ago").into(), Windows),
             },
+            (Some("use"), Some(_), None, _) => {
+                plain("{} flow~ of a service that this source seldom uses".into(), Count)
+            }
             (Some("young"), Some(entity), Some("active"), None) => context(entity, "w30", "active"),
             (Some("reg" | "young"), Some(_), Some(measure), None) => {
                 match MEASURES.iter().find(|(name, ..)| *name == measure) {

@@ -1,4 +1,5 @@
-//! What `themes` judges: the 149 columns of DETECTION.md's lean set, whose past each is held against, how much of
+//! What `themes` judges: the 149 columns of DETECTION.md's lean set and how seldom a source uses
+//! a service, whose past each is held against, how much of
 //! it is the row's own doing, and the group that it is evidence for.
 
 use std::sync::LazyLock;
@@ -6,13 +7,13 @@ use std::sync::LazyLock;
 use crate::encode::{Judgement, Side, Since, Subject};
 
 /// Judged columns.
-pub(in crate::detect) const WIDTH: usize = 149;
+pub(in crate::detect) const WIDTH: usize = 150;
 
 /// Horizons in windows.
 pub(super) const HORIZONS: [u32; 3] = [1, 6, 30];
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
-pub(in crate::detect) const GROUPS: [&str; 19] = [
+pub(in crate::detect) const GROUPS: [&str; 20] = [
     "act_pairsvc",
     "age",
     "fail_dst",
@@ -27,6 +28,7 @@ pub(in crate::detect) const GROUPS: [&str; 19] = [
     "new_srcsvc",
     "reg",
     "shape_srcsvc",
+    "use_src",
     "vol_dst",
     "vol_pairsvc",
     "vol_src",
@@ -40,7 +42,7 @@ pub(super) const THEMES: [(&str, &[&str]); 5] = [
     ("volume", &["vol_"]),
     ("fan-out", &["fan_", "new_", "fail_"]),
     ("shape", &["shape_"]),
-    ("novelty", &["age", "new_"]),
+    ("novelty", &["age", "new_", "use_"]),
 ];
 
 /// Whether a group is evidence for a theme.
@@ -122,7 +124,12 @@ impl Column {
     /// Whether it says that something is new.
     pub(super) fn is_of_news(&self) -> bool {
         let group = GROUPS[self.group];
-        group == "age" || group == "young" || group.starts_with("new_")
+        group == "young" || self.is_of_the_unknown() || group.starts_with("new_")
+    }
+
+    /// Whether a column says that something is not known, as nothing of a new host is.
+    pub(super) fn is_of_the_unknown(&self) -> bool {
+        matches!(GROUPS[self.group], "age" | "use_src")
     }
 }
 
@@ -288,6 +295,11 @@ fn make() -> Vec<Column> {
         young.judged.since = Since::Young(from as u8);
         columns.push(young);
     }
+    let flows = Reading::Number(format!("ctx_srcsvc_w{}_flows", HORIZONS[0]), 1.0);
+    let mut seldom = row("use", flows, owner, Side::Any, "use_src");
+    seldom.name = "use_srcsvc".to_owned();
+    seldom.judged.once = true;
+    columns.push(seldom);
     columns
 }
 
@@ -396,12 +408,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lean_set_has_149_columns_in_19_groups_of_five_themes() {
+    fn the_lean_set_and_one_have_150_columns_in_20_groups_of_five_themes() {
         assert_eq!(columns().len(), WIDTH);
         let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 149);
+        assert_eq!(names.len(), 150);
         for (group, name) in GROUPS.iter().enumerate() {
             assert!(columns().iter().any(|column| column.group == group), "{name}");
             assert!((0..THEMES.len()).any(|theme| belongs(name, theme)), "{name}");

@@ -1,8 +1,8 @@
 //! The detector `themes`: how surprising is a row, given the past of those it is about?
 //!
-//! Each of 149 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
+//! Each of 150 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
 //! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged
-//! in 19 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
+//! in 20 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
 //! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
 //! ([`lasting`](crate::detect::Lasting)). DETECTION.md says why and what it finds.

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use super::columns::{GROUPS, HORIZONS, columns};
+use super::columns::{HORIZONS, columns};
 use super::resolve::Resolved;
 use crate::encode::Subject;
 use crate::encode::bucket::{ABSENT, bucket};
@@ -57,7 +57,7 @@ pub(super) fn join(rows: &mut Resolved) {
         (rows.windows[row].wrapping_add(source) % longest) as u32
     };
     let since: Vec<u32> = (0..rows.parties.len()).map(since).collect();
-    for (at, _) in columns().iter().enumerate().filter(|(_, column)| GROUPS[column.group] == "age") {
+    for (at, _) in columns().iter().enumerate().filter(|(_, column)| column.is_of_the_unknown()) {
         rows.column_mut(at).0.fill(ABSENT);
     }
     for News { at, horizon, all } in &*NEWS {
@@ -102,9 +102,9 @@ mod tests {
         for row in 0..rows {
             for (at, column) in columns().iter().enumerate() {
                 let (found, was) = (after.bucket(row, at), before.bucket(row, at));
-                match (GROUPS[column.group], column.name.contains("_new_")) {
-                    ("age", _) => assert_eq!(found, ABSENT),
-                    (_, false) => assert_eq!(found, was, "{}", column.name),
+                match (column.is_of_the_unknown(), column.name.contains("_new_")) {
+                    (true, _) => assert_eq!(found, ABSENT),
+                    (false, false) => assert_eq!(found, was, "{}", column.name),
                     _ => {}
                 }
             }

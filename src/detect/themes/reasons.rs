@@ -257,7 +257,7 @@ impl<'a> Telling<'a> {
             }
         };
         let low = match column.judged.side {
-            Side::Upper => false,
+            Side::Upper | Side::Any => false,
             Side::Lower => true,
             Side::Both => of_row < middle,
         };

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{
-    Column, FAILED, FIRST, GROUPS, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead,
-};
+use super::columns::{FAILED, FIRST, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead};
 use super::rhythm;
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
@@ -212,8 +210,8 @@ pub(in crate::detect) struct Resolver {
     /// For each judged column what it is made of, as positions among the numbers.
     recipes: Vec<Recipe>,
     failed: usize,
-    /// Positions of the judged columns that say since when something is known.
-    ages: Vec<usize>,
+    /// Positions of the judged columns that say since when something is known, or that it is not.
+    unknown: Vec<usize>,
 }
 
 /// How a judged column and its weight are made.
@@ -283,9 +281,8 @@ impl Resolver {
             recipes.push(Recipe { value, same, weight });
         }
         let failed = number(FAILED)?;
-        let age = |column: &Column| GROUPS[column.group] == "age";
-        let ages = (0..columns().len()).filter(|at| age(&columns()[*at])).collect();
-        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed, ages })
+        let unknown = (0..columns().len()).filter(|at| columns()[*at].is_of_the_unknown()).collect();
+        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed, unknown })
     }
 
     /// Whether it is for rows of this schema.
@@ -357,7 +354,7 @@ impl<'a> Rows<'a> {
 
     /// What is judged of some of the rows.
     pub(super) fn resolve(&self, some: Range<usize>) -> Resolved {
-        let Resolver { places, recipes, failed, ages, .. } = &*self.resolver;
+        let Resolver { places, recipes, failed, unknown, .. } = &*self.resolver;
         let count = some.len();
         let which = match &self.chosen {
             Some(chosen) => Which::These(&chosen[some.clone()]),
@@ -418,7 +415,7 @@ impl<'a> Rows<'a> {
             }
         }
         for (row, _) in self.excused[some.clone()].iter().enumerate().filter(|(_, excused)| **excused) {
-            for at in ages {
+            for at in unknown {
                 buckets[at * count + row] = ABSENT;
             }
         }

@@ -18,7 +18,7 @@ use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
 use crate::encode::bucket::{ABSENT, bucket};
-use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Known, Past, SHORTEST, Since, Subject};
+use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Known, Past, SHORTEST, Side, Since, Subject};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -58,12 +58,16 @@ fn surprises(
     let ages = rows.firsts.iter().zip(&rows.windows);
     let young: Vec<bool> = ages.map(|(first, window)| struck || is_young(blocks, *first, *window)).collect();
     let served = served(crowd, rows);
+    let joined = joined(crowd, rows);
     for (at, column) in columns().iter().enumerate() {
         if matches!(column.judged.since, Since::Young(_)) {
             rows.weigh_only(at, |row| young[row]);
         }
         if let Some(served) = served.as_ref().filter(|_| column.is_of_news()) {
             rows.weigh_only(at, |row| !served[row]);
+        }
+        if let Some(joined) = joined.as_ref().filter(|_| column.judged.side == Side::Any) {
+            rows.weigh_only(at, |row| !joined[row]);
         }
     }
     let count = rows.parties.len();
@@ -81,6 +85,21 @@ const CLIENTS: f64 = 3.0;
 fn served(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
     let served: Vec<bool> = (0..rows.parties.len()).map(|row| is_served(crowd, rows, row)).collect();
     served.contains(&true).then_some(served)
+}
+
+/// For each row whether its source is a host of one's own that training never saw: nobody knows which services it uses.
+/// `None` if none is.
+fn joined(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
+    let joined: Vec<bool> = (0..rows.parties.len()).map(|row| has_joined(crowd, rows, row)).collect();
+    joined.contains(&true).then_some(joined)
+}
+
+/// Whether a row's source is a host of one's own that began no flow in training.
+fn has_joined(crowd: &Crowd, rows: &Resolved, row: usize) -> bool {
+    let party = &rows.parties[row];
+    crowd.found(row).from_stranger
+        && !party.is_from_nobody()
+        && rows.local.as_ref().is_some_and(|local| local.hold(&party.src))
 }
 
 /// Whether a row's destination is a new server of one's own, a host that training never saw, that answers and that several
@@ -103,12 +122,7 @@ fn is_served(crowd: &Crowd, rows: &Resolved, row: usize) -> bool {
 /// For each row whether its source is a host of one's own that began no flow in training, and whether its destination is a
 /// new server: newcomers. What one host alone talks to is none, as it may be an attacker's.
 pub(super) fn newcomers(crowd: &Crowd, rows: &Resolved) -> impl Iterator<Item = [bool; 2]> {
-    let own = |address| rows.local.as_ref().is_some_and(|local| local.hold(address));
-    (0..rows.parties.len()).map(move |row| {
-        let (found, party) = (crowd.found(row), &rows.parties[row]);
-        let source = found.from_stranger && !party.is_from_nobody() && own(&party.src);
-        [source, is_served(crowd, rows, row)]
-    })
+    (0..rows.parties.len()).map(move |row| [has_joined(crowd, rows, row), is_served(crowd, rows, row)])
 }
 
 /// Whether what was first seen in a window is young in another one: since the late blocks of training, or since a run
