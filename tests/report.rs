@@ -286,6 +286,10 @@ fn a_report_by_hours_is_evaluated_as_one_of_whole_files() {
     }
     assert_eq!(metrics["detectors"][0], whole["detectors"][0]);
     assert!(hours.report().contains("fan 9.50"), "reasons of rows");
+    let none = folder.path().join("none");
+    std::fs::create_dir_all(hours_of(&none, SCORES)).unwrap();
+    let error = evaluate(&none, &labels, &Options::default()).unwrap_err().to_string();
+    assert!(error.ends_with("none/scores: has no rows: a live run writes those of an hour when it is over"));
 }
 
 #[test]
@@ -368,7 +372,7 @@ addEventListener("load", () => {
     };
   });
   const cut = [...page.querySelectorAll(".scroll")].filter(part => part.scrollWidth > part.clientWidth + 1);
-  const headings = cut.map(part => part.closest(".card").querySelector("h3").textContent);
+  const headings = cut.map(part => part.closest(".card").querySelector("h3, summary").textContent);
   document.title = JSON.stringify({ scroll: root.scrollWidth, inner: frame.contentWindow.innerWidth, cut: headings, plots });
 });
 </script>"#;

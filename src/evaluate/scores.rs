@@ -81,6 +81,10 @@ impl Scores {
         match &files[..] {
             // Where there are neither the file is what is missing.
             [] if !path.is_dir() => Ok(of_file(folder.join(SCORES))),
+            [] => Err(EvaluateError::Scores {
+                path,
+                what: "has no rows: a live run writes those of an hour when it is over".to_owned(),
+            }),
             [one] if one.parent() == Some(folder) => Ok(of_file(one.clone())),
             _ => Ok(Scores { path, files }),
         }
