@@ -66,7 +66,8 @@ fn any_workers_batches_and_order_learn_the_same_and_read_back_score_bit_for_bit(
 fn scores_are_tails_that_hold_what_they_promise() {
     let training = judged_rows(0..400, false);
     let (usual, odd) = (judged_rows(1000..1200, false), judged_rows(1000..1003, true));
-    for spec in specs() {
+    // Odd rows are odd in a few of many columns: fewer trees may not look at them.
+    for spec in specs().into_iter().map(|spec| DetectSpec { trees: 64, ..spec }) {
         let detector = learned_as(&spec, &training, 1, 100, false);
         let scores = detector.score(&usual).unwrap();
         for rate in [0.1, 0.02] {
@@ -80,7 +81,7 @@ fn scores_are_tails_that_hold_what_they_promise() {
         let found = detector.score(&odd).unwrap().scores;
         let threshold = detector.threshold_at(0.1).unwrap();
         let above = found.iter().filter(|score| **score > threshold).count();
-        assert!(above >= 20, "{spec:?}: {above} of 30 odd rows, {found:?}");
+        assert!(above > 25, "{spec:?}: {above} of 30 odd rows, {found:?}");
     }
 }
 

@@ -108,7 +108,7 @@ impl Model {
     /// Reads a model from the bytes of a file; `name` is its name in messages.
     ///
     /// # Errors
-    /// [`ModelError::NotAModel`], [`ModelError::Newer`], [`ModelError::TooLarge`], [`ModelError::Damaged`].
+    /// [`ModelError::NotAModel`], [`ModelError::Newer`], [`ModelError::Older`], [`ModelError::TooLarge`], [`ModelError::Damaged`].
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Model, ModelError> {
         if bytes.len() as u64 > limits::FILE {
             return Err(too_large(name, "the file", bytes.len() as u64, limits::FILE));
@@ -207,6 +207,7 @@ fn read_manifest(blame: Blame<'_>, members: &[Member]) -> Result<Manifest, Model
     let manifest = match Manifest::read(text).map_err(|what| blame.manifest(&what))? {
         manifest::Read::Manifest(manifest) => manifest,
         manifest::Read::Newer { found, writer } => return Err(ModelError::Newer { file, found, writer }),
+        manifest::Read::Older { found, writer } => return Err(ModelError::Older { file, found, writer }),
     };
     let is_member = |name: &str| name == manifest::NAME || manifest.members.contains_key(name);
     match members.iter().find(|member| !is_member(&member.name)) {

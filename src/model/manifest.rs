@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{FORMAT_VERSION, Make, Model, Pipeline, Training};
+use super::{FORMAT_VERSION, Make, Model, OLDEST_FORMAT, Pipeline, Training};
 use crate::encode::type_named;
 use crate::row::RowSettings;
 
@@ -18,7 +18,7 @@ pub(super) const NAME: &str = "manifest.json";
 /// What the manifest says that it is of.
 const FORMAT: &str = "netweir model";
 
-/// The manifest of format 1.
+/// The manifest of a model.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
@@ -124,6 +124,13 @@ pub(super) enum Read {
         /// Version of the netweir that wrote it.
         writer: String,
     },
+    /// One of an earlier version than are read.
+    Older {
+        /// Its format version.
+        found: u64,
+        /// Version of the netweir that wrote it.
+        writer: String,
+    },
 }
 
 impl Manifest {
@@ -154,7 +161,7 @@ impl Manifest {
         bytes
     }
 
-    /// Reads a manifest; one of a later version is told apart before anything else is asked of it.
+    /// Reads a manifest; one of another version is told apart before anything else is asked of it.
     ///
     /// # Errors
     /// Says what no netweir writes.
@@ -163,12 +170,11 @@ impl Manifest {
         if header.format != FORMAT {
             return Err(format!("it is not of a {FORMAT}"));
         }
+        let writer = || header.netweir_version.chars().take(40).flat_map(char::escape_debug).collect();
         match header.format_version {
             0 => Err("there is no format version 0".to_owned()),
-            found if found > u64::from(FORMAT_VERSION) => {
-                let writer = header.netweir_version.chars().take(40).flat_map(char::escape_debug).collect();
-                Ok(Read::Newer { found, writer })
-            }
+            found if found > u64::from(FORMAT_VERSION) => Ok(Read::Newer { found, writer: writer() }),
+            found if found < u64::from(OLDEST_FORMAT) => Ok(Read::Older { found, writer: writer() }),
             _ => {
                 let manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
                 Ok(Read::Manifest(Box::new(manifest)))
