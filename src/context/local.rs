@@ -1,6 +1,8 @@
 //! Networks that are one's own: by what they begin with.
 
 use arrow::datatypes::Schema;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::entity::Address;
 use super::{ContextError, ContextSpec, Memory, OnLink};
@@ -17,7 +19,7 @@ pub(super) const LINK: &str = "link";
 pub(super) const LOCAL: &str = "netweir.local";
 
 /// A set of networks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Networks(Vec<(Address, u32)>);
 
 impl Networks {
@@ -60,6 +62,42 @@ impl Networks {
             let differing = u128::from_be_bytes(begin) ^ u128::from_be_bytes(bytes);
             of == version && differing.leading_zeros() >= *length
         })
+    }
+}
+
+/// Hosts of one's own, as training came to know them.
+#[derive(Debug, Default)]
+pub(crate) struct OwnHosts {
+    networks: Networks,
+    joined: HashMap<Address, u64, RandomState>,
+}
+
+impl OwnHosts {
+    /// Of these networks, where training remembers this.
+    ///
+    /// # Errors
+    /// [`ContextError::Network`] for the first that is none.
+    pub(crate) fn new(local: &[String], memory: Option<&Memory>) -> Result<OwnHosts, ContextError> {
+        let networks = Networks::parse(local)?;
+        let sources = memory.into_iter().flat_map(Memory::sources);
+        let joined = sources.filter(|(host, _)| networks.hold(host)).collect();
+        Ok(OwnHosts { networks, joined })
+    }
+
+    /// Those that joined in these windows.
+    #[cfg(test)]
+    pub(crate) fn of(joined: impl IntoIterator<Item = (Address, u64)>) -> OwnHosts {
+        OwnHosts { joined: joined.into_iter().collect(), ..OwnHosts::default() }
+    }
+
+    /// Whether an address is of one's own networks.
+    pub(crate) fn hold(&self, host: &Address) -> bool {
+        self.networks.hold(host)
+    }
+
+    /// The start of the window in which a host of one's own was first seen to begin a flow, in nanoseconds.
+    pub(crate) fn joined(&self, host: &Address) -> Option<u64> {
+        self.joined.get(host).copied()
     }
 }
 

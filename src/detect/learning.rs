@@ -10,7 +10,7 @@ use super::ensemble::EnsembleLearning;
 use super::isolation::IsolationLearning;
 use super::themes::ThemesLearning;
 use super::{DetectSettings, Detector, Identity, Kind};
-use crate::context::local::Networks;
+use crate::context::{Memory, OwnHosts};
 use crate::encode::EncodeSpec;
 use crate::row::RowBatch;
 
@@ -142,15 +142,21 @@ impl Learning {
         Ok(())
     }
 
-    /// The detector; `local` are the networks that are one's own, like `10.0.0.0/8`.
+    /// The detector; `local` are the networks that are one's own, like `10.0.0.0/8`, `memory` is what context remembers
+    /// of the same rows.
     ///
     /// # Errors
     /// If no row was seen, or one of them is no network.
-    pub fn finish(self, lesson: &Lesson, local: &[String]) -> Result<Arc<dyn Detector>, AnyError> {
-        let local = Networks::parse(local)?;
+    pub fn finish(
+        self,
+        lesson: &Lesson,
+        local: &[String],
+        memory: Option<&Memory>,
+    ) -> Result<Arc<dyn Detector>, AnyError> {
+        let own = OwnHosts::new(local, memory)?;
         Ok(match self.learner {
             Learner::Forest(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
-            Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed, &local)?),
+            Learner::Themes(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed, &own)?),
             Learner::Ensemble(learner) => Arc::new(learner.finish(&lesson.detect, lesson.seed)?),
         })
     }

@@ -115,7 +115,7 @@ impl Learned {
     }
 
     /// The past that rows of a block are judged by: all but the block's own. A column of which only this block
-    /// knows keeps it, since nothing else can judge it.
+    /// knows keeps it, since nothing else can judge it. It stands for all of training.
     pub fn without(&self, block: usize) -> Past {
         self.past(self.blocks.apart.then_some(block))
     }
@@ -141,6 +141,7 @@ impl Learned {
         }
         let own = without.map_or(0, |block| self.blocks.windows[block]);
         let windows = self.blocks.total() - own;
-        Past::new(self.judgements.clone(), self.index.clone(), windows, &counts)
+        let past = Past::new(self.judgements.clone(), self.index.clone(), windows, &counts);
+        past.standing_for(self.blocks.total())
     }
 }

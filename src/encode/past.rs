@@ -192,8 +192,10 @@ impl Network {
 #[derive(Clone, Debug)]
 pub struct Past {
     pub(super) judgements: Arc<[Judgement]>,
-    /// Windows with rows that it was learned from.
+    /// Windows with rows of the training that it stands for.
     pub(super) windows: u64,
+    /// How many of those stand for each window that it was learned from.
+    worth: f64,
     pub(super) index: Arc<Index>,
     network: Vec<Network>,
     own: Vec<Tails>,
@@ -247,7 +249,16 @@ impl Past {
             .enumerate()
             .map(|(column, judged)| Network::new(places[column], judged.side, &all[column]))
             .collect();
-        Past { judgements, windows, index, network, own, services }
+        Past { judgements, windows, worth: 1.0, index, network, own, services }
+    }
+
+    /// The same as if it were of so many windows, of which those that it was learned from are a part.
+    ///
+    /// How surprising it is that somebody is there at all who never was depends on how long nobody was. In a network of many
+    /// strangers that is the same surprise for many rows; by fewer windows all of them would be a little less surprising
+    /// than they will ever be again.
+    pub(super) fn standing_for(self, windows: u64) -> Past {
+        Past { worth: windows as f64 / self.windows.max(1) as f64, windows, ..self }
     }
 
     /// Looks up a row's entities.
@@ -339,12 +350,15 @@ impl Past {
         }
         if judged.side == Side::Any {
             let p_service = (n_service as f64 + 0.5) / (network.all as f64 + 1.0);
-            return (n as f64 + PRIOR * p_service) / (self.windows.max(n) as f64 + PRIOR);
+            let n = n as f64 * self.worth;
+            return (n + PRIOR * p_service) / (n.max(self.windows as f64) + PRIOR);
         }
-        let n = if judged.every_window { n.max(self.windows) } else { n };
+        let worth = if judged.every_window { self.worth } else { 1.0 };
+        let n = n as f64 * worth;
+        let n = if judged.every_window { n.max(self.windows as f64) } else { n };
         let shrunk = |all: f64, k_service: u64, k: u64| {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);
-            (k as f64 + PRIOR * p_service) / (n as f64 + PRIOR)
+            (k as f64 * worth + PRIOR * p_service) / (n + PRIOR)
         };
         let upper = || shrunk(network.upper[usize::from(bucket)], above_service, above);
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
@@ -383,7 +397,7 @@ impl Past {
         Some(Usual { median: at(all / 2), most: at(all / 100), least, observations: seen, own })
     }
 
-    /// Windows with rows that it was learned from.
+    /// Windows with rows of the training that it stands for.
     pub fn windows(&self) -> u64 {
         self.windows
     }

@@ -92,15 +92,15 @@ fn learned(rows: &[Row], limits: Limits) -> Learned {
 }
 
 /// Section 3 of the specification, word by word, over the rows themselves.
-fn direct(training: &[&Row], windows: usize, late: u64, row: &Row, column: usize) -> f64 {
+fn direct(training: &[&Row], windows: (usize, f64), late: u64, row: &Row, column: usize) -> f64 {
     direct_without(false, training, windows, late, row, column)
 }
 
-/// The same as if the row's source had never been seen.
+/// The same as if the row's source had never been seen. By so many windows, each of which counts as many times.
 fn direct_without(
     struck: bool,
     training: &[&Row],
-    windows: usize,
+    (windows, worth): (usize, f64),
     late: u64,
     row: &Row,
     column: usize,
@@ -150,7 +150,7 @@ fn direct_without(
         let (k, n) = count(&service);
         let p_service = (k + 10.0 * p_all) / (n + 10.0);
         let (k, n) = count(&own);
-        let n = if judged.every_window { n.max(windows as f64) } else { n };
+        let (k, n) = if judged.every_window { (k * worth, (n * worth).max(windows as f64)) } else { (k, n) };
         (k + 10.0 * p_service) / (n + 10.0)
     };
     let any = || {
@@ -184,7 +184,7 @@ proptest! {
         let learned = learned(&training, LIMITS);
         let (past, late) = (learned.all(), learned.blocks().late_starts());
         let all: Vec<&Row> = training.iter().collect();
-        let windows = distinct_windows(training.iter());
+        let windows = (distinct_windows(training.iter()), 1.0);
         for row in training.iter().take(20).chain(other.iter().take(20)) {
             let found = past.find(&row.party);
             for struck in [false, true] {
@@ -200,7 +200,7 @@ proptest! {
         }
     }
 
-    /// Also: what is judged apart is judged by the same formulas over the other blocks.
+    /// Also: what is judged apart is judged by the same formulas over the other blocks, which stand for all of training.
     #[test]
     fn a_block_does_not_judge_itself(training in rows(200)) {
         let learned = learned(&training, LIMITS);
@@ -213,7 +213,8 @@ proptest! {
             let past = learned.without(block);
             let outside = |row: &&Row| blocks.of(row.window) != block;
             let others: Vec<&Row> = training.iter().filter(outside).collect();
-            let windows = distinct_windows(others.iter().copied());
+            let all = distinct_windows(training.iter());
+            let windows = (all, all as f64 / distinct_windows(others.iter().copied()) as f64);
             for row in training.iter().filter(|row| !outside(row)).take(20) {
                 let found = past.find(&row.party);
                 for column in 0..COLUMNS {
@@ -334,6 +335,18 @@ fn cells_of_time_double_and_what_is_in_them_adds_up() {
         let warm = past.usual(2, &found).unwrap().observations;
         assert_eq!((past.usual(0, &found).unwrap().observations, warm), (windows, late as u64));
     }
+}
+
+#[test]
+fn who_never_was_is_as_surprising_to_a_part_of_training_as_to_all_of_it() {
+    let learned = learned(&steady(120), LIMITS);
+    let stranger = parties_of_test(2, 2, 1);
+    let surprises = |past: Past| {
+        let found = past.find(&stranger);
+        surprise_of(&past, 3, &found, 0)
+    };
+    let [part, all] = [learned.without(5), learned.all()].map(surprises);
+    assert!(judgements()[3].every_window && (part - all).abs() < 1e-2, "{part} {all}");
 }
 
 #[test]

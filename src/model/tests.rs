@@ -114,7 +114,7 @@ fn trained(metadata: &BTreeMap<String, String>, batches: &[u64], backwards: bool
     let mut learned = learned.into_iter();
     let mut all = learned.next().unwrap();
     learned.for_each(|other| all.merge(other).unwrap());
-    let detector = all.finish(&lesson, &pipeline.context.local).unwrap();
+    let detector = all.finish(&lesson, &pipeline.context.local, None).unwrap();
     let hour = 3_600_000_000_000;
     let training = Training { packets: Some(12_345), windows_ns: Some((490_000 * hour, 490_001 * hour)) };
     Model::new(pipeline, &schema, training, detector).unwrap()

@@ -75,7 +75,8 @@ impl Teaching {
         };
         let training = Training { packets: learned.packets(), windows_ns: learned.windows() };
         let (context, on_link) = spec.context.settled(memory.as_ref())?;
-        let detector = learned.finish(&self.lesson, &context.local).map_err(RunError::Met)?;
+        let detector = learned.finish(&self.lesson, &context.local, memory.as_ref());
+        let detector = detector.map_err(RunError::Met)?;
         let Spec { name, seed, packet, flow, encode, detect, .. } = spec.clone();
         let pipeline = Pipeline { name, seed, packet, flow, context, encode, detect };
         let model = Model::new(pipeline, &self.rows, training, detector)?.with_own(on_link);

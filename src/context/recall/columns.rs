@@ -48,7 +48,7 @@ pub(in crate::context) const IDENTITIES: [Identity; 9] = [
 ];
 
 /// Positions in [`IDENTITIES`].
-const SRC: usize = 0;
+pub(super) const SRC: usize = 0;
 pub(super) const PAIR: usize = 2;
 const SRCSVC: usize = 3;
 const PAIRSVC: usize = 5;
@@ -60,7 +60,7 @@ pub const OLDEST: u64 = 60;
 /// How long a new host of one's own joins, in nanoseconds of event time: for five minutes it is new; what it
 /// was seen with by then is as old as anything from then on, as if it had always been there, and only what
 /// comes later is new to it.
-pub(super) const JOINING: i64 = 300_000_000_000;
+pub(crate) const JOINING: i64 = 300_000_000_000;
 
 /// How regularly flows start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

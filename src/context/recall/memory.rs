@@ -1,6 +1,7 @@
 //! What a run knows at its end, for another to begin with.
 
-use super::super::entity::{Key, SHARDS};
+use super::super::entity::{Address, Key, SHARDS};
+use super::columns::SRC;
 use super::shard::{Known, order};
 
 /// What was seen, first and last, and the last starts of flows: what context remembers beyond its horizons.
@@ -42,6 +43,12 @@ impl Memory {
     /// What is remembered of a share.
     pub(super) fn shard(&self, shard: usize) -> Vec<Known> {
         self.shards.get(shard).cloned().unwrap_or_default()
+    }
+
+    /// Every source with the start of its first window.
+    pub(in crate::context) fn sources(&self) -> impl Iterator<Item = (Address, u64)> {
+        let sources = self.all().filter(|known| (known.key.code() >> 24) as usize == SRC);
+        sources.map(|known| (known.key.ends()[0], known.first))
     }
 
     /// Adds what is known of identities that are not in it yet.

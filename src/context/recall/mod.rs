@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+pub(crate) use columns::JOINING;
 pub use columns::OLDEST;
 pub(crate) use link::OnLink;
 pub use memory::Memory;

@@ -8,12 +8,13 @@ use ndarray::Array2;
 
 use super::Themes;
 use super::columns::{HORIZONS, columns};
+use super::newcomers;
 use super::resolve::{self, Leads, Resolved, Resolver, Rows};
 use super::scale::Scale;
 use super::surprises::{Surprises, matrix};
 use super::suspects::Calibrating;
+use crate::context::OwnHosts;
 use crate::context::entity::Key;
-use crate::context::local::Networks;
 use crate::detect::{DetectError, DetectSettings, Identity, PartitionBy, Reservoir, Samples, partitions};
 use crate::encode::subject::{PARTY, Party};
 use crate::encode::{Blocks, Histograms, Judgement, Kept, Limits, Observed, SHORTEST, Subject};
@@ -106,14 +107,14 @@ impl SurprisesLearning {
         self.reservoir.merge(other.reservoir)
     }
 
-    /// What is usual, and rows that were not judged by it but by other minutes of training; those from networks of one's
-    /// own as newcomers' too if asked for.
+    /// What is usual, and rows that were not judged by it but by other minutes of training; those of one's own hosts as
+    /// newcomers' too if asked for.
     ///
     /// # Errors
     /// [`DetectError::Empty`] without rows.
     pub(in crate::detect) fn finish(
         self,
-        newcomers: Option<&Networks>,
+        newcomers: Option<&OwnHosts>,
     ) -> Result<(Surprises, Judged), DetectError> {
         let learned = self.histograms.finish();
         let blocks = learned.blocks().clone();
@@ -126,6 +127,10 @@ impl SurprisesLearning {
             let resolved = unpack(&sample.rows).ok_or(DetectError::Empty)?;
             kept.push((0..resolved.windows.len()).filter(|row| resolved.windows[*row] >= late).collect());
             rows.push(resolved);
+        }
+        // Where they are few nearly all hosts join, since training has just begun.
+        if let Some(own) = newcomers.filter(|_| kept.iter().map(Vec::len).sum::<usize>() >= ENOUGH) {
+            rows.iter_mut().for_each(|rows| newcomers::excuse(rows, &blocks, own, self.window));
         }
         let width = columns().len();
         let nothing = || kept.iter().map(|which| Array2::zeros((which.len(), width))).collect();
@@ -159,7 +164,7 @@ impl SurprisesLearning {
             kept.iter().map(about).collect()
         });
         let mut about: Vec<Vec<(Key, u64)>> = about.collect();
-        let local = |party: &Party| newcomers.is_some_and(|local| local.hold(&party.src));
+        let local = |party: &Party| newcomers.is_some_and(|own| own.hold(&party.src));
         let own = |party: &Party| local(party) && !party.is_from_nobody();
         let joining = joining.into_iter().zip(rows.iter().zip(&kept)).map(|(joining, (rows, kept))| {
             (joining, kept.iter().map(|row| own(&rows.parties[*row])).collect())
@@ -218,9 +223,9 @@ impl ThemesLearning {
         self,
         detect: &DetectSettings,
         seed: u64,
-        local: &Networks,
+        own: &OwnHosts,
     ) -> Result<Themes, DetectError> {
-        let (surprises, judged) = self.0.finish(Some(local))?;
+        let (surprises, judged) = self.0.finish(Some(own))?;
         let (scale, suspects) = judged.scale();
         let known = Kept::default();
         Ok(Themes { settings: detect.clone(), seed, scale, known, surprises, suspects })
@@ -249,7 +254,8 @@ impl Judged {
     }
 }
 
-/// Calibration rows that the last block must have to stand for both late ones.
+/// So many calibration rows are many: the last block's may stand for both late ones, and hosts that join are told from those
+/// that training has not met yet.
 const ENOUGH: usize = 1000;
 
 /// The first window whose rows calibrate, of those of the late blocks, which are in these windows.

@@ -8,8 +8,36 @@ use std::sync::LazyLock;
 
 use super::columns::{HORIZONS, columns};
 use super::resolve::Resolved;
-use crate::encode::Subject;
+use crate::context::{JOINING, OwnHosts};
 use crate::encode::bucket::{ABSENT, bucket};
+use crate::encode::{Blocks, Subject};
+
+/// Excuses rows of the late blocks of hosts of one's own that joined in the row's block: what judges it, the rest of training, knows them no
+/// more than it will know the next new host, which is excused while it joins. `window` is the length of windows.
+pub(super) fn excuse(rows: &mut Resolved, blocks: &Blocks, own: &OwnHosts, window: u64) {
+    if !blocks.apart {
+        return;
+    }
+    let joins = |row: usize| {
+        let number = rows.windows[row];
+        let block = blocks.of(number);
+        block >= blocks.late
+            && own.joined(&rows.parties[row].src).is_some_and(|first| {
+                let since = number.saturating_mul(window).saturating_sub(first);
+                blocks.starts[block] <= first / window.max(1) && since < JOINING as u64
+            })
+    };
+    let joins: Vec<usize> = (0..rows.parties.len()).filter(|row| joins(*row)).collect();
+    for at in ages() {
+        let (buckets, _) = rows.column_mut(at);
+        joins.iter().for_each(|row| buckets[*row] = ABSENT);
+    }
+}
+
+/// The columns that say since when something is known, and how seldom it was there.
+fn ages() -> impl Iterator<Item = usize> {
+    (0..columns().len()).filter(|at| columns()[*at].is_of_the_unknown())
+}
 
 /// A judged column that counts what is new, and where it is what is counted without regard to that.
 struct News {
@@ -57,7 +85,7 @@ pub(super) fn join(rows: &mut Resolved) {
         (rows.windows[row].wrapping_add(source) % longest) as u32
     };
     let since: Vec<u32> = (0..rows.parties.len()).map(since).collect();
-    for (at, _) in columns().iter().enumerate().filter(|(_, column)| column.is_of_the_unknown()) {
+    for at in ages() {
         rows.column_mut(at).0.fill(ABSENT);
     }
     for News { at, horizon, all } in &*NEWS {
@@ -84,9 +112,52 @@ pub(super) fn join(rows: &mut Resolved) {
 mod tests {
     use super::super::tests::rows;
     use super::*;
+    use crate::context::entity::Address;
     use crate::detect::themes::resolve::{Resolver, Rows};
 
     const WINDOW: u64 = 10_000_000_000;
+
+    #[test]
+    fn hosts_that_joined_in_a_block_are_excused_in_it_while_they_join() {
+        let batch = rows(0..60, false);
+        let resolver = std::sync::Arc::new(Resolver::new(batch.schema_ref()).unwrap());
+        let read = Rows::new(&batch, resolver, WINDOW).unwrap();
+        let all = 0..batch.num_rows();
+        let before = read.resolve(all.clone());
+        let first = before.windows[0];
+        let blocks = |apart| Blocks {
+            starts: vec![first, first + 10, first + 20],
+            windows: vec![10, 10, 40],
+            late: 1,
+            apart,
+        };
+        let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|host| Address::parse(Some(host)));
+        // One joined in the last block, one in the one before; the others were there from the beginning or are not known.
+        let joined = [(hosts[0], first + 22), (hosts[1], first + 12), (hosts[2], first)];
+        let own = OwnHosts::of(joined.map(|(host, window)| (host, window * WINDOW)));
+        let mut after = read.resolve(all.clone());
+        excuse(&mut after, &blocks(true), &own, WINDOW);
+        let age = ages().next().unwrap();
+        let mut excused = 0;
+        for row in all.clone() {
+            let (host, window) = (before.parties[row].src, before.windows[row] - first);
+            // Of rows before a host joined there are none but in this test.
+            let joins = (host == hosts[0] && (20..52).contains(&window))
+                || (host == hosts[1] && (10..20).contains(&window));
+            for at in 0..columns().len() {
+                let expected = match GROUPS[columns()[at].group] == "age" && joins {
+                    true => ABSENT,
+                    false => before.bucket(row, at),
+                };
+                assert_eq!(after.bucket(row, at), expected, "{host:?} in window {window}");
+            }
+            excused += usize::from(after.bucket(row, age) != before.bucket(row, age));
+        }
+        assert!(excused > 5, "{excused} rows");
+        let mut after = read.resolve(all.clone());
+        excuse(&mut after, &blocks(false), &own, WINDOW);
+        assert!(all.into_iter().all(|row| after.buckets(row) == before.buckets(row)));
+    }
 
     #[test]
     fn who_joins_is_not_asked_since_when_and_met_all_that_it_meets_lately() {

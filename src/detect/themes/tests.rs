@@ -143,7 +143,7 @@ pub(crate) fn learned_as(
     let mut all = all.into_iter();
     let mut merged = all.next().unwrap();
     all.for_each(|other| merged.merge(other).unwrap());
-    merged.finish(&lesson, &ContextSpec::default().local).unwrap()
+    merged.finish(&lesson, &ContextSpec::default().local, None).unwrap()
 }
 
 fn tables(detector: &dyn Detector) -> BTreeMap<String, RecordBatch> {
