@@ -24,7 +24,7 @@ pub(super) fn excuse(rows: &mut Resolved, blocks: &Blocks, own: &OwnHosts, windo
         block >= blocks.late
             && own.joined(&rows.parties[row].src).is_some_and(|first| {
                 let since = number.saturating_mul(window).saturating_sub(first);
-                blocks.starts[block] <= first / window.max(1) && since < JOINING as u64
+                blocks.of(first / window.max(1)) == block && since < JOINING as u64
             })
     };
     let joins: Vec<usize> = (0..rows.parties.len()).filter(|row| joins(*row)).collect();
