@@ -156,7 +156,8 @@ fn direct_without(
     let any = || {
         let count = |of: &dyn Fn(&Row) -> bool| observations.iter().filter(|(row, _)| of(row)).count() as f64;
         let p_service = (count(&service) + 0.5) / (count(&all) + 1.0);
-        (count(&own) + 10.0 * p_service) / (windows as f64 + 10.0)
+        let own = count(&own) * worth;
+        (own + 10.0 * p_service) / (own.max(windows as f64) + 10.0)
     };
     -match judged.side {
         Side::Any => any(),

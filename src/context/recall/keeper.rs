@@ -46,11 +46,11 @@ pub(super) struct Keeper {
 impl Keeper {
     /// The shares of a worker, of `peers`, with room for `most` identities each, and what was remembered of them.
     pub(super) fn new(memory: Option<&Memory>, worker: usize, peers: usize, most: usize) -> Keeper {
+        let until = memory.and_then(Memory::last);
         let shard = |shard| match memory {
-            Some(memory) if owner(shard, peers) == worker => Shard::new(memory.shard(shard)),
+            Some(memory) if owner(shard, peers) == worker => Shard::new(memory.shard(shard), until),
             _ => Shard::default(),
         };
-        let until = memory.and_then(Memory::last);
         Keeper { shards: (0..SHARDS).map(shard).collect(), most, until }
     }
 

@@ -36,6 +36,9 @@ struct Turn {
     regularities: Vec<Regularity>,
 }
 
+/// A longer time between what was remembered and the first window of a run, in nanoseconds, was not watched.
+const UNWATCHED: u64 = 600_000_000_000;
+
 /// No turn yet.
 const NONE: u32 = u32::MAX;
 
@@ -49,20 +52,31 @@ pub(super) struct Shard {
     /// For each of them its turn in the open window.
     turn_of: Vec<u32>,
     turns: Vec<Turn>,
+    /// The last window that was remembered before, until the first one of the run comes.
+    until: Option<u64>,
 }
 
 impl Shard {
-    /// With what was remembered before.
-    pub(super) fn new(mut known: Vec<Known>) -> Shard {
+    /// With what was remembered before, up to a window.
+    pub(super) fn new(mut known: Vec<Known>, until: Option<u64>) -> Shard {
         known.iter_mut().for_each(|known| known.learned = true);
-        let mut shard = Shard { turn_of: vec![NONE; known.len()], known, ..Shard::default() };
+        let mut shard = Shard { turn_of: vec![NONE; known.len()], known, until, ..Shard::default() };
         shard.rebuild();
         shard
+    }
+
+    /// Nobody counted the flows between what was remembered and a run that begins much later: a gap of hours among
+    /// seconds is no rhythm of anybody's, and would stay among the last 16 for long. Rhythms begin anew.
+    fn watch_again(&mut self, window: u64) {
+        if self.until.take().is_some_and(|until| window.saturating_sub(until) > UNWATCHED) {
+            self.known.iter_mut().for_each(|known| known.starts = None);
+        }
     }
 
     /// Takes in that rows of the window are of an identity: the smallest flow id of theirs, and which flows
     /// started. In which order does not matter. Returns its turn.
     pub(super) fn see(&mut self, key: &Key, window: u64, lead: u64, starts: &[Start]) -> u32 {
+        self.watch_again(window);
         let slot = self.slot(key, window);
         let turn = &mut self.turn_of[slot as usize];
         if *turn == NONE {
@@ -197,6 +211,31 @@ mod tests {
         assert_eq!(there, kept(&(0..10).rev().collect::<Vec<_>>()));
         let expected: Vec<_> = [0, 1, 2, 4, 6, 8].map(|host| (key(host), 1)).into();
         assert_eq!(there, expected);
+    }
+
+    #[test]
+    fn rhythms_go_on_where_a_run_follows_and_begin_anew_where_nobody_watched() {
+        const SECOND: u64 = 1_000_000_000;
+        let clock = |shard: &mut Shard, from: u64| -> Vec<f32> {
+            let gaps = (0..8).map(|number| {
+                let (window, start) = (from + number * 10 * SECOND, from + number * 10 * SECOND + SECOND);
+                let start = Start { time: start, flow: number };
+                let turn = shard.see(&key(1), window, 0, &[start]);
+                shard.settle(window);
+                let gap = shard.regularity(turn, &start).gap8;
+                shard.close(100);
+                gap
+            });
+            gaps.collect()
+        };
+        let mut training = Shard::default();
+        clock(&mut training, 0);
+        let known = training.into_known();
+        let until = known.iter().map(|known| known.last).max();
+        let again = |from: u64| clock(&mut Shard::new(known.clone(), until), from);
+        assert!(again(80 * SECOND).iter().all(|gap| *gap == 10.0));
+        let later = again(11 * 3600 * SECOND);
+        assert!(later[..4].iter().all(|gap| gap.is_nan()) && later[4..].iter().all(|gap| *gap == 10.0));
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
             let joins = (host == hosts[0] && (20..52).contains(&window))
                 || (host == hosts[1] && (10..20).contains(&window));
             for at in 0..columns().len() {
-                let expected = match GROUPS[columns()[at].group] == "age" && joins {
+                let expected = match columns()[at].is_of_the_unknown() && joins {
                     true => ABSENT,
                     false => before.bucket(row, at),
                 };
