@@ -36,8 +36,9 @@ struct Turn {
     regularities: Vec<Regularity>,
 }
 
-/// A longer time between what was remembered and the first window of a run, in nanoseconds, was not watched.
-const UNWATCHED: u64 = 600_000_000_000;
+/// A longer time between what was remembered and the first window of a share, in nanoseconds, was not watched: no row of
+/// many identities would have come.
+const UNWATCHED: u64 = 3_600_000_000_000;
 
 /// No turn yet.
 const NONE: u32 = u32::MAX;
