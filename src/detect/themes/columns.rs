@@ -1,6 +1,5 @@
-//! What `themes` judges: the 149 columns of DETECTION.md's lean set and how seldom a source uses
-//! a service, whose past each is held against, how much of
-//! it is the row's own doing, and the group that it is evidence for.
+//! What `themes` judges: the 149 columns of DETECTION.md's lean set and how seldom a source uses a service; whose past
+//! each is held against, how much of it is the row's own doing, and the group that it is evidence for.
 
 use std::sync::LazyLock;
 
