@@ -408,17 +408,23 @@ fn probe(browser: &str, folder: &Path, page: &str, width: u32) -> serde_json::Va
         .unwrap_or_else(|error| panic!("{width} pixels: the probe said `{title}`: {error}"))
 }
 
-#[test]
-fn a_browser_shows_every_plot_and_nothing_overflows() {
+/// A browser that loads pages here; where there is none, says so.
+fn working_browser(folder: &Path) -> Option<String> {
     let Some(browser) = browser() else {
         eprintln!("skipped: no Chromium here; NETWEIR_CHROMIUM may name one");
-        return;
+        return None;
     };
-    let folder = tempfile::tempdir().unwrap();
-    if !document(&browser, folder.path(), "<title>plain</title>").contains("plain") {
+    if !document(&browser, folder, "<title>plain</title>").contains("plain") {
         eprintln!("skipped: {browser} does not load even a plain page here");
-        return;
+        return None;
     }
+    Some(browser)
+}
+
+#[test]
+fn a_browser_shows_every_plot_and_nothing_overflows() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(browser) = working_browser(folder.path()) else { return };
     let page = evaluation(folder.path(), 6000).report();
     for width in [1280, 390] {
         let found = probe(&browser, folder.path(), &page, width);
@@ -450,15 +456,8 @@ fn a_browser_shows_every_plot_and_nothing_overflows() {
 
 #[test]
 fn on_paper_no_column_of_a_table_is_cut_off() {
-    let Some(browser) = browser() else {
-        eprintln!("skipped: no Chromium here; NETWEIR_CHROMIUM may name one");
-        return;
-    };
     let folder = tempfile::tempdir().unwrap();
-    if !document(&browser, folder.path(), "<title>plain</title>").contains("plain") {
-        eprintln!("skipped: {browser} does not load even a plain page here");
-        return;
-    }
+    let Some(browser) = working_browser(folder.path()) else { return };
     let page = evaluation(folder.path(), 6000).report();
     let printed = page.replace("@media print", "@media all");
     assert_ne!(page, printed);
