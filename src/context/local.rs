@@ -123,6 +123,14 @@ impl ContextSpec {
         let local = named(&self.local).cloned().chain(networks).collect();
         Ok((ContextSpec { local, ..self.clone() }, found))
     }
+
+    /// The same as training settled it, if that is of what this asks for: [`LINK`] stands for whatever was found there.
+    pub(crate) fn settled_as(&self, trained: &ContextSpec) -> ContextSpec {
+        let asks_for_link = self.local.iter().any(|text| text == LINK);
+        let all_are_there = named(&self.local).all(|network| trained.local.contains(network));
+        let local = if asks_for_link && all_are_there { &trained.local } else { &self.local };
+        ContextSpec { local: local.clone(), ..self.clone() }
+    }
 }
 
 #[cfg(test)]

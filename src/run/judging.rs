@@ -152,10 +152,11 @@ impl Judged {
 /// [`Judging::as_trained`] would not give.
 fn check_making(spec: &Spec, trained: &Pipeline) -> Result<(), RunError> {
     let default = Spec::default();
+    let context = spec.context.settled_as(&trained.context);
     let tables = [
         ("packet", json!(spec.packet), json!(trained.packet), json!(default.packet)),
         ("flow", json!(spec.flow), json!(trained.flow), json!(default.flow)),
-        ("context", json!(spec.context), json!(trained.context), json!(default.context)),
+        ("context", json!(context), json!(trained.context), json!(default.context)),
         ("encode", json!(spec.encode), json!(trained.encode), json!(default.encode)),
     ];
     for (table, asked, trained, default) in tables {

@@ -55,7 +55,9 @@ fn networks_on_the_link_are_ones_own_or_told_of() {
         (shipped.clone(), Some("which is taken for a network of your own"), true),
         (named("\"10.0.0.0/8\""), Some("and [context] local does not name it"), false),
         (named("\"10.0.0.0/8\", \"198.51.100.0/24\""), None, true),
+        (named("\"10.0.0.0/8\", \"link\""), Some("which is taken for a network of your own"), true),
     ] {
+        let asked = pipeline.lines().find(|line| line.starts_with("local = ")).map(str::to_owned);
         let (pipeline, model) = (place.write("own.toml", pipeline), place.at("own.netweir"));
         let said =
             String::from_utf8(fine(&[&"train", &capture, &"-p", &pipeline, &"-m", &model]).stderr).unwrap();
@@ -71,6 +73,13 @@ fn networks_on_the_link_are_ones_own_or_told_of() {
         let incidents = std::fs::read_to_string(out.join("incidents.jsonl")).unwrap();
         let new = |host: &str| incidents.contains("\"new_host\"") && incidents.contains(host);
         assert_eq!((new("198.51.100.77"), new("198.51.100.1\"")), (own, false), "{incidents}");
+        // The networks of training may be named again, whatever `link` stood for; others may not.
+        let (again, text) = (place.at("again"), place.at("again.toml"));
+        let detect: [&dyn AsRef<OsStr>; 8] = [&"detect", &later, &"-p", &text, &"-m", &model, &"-o", &again];
+        std::fs::write(&text, format!("[context]\n{}\n", asked.unwrap_or_default())).unwrap();
+        fine(&detect);
+        std::fs::write(&text, "[context]\nlocal = ['192.0.2.0/24', 'link']\n").unwrap();
+        assert!(error(&detect).contains("[context] local = "));
     }
 }
 
