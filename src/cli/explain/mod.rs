@@ -11,7 +11,7 @@ use self::log::{choose, read_log};
 use self::rows::{Belonging, scored};
 use self::text::{in_full, list};
 use super::Failure;
-use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES, parts};
+use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES, hours_of, parts};
 use crate::terminal::safe;
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -118,7 +118,7 @@ impl Explain {
     /// What there is of a file of the report; a run that goes on has not written all of it yet.
     fn parts(&self, name: &str) -> Result<Vec<PathBuf>, ExplainError> {
         parts(&self.folder, name).map_err(|error| ExplainError::File {
-            path: self.folder.join(name).with_extension(""),
+            path: hours_of(&self.folder, name),
             what: error.to_string(),
         })
     }

@@ -132,6 +132,11 @@ impl Column {
     }
 }
 
+/// Positions of the columns that say that something is not known.
+pub(super) fn of_the_unknown() -> impl Iterator<Item = usize> {
+    (0..columns().len()).filter(|at| columns()[*at].is_of_the_unknown())
+}
+
 /// Column of failed rows between this source, destination and service.
 pub(super) const FAILED: &str = "ctx_pairsvc_w1_failed";
 /// Column of the window of the first row ever of this source, destination and service.

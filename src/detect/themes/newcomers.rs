@@ -6,14 +6,15 @@
 
 use std::sync::LazyLock;
 
-use super::columns::{HORIZONS, columns};
+use super::columns::{HORIZONS, columns, of_the_unknown};
 use super::resolve::Resolved;
 use crate::context::{JOINING, OwnHosts};
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::{Blocks, Subject};
 
-/// Excuses rows of the late blocks of hosts of one's own that joined in the row's block: what judges it, the rest of training, knows them no
-/// more than it will know the next new host, which is excused while it joins. `window` is the length of windows.
+/// Excuses rows of the late blocks of hosts of one's own that joined in the row's block: what judges it, the rest of
+/// training, knows them no more than it will know the next new host, which is excused while it joins. `window` is the
+/// length of windows.
 pub(super) fn excuse(rows: &mut Resolved, blocks: &Blocks, own: &OwnHosts, window: u64) {
     if !blocks.apart {
         return;
@@ -28,15 +29,10 @@ pub(super) fn excuse(rows: &mut Resolved, blocks: &Blocks, own: &OwnHosts, windo
             })
     };
     let joins: Vec<usize> = (0..rows.parties.len()).filter(|row| joins(*row)).collect();
-    for at in ages() {
+    for at in of_the_unknown() {
         let (buckets, _) = rows.column_mut(at);
         joins.iter().for_each(|row| buckets[*row] = ABSENT);
     }
-}
-
-/// The columns that say since when something is known, and how seldom it was there.
-fn ages() -> impl Iterator<Item = usize> {
-    (0..columns().len()).filter(|at| columns()[*at].is_of_the_unknown())
 }
 
 /// A judged column that counts what is new, and where it is what is counted without regard to that.
@@ -85,7 +81,7 @@ pub(super) fn join(rows: &mut Resolved) {
         (rows.windows[row].wrapping_add(source) % longest) as u32
     };
     let since: Vec<u32> = (0..rows.parties.len()).map(since).collect();
-    for at in ages() {
+    for at in of_the_unknown() {
         rows.column_mut(at).0.fill(ABSENT);
     }
     for News { at, horizon, all } in &*NEWS {
@@ -137,7 +133,7 @@ mod tests {
         let own = OwnHosts::of(joined.map(|(host, window)| (host, window * WINDOW)));
         let mut after = read.resolve(all.clone());
         excuse(&mut after, &blocks(true), &own, WINDOW);
-        let age = ages().next().unwrap();
+        let unknown = of_the_unknown().next().unwrap();
         let mut excused = 0;
         for row in all.clone() {
             let (host, window) = (before.parties[row].src, before.windows[row] - first);
@@ -151,7 +147,7 @@ mod tests {
                 };
                 assert_eq!(after.bucket(row, at), expected, "{host:?} in window {window}");
             }
-            excused += usize::from(after.bucket(row, age) != before.bucket(row, age));
+            excused += usize::from(after.bucket(row, unknown) != before.bucket(row, unknown));
         }
         assert!(excused > 5, "{excused} rows");
         let mut after = read.resolve(all.clone());

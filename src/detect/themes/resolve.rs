@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{FAILED, FIRST, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead};
+use super::columns::{
+    FAILED, FIRST, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead, of_the_unknown,
+};
 use super::rhythm;
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
@@ -281,7 +283,7 @@ impl Resolver {
             recipes.push(Recipe { value, same, weight });
         }
         let failed = number(FAILED)?;
-        let unknown = (0..columns().len()).filter(|at| columns()[*at].is_of_the_unknown()).collect();
+        let unknown = of_the_unknown().collect();
         Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed, unknown })
     }
 

@@ -57,8 +57,13 @@ fn surprises(
     let struck = crowd.is_struck();
     let ages = rows.firsts.iter().zip(&rows.windows);
     let young: Vec<bool> = ages.map(|(first, window)| struck || is_young(blocks, *first, *window)).collect();
-    let served = served(crowd, rows);
-    let joined = joined(crowd, rows);
+    // Nothing where there is none, as nearly everywhere.
+    let which = |is: fn(&Crowd, &Resolved, usize) -> bool| {
+        let which: Vec<bool> = (0..rows.parties.len()).map(|row| is(crowd, rows, row)).collect();
+        which.contains(&true).then_some(which)
+    };
+    // That a new server is new is no news of each of its clients; which services a new host uses nobody knows.
+    let (served, joined) = (which(is_served), which(has_joined));
     for (at, column) in columns().iter().enumerate() {
         if matches!(column.judged.since, Since::Young(_)) {
             rows.weigh_only(at, |row| young[row]);
@@ -79,20 +84,6 @@ fn surprises(
 
 /// So many sources within the longest horizon make a server. One or two may be led to a stranger by an attack.
 const CLIENTS: f64 = 3.0;
-
-/// For each row whether it is served by a new server of one's own: that it is new is no news of each of its clients. `None`
-/// if none is.
-fn served(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
-    let served: Vec<bool> = (0..rows.parties.len()).map(|row| is_served(crowd, rows, row)).collect();
-    served.contains(&true).then_some(served)
-}
-
-/// For each row whether its source is a host of one's own that training never saw: nobody knows which services it uses.
-/// `None` if none is.
-fn joined(crowd: &Crowd, rows: &Resolved) -> Option<Vec<bool>> {
-    let joined: Vec<bool> = (0..rows.parties.len()).map(|row| has_joined(crowd, rows, row)).collect();
-    joined.contains(&true).then_some(joined)
-}
 
 /// Whether a row's source is a host of one's own that began no flow in training.
 fn has_joined(crowd: &Crowd, rows: &Resolved, row: usize) -> bool {
