@@ -55,13 +55,20 @@ struct Written {
     net: Option<Net>,
     src: Option<Net>,
     dst: Option<Net>,
-    port: Option<u16>,
+    port: Option<Port>,
     protocol: Option<Protocol>,
     column: Option<Spanned<String>>,
     min: Option<f64>,
     max: Option<f64>,
     until: Option<Datetime>,
     why: String,
+}
+
+/// A port as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "`port` is one number, 0 to 65535: of several, each has a rule of its own")]
+enum Port {
+    Number(u16),
 }
 
 /// A protocol by a number, or by a name that rows have.
@@ -247,6 +254,7 @@ impl Written {
 
     fn check(self, number: u32, columns: &mut Vec<String>) -> Result<Rule, String> {
         let Written { net, src, dst, port, protocol, column, min, max, until, why } = self;
+        let port = port.map(|Port::Number(port)| port);
         let column = column.map(Spanned::into_inner);
         if why.trim().is_empty() {
             return Err("`why` is empty: say whom or what it is for".to_owned());
@@ -477,6 +485,8 @@ mod tests {
     fn what_is_wrong_with_a_rule_is_said() {
         for (text, said) in [
             ("[[allow]]\nport = 1\n", "missing field `why`"),
+            ("[[allow]]\nport = '1-1024'\nwhy = 'x'\n", "`port` is one number, 0 to 65535"),
+            ("[[allow]]\nport = 65536\nwhy = 'x'\n", "`port` is one number, 0 to 65535"),
             ("[[allow]]\nport = 1\nwhy = ' '\n", "number 1: `why` is empty"),
             ("[[allow]]\nwhy = 'x'\n", "it would allow everything"),
             ("[[allow]]\nwhy = 'x'\nmin = 1\n", "name it"),
