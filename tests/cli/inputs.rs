@@ -48,7 +48,9 @@ fn an_unknown_link_type_is_an_error_that_names_it_and_lax_counts_it() {
     let out = place.at("out.parquet");
     let said = error(&[&"extract", &capture, &"-o", &out]);
     assert!(
-        said.contains("can.pcap") && said.contains("record 1") && said.contains("link type 227"),
+        said.contains("can.pcap")
+            && said.contains("record 1")
+            && said.contains("link type 227 (CAN_SOCKETCAN)"),
         "{said}"
     );
     assert!(!out.exists());
