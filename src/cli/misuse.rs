@@ -1,5 +1,7 @@
 //! A command line that cannot be read, told in one line as every other error is.
 
+use std::ffi::OsString;
+
 use clap::Parser;
 use clap::error::ErrorKind;
 
@@ -14,9 +16,16 @@ impl Cli {
         Cli::try_parse().map_err(|error| match error.kind() {
             _ if !error.use_stderr() => error.exit(),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+            ErrorKind::InvalidUtf8 => not_text(std::env::args_os()),
             _ => in_one_line(&error.render().to_string()),
         })
     }
+}
+
+/// What to do about an argument that is no text: names of inputs are, as they may be patterns.
+fn not_text(mut arguments: impl Iterator<Item = OsString>) -> String {
+    let argument = arguments.find(|argument| argument.to_str().is_none()).unwrap_or_default();
+    format!("{argument:?} is not UTF-8: name the folder that the file is in, or a link to it")
 }
 
 /// The paragraphs of a message that say what is wrong and what to do, without those that repeat the manual.
@@ -70,6 +79,18 @@ mod tests {
         assert_eq!(
             told(&["netweir", "detect"]),
             "the following required arguments were not provided: --model <MODEL>, --output <OUT>, <IN>...; netweir detect --help says what is allowed"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_no_text_is_told_with_another_way_to_it() {
+        use std::os::unix::ffi::OsStringExt;
+        let arguments = [&b"netweir"[..], b"extract", b"d\xc3\xa9/\xff.pcap"];
+        let told = not_text(arguments.into_iter().map(|argument| OsString::from_vec(argument.to_vec())));
+        assert_eq!(
+            told,
+            r#""dé/\xFF.pcap" is not UTF-8: name the folder that the file is in, or a link to it"#
         );
     }
 
