@@ -170,8 +170,14 @@ impl Summary {
             line(&[format!("frames that are no packets: {}", rejected.join(", "))]);
         }
         let mut notes = Vec::new();
+        // Of a live run nothing can be put in order any more, and some frames are always late somewhere.
+        let in_disorder = self.received.is_none() && self.late > self.frames / 100 && self.late > 1;
+        let late = match in_disorder {
+            true => "frames were late and moved (reordercap puts a capture in order)",
+            false => "frames were late and moved",
+        };
         for (count, one, many) in [
-            (self.late, "frame was late and moved", "frames were late and moved"),
+            (self.late, "frame was late and moved", late),
             (self.truncated_files, "file is cut off or damaged", "files are cut off or damaged"),
             (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
             (
@@ -197,9 +203,12 @@ impl Summary {
             line(&[format!("  and {}, which the summary has too", counted(more as u64, "more", "more"))]);
         }
         if let Some(anomalies) = self.anomalies {
-            let share = 100.0 * anomalies as f64 / self.rows.max(1) as f64;
-            let mut found =
-                vec![format!("{} ({share:.2} % of rows)", counted(anomalies, "anomaly", "anomalies"))];
+            // No anomaly among no rows is no good news.
+            let among = match self.rows {
+                0 => "nothing was scored".to_owned(),
+                rows => format!("{:.2} % of rows", 100.0 * anomalies as f64 / rows as f64),
+            };
+            let mut found = vec![format!("{} ({among})", counted(anomalies, "anomaly", "anomalies"))];
             let muted = self.muted.filter(|muted| *muted > 0);
             found.extend(muted.map(|muted| format!("{} of them muted by rules", grouped(muted))));
             found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
@@ -286,6 +295,10 @@ mod tests {
             "{}",
             judged.lines()
         );
+        let disorder = Summary { late: 13_000, ..summary() }.lines();
+        assert!(disorder.contains("13,000 frames were late and moved (reordercap puts"), "{disorder}");
+        let none = Summary { frames: 3, ..Summary::default() }.scored(0).lines();
+        assert!(none.ends_with("0 anomalies (nothing was scored)\n"), "{none}");
         assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");
         assert_eq!(Summary::default().lines(), "0 frames, 0 packets (0 B), 0 flows, 0 rows\n");
     }
