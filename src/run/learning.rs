@@ -10,6 +10,7 @@ use super::opening::Opened;
 use crate::context::Memory;
 use crate::detect::{Learning, Lesson};
 use crate::encode::left_out;
+use crate::graph::Source;
 use crate::model::{Model, Pipeline, Training};
 use crate::spec::Spec;
 
@@ -70,7 +71,7 @@ impl Teaching {
             return Err(RunError::NoRows(format!(
                 "{} has no {}",
                 opened.name.display(),
-                if opened.settings.is_some() { "IP packet" } else { "row" },
+                if matches!(opened.source, Source::Frames(..)) { "IP packet" } else { "row" },
             )));
         };
         let training = Training { packets: learned.packets(), windows_ns: learned.windows() };

@@ -14,7 +14,6 @@ use crate::flow::operator::{Assembly, Given, Product};
 use crate::flow::{row_settings, window_of};
 use crate::graph::Source;
 use crate::packet::operator::Reading;
-use crate::row::RowSettings;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
 use crate::sink::report;
@@ -39,8 +38,6 @@ pub(super) struct Opened {
     pub(super) source: Source,
     pub(super) reader: Reader,
     pub(super) schema: SchemaRef,
-    /// How rows are made; `None` for tables of other making.
-    pub(super) settings: Option<RowSettings>,
     /// Window in nanoseconds; `None` for tables and packet rows.
     pub(super) window: Option<u64>,
     /// Something to call the source in messages.
@@ -153,7 +150,6 @@ fn open_frames(
         source: Source::Frames(reading.clone(), assembly),
         reader: Reader::Frames(reading),
         schema,
-        settings: Some(settings),
         window,
         name,
     })
@@ -171,9 +167,8 @@ fn open_rows(
         return missing("packet rows come from captures, this is Parquet");
     }
     let mut feed = RowsFeed::open(paths)?;
-    let settings = feed.settings().cloned();
-    let window = settings.as_ref().and_then(window_of);
-    if settings.is_some() && window.is_none() {
+    let window = feed.settings().and_then(window_of);
+    if feed.settings().is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
     }
     if let Some(taken) = taken(feed.schema(), window)? {
@@ -189,7 +184,7 @@ fn open_rows(
         fault: shared.fault.clone(),
     });
     let source = Source::Rows(reading.clone());
-    Ok(Opened { source, reader: Reader::Rows(reading), schema, settings, window, name })
+    Ok(Opened { source, reader: Reader::Rows(reading), schema, window, name })
 }
 
 pub(super) fn joined(spec: &Spec, opened: &Opened) -> Joined {

@@ -245,7 +245,11 @@ fn an_empty_training_set_is_said() {
     let capture = place.write("none.pcap", pcap(1, 65535, &[]));
     let model = place.at("none.netweir");
     let said = error(&[&"train", &capture, &"-m", &model]);
-    assert!(said.contains("nothing to train on") && said.contains("none.pcap"), "{said}");
+    assert!(said.contains("nothing to train on: ") && said.contains("none.pcap has no IP packet"), "{said}");
+    let rows = place.at("none.parquet");
+    fine(&[&"extract", &"-q", &capture, &"-o", &rows]);
+    let said = error(&[&"train", &rows, &"-m", &model]);
+    assert!(said.ends_with("none.parquet has no row"), "{said}");
     assert!(!model.exists());
 }
 
