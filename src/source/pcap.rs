@@ -27,6 +27,14 @@ pub(super) fn is_pcap(magic: &[u8]) -> bool {
     known(u32::from_be_bytes(*magic)) || known(u32::from_le_bytes(*magic))
 }
 
+/// Whether a file header stands where a record was to begin: captures were joined end to end, as `zcat *.pcap.gz` does.
+/// As a record it would be one of no bytes from 1997, 2011, 2055 or 2082.
+#[inline]
+fn is_joined(bytes: &[u8; 16]) -> bool {
+    // Version 2.4 in either byte order; the version first, as records seldom have that fraction of a second.
+    matches!(bytes[4..8], [2, 0, 4, 0] | [0, 2, 0, 4]) && is_pcap(&bytes[..4])
+}
+
 /// In which order a record header gives captured and original length.
 #[derive(Clone, Copy)]
 enum Lengths {
@@ -135,9 +143,24 @@ impl Pcap {
 
     /// Takes whole records from `bytes` on from `from`, which moves behind them. `ended` says that the
     /// file has no more bytes.
-    pub(super) fn walk(&self, bytes: &[u8], from: &mut usize, ended: bool, taken: &mut Taken<'_>) -> Stop {
+    pub(super) fn walk(
+        &mut self,
+        bytes: &[u8],
+        from: &mut usize,
+        ended: bool,
+        taken: &mut Taken<'_>,
+    ) -> Stop {
         while !taken.full() {
             let Some(head) = bytes[*from..].first_chunk() else { return Stop::More };
+            if is_joined(head) {
+                let Some(header) = bytes[*from..].first_chunk() else { return Stop::More };
+                match Pcap::new(header, self.lax) {
+                    Ok(next) => *self = next,
+                    Err(what) => return Stop::Damaged(Damage { at: *from, problem: what.into() }),
+                }
+                *from += HEADER;
+                continue;
+            }
             let head = self.head(head);
             if head.captured > self.snap
                 && let Some(stop) = self.beyond_snap(&head, bytes, *from, ended)

@@ -58,6 +58,30 @@ fn classic_captures_of_every_magic_version_and_packing_give_their_frames() {
 }
 
 #[test]
+fn captures_joined_end_to_end_are_read_to_the_last() {
+    let (folder, frames) = (tempdir().unwrap(), frames());
+    let styles = [
+        PLAIN,
+        Style { big: true, ..PLAIN },
+        Style { nano: true, ..PLAIN },
+        Style { modified: true, big: true, ..PLAIN },
+        PLAIN,
+    ];
+    let mut joined = Vec::new();
+    for (part, style) in frames.chunks(frames.len() / 5).zip(styles) {
+        joined.extend(pcap(style, part).bytes);
+        // One that holds no frame changes nothing.
+        joined.extend(pcap(PLAIN, &[]).bytes);
+    }
+    for (name, bytes) in [("plain", joined.clone()), ("members", gzip(&joined, 7))] {
+        check(&read(&[save(folder.path(), name, &bytes)], &spec(Duration::from_secs(1))), &frames);
+    }
+    // Cut inside the last header.
+    let all = read(&[save(folder.path(), "cut", &joined[..joined.len() - 4])], &spec(Duration::from_secs(1)));
+    assert_eq!((all.frames.len(), all.counts.truncated_files), (frames.len(), 1));
+}
+
+#[test]
 fn pcap_file_reads_the_same_records() {
     let (folder, frames) = (tempdir().unwrap(), frames());
     for big in [false, true] {
