@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescriptor;
 
 use super::widening::widened;
 use crate::reading::{self, Batches, Opened, Unreadable};
@@ -276,8 +277,7 @@ impl Input {
         }
         if self.reader.is_none() {
             let builder = open(&self.path)?;
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+            let mask = columns_of(builder.parquet_schema(), schema);
             let builder = builder.with_projection(mask).with_batch_size(BATCH);
             self.reader = Some(Batches::of(builder).map_err(|what| damaged(&self.path, what))?);
         }
@@ -315,6 +315,15 @@ impl Input {
         }
         Ok((window, count))
     }
+}
+
+/// The columns of a file that a schema names. By their places: parquet-rs takes a name with dots (`id.orig_h`) for a way
+/// through nested columns.
+fn columns_of(file: &SchemaDescriptor, schema: &Schema) -> ProjectionMask {
+    let names: BTreeSet<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let roots = file.root_schema().get_fields().iter().enumerate();
+    let wanted = roots.filter(|(_, root)| names.contains(root.name())).map(|(place, _)| place);
+    ProjectionMask::roots(file, wanted)
 }
 
 /// A name that two columns have.

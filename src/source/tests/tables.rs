@@ -60,6 +60,26 @@ fn a_column_is_known_by_its_name_and_not_by_its_place() {
 }
 
 #[test]
+fn dots_in_names_of_columns_are_letters_like_others() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("conn.parquet");
+    let names = ["ts", "id.orig_h", "id", "id.", ".resp", "orig_bytes"];
+    let columns = (1..).zip(names).map(|(unit, name)| (name, numbers([unit, 10 * unit])));
+    table(&path, None, columns.collect());
+    for kept in [&names[..], &["id.orig_h"], &["id"], &["ts", ".resp"]] {
+        let mut feed = RowsFeed::open(std::slice::from_ref(&path)).unwrap();
+        feed.keep(|name| kept.contains(&name));
+        let rows = feed.read().unwrap().unwrap().rows;
+        assert_eq!(rows.num_columns(), kept.len());
+        for name in kept {
+            let unit = 1 + names.iter().position(|known| known == name).unwrap() as i64;
+            let column = rows.column_by_name(name).unwrap();
+            assert_eq!(column.as_primitive::<Int64Type>().values(), &[unit, 10 * unit], "{name}");
+        }
+    }
+}
+
+#[test]
 fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
     let folder = tempdir().unwrap();
     let words = |words: [&str; 2]| Arc::new(StringArray::from(words.to_vec())) as ArrayRef;
