@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, TimestampNanosecondArray};
+use arrow::array::{Array, AsArray, TimestampNanosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::record_batch::RecordBatch;
+use hashbrown::HashSet;
 use parquet::arrow::ProjectionMask;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
@@ -55,6 +56,17 @@ pub enum RowsError {
     /// Rows of a file are not in the order of their windows.
     #[error("{}: row {row}: window_start goes back; sort the rows by (window_start, flow_id)", path.display())]
     Order {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+    },
+    /// A row was there before, in this file or in another one.
+    #[error(
+        "{}: row {row}: a row of this window_start and flow_id was read already: give rows once, not files that overlap",
+        path.display()
+    )]
+    Again {
         /// The file.
         path: PathBuf,
         /// Number of the row, from 1.
@@ -125,6 +137,8 @@ pub struct RowsFeed {
     number: u32,
     rows: u64,
     total: u64,
+    /// Rows that were handed out of a window, the last one, by their `flow_id`.
+    known: (u64, HashSet<u64>),
 }
 
 fn damaged(path: &Path, what: String) -> RowsError {
@@ -198,7 +212,8 @@ impl RowsFeed {
             Some(settings) => schema.with_metadata(settings.metadata()),
             None => schema,
         };
-        Ok(RowsFeed { inputs, schema: Arc::new(schema), settings, number: 0, rows: 0, total })
+        let known = (0, HashSet::new());
+        Ok(RowsFeed { inputs, schema: Arc::new(schema), settings, number: 0, rows: 0, total, known })
     }
 
     /// Columns of the rows that are handed out.
@@ -260,11 +275,15 @@ impl RowsFeed {
                 input.rest = Some(batch);
                 continue;
             }
+            let rows = batch.slice(0, count);
+            if sorted && let Some(row) = known_already(&mut self.known, window, &rows) {
+                return Err(RowsError::Again { path: input.path.clone(), row: input.read + row as u64 + 1 });
+            }
             input.read += count as u64;
             self.rows += count as u64;
             let number = self.number;
             self.number += 1;
-            return Ok(Some(Piece { window, number, rows: batch.slice(0, count) }));
+            return Ok(Some(Piece { window, number, rows }));
         }
     }
 }
@@ -348,6 +367,16 @@ fn in_order(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, Stri
     };
     let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, String>>()?;
     RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())
+}
+
+/// The first of these rows of a window that was there before. Twice counted, it would be context of its own, and odd.
+fn known_already(known: &mut (u64, HashSet<u64>), window: u64, rows: &RecordBatch) -> Option<usize> {
+    if known.0 != window {
+        known.0 = window;
+        known.1.clear();
+    }
+    let ids = rows.column_by_name("flow_id")?.as_primitive_opt::<UInt64Type>()?;
+    ids.values().iter().position(|id| !known.1.insert(*id))
 }
 
 /// The first row with a null where the dictionary of columns knows none, and the column.

@@ -153,3 +153,46 @@ fn rows_without_a_value_that_rows_always_have_are_an_error() {
         }
     }
 }
+
+#[test]
+fn rows_that_are_given_twice_are_an_error() {
+    let folder = tempdir().unwrap();
+    let settings = RowSettings { settings: [("window".to_owned(), "10s".to_owned())].into() };
+    let written = |name: &str, settings: Option<&RowSettings>, rows: &[(i64, u64)]| {
+        let path = folder.path().join(name);
+        let starts = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.0));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("window_start", Arc::new(starts.with_timezone("UTC"))),
+            ("flow_id", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.1)))),
+        ];
+        table(&path, settings, columns);
+        path
+    };
+    let read = |paths: &[&PathBuf]| {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
+        let mut feed = RowsFeed::open(&paths)?;
+        let mut rows = 0;
+        while let Some(piece) = feed.read()? {
+            rows += piece.rows.num_rows();
+        }
+        Ok::<usize, RowsError>(rows)
+    };
+    let first = written("a", Some(&settings), &[(0, 1), (0, 2), (10, 1), (20, 3)]);
+    // A flow that goes on has a row in each of its windows.
+    let apart = written("b", Some(&settings), &[(0, 3), (10, 2), (20, 1), (30, 1)]);
+    let overlaps = written("c", Some(&settings), &[(10, 4), (20, 2), (20, 3), (30, 2)]);
+    assert_eq!(read(&[&first, &apart]).unwrap(), 8);
+    assert_eq!(read(&[&apart, &overlaps]).unwrap(), 8);
+    for paths in [[&first, &overlaps], [&first, &first]] {
+        let error = read(&paths).unwrap_err().to_string();
+        assert!(error.contains("was read already") && !error.contains('\n'), "{error}");
+    }
+    match read(&[&overlaps, &apart, &first]) {
+        Err(RowsError::Again { path, row }) => assert_eq!((path, row), (first, 4)),
+        other => panic!("{other:?}"),
+    }
+    let alone = written("d", Some(&settings), &[(0, 1), (0, 2), (0, 1)]);
+    assert!(matches!(read(&[&alone]), Err(RowsError::Again { row: 3, .. })));
+    // Tables of other making may say a thing as often as they like.
+    assert_eq!(read(&[&written("e", None, &[(0, 1), (0, 1)])]).unwrap(), 2);
+}
