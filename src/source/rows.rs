@@ -24,6 +24,9 @@ const BATCH: usize = 8192;
 /// Columns that detection and the context room add: read again they would be stale.
 const ADDED: [&str; 5] = ["score", "is_anomaly", "partition", "p_value", "reasons"];
 
+/// Columns of the file that a report has beside its scores: who gives a whole report gives that, too.
+const INCIDENT_ROWS: [&str; 5] = ["incident", "window_start", "flow_id", "muted_by", "diff"];
+
 /// What is wrong with a file of rows.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
@@ -42,6 +45,16 @@ pub enum RowsError {
         path: PathBuf,
         /// What the reader says.
         what: String,
+    },
+    /// It is the part of a report that has no rows of flows.
+    #[error(
+        "{}: says which row belongs to which incident; the rows are in the report's scores.parquet, or its folder scores: \
+         give that",
+        path.display()
+    )]
+    Incidents {
+        /// The file.
+        path: PathBuf,
     },
     /// Two files hold other rows.
     #[error("{}: {what}; {} is otherwise: rows of one run must be made alike", path.display(), first.display())]
@@ -171,6 +184,9 @@ impl RowsFeed {
             let whole = builder.schema();
             if let Some(column) = named_twice(whole) {
                 return Err(RowsError::Twice { path: path.clone(), column: column.to_owned() });
+            }
+            if whole.fields().iter().map(|field| field.name()).eq(INCIDENT_ROWS) {
+                return Err(RowsError::Incidents { path: path.clone() });
             }
             let settings = RowSettings::of(whole);
             let schema = if settings.is_some() {

@@ -175,6 +175,13 @@ fn what_has_no_incidents_and_no_figures_says_so() {
     let page = place.at("report.html");
     let line = error(&[&"evaluate", &out, &"--labels", &labels, &"-o", &page]);
     assert!(line.contains("nothing can be measured") && !page.exists(), "{line}");
+
+    // A whole report is no input: beside its rows it has what is no row.
+    let line = error(&[&"detect", &out, &"-m", &model, &"-o", &place.at("again")]);
+    assert!(
+        line.contains("incident_rows.parquet: ") && line.ends_with("its folder scores: give that"),
+        "{line}"
+    );
 }
 
 /// The incidents of a report, by id.
