@@ -337,7 +337,8 @@ mod tests {
         assert!(
             of(|spec| spec.onehot = list(&["gap*"])).contains("`gap*` matches no column that onehot takes")
         );
-        assert!(of(|_| ()).contains("names no column"));
+        let none = of(|_| ());
+        assert!(none.contains("names no column") && none.contains("detector = \"themes\""), "{none}");
         assert!(
             of(|spec| {
                 spec.onehot = list(&["service"]);

@@ -238,7 +238,10 @@ impl fmt::Display for Encoder {
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The spec names nothing.
-    #[error("[encode] names no column; list some under standard, log1p, onehot or passthrough")]
+    #[error(
+        "[encode] names no column; list some under standard, log1p, onehot or passthrough, or name a detector that needs \
+         none: [detect] detector = \"themes\" is the default of train"
+    )]
     NothingNamed,
     /// A name in the spec matches no column.
     #[error("[encode] {list}: no column `{name}`{}", nearest_hint(.nearest))]
