@@ -11,28 +11,130 @@
 //! `lab1-dev.labels.csv` and the same of `lab2`). The same bytes come out each time.
 
 mod capture;
+mod headers;
+mod home;
+mod hosts;
+mod lab;
+mod made;
 mod measure;
+mod rewrite;
+mod tainted;
+mod transplant;
+mod truth;
+mod version6;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use capture::{Network, read_frames, read_labels};
+use capture::{Frame, Network};
 use clap::Parser as _;
+use lab::{Lab, Labs};
+use tainted::Whose::{Others, Same};
+use tainted::{FLOWS, LOUD, QUIET, SEVEN, SIX, tainted};
 
 pub(crate) type AnyError = Box<dyn std::error::Error>;
 
 /// How a network is made.
+#[derive(Clone, Copy)]
 enum Maker {
-    /// Out of the laboratories, mainly of the one that is named by its place.
-    Labs(usize, fn(&[Network; 2], usize) -> Network),
+    /// Out of the laboratories, mainly of one; there is one for each.
+    EachLab(fn(&Labs, usize) -> Network),
+    /// Out of both alike.
+    BothLabs(fn(&Labs) -> Network),
+    /// Out of a home and the attacks of each laboratory.
+    Home(fn(&Labs, &[Frame], usize) -> Network),
 }
 
-use Maker::Labs;
+use Maker::{BothLabs, EachLab, Home};
 
-/// All networks that can be made: name, what it is, how.
+/// All networks: name, what it is, how it is made. `{lab}` is each laboratory in turn, `{other}` the other one.
 const NETWORKS: &[(&str, &str, Maker)] = &[
-    ("lab1", "an office, as recorded", Labs(0, |labs, lab| labs[lab].clone())),
-    ("lab2", "a plant, as recorded", Labs(1, |labs, lab| labs[lab].clone())),
+    ("{lab}", "as recorded: an office (lab1), a plant (lab2)", EachLab(made::as_recorded)),
+    (
+        "{lab}-attacks-of-{other}",
+        "attacks of the other, between hosts of the same roles",
+        EachLab(made::foreign_attacks),
+    ),
+    (
+        "{lab}-halves-exchanged",
+        "learned from the later half, set before the earlier one",
+        EachLab(made::halves_exchanged),
+    ),
+    ("{lab}-half-of-hosts", "half of the hosts struck", EachLab(made::half_of_hosts)),
+    ("{lab}-lossy", "one frame of twenty lost", EachLab(made::lossy)),
+    ("{lab}-sampled", "one frame of four kept", EachLab(made::sampled)),
+    ("{lab}-gap", "learned from the first twelve minutes, eight before what is scored", EachLab(made::gap)),
+    ("{lab}-six-minutes", "learned from the last six minutes", EachLab(made::last_minutes::<6>)),
+    ("{lab}-ten-minutes", "learned from the last ten minutes", EachLab(made::last_minutes::<10>)),
+    ("both-labs", "both as one network", BothLabs(made::both)),
+    ("home-attacks-of-{lab}", "a week of a home, learned from its first half", Home(home::attacked)),
+    ("{lab}-new-clients", "a third of the clients struck from training alone", EachLab(made::new_clients)),
+    ("{lab}-new-servers", "a quarter of all hosts struck from training alone", EachLab(made::new_servers)),
+    ("{lab}-earlier", "learned from the later half, the earlier one scored", EachLab(made::earlier)),
+    ("{lab}-three-days-later", "what is scored set three days later", EachLab(made::three_days_later)),
+    ("{lab}-v6", "all of it in IPv6", EachLab(made::version_6)),
+    (
+        "{lab}-behind-one-address",
+        "the clients of the largest net behind one address",
+        EachLab(made::behind_one_address),
+    ),
+    ("{lab}-twice", "all that is scored twice, the second time twenty minutes later", EachLab(made::twice)),
+    (
+        "{lab}-tainted-loud",
+        "a scan, a sweep, a brute force of the other in training",
+        EachLab(|labs, lab| tainted(labs, lab, Others, LOUD)),
+    ),
+    (
+        "{lab}-tainted-quiet",
+        "four quiet attacks of the other in training",
+        EachLab(|labs, lab| tainted(labs, lab, Others, QUIET)),
+    ),
+    (
+        "{lab}-tainted-flows",
+        "160 flows of all attacks of the other in training",
+        EachLab(|labs, lab| tainted(labs, lab, Others, FLOWS)),
+    ),
+    (
+        "{lab}-tainted-seven",
+        "seven attacks of the other in training",
+        EachLab(|labs, lab| tainted(labs, lab, Others, SEVEN)),
+    ),
+    (
+        "{lab}-tainted-same-quiet",
+        "four quiet ones of the same attacks in training",
+        EachLab(|labs, lab| tainted(labs, lab, Same, QUIET)),
+    ),
+    (
+        "{lab}-tainted-same-flows",
+        "160 flows of the same attacks in training",
+        EachLab(|labs, lab| tainted(labs, lab, Same, FLOWS)),
+    ),
+    (
+        "{lab}-tainted-same-six",
+        "six of the same attacks in training",
+        EachLab(|labs, lab| tainted(labs, lab, Same, SIX)),
+    ),
 ];
+
+/// One network of the list.
+struct Entry {
+    name: String,
+    what: &'static str,
+    maker: Maker,
+    lab: usize,
+}
+
+fn entries() -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (name, what, maker) in NETWORKS {
+        let labs = if name.contains("{lab}") { 0..2 } else { 0..1 };
+        entries.extend(labs.map(|lab| {
+            let [own, other] = [lab, 1 - lab].map(|lab| format!("lab{}", lab + 1));
+            Entry { name: name.replace("{lab}", &own).replace("{other}", &other), what, maker: *maker, lab }
+        }));
+    }
+    entries
+}
 
 /// Makes labelled networks to judge detection by, and judges it
 #[derive(clap::Parser)]
@@ -47,6 +149,9 @@ enum Arguments {
         /// Which to make [default: all]
         #[arg(value_name = "NAME")]
         names: Vec<String>,
+        /// The folder of public captures, whose attacks/home_iot_week_a.pcap.zst is the home
+        #[arg(long, value_name = "FOLDER")]
+        public: Option<PathBuf>,
     },
     /// Train, score and evaluate made networks; print what came of it in Markdown
     Measure {
@@ -71,7 +176,7 @@ enum Arguments {
 
 fn main() -> Result<(), AnyError> {
     match Arguments::parse() {
-        Arguments::Make { labs, out, names } => make(&labs, &out, &names),
+        Arguments::Make { labs, out, names, public } => make(&labs, public.as_deref(), &out, &names),
         Arguments::Measure { out, names, netweir, pipeline, families } => {
             let netweir = netweir.map_or_else(beside, Ok)?;
             let names = if names.is_empty() { made(&out)? } else { names };
@@ -83,38 +188,68 @@ fn main() -> Result<(), AnyError> {
             Ok(())
         }
         Arguments::List => {
-            for (name, what, _) in NETWORKS {
-                println!("{name:<32} {what}");
+            for Entry { name, what, .. } in entries() {
+                println!("{name:<26} {what}");
             }
             Ok(())
         }
     }
 }
 
-fn make(labs: &Path, out: &Path, names: &[String]) -> Result<(), AnyError> {
-    if let Some(unknown) = names.iter().find(|name| NETWORKS.iter().all(|(known, ..)| known != name)) {
-        return Err(format!("no network is called {unknown}: `networks list` has their names").into());
-    }
-    let labs = [read_lab(labs, "lab1")?, read_lab(labs, "lab2")?];
-    for (name, _, maker) in
-        NETWORKS.iter().filter(|(name, ..)| names.is_empty() || names.iter().any(|n| n == name))
-    {
-        let network = match maker {
-            Labs(lab, make) => make(&labs, *lab),
-        };
-        network.write(&out.join(name))?;
-        println!("{name}");
-    }
-    Ok(())
+/// What networks are made of, read when it is first asked for.
+struct Sources<'a> {
+    labs_folder: &'a Path,
+    public: Option<&'a Path>,
+    labs: OnceCell<Labs>,
+    home: OnceCell<Vec<Frame>>,
 }
 
-fn read_lab(folder: &Path, lab: &str) -> Result<Network, AnyError> {
-    let path = |end: &str| folder.join(format!("{lab}-{end}"));
-    Ok(Network {
-        train: read_frames(&path("train.pcap.zst"))?,
-        dev: read_frames(&path("dev.pcap.zst"))?,
-        labels: read_labels(&path("dev.labels.csv"))?,
-    })
+impl Sources<'_> {
+    fn labs(&self) -> Result<&Labs, AnyError> {
+        if self.labs.get().is_none() {
+            let read = |name| Lab::read(self.labs_folder, name);
+            let _ = self.labs.set([read("lab1")?, read("lab2")?]);
+        }
+        Ok(self.labs.get().expect("they were read"))
+    }
+
+    fn home(&self, public: &Path) -> Result<&[Frame], AnyError> {
+        if self.home.get().is_none() {
+            let _ = self.home.set(home::read(public)?);
+        }
+        Ok(self.home.get().expect("it was read"))
+    }
+
+    /// None where what it is made of was not given.
+    fn make(&self, entry: &Entry) -> Result<Option<Network>, AnyError> {
+        Ok(Some(match entry.maker {
+            EachLab(make) => make(self.labs()?, entry.lab),
+            BothLabs(make) => make(self.labs()?),
+            Home(make) => match self.public {
+                Some(public) => make(self.labs()?, self.home(public)?, entry.lab),
+                None => return Ok(None),
+            },
+        }))
+    }
+}
+
+fn make(labs: &Path, public: Option<&Path>, out: &Path, names: &[String]) -> Result<(), AnyError> {
+    let entries = entries();
+    if let Some(unknown) = names.iter().find(|name| entries.iter().all(|entry| entry.name != **name)) {
+        return Err(format!("no network is called {unknown}: `networks list` has their names").into());
+    }
+    let sources = Sources { labs_folder: labs, public, labs: OnceCell::new(), home: OnceCell::new() };
+    for entry in entries.iter().filter(|entry| names.is_empty() || names.contains(&entry.name)) {
+        match sources.make(entry)? {
+            Some(network) => {
+                network.write(&out.join(&entry.name))?;
+                println!("{}", entry.name);
+            }
+            None if names.is_empty() => eprintln!("{}: left out without --public", entry.name),
+            None => return Err(format!("{}: the home is in the folder of --public", entry.name).into()),
+        }
+    }
+    Ok(())
 }
 
 /// The program of the target folder that this one was built in.
@@ -134,7 +269,8 @@ fn made(out: &Path) -> Result<Vec<String>, AnyError> {
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    let place = |name: &str| NETWORKS.iter().position(|(known, ..)| *known == name).unwrap_or(NETWORKS.len());
+    let entries = entries();
+    let place = |name: &str| entries.iter().position(|entry| entry.name == name).unwrap_or(entries.len());
     names.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
     Ok(names)
 }
