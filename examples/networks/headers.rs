@@ -15,6 +15,10 @@ pub(crate) const UDP: u8 = 17;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
 
+/// Flags of TCP.
+pub(crate) const SYN: u8 = 2;
+pub(crate) const ACK: u8 = 16;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
     Arp,

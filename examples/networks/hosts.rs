@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::capture::Frame;
 use crate::headers::{
-    Conversation, Headers, Layer, Mac, TCP, UDP, destination_mac, is_a_hosts, is_link_local, source_mac,
+    ACK, Conversation, Headers, Layer, Mac, SYN, TCP, UDP, destination_mac, is_a_hosts, is_link_local,
+    source_mac,
 };
 
 /// What a host is to the others.
@@ -241,7 +242,7 @@ fn count(frames: &[Frame]) -> (BTreeMap<IpAddr, Tally>, BTreeMap<Prefix, Mac>) {
         }
         // Who began what was open when the capture began is not known.
         let begins = match headers.protocol {
-            TCP => headers.flags(&frame.bytes).is_some_and(|flags| flags & 0x12 == 0x02),
+            TCP => headers.flags(&frame.bytes).is_some_and(|flags| flags & (SYN | ACK) == SYN),
             UDP => true,
             _ => false,
         };

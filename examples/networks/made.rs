@@ -1,11 +1,11 @@
 //! Networks made out of the two laboratories: each way of making one is a function of the laboratories and of which of
 //! them it is about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::capture::{Frame, Network};
-use crate::headers::{Headers, Layer, is_link_local};
+use crate::headers::{Conversation, Headers, Layer, SYN, is_link_local};
 use crate::hosts::{Host, Role, Site, mix};
 use crate::lab::{HALF, Labs, SECOND, begin, frames, merged, shifted};
 use crate::rewrite::{Renaming, solicited};
@@ -37,7 +37,7 @@ pub(crate) fn earlier(labs: &Labs, lab: usize) -> Network {
 
 pub(crate) fn half_of_hosts(labs: &Labs, lab: usize) -> Network {
     let own = &labs[lab];
-    let struck = addresses_of(&own.site, |host| host.lot(1).is_multiple_of(2));
+    let struck = addresses_of(&own.site, |host| host.lot(HALVES).is_multiple_of(2));
     let Network { train, dev, labels } = own.network.clone();
     Network { train: without(train, &struck), dev: without(dev, &struck), labels }
 }
@@ -149,9 +149,12 @@ pub(crate) fn twice(labs: &Labs, lab: usize) -> Network {
     }
 }
 
-/// Chosen so that the monitor of the first laboratory, which polls everybody, is new.
-const CLIENTS: u64 = 1;
-const SERVERS: u64 = 1;
+/// What lots are drawn with. They are so that half of the hosts keep half of the attacks or more, that the monitor of the
+/// first laboratory, which polls everybody, is among its new clients, and that there are servers among the hosts that are
+/// new in both.
+const HALVES: u64 = 12;
+const CLIENTS: u64 = 17;
+const SERVERS: u64 = 12;
 
 fn addresses_of(site: &Site, is_chosen: impl Fn(&Host) -> bool) -> BTreeSet<IpAddr> {
     let chosen = site.hosts.iter().filter(|host| host.role != Role::Router && is_chosen(host));
@@ -166,12 +169,20 @@ fn without(mut frames: Vec<Frame>, struck: &BTreeSet<IpAddr>) -> Vec<Frame> {
     frames
 }
 
-/// Hosts inside that training does not know.
+/// Hosts inside that training does not know, so they come later, and have nothing open when what is scored begins.
 fn struck_from_training(labs: &Labs, lab: usize, is_chosen: impl Fn(&Host) -> bool) -> Network {
     let own = &labs[lab];
     let is_new = |host: &Host| !own.site.nets[host.net].is_outside && is_chosen(host);
-    let Network { train, dev, labels } = own.network.clone();
-    Network { train: without(train, &addresses_of(&own.site, is_new)), dev, labels }
+    let new = addresses_of(&own.site, is_new);
+    let Network { train, mut dev, labels } = own.network.clone();
+    let mut begun: BTreeMap<Conversation, bool> = BTreeMap::new();
+    dev.retain(|frame| {
+        let Some(headers) = Headers::read(&frame.bytes) else { return true };
+        let Some(flags) = headers.flags(&frame.bytes) else { return true };
+        let is_begun = *begun.entry(headers.conversation()).or_insert(flags & SYN != 0);
+        is_begun || headers.ends.iter().all(|end| !new.contains(end))
+    });
+    Network { train: without(train, &new), dev, labels }
 }
 
 fn thinned(network: &Network, is_kept: fn(u64) -> bool) -> Network {

@@ -21,7 +21,7 @@ pub(crate) enum Whose {
 #[derive(Clone, Copy)]
 pub(crate) enum Which {
     Families(&'static [&'static str]),
-    /// So many conversations, of all events as many where they have them.
+    /// So many conversations of all.
     Flows(usize),
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn tainted(labs: &Labs, lab: usize, whose: Whose, which: Which) -> Ne
     };
     let chosen = match which {
         Which::Families(names) => of_families(&attacks, &labels, names),
-        Which::Flows(count) => of_all(&attacks, &labels, count),
+        Which::Flows(count) => some(&attacks, count),
     };
     let Network { train, dev, labels } = own.network.clone();
     Network { train: merged(train, shifted(chosen, -(HALF as i64))), dev, labels }
@@ -60,28 +60,21 @@ fn of_families(attacks: &[Attack], labels: &[Label], names: &[&str]) -> Vec<Fram
     chosen.map(|(frame, _)| frame.clone()).collect()
 }
 
-/// Conversations by lot, one of each event in turn.
-fn of_all(attacks: &[Attack], labels: &[Label], count: usize) -> Vec<Frame> {
+/// Conversations by lot, with all their packets.
+fn some(attacks: &[Attack], count: usize) -> Vec<Frame> {
     let conversation = |frame: &Frame| {
         Headers::read(&frame.bytes)
             .filter(|headers| headers.layer != Layer::Arp)
             .map(|headers| headers.conversation())
     };
-    let mut events: BTreeMap<&str, BTreeMap<u64, Conversation>> = BTreeMap::new();
     let mut lots: BTreeMap<Conversation, u64> = BTreeMap::new();
-    for (frame, label) in attacks {
-        let Some(conversation) = conversation(frame) else { continue };
+    for conversation in attacks.iter().filter_map(|(frame, _)| conversation(frame)) {
         let known = lots.len() as u64;
-        let lot = *lots.entry(conversation).or_insert_with(|| mix(known));
-        events.entry(&labels[*label].event).or_default().insert(lot, conversation);
+        lots.entry(conversation).or_insert_with(|| mix(known));
     }
-    let mut turns: Vec<(usize, u64, Conversation)> = events
-        .values()
-        .flat_map(|of| of.iter().enumerate().map(|(turn, (lot, conversation))| (turn, *lot, *conversation)))
-        .collect();
-    turns.sort_unstable();
-    let chosen: std::collections::BTreeSet<Conversation> =
-        turns.iter().take(count).map(|(.., conversation)| *conversation).collect();
-    let is_chosen = |frame: &Frame| conversation(frame).is_some_and(|one| chosen.contains(&one));
+    let mut order: Vec<u64> = lots.values().copied().collect();
+    order.sort_unstable();
+    let highest = order.get(count).copied().unwrap_or(u64::MAX);
+    let is_chosen = |frame: &Frame| conversation(frame).is_some_and(|one| lots[&one] < highest);
     attacks.iter().map(|(frame, _)| frame).filter(|frame| is_chosen(frame)).cloned().collect()
 }

@@ -12,9 +12,9 @@ use crate::truth::Attack;
 /// Attacks with the addresses of another network, and all labels with them, in their old order.
 ///
 /// The net of an address becomes the one of the same rank. A host that others know becomes one of the same role that
-/// talks as much among its like: the two busiest of four become the busiest and the third of six. Where the other network
-/// has fewer, one stands for several; where it has none, and for whoever is met in attacks alone, a free address is
-/// taken. Addresses of no net (forged ones) stay. What has no address there is left out: IPv6 where nobody speaks it,
+/// talks as much among its like: of two taken from six hosts one is of the busier half. Where the other network
+/// has fewer, one stands for several; where it has none of the role, one of the net or of the role elsewhere does. Whoever
+/// is met in attacks alone gets a free address. Addresses of no net (forged ones) stay. What has no address there is left out: IPv6 where nobody speaks it,
 /// and what two would say to each other that are one there.
 pub(crate) fn transplant(
     attacks: &[Attack],
@@ -58,7 +58,7 @@ struct Lots<'a> {
 
 impl Lots<'_> {
     fn draw(mut self, wanted: &BTreeSet<IpAddr>) -> Renaming {
-        let (from, to) = (self.from, self.to);
+        let from = self.from;
         let mut renaming = Renaming::default();
         for (place, net) in from.nets.iter().enumerate() {
             if let (Some(before), Some(after)) = (net.gateway, self.twin(place).gateway) {
@@ -74,15 +74,7 @@ impl Lots<'_> {
         }
         for ((net, role), hosts) in groups {
             for (place, host) in hosts.iter().enumerate() {
-                let speaks = |other: &&Host| {
-                    let lacks = |of: fn(&Host) -> Option<IpAddr>| {
-                        of(host).is_some_and(|address| wanted.contains(&address)) && of(other).is_none()
-                    };
-                    !lacks(|one| one.v4.map(IpAddr::V4)) && !lacks(|one| one.v6.map(IpAddr::V6))
-                };
-                let like: Vec<&Host> =
-                    to.hosts.iter().filter(|one| (one.net, one.role) == (net, role)).collect();
-                let like: Vec<&Host> = like.into_iter().filter(speaks).collect();
+                let like = self.like(net, role, &|other| speaks_for(other, host, wanted));
                 if let Some(other) = like.get((2 * place + 1) * like.len() / (2 * hosts.len())) {
                     pair(&mut renaming, host, other);
                 } else {
@@ -95,6 +87,20 @@ impl Lots<'_> {
             self.settle(&mut renaming, *address);
         }
         renaming
+    }
+
+    /// Hosts of a net and role; where there are none, of the net whatever they are; or of the role in other nets inside.
+    fn like(&self, net: usize, role: Role, speaks: &dyn Fn(&Host) -> bool) -> Vec<&Host> {
+        let is_router = |host: &Host| host.role == Role::Router;
+        let ways: [&dyn Fn(&Host) -> bool; 3] = [
+            &|host| host.net == net && host.role == role,
+            &|host| host.net == net && !is_router(host) && role != Role::Router,
+            &|host| host.role == role && !self.to.nets[host.net].is_outside && !self.to.nets[net].is_outside,
+        ];
+        let some = |way: &&dyn Fn(&Host) -> bool| -> Vec<&Host> {
+            self.to.hosts.iter().filter(|host| way(host) && speaks(host)).collect()
+        };
+        ways.iter().map(some).find(|hosts| !hosts.is_empty()).unwrap_or_default()
     }
 
     /// The place of the net of the same rank.
@@ -137,6 +143,13 @@ impl Lots<'_> {
             renaming.add(address, free);
         }
     }
+}
+
+/// Whether one has an address for each that is asked for of the other.
+fn speaks_for(one: &Host, host: &Host, wanted: &BTreeSet<IpAddr>) -> bool {
+    let is_asked = |address: Option<IpAddr>| address.is_some_and(|address| wanted.contains(&address));
+    (one.v4.is_some() || !is_asked(host.v4.map(IpAddr::V4)))
+        && (one.v6.is_some() || !is_asked(host.v6.map(IpAddr::V6)))
 }
 
 /// One host speaks for another, with each address that both have.
