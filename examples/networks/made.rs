@@ -1,16 +1,18 @@
 //! Networks made out of the two laboratories: each way of making one is a function of the laboratories and of which of
 //! them it is about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::capture::{Frame, Network};
-use crate::headers::{Conversation, Headers, Layer, SYN, is_link_local};
+use crate::headers::{Headers, Layer, is_link_local};
 use crate::hosts::{Host, Role, Site, mix};
 use crate::lab::{HALF, Labs, SECOND, begin, frames, merged, shifted};
 use crate::rewrite::{Renaming, solicited};
 
 const DAY: u64 = 86_400 * SECOND;
+/// What rows are of.
+const WINDOW: u64 = 10 * SECOND;
 
 pub(crate) fn as_recorded(labs: &Labs, lab: usize) -> Network {
     labs[lab].network.clone()
@@ -153,8 +155,8 @@ pub(crate) fn twice(labs: &Labs, lab: usize) -> Network {
 /// first laboratory, which polls everybody, is among its new clients, and that there are servers among the hosts that are
 /// new in both.
 const HALVES: u64 = 12;
-const CLIENTS: u64 = 17;
-const SERVERS: u64 = 12;
+const CLIENTS: u64 = 16;
+const SERVERS: u64 = 17;
 
 fn addresses_of(site: &Site, is_chosen: impl Fn(&Host) -> bool) -> BTreeSet<IpAddr> {
     let chosen = site.hosts.iter().filter(|host| host.role != Role::Router && is_chosen(host));
@@ -169,20 +171,15 @@ fn without(mut frames: Vec<Frame>, struck: &BTreeSet<IpAddr>) -> Vec<Frame> {
     frames
 }
 
-/// Hosts inside that training does not know, so they come later, and have nothing open when what is scored begins.
+/// Hosts inside that training does not know. The half that is scored begins in the middle of the window that training ends
+/// in; it is scored from the next one on, so that they join after training.
 fn struck_from_training(labs: &Labs, lab: usize, is_chosen: impl Fn(&Host) -> bool) -> Network {
     let own = &labs[lab];
     let is_new = |host: &Host| !own.site.nets[host.net].is_outside && is_chosen(host);
-    let new = addresses_of(&own.site, is_new);
     let Network { train, mut dev, labels } = own.network.clone();
-    let mut begun: BTreeMap<Conversation, bool> = BTreeMap::new();
-    dev.retain(|frame| {
-        let Some(headers) = Headers::read(&frame.bytes) else { return true };
-        let Some(flags) = headers.flags(&frame.bytes) else { return true };
-        let is_begun = *begun.entry(headers.conversation()).or_insert(flags & SYN != 0);
-        is_begun || headers.ends.iter().all(|end| !new.contains(end))
-    });
-    Network { train: without(train, &new), dev, labels }
+    let start = begin(&dev).next_multiple_of(WINDOW);
+    dev.retain(|frame| frame.time >= start);
+    Network { train: without(train, &addresses_of(&own.site, is_new)), dev, labels }
 }
 
 fn thinned(network: &Network, is_kept: fn(u64) -> bool) -> Network {

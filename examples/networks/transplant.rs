@@ -9,6 +9,9 @@ use crate::hosts::{Host, Net, Role, Site};
 use crate::rewrite::Renaming;
 use crate::truth::Attack;
 
+/// A net with fewer hosts is none to speak of.
+const FEW: usize = 3;
+
 /// Attacks with the addresses of another network, and all labels with them, in their old order.
 ///
 /// The net of an address becomes the one of the same rank. A host that others know becomes one of the same role that
@@ -105,8 +108,14 @@ impl Lots<'_> {
 
     /// The place of the net of the same rank.
     fn rank(&self, net: usize) -> usize {
-        let inside = self.to.nets.iter().filter(|net| !net.is_outside).count();
-        if self.from.nets[net].is_outside { self.to.nets.len() - 1 } else { net.min(inside - 1) }
+        let size = |net: usize| self.to.hosts.iter().filter(|host| host.net == net).count();
+        let inside =
+            (0..self.to.nets.len()).filter(|net| !self.to.nets[*net].is_outside && size(*net) >= FEW).count();
+        if self.from.nets[net].is_outside {
+            self.to.nets.len() - 1
+        } else {
+            net.min(inside.saturating_sub(1))
+        }
     }
 
     fn twin(&self, net: usize) -> &Net {
