@@ -8,7 +8,8 @@
 //!
 //! Each network is a folder of OUT with what is learned from (`train.pcap`), what is scored after it (`dev.pcap`) and what
 //! is known of the latter (`labels.csv`). LABS holds the two laboratories (`lab1-train.pcap.zst`, `lab1-dev.pcap.zst`,
-//! `lab1-dev.labels.csv` and the same of `lab2`). The same bytes come out each time.
+//! `lab1-dev.labels.csv` and the same of `lab2`); with `--public FOLDER` a home among public captures is made one of them too.
+//! The same bytes come out each time.
 
 mod capture;
 mod headers;
