@@ -92,7 +92,7 @@ impl Headers {
         (self.protocol == TCP).then(|| bytes.get(self.transport + 13).copied()).flatten()
     }
 
-    /// The type of an ICMPv6 message.
+    /// Whether neighbours on a link ask for each other in it, or for a router.
     pub(crate) fn is_neighbour_discovery(&self, bytes: &[u8]) -> bool {
         self.protocol == ICMPV6 && bytes.get(self.transport).is_some_and(|kind| (133..=137).contains(kind))
     }
