@@ -129,7 +129,8 @@ pub(crate) fn behind_one_address(labs: &Labs, lab: usize) -> Network {
                 || is_link_local(src)
                 || dst.is_multicast();
             let is_theirs = headers.ends.iter().any(|end| inside.contains(end) || groups.contains(end));
-            !(is_theirs && is_on_link) && !(inside.contains(&src) && inside.contains(&dst))
+            let is_among_them = inside.contains(&src) && inside.contains(&dst);
+            !(is_among_them || is_theirs && is_on_link)
         });
         let mut all: Vec<Frame> = all.cloned().collect();
         all.iter_mut().for_each(|frame| renaming.frame(frame));
