@@ -1,12 +1,13 @@
-//! What made networks consist of: chance that is the same everywhere, hosts, and frames down to their transport header.
+//! What made networks consist of: hosts, frames down to their transport header, and what is known of these.
 //!
 //! The capture is taken as in the laboratories: at the core of a switch, each frame once, when its sender puts it there. What
 //! a router passes on is therefore seen with the MAC address of the router as its destination only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::capture::Frame;
+use crate::capture::{Frame, Label};
+pub(crate) use crate::chance::Rng;
 
 pub(crate) const MICRO: u64 = 1_000;
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -17,80 +18,6 @@ const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
-
-/// xoshiro256++, seeded by splitmix64.
-pub(crate) struct Rng([u64; 4]);
-
-impl Rng {
-    pub(crate) fn new(seed: u64) -> Rng {
-        let mut state = seed;
-        Rng(std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            word ^ (word >> 31)
-        }))
-    }
-
-    /// Another sequence, so that what is drawn of it shifts nothing here.
-    pub(crate) fn fork(&mut self) -> Rng {
-        Rng::new(self.word())
-    }
-
-    pub(crate) fn word(&mut self) -> u64 {
-        let s = &mut self.0;
-        let word = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
-        let shifted = s[1] << 17;
-        s[2] ^= s[0];
-        s[3] ^= s[1];
-        s[1] ^= s[2];
-        s[0] ^= s[3];
-        s[2] ^= shifted;
-        s[3] = s[3].rotate_left(45);
-        word
-    }
-
-    /// From 0 to below 1.
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.word() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// From 0 to below `count`.
-    pub(crate) fn below(&mut self, count: usize) -> usize {
-        (self.unit() * count as f64) as usize
-    }
-
-    /// From `low` to below `high`.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + (self.unit() * (high - low) as f64) as u64
-    }
-
-    pub(crate) fn chance(&mut self, part: f64) -> bool {
-        self.unit() < part
-    }
-
-    pub(crate) fn exponential(&mut self, mean: f64) -> f64 {
-        -mean * libm::log(1.0 - self.unit())
-    }
-
-    pub(crate) fn normal(&mut self) -> f64 {
-        let radius = libm::sqrt(-2.0 * libm::log(1.0 - self.unit()));
-        radius * libm::cos(std::f64::consts::TAU * self.unit())
-    }
-
-    pub(crate) fn lognormal(&mut self, median: f64, sigma: f64) -> f64 {
-        median * libm::exp(sigma * self.normal())
-    }
-
-    /// From `least` to `most`, which takes what is larger.
-    pub(crate) fn pareto(&mut self, least: f64, shape: f64, most: f64) -> f64 {
-        (least * libm::pow(1.0 - self.unit(), -1.0 / shape)).min(most)
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
 
 /// A host, or whoever is reached by one.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -170,6 +97,29 @@ pub(crate) const RST: u8 = 4;
 pub(crate) const PSH: u8 = 8;
 pub(crate) const ACK: u8 = 16;
 
+/// Which port the labels of an event name.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Port {
+    /// The lower of the two, as services have it.
+    Service,
+    /// The higher, where others use the service too at the time.
+    Client,
+    Any,
+}
+
+/// An event in the making: what it has sent between whom, and when.
+struct Event {
+    attack: &'static str,
+    port: Port,
+    seen: BTreeMap<([IpAddr; 2], &'static str, Option<u16>), Seen>,
+}
+
+struct Seen {
+    ends: [IpAddr; 2],
+    from: u64,
+    to: u64,
+}
+
 /// Collects frames, in any order of their times.
 pub(crate) struct Wire {
     pub(crate) rng: Rng,
@@ -177,12 +127,55 @@ pub(crate) struct Wire {
     /// The router as it stands on each segment.
     routers: Vec<Host>,
     inside: HashMap<IpAddr, Host>,
+    event: Option<Event>,
+    events: usize,
+    labels: Vec<Label>,
 }
 
 impl Wire {
     /// A router has one of `routers` on each segment, the uplink first.
     pub(crate) fn new(rng: Rng, routers: &[Host]) -> Wire {
-        Wire { rng, frames: Vec::new(), routers: routers.to_vec(), inside: HashMap::new() }
+        let (frames, routers, labels) = (Vec::new(), routers.to_vec(), Vec::new());
+        Wire { rng, frames, routers, inside: HashMap::new(), event: None, events: 0, labels }
+    }
+
+    /// All that is sent from now on, but for what is sent to groups, is of one event, or `ignore`.
+    pub(crate) fn open(&mut self, attack: &'static str, port: Port) {
+        self.event = Some(Event { attack, port, seen: BTreeMap::new() });
+    }
+
+    /// The event is over: it gets its labels, one for each two that it was between.
+    pub(crate) fn close(&mut self) {
+        let Some(Event { attack, seen, .. }) = self.event.take() else { return };
+        let ignored = attack == "ignore";
+        self.events += usize::from(!ignored);
+        let event = if ignored { attack.to_owned() } else { format!("e{:02}", self.events) };
+        self.labels.extend(seen.into_iter().map(|((_, protocol, port), Seen { ends, from, to })| Label {
+            start: from - MICRO,
+            end: to + MICRO,
+            ends: ends.map(Some),
+            protocol: protocol.to_owned(),
+            port,
+            attack: attack.to_owned(),
+            event: event.clone(),
+        }));
+    }
+
+    /// Labels of all events so far.
+    pub(crate) fn take_labels(&mut self) -> Vec<Label> {
+        std::mem::take(&mut self.labels)
+    }
+
+    fn note(&mut self, time: u64, ends: [IpAddr; 2], protocol: &'static str, ports: Option<[u16; 2]>) {
+        let Some(event) = &mut self.event else { return };
+        let port = ports.and_then(|[a, b]| match event.port {
+            Port::Service => Some(a.min(b)),
+            Port::Client => Some(a.max(b)),
+            Port::Any => None,
+        });
+        let key = ([ends[0].min(ends[1]), ends[0].max(ends[1])], protocol, port);
+        let seen = event.seen.entry(key).or_insert(Seen { ends, from: time, to: time });
+        (seen.from, seen.to) = (seen.from.min(time), seen.to.max(time));
     }
 
     pub(crate) fn router(&self, segment: usize) -> Host {
@@ -262,6 +255,7 @@ impl Wire {
         bytes.extend(from.v4.octets());
         bytes.extend(if target.0 == BROADCAST { [0; 6] } else { target.0 });
         bytes.extend(target.1.octets());
+        self.note(time, [IpAddr::V4(from.v4), IpAddr::V4(target.1)], "arp", None);
         self.frames.push(Frame { time, length: 60, bytes });
     }
 
@@ -290,6 +284,14 @@ impl Wire {
         let body = (transport.len() + payload) as u16;
         let single = pair.to.mac[0] & 1 == 0;
         let hops = if single { pair.from.hops } else { 255 };
+        if single {
+            let name = match protocol {
+                TCP => "tcp",
+                UDP => "udp",
+                _ => "icmp",
+            };
+            self.note(time, pair.addresses(), name, (name != "icmp").then_some(pair.ports));
+        }
         let mut bytes = ethernet(to, pair.from.mac, if pair.six { 0x86dd } else { 0x0800 });
         match pair.addresses() {
             [IpAddr::V6(from), IpAddr::V6(to)] => {
