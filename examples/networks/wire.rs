@@ -22,7 +22,7 @@ pub(crate) const BROADCAST: [u8; 6] = [0xff; 6];
 /// A host, or whoever is reached by one.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Host {
-    /// For hosts of segment 0 the address of the provider's gateway, by which they are reached.
+    /// For hosts of segment 0 the address of the provider's gateway, by which they are reached; all 0 where nobody is.
     pub(crate) mac: [u8; 6],
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Option<Ipv6Addr>,
@@ -269,7 +269,7 @@ impl Wire {
     pub(crate) fn packet(&mut self, time: u64, pair: &Pair, protocol: u8, transport: &[u8], payload: usize) {
         for host in [pair.from, pair.to] {
             if host.segment > 0
-                && host.mac != BROADCAST
+                && host.mac != [0; 6]
                 && host.mac[0] & 1 == 0
                 && !host.address(pair.six).is_unspecified()
             {
