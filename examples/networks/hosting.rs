@@ -2,12 +2,14 @@
 //!
 //! Its load grows by a fifth from the first twenty minutes to the second, for no reason that a capture shows.
 
+mod attacks;
+mod guests;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::capture::Network;
 use crate::talk::{End, Turn, Way};
 use crate::wire::{Host, MICRO, MILLI, Pair, Rng, SECOND, Wire};
-use crate::{hosting_attacks, hosting_guests};
 
 /// 2026-03-02 10:00 UTC.
 pub(crate) const START: u64 = 1_772_445_600 * SECOND;
@@ -394,12 +396,13 @@ pub(crate) fn network(seed: u64) -> Network {
     let site = Site::new(&mut rng);
     let mut wire = Wire::new(rng.fork(), &site.routers);
     inside(&mut wire, &site);
-    hosting_guests::guests(&mut wire, &site);
+    guests::guests(&mut wire, &site);
     let mut attacks = Wire::new(rng.fork(), &site.routers);
-    hosting_attacks::attacks(&mut attacks, &site);
+    attacks::attacks(&mut attacks, &site);
     let mut labels = wire.take_labels();
     labels.extend(attacks.take_labels());
-    labels.retain(|label| label.start >= HALF);
+    labels.retain(|label| label.start < END);
+    labels.sort_by_key(|label| label.start);
     wire.join(attacks);
     let mut train = wire.finish(START, END);
     let dev = train.split_off(train.partition_point(|frame| frame.time < HALF));

@@ -20,6 +20,38 @@ impl Turn {
         Turn { think, up, serve, down }
     }
 
+    /// A delivery by SMTP: who is greeted, what is agreed on, and a message.
+    pub(crate) fn delivery(rng: &mut Rng, size: u64) -> Vec<Turn> {
+        let step = |rng: &mut Rng, up: u64, down: u64| {
+            Turn::new(rng.between(1, 9) * MILLI, up, rng.between(1, 30) * MILLI, down)
+        };
+        let mut turns = vec![Turn::new(0, 0, rng.between(2, 60) * MILLI, rng.between(40, 90))];
+        turns.extend([step(rng, 28, 180), step(rng, 10, 30)]);
+        turns.extend(Turn::hello(rng));
+        turns.extend([step(rng, 50, 210), step(rng, 70, 44), step(rng, 62, 44), step(rng, 28, 60)]);
+        turns.extend([Turn::new(MILLI, size, rng.between(40, 900) * MILLI, 90), step(rng, 28, 50)]);
+        turns
+    }
+
+    /// Passwords tried by SSH: what is agreed on, then no.
+    pub(crate) fn guess(rng: &mut Rng, tries: usize) -> Vec<Turn> {
+        let step = |rng: &mut Rng, up, down| {
+            Turn::new(rng.between(300, 4_000) * MICRO, up, rng.between(300, 9_000) * MICRO, down)
+        };
+        let mut turns = vec![
+            step(rng, 24, 41),
+            step(rng, 1_400, 1_080),
+            step(rng, 1_208, 1_560),
+            step(rng, 60, 52),
+            step(rng, 76, 84),
+        ];
+        turns.extend((0..tries).map(|_| {
+            let refused = (rng.lognormal(1_900.0, 0.12) * MILLI as f64) as u64;
+            Turn::new(rng.between(1, 30) * MILLI, 148, refused, 84)
+        }));
+        turns
+    }
+
     /// The first of a connection under TLS: hello, certificates, keys.
     pub(crate) fn hello(rng: &mut Rng) -> [Turn; 2] {
         let certificates = rng.between(2_800, 4_600);
@@ -65,6 +97,9 @@ impl Way {
     pub(crate) const FAR: Way = Way { loss: 0.002, rate: 4_000_000 };
     pub(crate) const RADIO: Way = Way { loss: 0.008, rate: 1_500_000 };
 }
+
+/// How long an acknowledgement waits for something to go with.
+const HELD: u64 = 40 * MILLI;
 
 struct Talk<'a> {
     /// As the client and as the server sends.
@@ -279,15 +314,24 @@ impl Wire {
 
     fn turns(&mut self, talk: &mut Talk, time: u64, turns: &[Turn]) -> u64 {
         let mut now = time;
-        for turn in turns {
+        for (place, turn) in turns.iter().enumerate() {
             now += turn.think;
             for (end, bytes, wait) in [(0, turn.up, 0), (1, turn.down, turn.serve)] {
                 if bytes > 0 {
                     now = self.send(talk, now + wait, end, bytes);
                     let turned = self.turned(talk, 1 - end);
-                    // Who answers at once acknowledges by that.
-                    if end == 1 || turn.down == 0 || turn.serve > 40 * MILLI {
-                        let held = if bytes < 1_400 && end == 1 { 38 * MILLI } else { 0 };
+                    // Who says something within what an acknowledgement is held back acknowledges by that.
+                    let held = if bytes < 1_400 { HELD } else { 0 };
+                    let next =
+                        turns.get(place + 1).filter(|next| next.up > 0).map_or(u64::MAX, |next| next.think);
+                    let says = if end == 1 {
+                        next
+                    } else if turn.down > 0 {
+                        turn.serve
+                    } else {
+                        u64::MAX
+                    };
+                    if says > held {
                         self.acknowledge(talk, now + turned + held, 1 - end, 0);
                     }
                     now += turned;

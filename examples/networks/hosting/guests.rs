@@ -1,6 +1,6 @@
 //! Who comes to a hosting network from outside: people, programs, resolvers, mail, crawlers and strays.
 
-use crate::hosting::{END, HALF, START, Site, Sizes, arrivals, clock, keep, load, once, resolve};
+use super::{END, HALF, START, Site, Sizes, arrivals, clock, keep, load, once, resolve};
 use crate::talk::{End, Turn, Way};
 use crate::wire::{ACK, Host, MICRO, MILLI, Pair, RST, Rng, SECOND, SYN, Segment, Wire};
 
@@ -59,7 +59,7 @@ fn browsers(wire: &mut Wire, site: &Site) -> Vec<u64> {
     let mut known: Vec<Host> = Vec::new();
     let times = arrivals(&mut wire.rng, 2.9);
     for at in &times {
-        let again = !known.is_empty() && wire.rng.chance(0.15);
+        let again = !known.is_empty() && wire.rng.chance(0.25);
         let guest = if again { *wire.rng.pick(&known) } else { site.stranger(&mut wire.rng) };
         known.push(guest);
         let way = way(&mut wire.rng);
@@ -147,7 +147,7 @@ fn names(wire: &mut Wire, site: &Site, visits: &[u64]) {
     for at in times {
         let often = wire
             .rng
-            .chance(0.45)
+            .chance(0.6)
             .then(|| wire.rng.unit() * wire.rng.unit() * often.len() as f64)
             .map(|at| often[at as usize]);
         let resolver = often.unwrap_or_else(|| site.stranger(&mut wire.rng));
@@ -171,19 +171,6 @@ fn names(wire: &mut Wire, site: &Site, visits: &[u64]) {
     once(wire, &times, (site.names[1], site.names[0], 53), changed, &Way::LOCAL);
 }
 
-/// A delivery by SMTP: who is greeted, what is agreed on, and a message.
-pub(crate) fn delivery(rng: &mut Rng, size: u64) -> Vec<Turn> {
-    let step = |rng: &mut Rng, up: u64, down: u64| {
-        Turn::new(rng.between(1, 9) * MILLI, up, rng.between(1, 30) * MILLI, down)
-    };
-    let mut turns = vec![Turn::new(0, 0, rng.between(2, 60) * MILLI, rng.between(40, 90))];
-    turns.extend([step(rng, 28, 180), step(rng, 10, 30)]);
-    turns.extend(Turn::hello(rng));
-    turns.extend([step(rng, 50, 210), step(rng, 70, 44), step(rng, 62, 44), step(rng, 28, 60)]);
-    turns.extend([Turn::new(MILLI, size, rng.between(40, 900) * MILLI, 90), step(rng, 28, 50)]);
-    turns
-}
-
 fn mail(wire: &mut Wire, site: &Site) {
     let others: Vec<Host> = (0..70).map(|_| site.partner(&mut wire.rng)).collect();
     for at in arrivals(&mut wire.rng, 0.16) {
@@ -191,7 +178,7 @@ fn mail(wire: &mut Wire, site: &Site) {
             if wire.rng.chance(0.6) { *wire.rng.pick(&others) } else { site.stranger(&mut wire.rng) };
         let size = wire.rng.pareto(3_000.0, 0.9, 1.5e6) as u64;
         let pair = Pair::new(sender, site.mail, [wire.port(), 25]).six(wire.rng.chance(0.2));
-        let turns = delivery(&mut wire.rng, size);
+        let turns = Turn::delivery(&mut wire.rng, size);
         wire.connect(at, &pair, &turns, &Way::FAR, End::Client);
         for _ in 0..wire.rng.between(1, 4) {
             let begun = at + wire.rng.between(20, 300) * MILLI;
@@ -206,7 +193,7 @@ fn mail(wire: &mut Wire, site: &Site) {
         if wire.rng.chance(0.04) {
             wire.unanswered(known, &pair, 5);
         } else {
-            let turns = delivery(&mut wire.rng, size);
+            let turns = Turn::delivery(&mut wire.rng, size);
             wire.connect(known, &pair, &turns, &Way::FAR, End::Client);
         }
     }
@@ -220,7 +207,7 @@ fn mail(wire: &mut Wire, site: &Site) {
         for at in arrivals(&mut wire.rng, 1.0 / 1_500.0) {
             let size = wire.rng.pareto(2_500.0, 0.9, 1e6) as u64;
             let pair = Pair::new(user, site.mail, [wire.port(), 587]);
-            let turns = delivery(&mut wire.rng, size);
+            let turns = Turn::delivery(&mut wire.rng, size);
             wire.connect(at, &pair, &turns, &way, End::Client);
         }
         // A password mistyped.

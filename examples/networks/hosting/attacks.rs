@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::hosting::{HALF, Site, Sizes, resolve};
-use crate::hosting_guests::{datagram, delivery, probe};
+use super::guests::{datagram, probe};
+use super::{HALF, Site, Sizes, resolve};
 use crate::talk::{End, Turn, Way};
 use crate::wire::{ACK, BROADCAST, Host, MICRO, MILLI, Pair, Port, RST, Rng, SECOND, SYN, Segment, Wire};
 
@@ -168,25 +168,6 @@ fn web_dirscan(wire: &mut Wire, site: &Site, start: u64) {
     }
 }
 
-/// One try of a password by SSH: what is agreed on, then no.
-fn guess(rng: &mut Rng, tries: usize) -> Vec<Turn> {
-    let step = |rng: &mut Rng, up, down| {
-        Turn::new(rng.between(300, 4_000) * MICRO, up, rng.between(300, 9_000) * MICRO, down)
-    };
-    let mut turns = vec![
-        step(rng, 24, 41),
-        step(rng, 1_400, 1_080),
-        step(rng, 1_208, 1_560),
-        step(rng, 60, 52),
-        step(rng, 76, 84),
-    ];
-    turns.extend((0..tries).map(|_| {
-        let refused = (rng.lognormal(1_900.0, 0.12) * MILLI as f64) as u64;
-        Turn::new(rng.between(1, 30) * MILLI, 148, refused, 84)
-    }));
-    turns
-}
-
 fn ssh_bruteforce(wire: &mut Wire, site: &Site, start: u64) {
     let from = attacker(wire, site);
     let ends = start + wire.rng.between(50, 85) * SECOND;
@@ -194,7 +175,7 @@ fn ssh_bruteforce(wire: &mut Wire, site: &Site, start: u64) {
         let mut at = start + lane * 350 * MILLI;
         while at < ends {
             let pair = Pair::new(from, site.git, [wire.port(), 22]);
-            let turns = guess(&mut wire.rng, 3);
+            let turns = Turn::guess(&mut wire.rng, 3);
             at = wire.connect(at, &pair, &turns, &Way::FAR, End::Server) + wire.rng.between(5, 90) * MILLI;
         }
     }
@@ -205,7 +186,7 @@ fn slow_bruteforce(wire: &mut Wire, site: &Site, start: u64) {
     for number in 0..42 {
         let at = start + number * 20 * SECOND + wire.rng.between(0, 900) * MILLI;
         let pair = Pair::new(from, site.git, [wire.port(), 22]);
-        let turns = guess(&mut wire.rng, 1);
+        let turns = Turn::guess(&mut wire.rng, 1);
         wire.connect(at, &pair, &turns, &Way::FAR, End::Client);
     }
 }
@@ -406,7 +387,7 @@ fn spam(wire: &mut Wire, site: &Site, start: u64) {
             }
             _ => {
                 let size = wire.rng.between(2_500, 6_000);
-                let turns = delivery(&mut wire.rng, size);
+                let turns = Turn::delivery(&mut wire.rng, size);
                 wire.connect(at, &pair, &turns, &Way::FAR, End::Client);
             }
         }
@@ -461,7 +442,7 @@ fn lateral_movement(wire: &mut Wire, site: &Site, start: u64) {
             let pair = Pair::new(from, to, [wire.port(), port]);
             if port == 22 {
                 let tries = wire.rng.between(1, 4) as usize;
-                let mut turns = guess(&mut wire.rng, tries);
+                let mut turns = Turn::guess(&mut wire.rng, tries);
                 if wire.rng.chance(0.4) {
                     let typed = Sizes { up: 90.0, down: 700.0, spread: 1.2, serve: 10.0 };
                     turns.extend((0..6).map(|_| typed.turn(&mut wire.rng, 2.0)));
@@ -497,7 +478,7 @@ fn rogue_device(wire: &mut Wire, site: &Site, start: u64) {
         let pair = Pair::new(device, to, [wire.port(), port]);
         let (base, cache) = (to == site.base && port == 5432, to == site.cache && port == 6379);
         if port == 22 {
-            let turns = guess(&mut wire.rng, 1);
+            let turns = Turn::guess(&mut wire.rng, 1);
             wire.connect(at, &pair, &turns, &Way::LOCAL, End::Client);
         } else if base || cache {
             let read = Sizes { up: 90.0, down: 9_000.0, spread: 1.0, serve: 4.0 };
