@@ -318,7 +318,7 @@ fn inside(wire: &mut Wire, site: &Site) {
             let times = clock(&mut wire.rng, 15.0, 0.01);
             once(wire, &times, (site.monitor, host, 9100), sizes(210.0, exported, 0.05, 8.0), &Way::LOCAL);
             for at in clock(&mut wire.rng, 30.0, 0.01) {
-                wire.ping(at, site.monitor, host, 1, 0, 56, 0.999);
+                wire.ping(at, [site.monitor, host], 1, 0, 56, 0.999);
             }
         }
         let (server, every) =

@@ -127,14 +127,14 @@ impl Wire {
         talk.next[1] = talk.next[1].wrapping_add(1);
         now += self.turned(&talk, 0);
         self.bare(&talk, now, 0, ACK);
-        now = self.turns(&mut talk, now, turns);
+        now = self.turns(&mut talk, now, turns, end != End::Open);
         self.end(&mut talk, now, end)
     }
 
     /// Turns of a connection that has been open for longer than is told, and stays so.
     pub(crate) fn go_on(&mut self, time: u64, pair: &Pair, turns: &[Turn], way: &Way) -> u64 {
         let mut talk = Talk::new(self, pair, way, false);
-        self.turns(&mut talk, time, turns)
+        self.turns(&mut talk, time, turns, false)
     }
 
     /// A connection of QUIC; returns the time of its last datagram.
@@ -149,7 +149,7 @@ impl Wire {
         now += self.turned(&talk, 0);
         self.udp(now, pair, 1250);
         self.udp(now + 30 * MICRO, pair, 85);
-        self.turns(&mut talk, now, turns)
+        self.turns(&mut talk, now, turns, false)
     }
 
     /// A SYN that is answered by a reset.
@@ -228,8 +228,7 @@ impl Wire {
     pub(crate) fn ping(
         &mut self,
         time: u64,
-        from: Host,
-        to: Host,
+        [from, to]: [Host; 2],
         count: u32,
         gap: u64,
         size: usize,
@@ -312,7 +311,8 @@ impl Wire {
         self.tcp(time, &talk.pairs[end], segment);
     }
 
-    fn turns(&mut self, talk: &mut Talk, time: u64, turns: &[Turn]) -> u64 {
+    /// `ends`: the connection is ended right after the last turn.
+    fn turns(&mut self, talk: &mut Talk, time: u64, turns: &[Turn], ends: bool) -> u64 {
         let mut now = time;
         for (place, turn) in turns.iter().enumerate() {
             now += turn.think;
@@ -322,8 +322,11 @@ impl Wire {
                     let turned = self.turned(talk, 1 - end);
                     // Who says something within what an acknowledgement is held back acknowledges by that.
                     let held = if bytes < 1_400 { HELD } else { 0 };
-                    let next =
-                        turns.get(place + 1).filter(|next| next.up > 0).map_or(u64::MAX, |next| next.think);
+                    let next = match turns.get(place + 1) {
+                        Some(next) if next.up > 0 => next.think,
+                        None if ends => 0,
+                        _ => u64::MAX,
+                    };
                     let says = if end == 1 {
                         next
                     } else if turn.down > 0 {

@@ -3,8 +3,10 @@
 //! The capture is taken as in the laboratories: at the core of a switch, each frame once, when its sender puts it there. What
 //! a router passes on is therefore seen with the MAC address of the router as its destination only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hashbrown::HashMap;
 
 use crate::capture::{Frame, Label};
 pub(crate) use crate::chance::Rng;
@@ -260,6 +262,7 @@ impl Wire {
     }
 
     /// To a group or to all of the link; nobody answers.
+    #[expect(clippy::wrong_self_convention, reason = "a group is whom it goes to, not what it becomes")]
     pub(crate) fn to_group(&mut self, time: u64, from: Host, group: IpAddr, ports: [u16; 2], payload: usize) {
         let pair = Pair { from, to: group_host(group, from.segment), ports, six: group.is_ipv6() };
         self.udp(time, &pair, payload);

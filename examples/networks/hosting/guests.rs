@@ -318,7 +318,7 @@ fn robots(wire: &mut Wire, site: &Site) {
         }
         if wire.rng.chance(0.5) {
             for at in clock(&mut wire.rng, 60.0, 0.01) {
-                wire.ping(at, checker, site.balancer, 1, 0, 32, 0.995);
+                wire.ping(at, [checker, site.balancer], 1, 0, 32, 0.995);
             }
         }
     }
@@ -404,5 +404,5 @@ fn absent(wire: &mut Wire, site: &Site, at: u64, pair: &Pair) {
 
 /// Whether a host is silent about what it does not serve.
 fn drops(host: &Host) -> bool {
-    host.v4.octets()[3] % 3 != 0
+    !host.v4.octets()[3].is_multiple_of(3)
 }
