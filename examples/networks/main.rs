@@ -11,6 +11,7 @@
 //! `lab1-dev.labels.csv` and the same of `lab2`); with `--public FOLDER` a home among public captures is made one of them too.
 //! The same bytes come out each time.
 
+mod campus;
 mod capture;
 mod headers;
 mod home;
@@ -248,6 +249,11 @@ fn make(labs: &Path, public: Option<&Path>, out: &Path, names: &[String]) -> Res
             }
             None if names.is_empty() => eprintln!("{}: left out without --public", entry.name),
             None => return Err(format!("{}: the home is in the folder of --public", entry.name).into()),
+        }
+    }
+    for (name, seed) in [("campus", 1), ("campus-2", 2), ("campus-3", 3)] {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            campus::network(seed).write(&std::path::Path::new(out).join(name))?;
         }
     }
     Ok(())
