@@ -11,8 +11,6 @@ use crate::lab::{HALF, Labs, SECOND, begin, frames, merged, shifted};
 use crate::rewrite::{Renaming, solicited};
 
 const DAY: u64 = 86_400 * SECOND;
-/// What rows are of.
-const WINDOW: u64 = 10 * SECOND;
 
 pub(crate) fn as_recorded(labs: &Labs, lab: usize) -> Network {
     labs[lab].network.clone()
@@ -172,14 +170,11 @@ fn without(mut frames: Vec<Frame>, struck: &BTreeSet<IpAddr>) -> Vec<Frame> {
     frames
 }
 
-/// Hosts inside that training does not know. The half that is scored begins in the middle of the window that training ends
-/// in; it is scored from the next one on, so that they join after training.
+/// Hosts inside that training does not know.
 fn struck_from_training(labs: &Labs, lab: usize, is_chosen: impl Fn(&Host) -> bool) -> Network {
     let own = &labs[lab];
     let is_new = |host: &Host| !own.site.nets[host.net].is_outside && is_chosen(host);
-    let Network { train, mut dev, labels } = own.network.clone();
-    let start = begin(&dev).next_multiple_of(WINDOW);
-    dev.retain(|frame| frame.time >= start);
+    let Network { train, dev, labels } = own.network.clone();
     Network { train: without(train, &addresses_of(&own.site, is_new)), dev, labels }
 }
 

@@ -13,17 +13,21 @@
 
 mod campus;
 mod capture;
+mod chance;
 mod headers;
 mod home;
+mod hosting;
 mod hosts;
 mod lab;
 mod made;
 mod measure;
 mod rewrite;
 mod tainted;
+mod talk;
 mod transplant;
 mod truth;
 mod version6;
+mod wire;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -45,9 +49,11 @@ enum Maker {
     BothLabs(fn(&Labs) -> Network),
     /// Out of a home and the attacks of each laboratory.
     Home(fn(&Labs, &[Frame], usize) -> Network),
+    /// Drawn from a seed.
+    Drawn(u64, fn(u64) -> Network),
 }
 
-use Maker::{BothLabs, EachLab, Home};
+use Maker::{BothLabs, Drawn, EachLab, Home};
 
 /// All networks: name, what it is, how it is made. `{lab}` is each laboratory in turn, `{other}` the other one.
 const NETWORKS: &[(&str, &str, Maker)] = &[
@@ -116,7 +122,16 @@ const NETWORKS: &[(&str, &str, Maker)] = &[
         "six of the same attacks in training",
         EachLab(|labs, lab| tainted(labs, lab, Same, SIX)),
     ),
+    ("hosting", HOSTING, Drawn(1, hosting::network)),
+    ("hosting-2", HOSTING, Drawn(2, hosting::network)),
+    ("hosting-3", HOSTING, Drawn(3, hosting::network)),
+    ("campus", CAMPUS, Drawn(1, campus::network)),
+    ("campus-2", CAMPUS, Drawn(2, campus::network)),
+    ("campus-3", CAMPUS, Drawn(3, campus::network)),
 ];
+
+const HOSTING: &str = "public servers and thousands who are seen once, drawn from a seed";
+const CAMPUS: &str = "laptops and phones that come and go, drawn from a seed";
 
 /// One network of the list.
 struct Entry {
@@ -231,6 +246,7 @@ impl Sources<'_> {
                 Some(public) => make(self.labs()?, self.home(public)?, entry.lab),
                 None => return Ok(None),
             },
+            Drawn(seed, make) => make(seed),
         }))
     }
 }
@@ -249,11 +265,6 @@ fn make(labs: &Path, public: Option<&Path>, out: &Path, names: &[String]) -> Res
             }
             None if names.is_empty() => eprintln!("{}: left out without --public", entry.name),
             None => return Err(format!("{}: the home is in the folder of --public", entry.name).into()),
-        }
-    }
-    for (name, seed) in [("campus", 1), ("campus-2", 2), ("campus-3", 3)] {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            campus::network(seed).write(&std::path::Path::new(out).join(name))?;
         }
     }
     Ok(())

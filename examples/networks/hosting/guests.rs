@@ -257,7 +257,10 @@ fn remote(wire: &mut Wire, site: &Site) {
 
 /// Something is done by way of the VPN: seen outside in one stream of datagrams, inside as what it is.
 fn tunnelled(wire: &mut Wire, site: &Site, pair: &Pair, at: u64, way: &Way) -> u64 {
-    let (count, mut now) = (wire.rng.pareto(3.0, 0.9, 500.0) as u64, at);
+    // Who is connected asks; what comes back comes after.
+    let question = 96 + 16 * wire.rng.below(8);
+    wire.udp(at, pair, question);
+    let (count, mut now) = (wire.rng.pareto(3.0, 0.9, 500.0) as u64, at + 2 * pair.to.delay + MICRO);
     for _ in 0..count {
         let size = if wire.rng.chance(0.5) { 1_452 } else { 96 + 16 * wire.rng.below(30) };
         wire.udp(now, &pair.back(), size);
