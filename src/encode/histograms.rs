@@ -56,6 +56,8 @@ pub struct Judgement {
     pub once: bool,
     /// Windows without a row of the entity count as observations of 0.
     pub every_window: bool,
+    /// It is a count: what an entity may have does not end with the largest that it had.
+    pub goes_on: bool,
     /// Which part of training it is learned from.
     pub since: Since,
 }

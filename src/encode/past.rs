@@ -11,6 +11,16 @@
 //!
 //! so that what was seldom seen falls back on what is like it. Both tails: `p = min(1, 2 min(upper, lower))`.
 //!
+//! Of counts ([`Judgement::goes_on`]) more than an entity ever had is no less likely than the rule of succession and a
+//! power law beyond what it had have it, with the windows of training, `w`:
+//!
+//! ```text
+//! p >= 0.5 / (max(n_H, w) + 1), quartered for every octave beyond its largest
+//! ```
+//!
+//! Whoever has most of all is beyond nearly all of the others every day, and a little more than ever would be held against
+//! them: as odd as the minutes of training are many, however short those were.
+//!
 //! How seldom an entity has a value at all ([`Side::Any`]) is held against all windows of training, `w`, and what was never
 //! seen of it against the part that its service has in all that was seen:
 //!
@@ -33,6 +43,9 @@ use crate::flow::region::ask;
 
 /// How many observations of those who are like it an entity's past is worth at its beginning.
 const PRIOR: f64 = 10.0;
+
+/// Index of the power law by which an entity's counts go on beyond the largest that it had.
+const BEYOND: f64 = 2.0;
 
 /// Number of an entity or service that training did not see.
 pub(super) const UNSEEN: u32 = u32::MAX;
@@ -125,6 +138,12 @@ impl Tails {
         }
         let place = owner as usize * self.columns + column;
         self.starts[place]..self.starts[place + 1]
+    }
+
+    /// The last bucket of those.
+    #[inline]
+    fn last(&self, bounds: &Range<u32>) -> Option<u8> {
+        (!bounds.is_empty()).then(|| self.buckets[bounds.end as usize - 1])
     }
 
     /// Asks for them.
@@ -341,12 +360,13 @@ impl Past {
         let kind = judged.subject as usize;
         let (mut above_service, mut below_service, mut n_service) =
             self.services[kind].around(shared, bucket);
+        let mut most = self.own[kind].last(&own);
         let (mut above, mut below, mut n) = self.own[kind].around(own, bucket);
         if struck && judged.subject.parts().0 {
             above_service = above_service.saturating_sub(above);
             below_service = below_service.saturating_sub(below);
             n_service = n_service.saturating_sub(n);
-            (above, below, n) = (0, 0, 0);
+            (above, below, n, most) = (0, 0, 0, None);
         }
         if judged.side == Side::Any {
             let p_service = (n_service as f64 + 0.5) / (network.all as f64 + 1.0);
@@ -360,7 +380,16 @@ impl Past {
             let p_service = (k_service as f64 + PRIOR * all) / (n_service as f64 + PRIOR);
             (k as f64 * worth + PRIOR * p_service) / (n + PRIOR)
         };
-        let upper = || shrunk(network.upper[usize::from(bucket)], above_service, above);
+        let upper = || {
+            let p = shrunk(network.upper[usize::from(bucket)], above_service, above);
+            match most.filter(|most| judged.goes_on && *most < bucket) {
+                None => p,
+                Some(most) => {
+                    let octaves = f64::from(bucket - most) / 4.0;
+                    p.max(0.5 / (n.max(self.windows as f64) + 1.0) * libm::exp2(-BEYOND * octaves))
+                }
+            }
+        };
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
             Side::Upper | Side::Any => upper(),

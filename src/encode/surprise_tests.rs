@@ -9,7 +9,7 @@ use super::bucket::{ABSENT, bucket};
 use super::subject::{Party, parties_of_test};
 use super::*;
 
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 11;
 
 /// One column of each manner.
 fn judgements() -> Arc<[Judgement]> {
@@ -18,6 +18,7 @@ fn judgements() -> Arc<[Judgement]> {
         side: Side::Upper,
         once: false,
         every_window: false,
+        goes_on: false,
         since: Since::Start,
     };
     [
@@ -30,6 +31,8 @@ fn judgements() -> Arc<[Judgement]> {
         Judgement { subject: Subject::PairService, side: Side::Lower, since: Since::Young(5), ..base },
         Judgement { subject: Subject::Service, side: Side::Both, ..base },
         Judgement { once: true, side: Side::Any, ..base },
+        Judgement { once: true, every_window: true, goes_on: true, ..base },
+        Judgement { once: true, goes_on: true, subject: Subject::Destination, ..base },
     ]
     .into()
 }
@@ -151,7 +154,14 @@ fn direct_without(
         let p_service = (k + 10.0 * p_all) / (n + 10.0);
         let (k, n) = count(&own);
         let (k, n) = if judged.every_window { (k * worth, (n * worth).max(windows as f64)) } else { (k, n) };
-        (k + 10.0 * p_service) / (n + 10.0)
+        let p = (k + 10.0 * p_service) / (n + 10.0);
+        let most = observations.iter().filter(|(row, _)| own(row)).map(|(_, b)| *b).max();
+        match most.filter(|most| judged.goes_on && upper && b > *most) {
+            None => p,
+            Some(most) => {
+                p.max(0.5 / (n.max(windows as f64) + 1.0) * 0.25f64.powf(f64::from(b - most) / 4.0))
+            }
+        }
     };
     let any = || {
         let count = |of: &dyn Fn(&Row) -> bool| observations.iter().filter(|(row, _)| of(row)).count() as f64;

@@ -44,11 +44,11 @@ use crate::row::{FEATURE_VERSION, RowSettings};
 
 pub use rows::Make;
 
-/// Version of the file's form: raised when an older netweir can no longer read it, or judges other columns.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of the file's form: raised when an older netweir can no longer read it, or judges by other rules.
+pub const FORMAT_VERSION: u32 = 3;
 
-/// The earliest form that is read: models before it judged other columns.
-const OLDEST_FORMAT: u32 = 2;
+/// The earliest form that is read: models before it were calibrated by other rules.
+const OLDEST_FORMAT: u32 = 3;
 
 /// The pipeline that a model was trained in, less its ends: what detection repeats, so that nothing can differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -311,7 +311,7 @@ pub enum ModelError {
     },
     /// A form that is older than what this netweir reads.
     #[error(
-        "{file}: model format {found} of netweir {writer}, which judged other columns; this is netweir {}, which reads formats from {OLDEST_FORMAT} on: train anew",
+        "{file}: model format {found} of netweir {writer}, which judged by other rules; this is netweir {}, which reads formats from {OLDEST_FORMAT} on: train anew",
         env!("CARGO_PKG_VERSION")
     )]
     Older {

@@ -311,12 +311,12 @@ fn another_format_is_told_apart_before_anything_else() {
     let here = format!("this is netweir {}, which reads formats", env!("CARGO_PKG_VERSION"));
     assert_eq!(
         error(&of_format(FORMAT_VERSION + 1)),
-        format!("m.model: model format 3 of netweir 0.9.0; {here} up to 2: update netweir, or train anew")
+        format!("m.model: model format 4 of netweir 0.9.0; {here} up to 3: update netweir, or train anew")
     );
     assert_eq!(
         error(&of_format(OLDEST_FORMAT - 1)),
         format!(
-            "m.model: model format 1 of netweir 0.9.0, which judged other columns; {here} from 2 on: train anew"
+            "m.model: model format 2 of netweir 0.9.0, which judged by other rules; {here} from 3 on: train anew"
         )
     );
 }
@@ -485,7 +485,7 @@ fn rows_decide_how_a_model_makes_rows() {
 fn a_stranger_can_read_what_a_model_is() {
     let text = flow_model().describe();
     for line in [
-        concat!("Model of pipeline `office`, trained by netweir ", env!("CARGO_PKG_VERSION"), ", format 2"),
+        concat!("Model of pipeline `office`, trained by netweir ", env!("CARGO_PKG_VERSION"), ", format 3"),
         "  rows           300 flow rows of 12,345 packets",
         "  windows        2025-11-24 16:00:00 UTC to 2025-11-24 17:00:00 UTC (starts)",
         "Rows to score: flow rows, feature version 1",

@@ -252,7 +252,14 @@ fn make() -> Vec<Column> {
     let row = |name: &str, reading, subject: Subject, side, group: &str| Column {
         name: format!("{name}|{}", subject.name()),
         reading,
-        judged: Judgement { subject, side, once: false, every_window: false, since: Since::Start },
+        judged: Judgement {
+            subject,
+            side,
+            once: false,
+            every_window: false,
+            goes_on: false,
+            since: Since::Start,
+        },
         weight: Weight::Whole,
         group: place(group),
     };
@@ -346,6 +353,8 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
             side: Side::Upper,
             once: true,
             every_window: horizon == 1,
+            // There are no more windows with a row than the horizon has.
+            goes_on: statistic != "active",
             since: if new.is_some() { Since::Late } else { Since::Start },
         },
         weight,
