@@ -20,7 +20,7 @@ pub(super) struct Answers {
     firsts: Vec<u64>,
     /// Whether the worker has the row that stands for the identity.
     leads: Vec<bool>,
-    /// Whether it was learned before the run, and the window is of that time.
+    /// Whether it was learned before the run.
     learned: Vec<bool>,
     regularities: Vec<Regularity>,
 }
@@ -52,7 +52,8 @@ impl Answers {
         }
     }
 
-    /// All answers are there. `window` is its start, `length` its length in nanoseconds.
+    /// All answers are there. `window` is its start, `length` its length in nanoseconds, `known` the last window that was
+    /// known before the run.
     pub(super) fn columns(
         &self,
         recall: &Recall,
@@ -60,8 +61,12 @@ impl Answers {
         flows: &mut Flows,
         window: u64,
         length: u64,
+        known: Option<u64>,
     ) -> Columns {
         let rows = questions.rows as usize;
+        // To a window that lies before the end of what was learned all of it is known: rows of last week, or those that
+        // were learned from, may be held against a model of today.
+        let before = known.is_some_and(|known| window <= known);
         let mut firsts = vec![0u16; if recall.news { rows } else { 0 }];
         let mut leads: Vec<Vec<bool>> = vec![Vec::new(); recall.identities.len()];
         for (place, identity) in recall.identities.iter().enumerate() {
@@ -75,23 +80,22 @@ impl Answers {
                 *lead = true;
             }
             if self.firsts[number] == window
-                && !self.learned[number]
+                && !(before && self.learned[number])
                 && let Some(firsts) = firsts.get_mut(row)
             {
                 *firsts |= 1 << identity;
             }
         }
-        // To a window that lies before the end of what was learned all of it is known: rows of last week, or those that
-        // were learned from, may be held against a model of today.
         let age = |(first, learned): (&u64, &bool)| match window.checked_sub(*first) {
-            Some(since) if !learned => (since / length).min(OLDEST) as u8,
+            Some(since) if !(before && *learned) => (since / length).min(OLDEST) as u8,
             _ => OLDEST as u8,
         };
         let regularities = self.regularities(recall, questions, flows, window);
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
         let ages = self.firsts.iter().zip(&self.learned).map(age).collect();
         let window = i64::try_from(window).unwrap_or(i64::MAX);
-        Columns { ages, times, leads, firsts, regularities, window, known: None }
+        let learned = known.map(|_| self.learned.clone());
+        Columns { ages, times, leads, firsts, regularities, window, learned }
     }
 
     /// For each row the values at its flow's start.
@@ -139,8 +143,8 @@ pub(super) struct Columns {
     regularities: Vec<Values>,
     /// The window.
     window: i64,
-    /// The last window that was known before the run.
-    known: Option<i64>,
+    /// By number of the identity whether it was learned before the run; none where nothing was.
+    learned: Option<Vec<bool>>,
 }
 
 /// A host of one's own that was not known before, when it was seen first.
@@ -155,12 +159,6 @@ impl Newcomer {
 }
 
 impl Columns {
-    /// What is first seen after this window, the last that was known before the run, is new.
-    pub(super) fn known_until(mut self, window: Option<u64>) -> Columns {
-        self.known = window.map(|window| i64::try_from(window).unwrap_or(i64::MAX));
-        self
-    }
-
     /// For each row whether its source is a host of one's own that was not known before; nothing where none is.
     fn newcomers(
         &self,
@@ -169,18 +167,19 @@ impl Columns {
         rows: &RecordBatch,
         cells: &[u32],
     ) -> Vec<Option<Newcomer>> {
-        let Some(known) = self.known.filter(|_| recall.tells_new()) else { return Vec::new() };
+        let Some(learned) = self.learned.as_ref().filter(|_| recall.tells_new()) else { return Vec::new() };
         let of_cell = &questions.of_cell[recall.place(Recalled::New.of())];
-        let firsts: Vec<i64> =
-            cells.iter().map(|cell| self.times[of_cell[*cell as usize] as usize]).collect();
-        if firsts.iter().all(|first| *first <= known) {
+        let sources: Vec<usize> = cells.iter().map(|cell| of_cell[*cell as usize] as usize).collect();
+        if sources.iter().all(|source| learned[*source]) {
             return Vec::new();
         }
         let local = Texts::new(rows, "src_ip");
         let local = local.map(|texts| texts.map(|text| recall.local.hold(&Address::parse(text))));
         let local = local.unwrap_or_else(|_| vec![false; cells.len()]);
-        let new = |(first, local): (i64, bool)| (local && first > known).then_some(Newcomer(first));
-        firsts.into_iter().zip(local).map(new).collect()
+        let new = |(source, local): (usize, bool)| {
+            (local && !learned[source]).then(|| Newcomer(self.times[source]))
+        };
+        sources.into_iter().zip(local).map(new).collect()
     }
 
     /// Rows with what was recalled. `cells` are those of the rows, which are those of the window from `from` on.

@@ -168,8 +168,8 @@ impl Attacher for Attaching {
 
     fn settle(&mut self, held: Held, window: u64) -> Settled {
         let Held { batches, questions, answers } = held;
-        let columns = answers.columns(&self.plan.recall, &questions, &mut self.flows, window, self.length);
-        let columns = columns.known_until(self.known);
+        let columns =
+            answers.columns(&self.plan.recall, &questions, &mut self.flows, window, self.length, self.known);
         self.tally.forgotten.fetch_add(self.flows.close(window), Relaxed);
         Settled { questions, columns, batches: batches.into_iter(), rows: 0 }
     }

@@ -18,7 +18,7 @@ pub(super) struct Answer {
     pub(super) firsts: Vec<u64>,
     /// The smallest flow id of its rows in the window.
     pub(super) leads: Vec<u64>,
-    /// Whether it was remembered before the run, 0 or 1; of windows up to the last that was known then.
+    /// Whether it was remembered before the run, 0 or 1; nothing where nothing was.
     pub(super) learned: Vec<u8>,
     /// The regularity at each start that was asked about.
     pub(super) regularities: Vec<Regularity>,
@@ -39,8 +39,8 @@ pub(super) struct Keeper {
     /// All of them; those of other workers stay empty.
     shards: Vec<Shard>,
     most: usize,
-    /// The last window that was known before the run.
-    until: Option<u64>,
+    /// Whether something was remembered before the run.
+    remembers: bool,
 }
 
 impl Keeper {
@@ -51,7 +51,7 @@ impl Keeper {
             Some(memory) if owner(shard, peers) == worker => Shard::new(memory.shard(shard), until),
             _ => Shard::default(),
         };
-        Keeper { shards: (0..SHARDS).map(shard).collect(), most, until }
+        Keeper { shards: (0..SHARDS).map(shard).collect(), most, remembers: until.is_some() }
     }
 
     /// Takes in what a worker says about the open window. In which order does not matter.
@@ -82,14 +82,13 @@ impl Keeper {
         let (mut firsts, mut leads) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut regularities = Vec::with_capacity(starts.len());
         let mut learned = Vec::new();
-        let before = self.until.is_some_and(|until| head.window <= until);
         let mut rest = &starts[..];
         for ((shard, turn), length) in turns.into_iter().zip(lengths) {
             let shard = &self.shards[shard as usize];
             let (first, lead, known) = shard.answer(turn);
             firsts.push(first);
             leads.push(lead);
-            if before {
+            if self.remembers {
                 learned.push(u8::from(known));
             }
             let (own, others) = rest.split_at((length as usize).min(rest.len()));

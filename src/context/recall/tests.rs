@@ -6,6 +6,7 @@ use super::super::Plan;
 use super::answers::Answers;
 use super::flows::Flows;
 use super::keeper::Keeper;
+use super::memory::Memory;
 use super::questions::{Gathering, Question};
 use crate::row::asking::Head;
 
@@ -26,9 +27,14 @@ impl Simulated {
         Simulated { plan: plan.clone(), length, keepers, flows, known: None }
     }
 
-    /// The same after a run whose last window that was.
-    pub(in crate::context) fn knowing(self, window: u64) -> Simulated {
-        Simulated { known: Some(window), ..self }
+    /// Another run, to which is handed over what was seen in this one.
+    pub(in crate::context) fn again(self) -> Simulated {
+        let (workers, mut memory) = (self.keepers.len(), Memory::default());
+        self.keepers.into_iter().for_each(|keeper| keeper.leave(&mut memory));
+        let most = self.plan.recall.most();
+        let keeper = |worker| Keeper::new(Some(&memory), worker, workers, most);
+        let keepers = (0..workers).map(keeper).collect();
+        Simulated { known: memory.last(), keepers, ..Simulated::new(&self.plan, workers, self.length) }
     }
 
     /// The batches of a window by worker, with what was recalled.
@@ -75,8 +81,8 @@ impl Simulated {
         }
         let recalled =
             held.into_iter().zip(&mut self.flows).map(|((batches, cells, questions, answers), flows)| {
-                let columns = answers.columns(&plan.recall, &questions, flows, window, self.length);
-                let columns = columns.known_until(self.known);
+                let columns =
+                    answers.columns(&plan.recall, &questions, flows, window, self.length, self.known);
                 flows.close(window);
                 let mut from = 0;
                 let rows = batches.iter().zip(cells).map(|(rows, cells)| {

@@ -20,7 +20,11 @@ fn a_plan_that_looks_back_forgets_no_more_than_it_must() {
 #[test]
 fn a_new_host_joins_for_five_minutes_and_what_it_began_with_is_old_from_then_on() {
     let plan = plan(&["age_pair", "src_is_new"]).unwrap();
-    let mut recall = Simulated::new(&plan, 2, WINDOW).knowing(2 * WINDOW);
+    let mut before = Simulated::new(&plan, 2, WINDOW);
+    for window in [0, 2] {
+        before.window(window * WINDOW, vec![vec![batch(&[plain(window, window, 9)])], Vec::new()]);
+    }
+    let mut recall = before.again();
     let mut seen = |window: u64, src: u16, dst: u16| {
         let row = Row { dst, ..plain(window, window, src) };
         let rows = recall.window(window * WINDOW, vec![vec![batch(&[row])], Vec::new()]);
@@ -28,11 +32,15 @@ fn a_new_host_joins_for_five_minutes_and_what_it_began_with_is_old_from_then_on(
         let age = column("age_pair").as_primitive::<arrow::datatypes::UInt8Type>().value(0);
         (age, column("src_is_new").as_boolean().value(0))
     };
-    // A host from before is never new; another one is for 300 windows of a second.
-    assert_eq!(seen(0, 9, 1), (0, false));
+    // A host from before is never new; another one is for 300 windows of a second, even if it comes in the window in
+    // which what was before had ended.
+    assert_eq!(seen(2, 9, 1), (0, false));
+    assert_eq!(seen(2, 4, 1), (0, true));
     assert_eq!(seen(5, 3, 1), (0, true));
     assert_eq!(seen(300, 3, 4), (0, true));
     assert_eq!(seen(301, 9, 4), (0, false));
+    assert_eq!(seen(301, 4, 1), (60, true));
+    assert_eq!(seen(302, 4, 1), (60, false));
     assert_eq!(seen(304, 3, 4), (4, true));
     // Then what it was seen with is as old as anything, and what comes later is new to it.
     assert_eq!(seen(305, 3, 4), (60, false));
