@@ -34,7 +34,7 @@ fn a_new_host_joins_for_five_minutes_and_what_it_began_with_is_old_from_then_on(
     };
     // A host from before is never new; another one is for 300 windows of a second, even if it comes in the window in
     // which what was before had ended.
-    assert_eq!(seen(2, 9, 1), (0, false));
+    assert_eq!(seen(2, 9, 1), (60, false));
     assert_eq!(seen(2, 4, 1), (0, true));
     assert_eq!(seen(5, 3, 1), (0, true));
     assert_eq!(seen(300, 3, 4), (0, true));

@@ -39,7 +39,7 @@ pub(in crate::detect) struct Scale {
 /// A score and what it is made of, in nats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::detect) struct Levels {
-    /// The tail of each group, capped and weighed: what it counts in its themes.
+    /// The tail of each group, weighed and capped: what it counts in its themes.
     pub(in crate::detect) groups: [f64; GROUPS.len()],
     /// The tail of each theme.
     pub(super) themes: [f64; THEMES.len()],
@@ -148,7 +148,7 @@ impl Grouped {
             let mut last = (f64::NAN, 0.0);
             for value in values {
                 if *value != last.0 {
-                    last = (*value, tail.nats(*value).min(CAP) * weight);
+                    last = (*value, (tail.nats(*value) * weight).min(CAP));
                 }
                 *value = last.1;
             }
