@@ -18,8 +18,8 @@
 //! p >= 0.5 / (max(n_H, w) + 1), quartered for every octave beyond its largest
 //! ```
 //!
-//! Whoever has most of all is beyond nearly all of the others every day, and a little more than ever would be held against
-//! them: as odd as the minutes of training are many, however short those were.
+//! Whoever has most of all is beyond the others every day. By what the others have, a little more than ever would be far
+//! less likely than so few windows can say.
 //!
 //! How seldom an entity has a value at all ([`Side::Any`]) is held against all windows of training, `w`, and what was never
 //! seen of it against the part that its service has in all that was seen:
