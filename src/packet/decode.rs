@@ -1,6 +1,7 @@
 //! From a captured frame to a [`Packet`]: a short path for plain frames, the walk through all layers for the rest.
 
-use super::link::{self, ETHERNET};
+use super::link;
+use super::link_types::ETHERNET;
 use super::network::Datagram;
 use super::transport::{ICMP, ICMP6, TCP, Transport, UDP};
 use super::tunnel::{self, GENEVE_PORT, VXLAN_PORT};

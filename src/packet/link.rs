@@ -1,51 +1,15 @@
 //! Link layers: where in a captured frame does its IP datagram begin.
 //!
-//! Link types are those of <https://www.tcpdump.org/linktypes.html>. What stands between the link header and IP is
+//! What stands between the link header and IP is
 //! always unwrapped: VLAN tags, MPLS labels, PPPoE sessions, LLC/SNAP.
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
+use super::link_types::{
+    ETHERNET, IEEE_802_11, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NFLOG, NULL, PPP, PPP_HDLC, RADIOTAP,
+    RAW, RAW_12, RAW_14,
+};
 use super::{NO_VLAN, Refused};
-
-const NULL: u16 = 0;
-pub(super) const ETHERNET: u16 = 1;
-const PPP: u16 = 9;
-const RAW_12: u16 = 12;
-const RAW_14: u16 = 14;
-const PPP_HDLC: u16 = 50;
-const RAW: u16 = 101;
-const IEEE_802_11: u16 = 105;
-const LOOP: u16 = 108;
-const LINUX_SLL: u16 = 113;
-const RADIOTAP: u16 = 127;
-const IPV4: u16 = 228;
-const IPV6: u16 = 229;
-const NFLOG: u16 = 239;
-const LINUX_SLL2: u16 = 276;
-
-/// The link types that are read, by LINKTYPE number, with the names of libpcap.
-pub const LINKS: [(u16, &str); 15] = [
-    (NULL, "NULL"),
-    (ETHERNET, "ETHERNET"),
-    (PPP, "PPP"),
-    (RAW_12, "RAW (12)"),
-    (RAW_14, "RAW (14)"),
-    (PPP_HDLC, "PPP_HDLC"),
-    (RAW, "RAW"),
-    (IEEE_802_11, "IEEE802_11"),
-    (LOOP, "LOOP"),
-    (LINUX_SLL, "LINUX_SLL"),
-    (RADIOTAP, "IEEE802_11_RADIOTAP"),
-    (IPV4, "IPV4"),
-    (IPV6, "IPV6"),
-    (NFLOG, "NFLOG"),
-    (LINUX_SLL2, "LINUX_SLL2"),
-];
-
-/// Whether frames of this link type are read.
-pub fn known_link(link: u16) -> bool {
-    LINKS.iter().any(|&(number, _)| number == link)
-}
 
 /// Tags or labels one behind another that are still believed.
 const MAX_STACK: usize = 16;
@@ -307,6 +271,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::super::frames::*;
+    use super::super::link_types::known_link;
     use super::*;
 
     fn vlan(frame: &[u8]) -> u16 {

@@ -1,8 +1,9 @@
 //! A frame decoded to a small fixed-size [`Packet`], or refused with a cause.
 //!
 //! [`decode`] is a pure function of one frame: no reassembly and no state, so that it says the same on any number of
-//! workers. `decode.rs` is the entry and the short path, `link.rs` finds the IP header, `network.rs` and
-//! `transport.rs` read what follows, `tunnel.rs` looks inside, `key.rs` has the fixed hashes of a key.
+//! workers. `decode.rs` is the entry and the short path, `link.rs` finds the IP header behind a header of one of
+//! `link_types.rs`, `network.rs` and `transport.rs` read what follows, `tunnel.rs` looks inside, `key.rs` has the fixed
+//! hashes of a key.
 
 pub mod batch;
 mod decode;
@@ -10,6 +11,7 @@ mod decode;
 mod frames;
 mod key;
 mod link;
+mod link_types;
 mod network;
 pub mod operator;
 mod transport;
@@ -18,7 +20,7 @@ mod wireless;
 
 pub use decode::decode;
 pub use key::{SHARDS, flow_id, owner, shard};
-pub use link::{LINKS, known_link};
+pub use link_types::{LINKS, known_link};
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};

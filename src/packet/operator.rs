@@ -21,6 +21,7 @@ use timely::progress::Stamp;
 use timely::scheduling::Activator;
 
 use super::batch::Batch;
+use super::link_types::called;
 use super::{Packet, PacketSpec, Refused, decode, known_link, owner};
 use crate::source::{Block, Feed, Next};
 use crate::tally::{self, Fault, Tally};
@@ -52,33 +53,6 @@ pub struct Reading {
     pub tally: Arc<Tally>,
     /// The first error.
     pub fault: Arc<Fault>,
-}
-
-/// Link types that are not read and that captures are met with, with the names of libpcap.
-const UNREAD: [(u16, &str); 15] = [
-    (6, "IEEE802_5"),
-    (8, "SLIP"),
-    (10, "FDDI"),
-    (51, "PPP_ETHER"),
-    (104, "C_HDLC"),
-    (107, "FRELAY"),
-    (117, "PFLOG"),
-    (119, "IEEE802_11_PRISM"),
-    (187, "BLUETOOTH_HCI_H4"),
-    (189, "USB_LINUX"),
-    (192, "PPI"),
-    (195, "IEEE802_15_4_WITHFCS"),
-    (219, "MPLS"),
-    (220, "USB_LINUX_MMAPPED"),
-    (227, "CAN_SOCKETCAN"),
-];
-
-/// A link type as messages call it: its number, and its name if it is known.
-fn called(link: u16) -> String {
-    match UNREAD.iter().find(|(number, _)| *number == link) {
-        Some((_, name)) => format!("{link} ({name})"),
-        None => link.to_string(),
-    }
 }
 
 /// A frame whose link type is not read.
@@ -284,9 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_type_that_is_not_read_is_called_by_name_if_it_has_one() {
-        assert_eq!((called(117), called(147)), ("117 (PFLOG)".to_owned(), "147".to_owned()));
-        assert!(UNREAD.iter().all(|(link, _)| !known_link(*link)));
+    fn a_frame_that_is_not_read_is_told_of_with_the_name_of_its_link_type() {
         let error = UnknownLink { path: "a.pcap".into(), record: 2, link: 220 }.to_string();
         assert!(error.contains("a.pcap: record 2: link type 220 (USB_LINUX_MMAPPED) is not read"), "{error}");
     }
