@@ -55,7 +55,7 @@ impl Answers {
     /// All answers are there. `window` is its start, `length` its length in nanoseconds, `known` the last window that was
     /// known before the run.
     pub(super) fn columns(
-        &self,
+        self,
         recall: &Recall,
         questions: &Questions,
         flows: &mut Flows,
@@ -94,7 +94,7 @@ impl Answers {
         let times = self.firsts.iter().map(|first| i64::try_from(*first).unwrap_or(i64::MAX)).collect();
         let ages = self.firsts.iter().zip(&self.learned).map(age).collect();
         let window = i64::try_from(window).unwrap_or(i64::MAX);
-        let learned = known.map(|_| self.learned.clone());
+        let learned = known.map(|_| self.learned);
         Columns { ages, times, leads, firsts, regularities, window, learned }
     }
 
