@@ -15,12 +15,13 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use netweir::evaluate::{Labels, Options, evaluate};
 use netweir::run::{Controls, run};
 use netweir::spec::{Ends, Spec};
+use pcap_file::pcap::{PcapReader, PcapTsResolution, PcapWriter};
 use serde_json::Value;
 
 type AnyError = Box<dyn std::error::Error>;
@@ -151,30 +152,24 @@ fn learn_and_score(spec: &Spec, file: &Path, at: u64, place: &Path) -> Result<()
     score(&after, &model, place)
 }
 
-/// Classic pcap, little endian, packed with zstd.
+/// Cuts a classic pcap, packed with zstd, in two.
 fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> Result<(), AnyError> {
-    let mut bytes = Vec::new();
-    zstd::stream::read::Decoder::new(File::open(file)?)?.read_to_end(&mut bytes)?;
-    let word = |at: usize| -> Result<u32, AnyError> {
-        let word = bytes.get(at..at + 4).ok_or("a record ends early")?;
-        Ok(u32::from_le_bytes(word.try_into()?))
+    let mut reader = PcapReader::new(zstd::stream::read::Decoder::new(File::open(file)?)?)?;
+    let header = reader.header();
+    let unit = match header.ts_resolution {
+        PcapTsResolution::MicroSecond => 1000,
+        PcapTsResolution::NanoSecond => 1,
     };
-    let unit = match word(0)? {
-        0xA1B2_C3D4 => 1000,
-        0xA1B2_3C4D => 1,
-        other => return Err(format!("{}: magic {other:08x} is no such pcap", file.display()).into()),
+    let part = |path| -> Result<_, AnyError> {
+        Ok(PcapWriter::with_header(BufWriter::new(File::create(path)?), header)?)
     };
-    let mut parts = [bytes[..24].to_vec(), bytes[..24].to_vec()];
-    let mut from = 24;
-    while from < bytes.len() {
-        let time = u64::from(word(from)?) * SECOND + u64::from(word(from + 4)?) * unit;
-        let to = from + 16 + word(from + 8)? as usize;
-        parts[usize::from(time >= at)].extend(bytes.get(from..to).ok_or("a record ends early")?);
-        from = to;
+    let mut parts = [part(before)?, part(after)?];
+    while let Some(packet) = reader.next_raw_packet() {
+        let packet = packet?;
+        let time = u64::from(packet.ts_sec) * SECOND + u64::from(packet.ts_frac) * unit;
+        parts[usize::from(time >= at)].write_raw_packet(&packet)?;
     }
-    File::create(before)?.write_all(&parts[0])?;
-    File::create(after)?.write_all(&parts[1])?;
-    Ok(())
+    Ok(parts.iter_mut().try_for_each(PcapWriter::flush)?)
 }
 
 fn train(spec: &Spec, file: &Path, model: &Path) -> Result<(), AnyError> {

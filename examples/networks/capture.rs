@@ -1,16 +1,20 @@
 //! Frames with their times, and what is known of them: read from captures, written to captures.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt::{Display, Write as _};
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{BufWriter, Read};
 use std::net::IpAddr;
 use std::path::Path;
 
+use pcap_file::pcap::{PcapHeader, PcapReader, PcapTsResolution, PcapWriter, RawPcapPacket};
+use pcap_file::{DataLink, Endianness};
+
 use crate::AnyError;
 
-/// Classic pcap, little endian, times in nanoseconds.
-const MAGIC: u32 = 0xA1B2_3C4D;
-const ETHERNET: u32 = 1;
+const SECOND: u64 = 1_000_000_000;
+/// Bytes that are read or written at once.
+const BUFFER: usize = 1 << 20;
 
 /// One frame of Ethernet.
 #[derive(Clone)]
@@ -55,52 +59,51 @@ impl Network {
     }
 }
 
-/// Reads a capture as this module writes them, packed with zstd where its name says so.
+/// Reads a classic pcap, packed with zstd where its name says so.
 pub(crate) fn read_frames(path: &Path) -> Result<Vec<Frame>, AnyError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    if path.extension().is_some_and(|end| end == "zst") {
+    let named = |error: &dyn Display| format!("{}: {error}", path.display());
+    let file = File::open(path).map_err(|error| named(&error))?;
+    let bytes: Box<dyn Read> = if path.extension().is_some_and(|end| end == "zst") {
         let mut unpacked = zstd::stream::read::Decoder::new(file)?;
         unpacked.window_log_max(31)?;
-        unpacked.read_to_end(&mut bytes)?;
+        Box::new(unpacked)
     } else {
-        std::io::BufReader::new(file).read_to_end(&mut bytes)?;
-    }
-    let word = |at: usize| -> Result<u32, AnyError> {
-        let word = bytes.get(at..at + 4).ok_or_else(|| format!("{}: ends early", path.display()))?;
-        Ok(u32::from_le_bytes(word.try_into()?))
+        Box::new(file)
     };
-    let unit = match word(0)? {
-        0xA1B2_C3D4 => 1000,
-        MAGIC => 1,
-        other => return Err(format!("{}: magic {other:08x} is no such pcap", path.display()).into()),
+    let mut reader = PcapReader::with_capacity(bytes, BUFFER).map_err(|error| named(&error))?;
+    let unit = match reader.header().ts_resolution {
+        PcapTsResolution::MicroSecond => 1000,
+        PcapTsResolution::NanoSecond => 1,
     };
-    let (mut frames, mut at) = (Vec::new(), 24);
-    while at < bytes.len() {
-        let time = u64::from(word(at)?) * 1_000_000_000 + u64::from(word(at + 4)?) * unit;
-        let (from, to) = (at + 16, at + 16 + word(at + 8)? as usize);
-        let length = word(at + 12)?;
-        let frame = bytes.get(from..to).ok_or_else(|| format!("{}: ends early", path.display()))?;
-        frames.push(Frame { time, length, bytes: frame.to_vec() });
-        at = to;
+    let mut frames = Vec::new();
+    while let Some(packet) = reader.next_raw_packet() {
+        let packet = packet.map_err(|error| named(&error))?;
+        let time = u64::from(packet.ts_sec) * SECOND + u64::from(packet.ts_frac) * unit;
+        frames.push(Frame { time, length: packet.orig_len, bytes: packet.data.into_owned() });
     }
     Ok(frames)
 }
 
 fn write_frames(frames: &[Frame], path: &Path) -> Result<(), AnyError> {
-    let mut to = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    for word in [MAGIC, 4 << 16 | 2, 0, 0, 0x4_0000, ETHERNET] {
-        to.write_all(&word.to_le_bytes())?;
-    }
+    let to = BufWriter::with_capacity(BUFFER, File::create(path)?);
+    let header = PcapHeader {
+        snaplen: 1 << 18,
+        datalink: DataLink::ETHERNET,
+        ts_resolution: PcapTsResolution::NanoSecond,
+        endianness: Endianness::Little,
+        ..PcapHeader::default()
+    };
+    let mut writer = PcapWriter::with_header(to, header)?;
     for frame in frames {
-        let (seconds, rest) = (frame.time / 1_000_000_000, frame.time % 1_000_000_000);
-        for word in [seconds as u32, rest as u32, frame.bytes.len() as u32, frame.length] {
-            to.write_all(&word.to_le_bytes())?;
-        }
-        to.write_all(&frame.bytes)?;
+        writer.write_raw_packet(&RawPcapPacket {
+            ts_sec: (frame.time / SECOND) as u32,
+            ts_frac: (frame.time % SECOND) as u32,
+            incl_len: frame.bytes.len() as u32,
+            orig_len: frame.length,
+            data: Cow::Borrowed(&frame.bytes),
+        })?;
     }
-    to.flush()?;
-    Ok(())
+    Ok(writer.flush()?)
 }
 
 /// Reads a label file of eight columns in the order in which they are written.
