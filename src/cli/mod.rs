@@ -110,12 +110,14 @@ struct How {
     quiet: bool,
 }
 
-/// Each worker is a thread that talks to all others: more than machines have cores are a slip of the keyboard.
-const MOST_WORKERS: usize = 1024;
+/// Workers that a core may have. Each is a thread that talks to all others, and costs more than it brings where it has no
+/// core of its own: many more than that are a slip of the keyboard, and a run that seems to hang.
+const A_CORE: usize = 8;
 
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
-    let allowed = || format!("1 to {MOST_WORKERS} are allowed");
-    text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= MOST_WORKERS).ok_or_else(allowed)
+    let most = A_CORE * Controls::default().workers.max(2);
+    let allowed = || format!("1 to {most} are allowed on this machine");
+    text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= most).ok_or_else(allowed)
 }
 
 impl Common {
