@@ -154,7 +154,8 @@ fn learn_and_score(spec: &Spec, file: &Path, at: u64, place: &Path) -> Result<()
 
 /// Cuts a classic pcap, packed with zstd, in two.
 fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> Result<(), AnyError> {
-    let mut reader = PcapReader::new(zstd::stream::read::Decoder::new(File::open(file)?)?)?;
+    let named = |error| format!("{}: {error}", file.display());
+    let mut reader = PcapReader::new(zstd::stream::read::Decoder::new(File::open(file)?)?).map_err(named)?;
     let header = reader.header();
     let unit = match header.ts_resolution {
         PcapTsResolution::MicroSecond => 1000,
@@ -165,7 +166,7 @@ fn cut(file: &Path, at: u64, before: &Path, after: &Path) -> Result<(), AnyError
     };
     let mut parts = [part(before)?, part(after)?];
     while let Some(packet) = reader.next_raw_packet() {
-        let packet = packet?;
+        let packet = packet.map_err(named)?;
         let time = u64::from(packet.ts_sec) * SECOND + u64::from(packet.ts_frac) * unit;
         parts[usize::from(time >= at)].write_raw_packet(&packet)?;
     }

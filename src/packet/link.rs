@@ -1,7 +1,6 @@
 //! Link layers: where in a captured frame does its IP datagram begin.
 //!
-//! What stands between the link header and IP is
-//! always unwrapped: VLAN tags, MPLS labels, PPPoE sessions, LLC/SNAP.
+//! What stands between the link header and IP is always unwrapped: VLAN tags, MPLS labels, PPPoE sessions, LLC/SNAP.
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
