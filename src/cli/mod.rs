@@ -208,7 +208,7 @@ pub fn one_line(text: &str) -> String {
 fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
     let (line, wrong) = match notice {
         Notice::Changed(line) => (line, false),
-        Notice::Refused(line) => (line, true),
+        Notice::Refused(line) | Notice::Trouble(line) => (line, true),
     };
     if quiet && !wrong {
         return;

@@ -50,17 +50,19 @@ pub struct Controls {
     pub progress: Option<Show>,
     /// Where alerts go as readable lines.
     pub alerts: Option<Lines>,
-    /// Told what a live run makes of a file of rules that changed.
+    /// Told what a live run has to say while it goes on.
     pub notices: Option<Tell>,
 }
 
-/// What a live run makes of a file of rules that changed, in one line.
+/// What a live run has to say while it goes on, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// What it says is in force from the next complete window on.
+    /// The file of rules changed: what it says is in force from the next complete window on.
     Changed(String),
-    /// It cannot be: what it said before stays in force.
+    /// It cannot be in force: what it said before stays.
     Refused(String),
+    /// Frames are dropped, or the clock was set back.
+    Trouble(String),
 }
 
 /// Is told a notice.
@@ -89,6 +91,8 @@ pub struct Progress {
     pub total: u64,
     /// Frames that the kernel dropped (live).
     pub dropped: u64,
+    /// Nanoseconds that event time is ahead of the clock, which was set back (live).
+    pub ahead: u64,
     /// Since the start.
     pub elapsed: Duration,
 }

@@ -237,6 +237,7 @@ impl Reader {
             done,
             total,
             dropped: counts.dropped,
+            ahead: counts.ahead,
             elapsed,
         }
     }

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use super::following::Following;
 use super::opening::Reader;
-use super::{RunError, Shared, Show, Tell};
+use super::{Notice, Progress, RunError, Shared, Show, Tell};
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Ticks from one look at the file of rules to the next.
+/// Ticks from one look at the file of rules, and at what goes wrong on the wire, to the next.
 const RULES: u32 = 5;
+
+/// How long whoever shows or tells is waited for at the end: a terminal that was halted must not hold the run.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is looked at.
 #[derive(Default)]
@@ -26,7 +29,41 @@ pub(super) struct Looks {
 /// Looks at a run from time to time: shows progress, follows the file of rules, ends a batch run that is to stop.
 pub(super) struct Ticker {
     end: mpsc::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
+    /// Nothing ever comes: it closes when the thread is over.
+    over: mpsc::Receiver<()>,
+}
+
+/// What was told of what goes wrong on the wire.
+#[derive(Default)]
+struct Told {
+    dropped: u64,
+    ahead: u64,
+}
+
+impl Told {
+    /// What is to be told now: frames that were dropped, each time that they are twice as many, and a clock that was set.
+    fn look(&mut self, progress: &Progress) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        if progress.dropped > 2 * self.dropped {
+            self.dropped = progress.dropped;
+            let what = format!(
+                "{} frames were dropped by the kernel so far: they are in no row; more workers (-w) or fewer frames help",
+                progress.dropped
+            );
+            notices.push(Notice::Trouble(what));
+        }
+        if progress.ahead != self.ahead {
+            self.ahead = progress.ahead;
+            notices.push(Notice::Trouble(match progress.ahead {
+                0 => "the clock has come up to the times of rows and alerts: they are right again".to_owned(),
+                ahead => format!(
+                    "the clock was set back: times of rows and alerts go on, {:.0} s ahead of it; begin anew for right ones",
+                    Duration::from_nanos(ahead).as_secs_f64()
+                ),
+            }));
+        }
+        notices
+    }
 }
 
 impl Ticker {
@@ -40,15 +77,17 @@ impl Ticker {
     ) -> Ticker {
         let (end, ended) = mpsc::channel();
         let (reader, shared) = (reader.clone(), shared.clone());
-        let thread = std::thread::spawn(move || {
-            let mut ticks = 0;
+        let (running, over) = mpsc::channel();
+        std::thread::spawn(move || {
+            let _running = running;
+            let (mut ticks, mut told) = (0, Told::default());
             while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                 ticks += 1;
                 if ticks % RULES == 0
-                    && let Some(notice) = looks.rules.as_mut().and_then(Following::look)
                     && let Some(tell) = &mut looks.notices
                 {
-                    tell(notice);
+                    looks.rules.as_mut().and_then(Following::look).into_iter().for_each(&mut *tell);
+                    told.look(&reader.progress(&shared.tally, started.elapsed())).into_iter().for_each(tell);
                 }
                 if !live && stop.load(Relaxed) && !shared.fault.met() {
                     shared.fault.note(RunError::Interrupted);
@@ -58,12 +97,36 @@ impl Ticker {
                 }
             }
         });
-        Ticker { end, thread }
+        Ticker { end, over }
     }
 
     pub(super) fn end(self) {
         drop(self.end);
-        // It only draws: should it have failed, the run has not.
-        let _ = self.thread.join();
+        // It only draws and tells: should it have failed, the run has not.
+        let _ = self.over.recv_timeout(PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_told_when_they_double_and_a_clock_when_it_is_set() {
+        let mut told = Told::default();
+        let mut look = |dropped, ahead| {
+            let notices = told.look(&Progress { dropped, ahead, ..Progress::default() });
+            let line = |notice: Notice| match notice {
+                Notice::Trouble(line) => line.split([' ', ',']).take(4).collect::<Vec<_>>().join(" "),
+                other => panic!("{other:?}"),
+            };
+            notices.into_iter().map(line).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(look(0, 0), "");
+        assert_eq!(look(7, 0), "7 frames were dropped");
+        assert_eq!(look(14, 0), "");
+        assert_eq!(look(15, 9_000_000_000), "15 frames were dropped; the clock was set");
+        assert_eq!(look(15, 9_000_000_000), "");
+        assert_eq!(look(15, 0), "the clock has come");
     }
 }

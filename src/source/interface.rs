@@ -3,7 +3,8 @@
 //! A [`Wire`] gives frames with the stamps that the system put on them; [`Live`] makes a [`Feed`] of it.
 //! Event time moves with the newest frame and, once nothing waits any more, with the clock that stamps
 //! frames: windows end on a quiet wire too. As long as frames wait the clock says nothing, because they
-//! are older than it.
+//! are older than it. Where the clock is set back event time goes on ahead of it: windows that end when the clock has
+//! caught up, in an hour, would keep alerts for so long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -19,6 +20,8 @@ const BLOCK_FRAMES: usize = 1024;
 const BLOCK_BYTES: usize = 1 << 20;
 /// Interfaces that a message names.
 const NAMED: usize = 20;
+/// Nanoseconds by which a clock is set back at least: less is disorder among those who stamp.
+const STEP: u64 = 1_000_000_000;
 
 /// What can go wrong with an interface. Each is one line: which one, what, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +213,8 @@ pub(super) struct Live {
     fault: Option<InterfaceError>,
     frontier: u64,
     newest: u64,
+    /// Event time of the last look at the clock.
+    seen: u64,
     blocks: u64,
     counts: FeedCounts,
 }
@@ -224,9 +229,24 @@ impl Live {
             fault: None,
             frontier: 0,
             newest: 0,
+            seen: 0,
             blocks: 0,
             counts: FeedCounts::default(),
         }
+    }
+
+    /// Event time by the clock. It goes on where the clock was set back, and is the clock's again once that has come
+    /// up to it.
+    fn event_time(&mut self) -> u64 {
+        let (now, reached) = (self.wire.now(), self.newest.max(self.seen));
+        let tolerated = self.lateness.max(STEP);
+        if now.saturating_add(tolerated) >= reached {
+            self.counts.ahead = 0;
+        } else if (now + self.counts.ahead).saturating_add(tolerated) < reached {
+            self.counts.ahead = reached - now;
+        }
+        self.seen = now + self.counts.ahead;
+        self.seen
     }
 
     /// Takes what waits, up to a full block; whether that was all.
@@ -243,13 +263,17 @@ impl Live {
         Waiting::Perhaps
     }
 
-    /// Moves frames that come too late up to the frontier, and everything along.
+    /// Moves frames that come too late up to the frontier, and everything along. With a clock that was set back no frame
+    /// is late that was stamped by it.
     ///
     /// The frontier that binds a frame is that of the frames before it, not that of the block: a reader
     /// of the same frames from a file, whatever its blocks, moves the same frames by the same amounts.
     fn place(&mut self, block: &mut Block) {
         for record in &mut block.records {
             let frontier = self.frontier.max(self.newest.saturating_sub(self.lateness));
+            if record.time < frontier {
+                record.time += self.counts.ahead;
+            }
             if record.time < frontier {
                 record.time = frontier;
                 self.counts.late += 1;
@@ -285,7 +309,7 @@ impl Feed for Live {
             self.phase = Phase::Shut;
         }
         // Read before looking: what comes in after the look is stamped later.
-        let now = self.wire.now();
+        let now = self.event_time();
         let waiting = self.take(block);
         let WireCounts { received, dropped } = self.wire.counts();
         (self.counts.received, self.counts.dropped) = (received, dropped);
@@ -386,6 +410,33 @@ mod tests {
     }
 
     #[test]
+    fn event_time_goes_on_where_the_clock_is_set_back_until_it_is_set_right() {
+        let (stage, _, mut live) = play(SECOND);
+        let mut block = Block::default();
+        let hour = 3600 * SECOND;
+        let mut look = |clock: u64, stamps: &[u64]| {
+            stage.clock.store(clock, Relaxed);
+            stage.takes.lock().unwrap().push_back(Ok(stamps.to_vec()));
+            live.next(&mut block).unwrap();
+            let times: Vec<u64> = block.records.iter().map(|record| record.time).collect();
+            (times, live.frontier(), live.counts().ahead, live.counts().late)
+        };
+        let start = 2 * hour;
+        assert_eq!(look(start, &[start]), (vec![start], start - SECOND, 0, 0));
+        // One frame waits since before the step, two came after it.
+        let (back, ahead) = (start + 5 * SECOND - hour, hour - 5 * SECOND);
+        let times = vec![start + 1, start, start + 2];
+        assert_eq!(look(back, &[start + 1, back, back + 2]), (times, start + 2 - SECOND, ahead, 0));
+        let later = start + 9 * SECOND;
+        assert_eq!(look(back + 10 * SECOND, &[back + 9 * SECOND]), (vec![later], later, ahead, 0));
+        assert_eq!(look(back + 30 * SECOND, &[]), (vec![], start + 29 * SECOND, ahead, 0));
+        let right = start + 40 * SECOND;
+        assert_eq!(look(right, &[right]), (vec![right], right - SECOND, 0, 0));
+        // Less than a second is no step.
+        assert_eq!(look(right - SECOND, &[right - SECOND]), (vec![right - SECOND], right - SECOND, 0, 0));
+    }
+
+    #[test]
     fn the_clock_says_nothing_while_frames_wait() {
         let (stage, _, mut live) = play(SECOND);
         stage.clock.store(100 * SECOND, Relaxed);
@@ -463,18 +514,21 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stamps come and however the clock runs: no frame below what was announced before it,
-        /// and a second reader of what was handed out, cut to other blocks, moves nothing.
+        /// Whatever stamps come and however the clock runs, in steps that count or in others: no frame below what was
+        /// announced before it, and a second reader of what was handed out, cut to other blocks, moves nothing.
         #[test]
         fn frames_keep_to_the_announced_frontier_and_stand_when_read_again(
+            unit in prop::sample::select(vec![1, SECOND / 10, SECOND]),
             lateness in 0..40_u64,
             steps in prop::collection::vec((0..200_u64, prop::collection::vec(0..200_u64, 0..6)), 1..40),
         ) {
+            let lateness = lateness * unit;
             let (stage, stop, mut live) = play(lateness);
             let mut block = Block::default();
             let mut times = Vec::new();
             for (clock, stamps) in steps {
-                stage.clock.store(clock, Relaxed);
+                stage.clock.store(clock * unit, Relaxed);
+                let stamps = stamps.into_iter().map(|stamp: u64| stamp * unit).collect();
                 stage.takes.lock().unwrap().push_back(Ok(stamps));
                 let announced = live.frontier();
                 live.next(&mut block).unwrap();

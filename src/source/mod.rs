@@ -172,6 +172,8 @@ pub struct FeedCounts {
     pub received: u64,
     /// Frames that the kernel dropped because nobody took them in time.
     pub dropped: u64,
+    /// Nanoseconds that event time is ahead of an interface's clock, which was set back.
+    pub ahead: u64,
 }
 
 /// What can go wrong with an input. Each is one line: what, where, what to do.
