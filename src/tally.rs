@@ -4,10 +4,12 @@
 //! inside, and [`Tally::check`] holds every run to that.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use crate::packet::Refused;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Counters of a run, added to by all workers of the process.
 #[derive(Debug, Default)]
@@ -123,12 +125,33 @@ impl Tally {
 #[derive(Debug, Default)]
 pub struct Fault {
     met: AtomicBool,
-    error: Mutex<Option<Box<dyn std::error::Error + Send + Sync>>>,
+    error: Mutex<Option<AnyError>>,
+    /// Asks a live run to end.
+    stop: Option<Arc<AtomicBool>>,
+    lost: Mutex<Option<AnyError>>,
 }
 
 impl Fault {
+    /// That of a live run, which ends when `stop` is set.
+    pub fn live(stop: Arc<AtomicBool>) -> Fault {
+        Fault { stop: Some(stop), ..Fault::default() }
+    }
+
+    /// Notes that an output takes no more. A live run ends as if it had been asked to, so that the others get all that
+    /// came until then; for any other run it is an error, as it has its input still.
+    pub fn lose(&self, error: impl Into<AnyError>) {
+        let Some(stop) = &self.stop else { return self.note(error) };
+        self.lost.lock().expect("no worker panics while it notes an error").get_or_insert(error.into());
+        stop.store(true, Relaxed);
+    }
+
+    /// Takes the error of the first output of a live run that took no more.
+    pub fn take_lost(&self) -> Option<AnyError> {
+        self.lost.lock().expect("no worker panics while it notes an error").take()
+    }
+
     /// Notes an error, unless there is one already.
-    pub fn note(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
+    pub fn note(&self, error: impl Into<AnyError>) {
         self.error.lock().expect("no worker panics while it notes an error").get_or_insert(error.into());
         self.met.store(true, Relaxed);
     }
@@ -139,7 +162,7 @@ impl Fault {
     }
 
     /// Takes the error.
-    pub fn take(&self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+    pub fn take(&self) -> Option<AnyError> {
         self.error.lock().expect("no worker panics while it notes an error").take()
     }
 }
@@ -147,6 +170,20 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_that_is_lost_ends_a_live_run_as_if_asked_and_any_other_as_an_error() {
+        let stop = Arc::<AtomicBool>::default();
+        let live = Fault::live(stop.clone());
+        live.lose("first");
+        live.lose("second");
+        assert!(stop.load(Relaxed) && !live.met() && live.take().is_none());
+        assert_eq!(live.take_lost().unwrap().to_string(), "first");
+        let batch = Fault::default();
+        batch.lose("first");
+        assert!(batch.met() && batch.take_lost().is_none());
+        assert_eq!(batch.take().unwrap().to_string(), "first");
+    }
 
     #[test]
     fn frames_are_packets_and_refusals_and_rows_hold_all_packets() {

@@ -69,6 +69,10 @@ pub struct Draft {
     grows: bool,
     /// Whether what comes next begins a line: at the start, and whenever all before was flushed.
     between_lines: bool,
+    /// Bytes of a line that has not ended.
+    open_line: u64,
+    /// A write failed, and what was written of a line was taken back.
+    cut: bool,
 }
 
 /// Where a file is and will be. Dropped before it stands there, nothing is left of it.
@@ -102,7 +106,7 @@ impl Draft {
             match OpenOptions::new().write(true).create_new(true).open(&place.temporary) {
                 Ok(file) if is_held(&file, &place.temporary) => {
                     place.stands = false;
-                    return Ok(Draft { file, place, among: None, grows: false, between_lines: true });
+                    return Ok(Draft::over(file, place));
                 }
                 // Another run took it for one that was left behind.
                 Ok(_) => {}
@@ -131,7 +135,16 @@ impl Draft {
         let file = File::create(path).and_then(|_| end_of(path)).map_err(DraftError::io(path))?;
         let place =
             Place { path: path.to_owned(), temporary: path.to_owned(), made: Vec::new(), stands: true };
-        Ok(Draft { file, place, among: None, grows: true, between_lines: true })
+        Ok(Draft { grows: true, ..Draft::over(file, place) })
+    }
+
+    fn over(file: File, place: Place) -> Draft {
+        Draft { file, place, among: None, grows: false, between_lines: true, open_line: 0, cut: false }
+    }
+
+    /// Whether the file is still where it was begun: nobody removed it, or moved its folder away.
+    pub(crate) fn is_there(&self) -> bool {
+        is_same(&self.file, &self.place.temporary)
     }
 
     /// The name that the file will have.
@@ -165,6 +178,14 @@ impl Draft {
 }
 
 impl Draft {
+    /// The end of a line could not be written: its beginning goes too, and nothing follows.
+    fn take_back(&mut self) {
+        self.cut = true;
+        let whole = self.file.metadata().map(|now| now.len().saturating_sub(self.open_line));
+        // Where that fails as well, readers meet a line that is cut.
+        let _ = whole.and_then(|whole| self.file.set_len(whole));
+    }
+
     /// Where a growing file has lost its name, a new one begins, in a new folder where that is gone too. Where none can,
     /// the one that is open goes on: no line is lost.
     fn follow_name(&mut self) {
@@ -269,7 +290,22 @@ impl Write for Draft {
         if std::mem::take(&mut self.between_lines) {
             self.follow_name();
         }
-        self.file.write(bytes)
+        if !self.grows {
+            return self.file.write(bytes);
+        }
+        if self.cut {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let written = self.file.write(bytes);
+        match &written {
+            Ok(count) => match memchr::memrchr(b'\n', &bytes[..*count]) {
+                Some(end) => self.open_line = (count - end - 1) as u64,
+                None => self.open_line += *count as u64,
+            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => self.take_back(),
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -69,6 +69,21 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "there when the run has ended");
 }
 
+#[test]
+fn a_growing_file_that_can_take_no_more_ends_with_a_whole_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut log = Draft::growing(&path).unwrap();
+    log.write_all(b"first\nsec").unwrap();
+    log.write_all(b"ond\nthi").unwrap();
+    log.write_all(b"r").unwrap();
+    log.take_back();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    assert!(log.write_all(b"d\n").is_err(), "the rest of a line would follow another");
+    drop(log);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_growing_file_whose_folder_is_removed_goes_on_in_a_new_one() {

@@ -135,7 +135,11 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         None => with_context(spec),
     };
     let spec = &columns::with_chosen_context(spec)?;
-    let shared = Shared::default();
+    let live = spec.source.interface.is_some();
+    let shared = match live {
+        true => Shared { fault: Arc::new(Fault::live(controls.stop.clone())), ..Shared::default() },
+        false => Shared::default(),
+    };
     let plan = Plan::new(&spec.context)?;
     let left_out = Cell::new(None);
     let opened = open(spec, &shared, &controls.stop, |schema, window| {
@@ -169,7 +173,6 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let teaching = Teaching::of(spec, &rows)?;
     let learnings = teaching.as_ref().map_or(Ok(Vec::new()), |teaching| teaching.pupils(controls.workers))?;
     let lines = controls.alerts.take();
-    let live = spec.source.interface.is_some();
     let drafts = if live { Drafts::live() } else { Drafts::default() };
     let (window, workers) = (opened.window, controls.workers);
     let writing = Writing::open(spec, &rows, window, judged.as_ref(), lines, workers, &drafts)?;
@@ -220,13 +223,20 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         model.write_to(draft)?;
         fitted = Some(model);
     }
-    for draft in writing.summaries {
-        summary.write(draft)?;
-    }
-    drafts.commit().map_err(SinkError::from)?;
+    // What a live run has counted is told, whatever cannot be written.
+    let unless_live = |written: Result<(), SinkError>| match written {
+        Err(error) if live => {
+            shared.fault.lose(error);
+            Ok(())
+        }
+        written => written,
+    };
+    unless_live(writing.summaries.into_iter().try_for_each(|draft| summary.write(draft)))?;
+    unless_live(drafts.commit().map_err(SinkError::from))?;
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let complaints = left_out.take().into_iter().chain(useless_rules).collect();
-    let ended_by = opened.reader.ended_by().map(RunError::from);
+    let lost = shared.fault.take_lost().map(RunError::Met);
+    let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
 

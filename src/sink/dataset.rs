@@ -64,10 +64,12 @@ impl Dataset {
             file.commit()?;
         }
         self.last = Some(hour);
+        let path = self.folder.join(name(hour)).join("part-0.parquet");
         match &mut self.open {
+            // Nobody would notice until the hour is over.
+            Some(file) if self.drafts.is_live() && !file.is_there() => Err(SinkError::Gone { path }),
             Some(file) => Ok(file),
             none => {
-                let path = self.folder.join(name(hour)).join("part-0.parquet");
                 if path.symlink_metadata().is_ok() {
                     return Err(SinkError::Hour { path });
                 }
@@ -226,6 +228,20 @@ mod tests {
             2,
             "nothing half-written, no empty folder"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_live_run_notices_that_its_folder_is_gone_when_it_writes_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = folder.path().join("scores");
+        let (taken, mut end, _drafts) = take(&dataset, &[0, 1], Drafts::live());
+        taken.unwrap();
+        let more = rows(&schema("window_start"), &[2]);
+        end.take(&more).unwrap();
+        std::fs::rename(&dataset, folder.path().join("moved")).unwrap();
+        let error = end.take(&more).unwrap_err().to_string();
+        assert!(error.contains("hour=00/part-0.parquet: was removed or moved away"), "{error}");
     }
 
     #[test]

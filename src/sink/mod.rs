@@ -124,6 +124,15 @@ pub enum SinkError {
         /// What is missing.
         what: String,
     },
+    /// The file of an hour was removed while it was written.
+    #[error(
+        "{}: was removed or moved away with its folder while it was written, and the rows of its hour with it: begin anew",
+        path.display()
+    )]
+    Gone {
+        /// The file of the hour.
+        path: PathBuf,
+    },
     /// Rows of an hour that has some.
     #[error(
         "{}: is there already, and its rows are not to be lost: write to another folder, or remove the file",

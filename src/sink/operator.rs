@@ -85,10 +85,9 @@ pub fn write<'s>(
                 if fault.met() {
                     return;
                 }
-                for end in ends.iter_mut().flatten() {
-                    if let Err(error) = end.take(rows) {
-                        fault.note(error);
-                    }
+                // Who takes no more is left alone: the others may go on.
+                for ends in ends.iter_mut() {
+                    ends.retain_mut(|end| end.take(rows).map_err(|error| fault.lose(error)).is_ok());
                 }
             };
             input.for_each(|cap, batch| {
@@ -137,7 +136,7 @@ pub fn write<'s>(
             {
                 for end in ends {
                     if let Err(error) = end.finish() {
-                        fault.note(error);
+                        fault.lose(error);
                     }
                 }
             }
@@ -177,12 +176,8 @@ pub fn report<'s>(
                     }
                 }
             }
-            for end in ends.iter_mut().flatten() {
-                if !fault.met()
-                    && let Err(error) = end.take(&changes)
-                {
-                    fault.note(error);
-                }
+            for ends in ends.iter_mut().filter(|_| !fault.met()) {
+                ends.retain_mut(|end| end.take(&changes).map_err(|error| fault.lose(error)).is_ok());
             }
         }
         if open.is_none()
@@ -191,7 +186,7 @@ pub fn report<'s>(
         {
             for end in ends {
                 if let Err(error) = end.finish() {
-                    fault.note(error);
+                    fault.lose(error);
                 }
             }
         }

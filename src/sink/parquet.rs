@@ -66,6 +66,11 @@ impl ParquetFile {
         self.writer.write(rows).map_err(|error| failed(self.writer.file.inner().path(), error))
     }
 
+    /// Whether it still lies where it was begun.
+    pub(super) fn is_there(&self) -> bool {
+        self.writer.file.inner().is_there()
+    }
+
     /// Writes what is left and gives the file its name.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ struct Recording {
     link: Option<u16>,
     /// A block as it stands in the file.
     bytes: Vec<u8>,
+    /// Bytes of whole blocks in the file.
+    whole: u64,
+    /// Why no more can be written: it ends the feed, as an interface does that is lost.
+    fault: Option<RecordingError>,
+    over: bool,
 }
 
 /// Gives what a run left that broke off a name of its own, and begins a new file.
@@ -114,7 +119,18 @@ impl Recording {
         } else {
             begun_anew(&part).map_err(failed)?
         };
-        Ok(Recording { inner, path: path.to_owned(), part, file: Some(file), link: None, bytes: Vec::new() })
+        let (path, bytes) = (path.to_owned(), Vec::new());
+        Ok(Recording {
+            inner,
+            path,
+            part,
+            file: Some(file),
+            link: None,
+            bytes,
+            whole: 0,
+            fault: None,
+            over: false,
+        })
     }
 
     fn write(&mut self, block: &Block) -> Result<(), RecordingError> {
@@ -138,8 +154,13 @@ impl Recording {
             let at = record.at as usize;
             self.bytes.extend_from_slice(&block.bytes[at..at + record.captured as usize]);
         }
-        file.write_all(&self.bytes)
-            .map_err(|source| RecordingError::Write { path: self.part.clone(), source })
+        if let Err(source) = file.write_all(&self.bytes) {
+            // What was written of the block would be a damaged end.
+            let _ = file.set_len(self.whole);
+            return Err(RecordingError::Write { path: self.part.clone(), source });
+        }
+        self.whole += self.bytes.len() as u64;
+        Ok(())
     }
 
     /// Gives the file its name, with everything on the disk.
@@ -195,7 +216,7 @@ fn header(link: u16) -> [u8; 24] {
 
 impl Feed for Recording {
     fn frontier(&self) -> u64 {
-        self.inner.frontier()
+        if self.over { u64::MAX } else { self.inner.frontier() }
     }
 
     fn newest(&self) -> u64 {
@@ -203,11 +224,19 @@ impl Feed for Recording {
     }
 
     fn next(&mut self, block: &mut Block) -> Result<Next, SourceError> {
+        if self.fault.is_some() || self.over {
+            block.bytes.clear();
+            block.records.clear();
+            self.over = true;
+            return Ok(Next::End);
+        }
         match self.inner.next(block) {
-            Ok(Next::Block) => self.write(block)?,
+            // The block is used all the same: what was received until now is to be judged.
+            Ok(Next::Block) => self.fault = self.write(block).err(),
             Ok(Next::Idle) => return Ok(Next::Idle),
             Ok(Next::End) => {
-                self.finish()?;
+                self.fault = self.finish().err();
+                self.over = true;
                 return Ok(Next::End);
             }
             Err(error) => {
@@ -225,7 +254,7 @@ impl Feed for Recording {
     }
 
     fn ended_by(&mut self) -> Option<SourceError> {
-        self.inner.ended_by()
+        self.fault.take().map(SourceError::from).or_else(|| self.inner.ended_by())
     }
 }
 
@@ -289,6 +318,12 @@ mod tests {
         let mut block = Block::default();
         while feed.next(&mut block)? != Next::End {}
         Ok(())
+    }
+
+    /// Why a feed ends before its time.
+    fn ended_by(feed: &mut dyn Feed) -> String {
+        run(feed).unwrap();
+        feed.ended_by().unwrap().to_string()
     }
 
     fn read(path: &Path) -> Vec<(u64, Vec<u8>, u32)> {
@@ -423,7 +458,7 @@ mod tests {
         let path = folder.path().join("f.pcap");
         let mut mixed = block(&[(5, vec![1], 1), (6, vec![2], 2)]);
         mixed.records[1].link = 101;
-        let error = run(&mut *record(given([mixed]), &path).unwrap()).unwrap_err().to_string();
+        let error = ended_by(&mut *record(given([mixed]), &path).unwrap());
         assert!(error.contains("link types 1 and 101") && !error.contains('\n'), "{error}");
     }
 
@@ -434,8 +469,8 @@ mod tests {
         let last = Duration::from_secs(u32::MAX.into()).as_nanos() as u64 + SECOND - 1;
         run(&mut *record(given([block(&[(last, vec![1], 1)])]), &path).unwrap()).unwrap();
         assert_eq!(read(&path)[0].0, last);
-        let error = run(&mut *record(given([block(&[(last + 1, vec![1], 1)])]), &path).unwrap());
-        assert!(error.unwrap_err().to_string().contains("second 4294967296"));
+        let error = ended_by(&mut *record(given([block(&[(last + 1, vec![1], 1)])]), &path).unwrap());
+        assert!(error.contains("second 4294967296"), "{error}");
     }
 
     #[test]
@@ -447,16 +482,25 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn a_full_disk_ends_the_run() {
+    fn a_full_disk_ends_the_run_with_all_that_came_and_leaves_the_part() {
         let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
             eprintln!("skipped: no /dev/full");
             return;
         };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.pcap");
-        let mut feed = Recording::new(given([block(&[(5, vec![1], 1)])]), &path).unwrap();
+        let blocks = [1, 2].map(|time| block(&[(time, vec![1], 1)]));
+        let mut feed = Recording::new(given(blocks), &path).unwrap();
         feed.file = Some(full);
-        assert!(feed.next(&mut Block::default()).unwrap_err().to_string().contains("cannot write"));
-        assert!(!path.exists());
+        let mut taken = Block::default();
+        assert_eq!(feed.next(&mut taken).unwrap(), Next::Block);
+        assert_eq!((taken.records.len(), feed.frontier()), (1, 0), "it is judged all the same");
+        for _ in 0..2 {
+            assert_eq!(feed.next(&mut taken).unwrap(), Next::End);
+            assert_eq!((taken.records.len(), feed.frontier()), (0, u64::MAX));
+        }
+        let error = feed.ended_by().unwrap().to_string();
+        assert!(error.contains("cannot write the recording"), "{error}");
+        assert!(!path.exists() && part_of(&path).exists());
     }
 }
