@@ -293,7 +293,10 @@ struct Watcher(Option<Child>);
 
 impl Watcher {
     fn start(arguments: &[&str]) -> Watcher {
-        let mut command = netweir(arguments);
+        Watcher::begin(netweir(arguments))
+    }
+
+    fn begin(mut command: Command) -> Watcher {
         // SAFETY: `signal` may be called between fork and exec, and nothing else is.
         unsafe {
             // The tests may run below `nohup`, whose signal would not reach it then.
@@ -656,6 +659,72 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             assert_eq!(log("live"), log("again"), "every incident is closed");
             assert!(Path::new(&at("live/summary.json")).is_file());
             assert_eq!(Path::new(&at("live/_earlier")).exists(), end != "the terminal is gone");
+        }
+    });
+}
+
+/// Rows that were removed under its hands end a run, with all else that it writes; lines that nobody can take do not.
+#[test]
+fn an_output_that_is_lost_takes_no_other_with_it() {
+    alone(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let sent = traffic();
+        learn(folder.path(), &sent);
+        cable();
+        let (model, capture) = (at("model"), at("live.pcap"));
+        for lost in ["rows", "lines"] {
+            let live = at(lost);
+            let witness = packet_socket("far");
+            let mut watch = netweir(&[
+                "watch",
+                "-i",
+                "far",
+                "-m",
+                &model,
+                "-o",
+                &live,
+                "--write-pcap",
+                &capture,
+                "-w",
+                "2",
+            ]);
+            if lost == "lines" {
+                watch.stdout(File::options().write(true).open("/dev/full").unwrap());
+            }
+            let mut watcher = Watcher::begin(watch);
+            until("watch listens", || !watcher.running() || listeners("far") == 2);
+            send(&sent, &mut watcher, &witness, |number| {
+                if lost == "rows" && number == sent.len() / 2 {
+                    std::fs::remove_dir_all(at("rows/scores")).unwrap();
+                }
+            });
+            let output = if lost == "rows" { watcher.wait() } else { watcher.interrupt() };
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("frames,"), "what was counted is said: {said}");
+            match lost {
+                "rows" => {
+                    assert_eq!(output.status.code(), Some(2));
+                    assert!(said.contains("part-0.parquet: was removed or moved away"), "{said}");
+                }
+                _ => {
+                    assert!(output.status.success(), "{said}");
+                    assert_eq!(said.matches("standard output: No space left on device").count(), 1, "{said}");
+                }
+            }
+            let again = at(&format!("{lost} again"));
+            succeed(
+                "detect",
+                &netweir(&["detect", &capture, "-m", &model, "-o", &again, "-q"]).output().unwrap(),
+            );
+            for name in ["incidents.jsonl", "alerts.eve.jsonl"] {
+                let log = |folder: &str| std::fs::read_to_string(Path::new(folder).join(name)).unwrap();
+                assert!(!log(&live).is_empty());
+                assert_eq!(log(&live), log(&again), "{name}");
+            }
+            let belonging = |folder: &str| rows(Path::new(folder), INCIDENT_ROWS);
+            assert_same_rows(&belonging(&live), &belonging(&again));
+            assert!(Path::new(&live).join("summary.json").is_file());
         }
     });
 }

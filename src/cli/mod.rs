@@ -11,6 +11,7 @@ mod inspect;
 mod limits;
 mod misuse;
 mod progress;
+mod relay;
 mod run;
 mod shell;
 mod signals;
@@ -166,6 +167,7 @@ impl How {
                 Some(bar) => Box::new(progress::Above::new(bar.clone(), alerts)),
                 None => Box::new(alerts),
             };
+            let out = if live { Box::new(relay::Relay::new(out, no_lines)) } else { out };
             controls.alerts = Some((out, style));
         }
         if let Some(bar) = bar.clone() {
@@ -204,7 +206,14 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// What a live run makes of a file of rules that changed, as a line on standard error.
+/// Standard output takes no more lines, and the run goes on.
+fn no_lines(error: &std::io::Error) {
+    let line =
+        format!("standard output: {error}: it gets no more lines; incidents are in the log all the same");
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What a live run has to say while it goes on, as a line on standard error.
 fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
     let (line, wrong) = match notice {
         Notice::Changed(line) => (line, false),
