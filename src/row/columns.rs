@@ -105,7 +105,12 @@ use Kind::{F32, F64, I16List, Name8, Name16, Name32, Time, U8, U16, U32, U64};
 
 /// Every column of a flow row, in the order of the file.
 pub const COLUMNS: &[Column] = &[
-    must("window_start", Time, "", "start of the row's window"),
+    must(
+        "window_start",
+        Time,
+        "",
+        "start of the row's window; with rows = \"flow\" of the window in which the flow ended, by silence too",
+    ),
     must(
         "flow_id",
         U64,

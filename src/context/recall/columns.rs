@@ -152,13 +152,20 @@ impl Recalled {
     pub(in crate::context) fn meaning(self) -> String {
         let of = self.identity().meaning;
         let cv = |last: usize| format!("population deviation by mean of the last {last} gaps between");
-        let starts = format!("starts of flows of {of}, at the flow's own start");
+        let starts = |least: usize| {
+            format!(
+                "starts of flows of {of}, at the flow's own start; null with fewer than {least}, and where their mean is a \
+                 millisecond or less"
+            )
+        };
         match self {
             Recalled::Age(_) => format!("windows since the first row ever of {of}, at most {OLDEST}"),
             Recalled::First(_) => format!("start of the window of the first row ever of {of}"),
-            Recalled::Regularity(_, Measure::Cv8) => format!("{} {starts}", cv(8)),
-            Recalled::Regularity(_, Measure::Gap8) => format!("mean of the last 8 gaps between {starts}"),
-            Recalled::Regularity(_, Measure::Cv16) => format!("{} {starts}", cv(16)),
+            Recalled::Regularity(_, Measure::Cv8) => format!("{} {}", cv(8), starts(4)),
+            Recalled::Regularity(_, Measure::Gap8) => {
+                format!("mean of the last 8 gaps between {}", starts(4))
+            }
+            Recalled::Regularity(_, Measure::Cv16) => format!("{} {}", cv(16), starts(8)),
             Recalled::Lead(_) => {
                 format!("whether the row has the smallest flow_id of all rows of {of} in the window")
             }
