@@ -126,7 +126,16 @@ struct Shared {
 /// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Then nothing of
 /// the run is left but what a live one keeps as it goes (logs, whole hours of a dataset, the frames that it used), and
 /// what stood there before still does.
-pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
+pub fn run(spec: &Spec, controls: Controls) -> Result<Outcome, RunError> {
+    let (stop, live) = (controls.stop.clone(), spec.source.interface.is_some());
+    go(spec, controls).map_err(|error| match !live && stop.load(Relaxed) {
+        // Whatever the end looked like to who was at work.
+        true => RunError::Interrupted,
+        false => error,
+    })
+}
+
+fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     check_ends(spec)?;
     let judging = Judging::read(spec)?;

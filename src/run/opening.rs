@@ -65,6 +65,7 @@ pub(super) fn open(
     match inputs::find(&spec.source.inputs)? {
         Found::Captures(found) => {
             check_apart(spec, &found.iter().map(Input::path).collect::<Vec<_>>())?;
+            let found = found.into_iter().map(|input| input.until(stop)).collect();
             let captures = Captures::open(found, &spec.source)?;
             let names = captures.paths();
             open_frames(spec, shared, Box::new(captures), names, taken)

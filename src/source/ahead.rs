@@ -1,9 +1,12 @@
-//! Decompression ahead of whoever reads, on a thread of its own: workers wait for bytes, not for their inflation.
+//! Reading ahead of whoever reads, on a thread of its own: workers wait for bytes, not for their inflation, and for those
+//! of a pipe no longer than the run is wanted.
 
 use std::io::{Error, ErrorKind, Read};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 /// Bytes of a piece, at most.
 const PIECE: usize = 256 << 10;
@@ -11,6 +14,9 @@ const PIECE: usize = 256 << 10;
 const WAITING: usize = 4;
 /// Threads at once; what is read beyond that is inflated by its reader.
 const THREADS: usize = 8;
+
+/// How often who waits for a pipe looks whether the run is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -21,6 +27,8 @@ pub(super) struct Ahead {
     used: Sender<Vec<u8>>,
     piece: Vec<u8>,
     from: usize,
+    /// Set when the run is to end, where it may be long until more comes.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// A thread that counts as long as it lives.
@@ -43,13 +51,37 @@ impl Ahead {
     /// Reads ahead from `reader`; gives it back where there are threads enough.
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Result<Ahead, Box<dyn Read + Send>> {
         let Some(counted) = Counted::new() else { return Err(reader) };
+        Ok(Ahead::by(reader, counted))
+    }
+
+    /// Reads a pipe whose writer may be silent for long: an error when `stop` is set.
+    pub(super) fn of_pipe(reader: Box<dyn Read + Send>, stop: Arc<AtomicBool>) -> Ahead {
+        Ahead { stop: Some(stop), ..Ahead::by(reader, ()) }
+    }
+
+    fn by(reader: Box<dyn Read + Send>, counted: impl Send + 'static) -> Ahead {
         let (give, pieces) = sync_channel(WAITING);
         let (used, empty) = channel();
         thread::spawn(move || {
             read_on(reader, &give, &empty);
             drop(counted);
         });
-        Ok(Ahead { pieces, used, piece: Vec::new(), from: 0 })
+        Ahead { pieces, used, piece: Vec::new(), from: 0, stop: None }
+    }
+
+    /// The next piece; `None` at the end.
+    fn next(&self) -> Option<Result<Vec<u8>, Error>> {
+        let Some(stop) = &self.stop else { return self.pieces.recv().ok() };
+        loop {
+            match self.pieces.recv_timeout(LOOK) {
+                Ok(piece) => return Some(piece),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if stop.load(Relaxed) => {
+                    return Some(Err(Error::other("interrupted")));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 
@@ -81,14 +113,14 @@ fn read_on(
 impl Read for Ahead {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.from == self.piece.len() {
-            match self.pieces.recv() {
-                Ok(piece) => {
+            match self.next() {
+                Some(piece) => {
                     let used = std::mem::replace(&mut self.piece, piece?);
                     self.from = 0;
                     // At the end nobody needs it.
                     let _ = self.used.send(used);
                 }
-                Err(_) => return Ok(0),
+                None => return Ok(0),
             }
         }
         let count = buffer.len().min(self.piece.len() - self.from);
@@ -126,6 +158,32 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         assert!(found == bytes);
         assert_eq!(ahead.read(&mut [0; 8]).unwrap(), 0, "and nothing after it");
+    }
+
+    /// A pipe whose writer says something, and then nothing.
+    struct Silent(bool);
+
+    impl Read for Silent {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+            while std::mem::replace(&mut self.0, true) {
+                thread::park();
+            }
+            buffer[0] = 7;
+            Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_silent_pipe_is_waited_for_until_the_run_is_to_end() {
+        let stop = Arc::<AtomicBool>::default();
+        let mut ahead = Ahead::of_pipe(Box::new(Silent(false)), stop.clone());
+        let mut some = [0; 8];
+        assert_eq!(ahead.read(&mut some).unwrap(), 1);
+        thread::spawn(move || {
+            thread::sleep(2 * LOOK);
+            stop.store(true, Relaxed);
+        });
+        assert_eq!(ahead.read(&mut some).unwrap_err().to_string(), "interrupted");
     }
 
     #[test]

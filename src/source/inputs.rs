@@ -7,10 +7,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use walkdir::{DirEntry, WalkDir};
 
+use super::ahead::Ahead;
 use super::stored::Stored;
 use super::{SourceError, pcap, pcapng};
 use crate::reading::guarded;
@@ -47,6 +48,8 @@ pub enum Found {
 pub struct Input {
     path: PathBuf,
     way: Way,
+    /// Set when the run is to end.
+    stop: Arc<AtomicBool>,
 }
 
 /// How an input is read.
@@ -61,6 +64,16 @@ enum Way {
 }
 
 impl Input {
+    fn new(path: PathBuf, way: Way) -> Input {
+        Input { path, way, stop: Arc::default() }
+    }
+
+    /// The same, where what comes through a pipe is waited for until `stop` is set.
+    #[must_use]
+    pub fn until(self, stop: &Arc<AtomicBool>) -> Input {
+        Input { stop: stop.clone(), ..self }
+    }
+
     /// What it is called in messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -80,9 +93,13 @@ impl Input {
     }
 
     pub(super) fn open(&self, read: Arc<AtomicU64>) -> Result<Stored, SourceError> {
+        let waited = |pipe| Box::new(Ahead::of_pipe(pipe, self.stop.clone()));
         let stored = match self.way {
-            Way::File | Way::Pipe => Stored::open(&self.path, read),
-            Way::Standard => Stored::new(Box::new(std::io::stdin()), read),
+            Way::File => Stored::open(&self.path, read),
+            Way::Pipe => {
+                fs::File::open(&self.path).and_then(|pipe| Stored::new(waited(Box::new(pipe)), read))
+            }
+            Way::Standard => Stored::new(waited(Box::new(std::io::stdin())), read),
         };
         stored.map_err(|source| SourceError::Io { path: self.path.clone(), source })
     }
@@ -126,7 +143,7 @@ struct Finding {
 impl Finding {
     /// Adds a file that was named.
     fn file(&mut self, path: &Path) -> Result<(), SourceError> {
-        let input = Input { path: path.to_owned(), way: Way::File };
+        let input = Input::new(path.to_owned(), Way::File);
         let (magic, _) = beginning(&input)?;
         match kind(&magic) {
             Kind::Other => Err(input.refuse(&magic)),
@@ -141,7 +158,7 @@ impl Finding {
     /// before that can be told, and one that begins otherwise than its name says. Who opens it says what is wrong,
     /// or counts it.
     fn met(&mut self, path: &Path) -> Result<(), SourceError> {
-        let input = Input { path: path.to_owned(), way: Way::File };
+        let input = Input::new(path.to_owned(), Way::File);
         let (magic, cut) = beginning(&input)?;
         let kind = match kind(&magic) {
             Kind::Other if cut => Kind::Capture,
@@ -223,7 +240,7 @@ impl Finding {
     /// Adds what a person named.
     fn given(&mut self, given: &str) -> Result<(), SourceError> {
         if given == "-" {
-            self.captures.push(Input { path: STANDARD_INPUT.into(), way: Way::Standard });
+            self.captures.push(Input::new(STANDARD_INPUT.into(), Way::Standard));
             return Ok(());
         }
         let path = Path::new(given);
@@ -235,7 +252,7 @@ impl Finding {
                 false
             }
             Ok(_) => {
-                self.captures.push(Input { path: path.to_owned(), way: Way::Pipe });
+                self.captures.push(Input::new(path.to_owned(), Way::Pipe));
                 return Ok(());
             }
             Err(error) if error.kind() == ErrorKind::NotFound && given.contains(['*', '?', '[']) => {

@@ -174,3 +174,40 @@ fn columns_may_stand_apart_and_a_pattern_of_context_means_all_of_it() {
     let said = error(&[&"extract", &capture, &"-o", &rows, &"--columns", &"src_ip,,dst_ip"]);
     assert!(said.contains("a name is missing"), "{said}");
 }
+
+/// Before its first byte, and in the middle: a writer that says no more must not hold who wants the run to end.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_waits_for_a_silent_pipe_ends_when_asked_and_leaves_nothing() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    for bytes in [Vec::new(), pcap(1, 65535, &some_frames())] {
+        let place = Place::new();
+        let mut verb = Command::new(env!("CARGO_BIN_EXE_netweir"));
+        verb.args(["extract", "-", "-o"]).arg(place.at("rows.parquet"));
+        let mut verb = verb.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut pipe = verb.stdin.take().unwrap();
+        pipe.write_all(&bytes).unwrap();
+        // Before it catches the signal it would end without a word.
+        let catches = |status: &str| {
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGINT - 1) & 1 == 1
+        };
+        while !catches(&std::fs::read_to_string(format!("/proc/{}/status", verb.id())).unwrap()) {
+            std::thread::yield_now();
+        }
+        assert!(verb.try_wait().unwrap().is_none(), "it waits for more");
+        let told = Command::new("kill").args(["-INT", &verb.id().to_string()]).status();
+        assert!(told.unwrap().success());
+        let output = verb.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            said.starts_with("netweir: interrupted: nothing was written") && said.lines().count() == 1,
+            "{said}"
+        );
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(place.files(), Vec::<String>::new());
+        drop(pipe);
+    }
+}
