@@ -288,15 +288,19 @@ fn succeed(what: &str, output: &Output) {
     assert!(output.status.success(), "netweir {what}: {}: {said}", output.status);
 }
 
+/// `watch` on the far end of the cable.
+fn watch(model: &str, live: &str, capture: &str) -> Command {
+    netweir(&["watch", "-i", "far", "-m", model, "-o", live, "--write-pcap", capture, "-w", "2"])
+}
+
 /// A child that does not outlive a test that fails.
 struct Watcher(Option<Child>);
 
 impl Watcher {
-    fn start(arguments: &[&str]) -> Watcher {
-        Watcher::begin(netweir(arguments))
-    }
-
-    fn begin(mut command: Command) -> Watcher {
+    /// Starts what listens on the far end of the cable, and a witness of all that comes there.
+    fn start(mut command: Command) -> (Watcher, OwnedFd) {
+        // Opened before the watcher's socket, it has its copy of a frame after it.
+        let witness = packet_socket("far");
         // SAFETY: `signal` may be called between fork and exec, and nothing else is.
         unsafe {
             // The tests may run below `nohup`, whose signal would not reach it then.
@@ -305,7 +309,9 @@ impl Watcher {
                 _ => Ok(()),
             });
         }
-        Watcher(Some(command.spawn().unwrap()))
+        let mut watcher = Watcher(Some(command.spawn().unwrap()));
+        until("watch listens", || !watcher.running() || listeners("far") == 2);
+        (watcher, witness)
     }
 
     fn running(&mut self) -> bool {
@@ -448,13 +454,10 @@ fn live_is_archive(quiet: Duration) {
         learn(folder.path(), &sent);
 
         cable();
-        // Opened before the watcher's socket, it has its copy of a frame after it.
-        let witness = packet_socket("far");
         let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
-        let watch =
-            ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-q", "-w", "2"];
-        let mut watcher = Watcher::start(&watch);
-        until("watch listens", || !watcher.running() || listeners("far") == 2);
+        let mut watch = watch(&model, &live, &capture);
+        watch.arg("-q");
+        let (mut watcher, witness) = Watcher::start(watch);
         let arrived = send(&sent, &mut watcher, &witness, |_| ());
         sleep(quiet);
         succeed("watch", &watcher.interrupt());
@@ -529,24 +532,9 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         std::fs::write(&rules, "[threshold]\ncontamination = 0.1\n").unwrap();
 
         cable();
-        let witness = packet_socket("far");
-        let watch = [
-            "watch",
-            "-i",
-            "far",
-            "-m",
-            &model,
-            "-o",
-            &live,
-            "--write-pcap",
-            &capture,
-            "--allow",
-            &rules,
-            "-w",
-            "2",
-        ];
-        let mut watcher = Watcher::start(&watch);
-        until("watch listens", || !watcher.running() || listeners("far") == 2);
+        let mut watch = watch(&model, &live, &capture);
+        watch.args(["--allow", &rules]);
+        let (mut watcher, witness) = Watcher::start(watch);
         send(&sent, &mut watcher, &witness, |number| {
             if number == sent.len() / 10 {
                 std::fs::write(&rules, "[[alow]]\n").unwrap();
@@ -613,11 +601,8 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
         learn(folder.path(), &sent);
         cable();
         let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
-        let watch = ["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-w", "2"];
         for end in ["the terminal is gone", "it is told twice", "the interface is down"] {
-            let witness = packet_socket("far");
-            let mut watcher = Watcher::start(&watch);
-            until("watch listens", || !watcher.running() || listeners("far") == 2);
+            let (mut watcher, witness) = Watcher::start(watch(&model, &live, &capture));
             send(&sent, &mut watcher, &witness, |_| ());
             let said = match end {
                 "the terminal is gone" => {
@@ -675,25 +660,11 @@ fn an_output_that_is_lost_takes_no_other_with_it() {
         let (model, capture) = (at("model"), at("live.pcap"));
         for lost in ["rows", "lines"] {
             let live = at(lost);
-            let witness = packet_socket("far");
-            let mut watch = netweir(&[
-                "watch",
-                "-i",
-                "far",
-                "-m",
-                &model,
-                "-o",
-                &live,
-                "--write-pcap",
-                &capture,
-                "-w",
-                "2",
-            ]);
+            let mut watch = watch(&model, &live, &capture);
             if lost == "lines" {
                 watch.stdout(File::options().write(true).open("/dev/full").unwrap());
             }
-            let mut watcher = Watcher::begin(watch);
-            until("watch listens", || !watcher.running() || listeners("far") == 2);
+            let (mut watcher, witness) = Watcher::start(watch);
             send(&sent, &mut watcher, &witness, |number| {
                 if lost == "rows" && number == sent.len() / 2 {
                     std::fs::remove_dir_all(at("rows/scores")).unwrap();
