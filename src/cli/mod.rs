@@ -163,7 +163,8 @@ impl How {
         if spec.ends.model.is_some() && !self.quiet {
             let alerts = std::io::stdout();
             let style = if alerts.is_terminal() { Style::Colour } else { Style::Plain };
-            let out: Box<dyn Write + Send> = match &bar {
+            // What goes elsewhere needs no place above the bar, which would be held as long as nobody reads it.
+            let out: Box<dyn Write + Send> = match bar.as_ref().filter(|_| alerts.is_terminal()) {
                 Some(bar) => Box::new(progress::Above::new(bar.clone(), alerts)),
                 None => Box::new(alerts),
             };

@@ -12,7 +12,7 @@ const WAITING: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A writer that never waits and never fails: what is flushed goes to a thread; where too much waits there, it is left
-/// out, and a line says how much.
+/// out, and where lines are read again one says how many are missing.
 pub(super) struct Relay {
     /// What was written since the last flush.
     piece: Vec<u8>,
@@ -55,9 +55,9 @@ impl Write for Relay {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let Some(give) = &self.give else { return Ok(()) };
-        let of_now = lines(&self.piece);
         let mut piece = std::mem::take(&mut self.piece);
+        let Some(give) = &self.give else { return Ok(()) };
+        let of_now = lines(&piece);
         if self.left_out > 0 {
             let told = format!("({} lines were left out here: nobody read them)\n", self.left_out);
             piece.splice(..0, told.into_bytes());

@@ -110,7 +110,8 @@ impl Drafts {
         self.group().superseded.push(path);
     }
 
-    /// All files are whole: they take their names, in the order in which they were finished.
+    /// All files are whole: they take their names, in the order in which they were finished. In a live run one that cannot
+    /// keeps no other from it.
     ///
     /// # Errors
     /// [`DraftError::Io`] of the first that cannot.
@@ -127,16 +128,22 @@ impl Drafts {
                 }
             }
         }
-        let mut last = PathBuf::new();
+        let (mut last, mut failed) = (PathBuf::new(), Ok(()));
         for (mut place, _) in std::mem::take(&mut group.whole) {
-            place.stand()?;
+            match place.stand() {
+                Err(error) if self.live => {
+                    failed = failed.and(Err(error));
+                    continue;
+                }
+                stood => stood?,
+            }
             changed.append(&mut place.folders());
             last.clone_from(&place.path);
         }
         for folder in &mut group.folders {
             folder.made.clear();
         }
-        sync(changed, &last)
+        failed.and(sync(changed, &last))
     }
 }
 

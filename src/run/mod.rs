@@ -126,16 +126,7 @@ struct Shared {
 /// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Then nothing of
 /// the run is left but what a live one keeps as it goes (logs, whole hours of a dataset, the frames that it used), and
 /// what stood there before still does.
-pub fn run(spec: &Spec, controls: Controls) -> Result<Outcome, RunError> {
-    let (stop, live) = (controls.stop.clone(), spec.source.interface.is_some());
-    go(spec, controls).map_err(|error| match !live && stop.load(Relaxed) {
-        // Whatever the end looked like to who was at work.
-        true => RunError::Interrupted,
-        false => error,
-    })
-}
-
-fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
+pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     check_ends(spec)?;
     let judging = Judging::read(spec)?;
@@ -145,6 +136,8 @@ fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let spec = &columns::with_chosen_context(spec)?;
     let live = spec.source.interface.is_some();
+    let stop = controls.stop.clone();
+    let is_interrupted = || !live && stop.load(Relaxed);
     let shared = match live {
         true => Shared { fault: Arc::new(Fault::live(controls.stop.clone())), ..Shared::default() },
         false => Shared::default(),
@@ -165,7 +158,8 @@ fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         }
         let learned = teaching.map(|teaching| teaching.columns()).transpose()?;
         Ok(columns::of_source(&spec.ends, &plan, judge, learned.as_ref(), schema))
-    })?;
+    });
+    let opened = opened.map_err(|error| if is_interrupted() { RunError::Interrupted } else { error })?;
     if let Source::Frames(..) = opened.source {
         spec.flow.check_room(controls.workers)?;
     }
@@ -221,7 +215,8 @@ fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let learned = learned?;
 
     if let Some(error) = shared.fault.take() {
-        return Err(RunError::Met(error));
+        // Who asks a run to end may end the writer of its pipe as well, and what it met is that.
+        return Err(if is_interrupted() { RunError::Interrupted } else { RunError::Met(error) });
     }
     let muted = watched.as_ref().map(|(_, muting)| muting.rows());
     let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
@@ -232,6 +227,10 @@ fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         model.write_to(draft)?;
         fitted = Some(model);
     }
+    // Also where the input seemed to be at its end by then: a pipe whose writer was asked to end at the same time is cut.
+    if is_interrupted() {
+        return Err(RunError::Interrupted);
+    }
     // What a live run has counted is told, whatever cannot be written.
     let unless_live = |written: Result<(), SinkError>| match written {
         Err(error) if live => {
@@ -240,7 +239,9 @@ fn go(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         }
         written => written,
     };
-    unless_live(writing.summaries.into_iter().try_for_each(|draft| summary.write(draft)))?;
+    for draft in writing.summaries {
+        unless_live(summary.write(draft))?;
+    }
     unless_live(drafts.commit().map_err(SinkError::from))?;
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let complaints = left_out.take().into_iter().chain(useless_rules).collect();

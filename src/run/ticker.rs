@@ -83,11 +83,12 @@ impl Ticker {
             let (mut ticks, mut told) = (0, Told::default());
             while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                 ticks += 1;
-                if ticks % RULES == 0
-                    && let Some(tell) = &mut looks.notices
-                {
-                    looks.rules.as_mut().and_then(Following::look).into_iter().for_each(&mut *tell);
-                    told.look(&reader.progress(&shared.tally, started.elapsed())).into_iter().for_each(tell);
+                if live && ticks % RULES == 0 {
+                    let mut notices = told.look(&reader.progress(&shared.tally, started.elapsed()));
+                    notices.extend(looks.rules.as_mut().and_then(Following::look));
+                    if let Some(tell) = &mut looks.notices {
+                        notices.into_iter().for_each(tell);
+                    }
                 }
                 if !live && stop.load(Relaxed) && !shared.fault.met() {
                     shared.fault.note(RunError::Interrupted);

@@ -58,18 +58,17 @@ impl Dataset {
             let (path, from, to) = (self.folder.clone(), name(last), name(hour));
             return Err(SinkError::Order { path, from, to });
         }
+        self.check_open()?;
         if self.last != Some(hour)
             && let Some(file) = self.open.take()
         {
             file.commit()?;
         }
         self.last = Some(hour);
-        let path = self.folder.join(name(hour)).join("part-0.parquet");
         match &mut self.open {
-            // Nobody would notice until the hour is over.
-            Some(file) if self.drafts.is_live() && !file.is_there() => Err(SinkError::Gone { path }),
             Some(file) => Ok(file),
             none => {
+                let path = self.folder.join(name(hour)).join("part-0.parquet");
                 if path.symlink_metadata().is_ok() {
                     return Err(SinkError::Hour { path });
                 }
@@ -80,6 +79,16 @@ impl Dataset {
 }
 
 impl Dataset {
+    /// In a live run, that the open file was not removed: nobody would notice until the hour is over.
+    fn check_open(&self) -> Result<(), SinkError> {
+        match (&self.open, self.last) {
+            (Some(file), Some(hour)) if self.drafts.is_live() && !file.is_there() => {
+                Err(SinkError::Gone { path: self.folder.join(name(hour)).join("part-0.parquet") })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes rows that are said at a time, whatever their own: they go to the file of its hour, or of a later one to which
     /// others went before.
     ///
@@ -95,6 +104,7 @@ impl Dataset {
     /// # Errors
     /// [`SinkError`] if its file cannot be finished.
     pub(super) fn commit(self) -> Result<(), SinkError> {
+        self.check_open()?;
         self.open.map_or(Ok(()), ParquetFile::commit)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -96,9 +96,7 @@ impl Input {
         let waited = |pipe| Box::new(Ahead::of_pipe(pipe, self.stop.clone()));
         let stored = match self.way {
             Way::File => Stored::open(&self.path, read),
-            Way::Pipe => {
-                fs::File::open(&self.path).and_then(|pipe| Stored::new(waited(Box::new(pipe)), read))
-            }
+            Way::Pipe => Stored::new(waited(Box::new(Named { path: self.path.clone(), pipe: None })), read),
             Way::Standard => Stored::new(waited(Box::new(std::io::stdin())), read),
         };
         stored.map_err(|source| SourceError::Io { path: self.path.clone(), source })
@@ -118,6 +116,22 @@ impl Input {
         }
         let bytes: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
         SourceError::Unknown { path, magic: bytes.join(" ") }
+    }
+}
+
+/// A pipe with a name, opened by who reads it, since that waits for a writer.
+struct Named {
+    path: PathBuf,
+    pipe: Option<fs::File>,
+}
+
+impl Read for Named {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => none.insert(fs::File::open(&self.path)?),
+        };
+        pipe.read(buffer)
     }
 }
 

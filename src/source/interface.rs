@@ -22,6 +22,8 @@ const BLOCK_BYTES: usize = 1 << 20;
 const NAMED: usize = 20;
 /// Nanoseconds by which a clock is set back at least: less is disorder among those who stamp.
 const STEP: u64 = 1_000_000_000;
+/// Nanoseconds that lie between two looks at a clock at most: where it was ahead of by more, it was set.
+const LOOK: u64 = 10_000_000_000;
 
 /// What can go wrong with an interface. Each is one line: which one, what, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +148,11 @@ pub(super) trait Wire: Send {
     }
 }
 
+/// A time of a clock that event time is ahead of, where there is such a time.
+fn moved(time: u64, ahead: u64) -> u64 {
+    time.saturating_add(ahead).min(i64::MAX as u64)
+}
+
 /// The wall clock, in nanoseconds since the Unix epoch.
 // A live source: frames are stamped by this clock, and a quiet wire has no other sign that time passes.
 #[allow(clippy::disallowed_methods)]
@@ -240,12 +247,13 @@ impl Live {
     fn event_time(&mut self) -> u64 {
         let (now, reached) = (self.wire.now(), self.newest.max(self.seen));
         let tolerated = self.lateness.max(STEP);
-        if now.saturating_add(tolerated) >= reached {
+        let expected = reached.saturating_sub(tolerated)..=reached.saturating_add(LOOK);
+        if now >= *expected.start() {
             self.counts.ahead = 0;
-        } else if (now + self.counts.ahead).saturating_add(tolerated) < reached {
+        } else if !expected.contains(&now.saturating_add(self.counts.ahead)) {
             self.counts.ahead = reached - now;
         }
-        self.seen = now + self.counts.ahead;
+        self.seen = moved(now, self.counts.ahead);
         self.seen
     }
 
@@ -271,8 +279,10 @@ impl Live {
     fn place(&mut self, block: &mut Block) {
         for record in &mut block.records {
             let frontier = self.frontier.max(self.newest.saturating_sub(self.lateness));
-            if record.time < frontier {
-                record.time += self.counts.ahead;
+            // A frame that waits since before the clock was set is of the time before.
+            let by_event_time = moved(record.time, self.counts.ahead);
+            if record.time < frontier && by_event_time <= self.seen.saturating_add(STEP) {
+                record.time = by_event_time;
             }
             if record.time < frontier {
                 record.time = frontier;
@@ -429,11 +439,15 @@ mod tests {
         assert_eq!(look(back, &[start + 1, back, back + 2]), (times, start + 2 - SECOND, ahead, 0));
         let later = start + 9 * SECOND;
         assert_eq!(look(back + 10 * SECOND, &[back + 9 * SECOND]), (vec![later], later, ahead, 0));
-        assert_eq!(look(back + 30 * SECOND, &[]), (vec![], start + 29 * SECOND, ahead, 0));
+        assert_eq!(look(back + 19 * SECOND, &[]), (vec![], start + 18 * SECOND, ahead, 0));
+        // Set forward again, but for nine seconds; and one that waits since long is late, not in the future.
+        let nearly = start + 10 * SECOND;
+        let late = (vec![start + 18 * SECOND], start + 18 * SECOND, 9 * SECOND, 1);
+        assert_eq!(look(nearly, &[start + 15 * SECOND]), late);
         let right = start + 40 * SECOND;
-        assert_eq!(look(right, &[right]), (vec![right], right - SECOND, 0, 0));
+        assert_eq!(look(right, &[right]), (vec![right], right - SECOND, 0, 1));
         // Less than a second is no step.
-        assert_eq!(look(right - SECOND, &[right - SECOND]), (vec![right - SECOND], right - SECOND, 0, 0));
+        assert_eq!(look(right - SECOND, &[right - SECOND]), (vec![right - SECOND], right - SECOND, 0, 1));
     }
 
     #[test]

@@ -182,17 +182,20 @@ fn a_run_that_waits_for_a_silent_pipe_ends_when_asked_and_leaves_nothing() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
-    for bytes in [Vec::new(), pcap(1, 65535, &some_frames())] {
+    for (bytes, more) in
+        [(Vec::new(), ""), (pcap(1, 65535, &some_frames()), ""), (pcap(1, 65535, &[]), "--lax")]
+    {
         let place = Place::new();
         let mut verb = Command::new(env!("CARGO_BIN_EXE_netweir"));
         verb.args(["extract", "-", "-o"]).arg(place.at("rows.parquet"));
+        verb.args(more.split_terminator(' '));
         let mut verb = verb.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut pipe = verb.stdin.take().unwrap();
         pipe.write_all(&bytes).unwrap();
-        // Before it catches the signal it would end without a word.
+        // Before it catches the signal it would end without a word. This one is caught last.
         let catches = |status: &str| {
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-            u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGINT - 1) & 1 == 1
+            u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGUSR1 - 1) & 1 == 1
         };
         while !catches(&std::fs::read_to_string(format!("/proc/{}/status", verb.id())).unwrap()) {
             std::thread::yield_now();
