@@ -38,7 +38,7 @@
 //! | [`draft`] | files that appear whole or not at all, those of a run together |
 //! | [`reading`] | Parquet that may be damaged |
 //! | [`tally`] | counters at the doorways, and the first error of a run |
-//! | `terminal` | foreign text that does nothing to a terminal |
+//! | `terminal` | foreign text that does nothing to a terminal, and a terminal that does nothing to a run |
 //!
 //! # From a program
 //!

@@ -1,5 +1,34 @@
-//! Text of files and of the network as it may stand in a terminal: nothing in it moves the cursor, hides text
-//! or turns it around.
+//! A terminal and what comes to it: text of files and of the network in which nothing moves the cursor, hides text or
+//! turns it around; threads that write there, which a terminal that was halted must not keep a run with.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
+
+/// How long a thread that writes for people is waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A thread that is waited for no longer than a second.
+pub(crate) struct Waited {
+    /// Nothing ever comes: it closes when the thread is over.
+    over: Receiver<()>,
+}
+
+impl Waited {
+    pub(crate) fn start(work: impl FnOnce() + Send + 'static) -> Waited {
+        let (running, over) = channel::<()>();
+        thread::spawn(move || {
+            let _running = running;
+            work();
+        });
+        Waited { over }
+    }
+
+    /// Waits until the work is done, or has had its time. A panic is an end, too.
+    pub(crate) fn end(&self) {
+        let _ = self.over.recv_timeout(PATIENCE);
+    }
+}
 
 /// Whether a letter does.
 pub(crate) fn is_hidden(letter: char) -> bool {

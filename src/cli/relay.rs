@@ -3,13 +3,12 @@
 //! from its end.
 
 use std::io::{Error, ErrorKind, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
-use std::time::Duration;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+
+use crate::terminal::Waited;
 
 /// Pieces that may wait, of a line or some each.
 const WAITING: usize = 1024;
-/// How long a reader is waited for at the end.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A writer that never waits and never fails: what is flushed goes to a thread; where too much waits there, it is left
 /// out, and where lines are read again one says how many are missing.
@@ -18,8 +17,7 @@ pub(super) struct Relay {
     piece: Vec<u8>,
     /// `None` when no more comes.
     give: Option<SyncSender<Vec<u8>>>,
-    /// Nothing ever comes: it closes when the thread is over.
-    over: Receiver<()>,
+    writer: Waited,
     /// Lines that were left out and not told of.
     left_out: usize,
 }
@@ -29,9 +27,7 @@ impl Relay {
     /// more (a closed pipe) ends them silently.
     pub(super) fn new(mut out: Box<dyn Write + Send>, failed: impl FnOnce(&Error) + Send + 'static) -> Relay {
         let (give, pieces) = sync_channel::<Vec<u8>>(WAITING);
-        let (running, over) = channel();
-        std::thread::spawn(move || {
-            let _running = running;
+        let writer = Waited::start(move || {
             for piece in pieces {
                 match out.write_all(&piece).and_then(|()| out.flush()) {
                     Ok(()) => {}
@@ -40,7 +36,7 @@ impl Relay {
                 }
             }
         });
-        Relay { piece: Vec::new(), give: Some(give), over, left_out: 0 }
+        Relay { piece: Vec::new(), give: Some(give), writer, left_out: 0 }
     }
 }
 
@@ -74,8 +70,7 @@ impl Write for Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.give = None;
-        // Closed when all was written; else the reader has had its time.
-        let _ = self.over.recv_timeout(PATIENCE);
+        self.writer.end();
     }
 }
 

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 use super::following::Following;
 use super::opening::Reader;
 use super::{Notice, Progress, RunError, Shared, Show, Tell};
+use crate::terminal::Waited;
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Ticks from one look at the file of rules, and at what goes wrong on the wire, to the next.
-const RULES: u32 = 5;
-
-/// How long whoever shows or tells is waited for at the end: a terminal that was halted must not hold the run.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SELDOM: u32 = 5;
 
 /// What is looked at.
 #[derive(Default)]
@@ -29,8 +27,7 @@ pub(super) struct Looks {
 /// Looks at a run from time to time: shows progress, follows the file of rules, ends a batch run that is to stop.
 pub(super) struct Ticker {
     end: mpsc::Sender<()>,
-    /// Nothing ever comes: it closes when the thread is over.
-    over: mpsc::Receiver<()>,
+    looking: Waited,
 }
 
 /// What was told of what goes wrong on the wire.
@@ -77,13 +74,11 @@ impl Ticker {
     ) -> Ticker {
         let (end, ended) = mpsc::channel();
         let (reader, shared) = (reader.clone(), shared.clone());
-        let (running, over) = mpsc::channel();
-        std::thread::spawn(move || {
-            let _running = running;
+        let looking = Waited::start(move || {
             let (mut ticks, mut told) = (0, Told::default());
             while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                 ticks += 1;
-                if live && ticks % RULES == 0 {
+                if live && ticks % SELDOM == 0 {
                     let mut notices = told.look(&reader.progress(&shared.tally, started.elapsed()));
                     notices.extend(looks.rules.as_mut().and_then(Following::look));
                     if let Some(tell) = &mut looks.notices {
@@ -98,13 +93,13 @@ impl Ticker {
                 }
             }
         });
-        Ticker { end, over }
+        Ticker { end, looking }
     }
 
     pub(super) fn end(self) {
         drop(self.end);
         // It only draws and tells: should it have failed, the run has not.
-        let _ = self.over.recv_timeout(PATIENCE);
+        self.looking.end();
     }
 }
 
