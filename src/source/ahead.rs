@@ -1,7 +1,9 @@
 //! Reading ahead of whoever reads, on a thread of its own: workers wait for bytes, not for their inflation, and for those
 //! of a pipe no longer than the run is wanted.
 
+use std::fs::File;
 use std::io::{Error, ErrorKind, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -82,6 +84,28 @@ impl Ahead {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+}
+
+/// A pipe with a name, opened by who reads it, since that waits for a writer.
+pub(super) struct Named {
+    path: PathBuf,
+    pipe: Option<File>,
+}
+
+impl Named {
+    pub(super) fn new(path: &Path) -> Named {
+        Named { path: path.to_owned(), pipe: None }
+    }
+}
+
+impl Read for Named {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => none.insert(File::open(&self.path)?),
+        };
+        pipe.read(buffer)
     }
 }
 

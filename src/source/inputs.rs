@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Named};
 use super::stored::Stored;
 use super::{SourceError, pcap, pcapng};
 use crate::reading::guarded;
@@ -96,7 +96,7 @@ impl Input {
         let waited = |pipe| Box::new(Ahead::of_pipe(pipe, self.stop.clone()));
         let stored = match self.way {
             Way::File => Stored::open(&self.path, read),
-            Way::Pipe => Stored::new(waited(Box::new(Named { path: self.path.clone(), pipe: None })), read),
+            Way::Pipe => Stored::new(waited(Box::new(Named::new(&self.path))), read),
             Way::Standard => Stored::new(waited(Box::new(std::io::stdin())), read),
         };
         stored.map_err(|source| SourceError::Io { path: self.path.clone(), source })
@@ -116,22 +116,6 @@ impl Input {
         }
         let bytes: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
         SourceError::Unknown { path, magic: bytes.join(" ") }
-    }
-}
-
-/// A pipe with a name, opened by who reads it, since that waits for a writer.
-struct Named {
-    path: PathBuf,
-    pipe: Option<fs::File>,
-}
-
-impl Read for Named {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let pipe = match &mut self.pipe {
-            Some(pipe) => pipe,
-            none => none.insert(fs::File::open(&self.path)?),
-        };
-        pipe.read(buffer)
     }
 }
 
