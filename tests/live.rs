@@ -28,6 +28,7 @@ use arrow::record_batch::RecordBatch;
 use netweir::sink::report::{INCIDENT_ROWS, SCORES, parts};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// Windows of a second, so that a run of some seconds has many. `lateness` keeps the last ones open while a
 /// slow machine gets from the last frame to the signal.
@@ -288,9 +289,52 @@ fn succeed(what: &str, output: &Output) {
     assert!(output.status.success(), "netweir {what}: {}: {said}", output.status);
 }
 
-/// `watch` on the far end of the cable.
-fn watch(model: &str, live: &str, capture: &str) -> Command {
-    netweir(&["watch", "-i", "far", "-m", model, "-o", live, "--write-pcap", capture, "-w", "2"])
+/// What is sent, the cable that it goes through, and a folder with the pipeline `live.toml` and the `model` that was
+/// learned of the same.
+struct Wire {
+    folder: TempDir,
+    sent: Vec<Sent>,
+}
+
+impl Wire {
+    fn new() -> Wire {
+        let wire = Wire { folder: tempfile::tempdir().unwrap(), sent: traffic() };
+        write_capture(Path::new(&wire.at("train.pcap")), &wire.sent);
+        std::fs::write(wire.at("live.toml"), PIPELINE).unwrap();
+        let train =
+            ["train", &wire.at("train.pcap"), "-m", &wire.at("model"), "-p", &wire.at("live.toml"), "-q"];
+        succeed("train", &netweir(&train).output().unwrap());
+        cable();
+        wire
+    }
+
+    /// A path in the folder.
+    fn at(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// `watch` on the far end of the cable, into a folder `live` or of another name; the recording is `live.pcap`.
+    fn watch(&self, live: &str) -> Command {
+        let (model, live, capture) = (self.at("model"), self.at(live), self.at("live.pcap"));
+        netweir(&["watch", "-i", "far", "-m", &model, "-o", &live, "--write-pcap", &capture, "-w", "2"])
+    }
+
+    /// Scores the recording, with other arguments, into a folder.
+    fn detect(&self, again: &str, more: &[&str]) {
+        let (capture, model, again) = (self.at("live.pcap"), self.at("model"), self.at(again));
+        let detect = ["detect", &capture, "-m", &model, "-o", &again, "-q"];
+        succeed("detect", &netweir(&[&detect, more].concat()).output().unwrap());
+    }
+
+    /// A file of rows in a folder.
+    fn rows(&self, folder: &str, name: &str) -> RecordBatch {
+        rows(Path::new(&self.at(folder)), name)
+    }
+
+    /// A file of a folder.
+    fn text(&self, folder: &str, name: &str) -> String {
+        std::fs::read_to_string(Path::new(&self.at(folder)).join(name)).unwrap()
+    }
 }
 
 /// A child that does not outlive a test that fails.
@@ -436,59 +480,38 @@ fn send(sent: &[Sent], watcher: &mut Watcher, witness: &OwnedFd, before: impl Fn
     arrived
 }
 
-/// In a folder the pipeline `live.toml` and the `model` that it learns from what is sent.
-fn learn(folder: &Path, sent: &[Sent]) {
-    let at = |name: &str| folder.join(name).display().to_string();
-    write_capture(Path::new(&at("train.pcap")), sent);
-    std::fs::write(at("live.toml"), PIPELINE).unwrap();
-    let train = ["train", &at("train.pcap"), "-m", &at("model"), "-p", &at("live.toml"), "-q"];
-    succeed("train", &netweir(&train).output().unwrap());
-}
-
 /// Scores live what is sent, stops after the wire was quiet for that long, scores the recording.
 fn live_is_archive(quiet: Duration) {
     alone(move || {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let sent = traffic();
-        learn(folder.path(), &sent);
-
-        cable();
-        let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
-        let mut watch = watch(&model, &live, &capture);
+        let wire = Wire::new();
+        let mut watch = wire.watch("live");
         watch.arg("-q");
         let (mut watcher, witness) = Watcher::start(watch);
-        let arrived = send(&sent, &mut watcher, &witness, |_| ());
+        let arrived = send(&wire.sent, &mut watcher, &witness, |_| ());
         sleep(quiet);
         succeed("watch", &watcher.interrupt());
-        succeed(
-            "detect",
-            &netweir(&["detect", &capture, "-m", &model, "-o", &at("again"), "-q"]).output().unwrap(),
-        );
+        wire.detect("again", &[]);
 
-        let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
-        let (scored, again) = (table("live"), table("again"));
+        let (scored, again) = (wire.rows("live", SCORES), wire.rows("again", SCORES));
         assert!(scored.num_rows() >= 300, "each of 300 flows has a row, here are {}", scored.num_rows());
         assert_same_rows(&scored, &again);
-        let log =
-            |folder: &str| std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap();
+        let log = |folder| wire.text(folder, "incidents.jsonl");
         assert!(!log("live").is_empty(), "odd rows make incidents");
         assert_eq!(log("live"), log("again"), "incidents live and from the capture");
-        let belonging = |folder: &str| rows(Path::new(&at(folder)), INCIDENT_ROWS);
-        assert_same_rows(&belonging("live"), &belonging("again"));
+        assert_same_rows(&wire.rows("live", INCIDENT_ROWS), &wire.rows("again", INCIDENT_ROWS));
         let first: Value = serde_json::from_str(log("live").lines().next().unwrap()).unwrap();
         let explained = |folder: &str| {
-            let output = netweir(&["explain", &at(folder), first["id"].as_str().unwrap()]).output().unwrap();
+            let output =
+                netweir(&["explain", &wire.at(folder), first["id"].as_str().unwrap()]).output().unwrap();
             succeed("explain", &output);
             String::from_utf8(output.stdout).unwrap()
         };
         assert!(explained("live").contains("rows, the oddest first"), "{}", explained("live"));
         assert_eq!(explained("live"), explained("again"));
 
-        let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
-        let summary: Value = serde_json::from_str(&summary).unwrap();
+        let summary: Value = serde_json::from_str(&wire.text("live", "summary.json")).unwrap();
         let count = |key| number(&summary, key).unwrap_or_else(|| panic!("no {key} in {summary}"));
-        assert_eq!(arrived, sent.len() as u64, "frames that met the interface and frames sent");
+        assert_eq!(arrived, wire.sent.len() as u64, "frames that met the interface and frames sent");
         assert_eq!((count("received"), count("dropped"), count("late")), (arrived, 0, 0));
         assert_eq!(count("frames"), arrived);
         let refused = ["not_ip", "truncated", "malformed", "unknown_link"].map(count);
@@ -524,18 +547,13 @@ fn final_state(folder: &Path) -> (BTreeMap<String, Value>, BTreeSet<String>) {
 #[test]
 fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_start() {
     alone(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let sent = traffic();
-        learn(folder.path(), &sent);
-        let (model, live, capture, rules) = (at("model"), at("live"), at("live.pcap"), at("rules.toml"));
+        let wire = Wire::new();
+        let (sent, rules) = (&wire.sent, wire.at("rules.toml"));
         std::fs::write(&rules, "[threshold]\ncontamination = 0.1\n").unwrap();
-
-        cable();
-        let mut watch = watch(&model, &live, &capture);
+        let mut watch = wire.watch("live");
         watch.args(["--allow", &rules]);
         let (mut watcher, witness) = Watcher::start(watch);
-        send(&sent, &mut watcher, &witness, |number| {
+        send(sent, &mut watcher, &witness, |number| {
             if number == sent.len() / 10 {
                 std::fs::write(&rules, "[[alow]]\n").unwrap();
             }
@@ -555,21 +573,19 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
                 && said.contains("contamination = 0.04"),
             "{said}"
         );
-        let detect = ["detect", &capture, "-m", &model, "-o", &at("again"), "--allow", &rules, "-q"];
-        succeed("detect", &netweir(&detect).output().unwrap());
+        wire.detect("again", &["--allow", &rules]);
 
-        let (incidents, left) = final_state(Path::new(&live));
-        let (fresh, expected) = final_state(Path::new(&at("again")));
+        let (incidents, left) = final_state(Path::new(&wire.at("live")));
+        let (fresh, expected) = final_state(Path::new(&wire.at("again")));
         assert!(!fresh.is_empty() && !expected.is_empty());
         assert_eq!(incidents, fresh);
         assert_eq!(left, expected);
-        let belonging = rows(Path::new(&live), INCIDENT_ROWS);
+        let belonging = wire.rows("live", INCIDENT_ROWS);
         let diffs = belonging.column_by_name("diff").unwrap().as_primitive::<Int8Type>().values().to_vec();
         assert!(diffs.contains(&-1), "the change reached what was said before");
 
         // Scores are the same; which of them are anomalies is by the threshold of their time.
-        let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
-        let (scored, again) = (table("live"), table("again"));
+        let (scored, again) = (wire.rows("live", SCORES), wire.rows("again", SCORES));
         let column = |rows: &RecordBatch, name: &str| rows.column_by_name(name).unwrap().clone();
         for name in ["flow_id", "window_start", "score", "p_value"] {
             assert!(column(&scored, name) == column(&again, name), "{name}");
@@ -580,9 +596,8 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
         assert!(odd.true_count() > fresh.true_count(), "the first half had a looser threshold");
         let same = (0..=last).rev().take_while(|row| odd.value(*row) == fresh.value(*row)).count();
         assert!(same > odd.len() / 10, "the last rows have the new one");
-        let alerts = std::fs::read_to_string(Path::new(&live).join("alerts.eve.jsonl")).unwrap();
-        let summary = std::fs::read_to_string(Path::new(&live).join("summary.json")).unwrap();
-        let summary: Value = serde_json::from_str(&summary).unwrap();
+        let alerts = wire.text("live", "alerts.eve.jsonl");
+        let summary: Value = serde_json::from_str(&wire.text("live", "summary.json")).unwrap();
         assert_eq!(number(&summary, "anomalies"), Some(odd.true_count() as u64));
         // The rule came in the middle: it mutes rows from then on.
         let muted = number(&summary, "muted").unwrap();
@@ -595,15 +610,10 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
 #[test]
 fn whatever_ends_a_live_run_leaves_a_whole_report() {
     alone(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let sent = traffic();
-        learn(folder.path(), &sent);
-        cable();
-        let (model, live, capture) = (at("model"), at("live"), at("live.pcap"));
+        let wire = Wire::new();
         for end in ["the terminal is gone", "it is told twice", "the interface is down"] {
-            let (mut watcher, witness) = Watcher::start(watch(&model, &live, &capture));
-            send(&sent, &mut watcher, &witness, |_| ());
+            let (mut watcher, witness) = Watcher::start(wire.watch("live"));
+            send(&wire.sent, &mut watcher, &witness, |_| ());
             let said = match end {
                 "the terminal is gone" => {
                     let output = watcher.end(libc::SIGHUP);
@@ -632,18 +642,14 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
                 end == "the interface is down",
                 "{said}"
             );
-            let _ = std::fs::remove_dir_all(at("again"));
-            let again = ["detect", &capture, "-m", &model, "-o", &at("again"), "-q"];
-            succeed("detect", &netweir(&again).output().unwrap());
-            let table = |folder: &str| rows(Path::new(&at(folder)), SCORES);
-            assert_same_rows(&table("live"), &table("again"));
-            let log = |folder: &str| {
-                std::fs::read_to_string(Path::new(&at(folder)).join("incidents.jsonl")).unwrap()
-            };
+            let _ = std::fs::remove_dir_all(wire.at("again"));
+            wire.detect("again", &[]);
+            assert_same_rows(&wire.rows("live", SCORES), &wire.rows("again", SCORES));
+            let log = |folder| wire.text(folder, "incidents.jsonl");
             assert!(!log("live").is_empty());
             assert_eq!(log("live"), log("again"), "every incident is closed");
-            assert!(Path::new(&at("live/summary.json")).is_file());
-            assert_eq!(Path::new(&at("live/_earlier")).exists(), end != "the terminal is gone");
+            assert!(Path::new(&wire.at("live/summary.json")).is_file());
+            assert_eq!(Path::new(&wire.at("live/_earlier")).exists(), end != "the terminal is gone");
         }
     });
 }
@@ -652,22 +658,17 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
 #[test]
 fn an_output_that_is_lost_takes_no_other_with_it() {
     alone(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let sent = traffic();
-        learn(folder.path(), &sent);
-        cable();
-        let (model, capture) = (at("model"), at("live.pcap"));
+        let wire = Wire::new();
+        let sent = &wire.sent;
         for lost in ["rows", "lines"] {
-            let live = at(lost);
-            let mut watch = watch(&model, &live, &capture);
+            let mut watch = wire.watch(lost);
             if lost == "lines" {
                 watch.stdout(File::options().write(true).open("/dev/full").unwrap());
             }
             let (mut watcher, witness) = Watcher::start(watch);
-            send(&sent, &mut watcher, &witness, |number| {
+            send(sent, &mut watcher, &witness, |number| {
                 if lost == "rows" && number == sent.len() / 2 {
-                    std::fs::remove_dir_all(at("rows/scores")).unwrap();
+                    std::fs::remove_dir_all(wire.at("rows/scores")).unwrap();
                 }
             });
             let output = if lost == "rows" { watcher.wait() } else { watcher.interrupt() };
@@ -683,19 +684,15 @@ fn an_output_that_is_lost_takes_no_other_with_it() {
                     assert_eq!(said.matches("standard output: No space left on device").count(), 1, "{said}");
                 }
             }
-            let again = at(&format!("{lost} again"));
-            succeed(
-                "detect",
-                &netweir(&["detect", &capture, "-m", &model, "-o", &again, "-q"]).output().unwrap(),
-            );
+            let again = format!("{lost} again");
+            wire.detect(&again, &[]);
             for name in ["incidents.jsonl", "alerts.eve.jsonl"] {
-                let log = |folder: &str| std::fs::read_to_string(Path::new(folder).join(name)).unwrap();
-                assert!(!log(&live).is_empty());
-                assert_eq!(log(&live), log(&again), "{name}");
+                let log = |folder| wire.text(folder, name);
+                assert!(!log(lost).is_empty());
+                assert_eq!(log(lost), log(&again), "{name}");
             }
-            let belonging = |folder: &str| rows(Path::new(folder), INCIDENT_ROWS);
-            assert_same_rows(&belonging(&live), &belonging(&again));
-            assert!(Path::new(&live).join("summary.json").is_file());
+            assert_same_rows(&wire.rows(lost, INCIDENT_ROWS), &wire.rows(&again, INCIDENT_ROWS));
+            assert!(Path::new(&wire.at(lost)).join("summary.json").is_file());
         }
     });
 }
