@@ -1,6 +1,6 @@
 //! Incidents to files: a log to follow, and the rows of each.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,41 +18,48 @@ use crate::incident::change::Line;
 /// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a
 /// live run it is followed while it grows.
 pub struct IncidentLog {
-    out: BufWriter<Draft>,
+    out: Draft,
+    /// Whole ones, written at once: who kills the run cuts none.
+    lines: Vec<u8>,
 }
+
+/// Bytes of lines that are written at once, if there are so many.
+const AT_ONCE: usize = 1 << 16;
 
 impl IncidentLog {
     /// Begins the file.
     pub fn create(draft: Draft) -> IncidentLog {
-        IncidentLog { out: BufWriter::new(draft) }
-    }
-
-    fn failed(&self, source: std::io::Error) -> SinkError {
-        SinkError::Io { path: self.out.get_ref().path().to_owned(), source }
+        IncidentLog { out: draft, lines: Vec::new() }
     }
 
     fn write(&mut self, changes: &[Change]) -> std::io::Result<()> {
-        let mut written = false;
         for change in changes {
             if let Change::Event(event) = change {
-                serde_json::to_writer(&mut self.out, &Line(event))?;
-                self.out.write_all(b"\n")?;
-                written = true;
+                serde_json::to_writer(&mut self.lines, &Line(event))?;
+                self.lines.push(b'\n');
+            }
+            if self.lines.len() >= AT_ONCE {
+                self.hand_on()?;
             }
         }
-        if written { self.out.flush() } else { Ok(()) }
+        if self.lines.is_empty() { Ok(()) } else { self.hand_on() }
+    }
+
+    fn hand_on(&mut self) -> std::io::Result<()> {
+        self.out.write_all(&self.lines)?;
+        self.lines.clear();
+        self.out.flush()
     }
 }
 
 impl ChangeEnd for IncidentLog {
     fn take(&mut self, changes: &[Change]) -> Result<(), AnyError> {
-        Ok(self.write(changes).map_err(|source| self.failed(source))?)
+        let written = self.write(changes);
+        Ok(written.map_err(|source| SinkError::Io { path: self.out.path().to_owned(), source })?)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), AnyError> {
-        self.out.flush().map_err(|source| self.failed(source))?;
-        let (draft, _) = self.out.into_parts();
-        Ok(draft.commit()?)
+    fn finish(self: Box<Self>) -> Result<(), AnyError> {
+        Ok(self.out.commit()?)
     }
 }
 
