@@ -12,17 +12,21 @@ pub(super) fn count(out: &mut String, value: f64) {
     }
 }
 
-/// The same as a whole number, if it is one of no more than 15 digits and not negative.
+/// The same as a whole number, if it is one that is not vast and not negative.
 fn whole_number(value: f64) -> Option<u64> {
     let whole = value as u64;
-    (whole < 1_000_000_000_000_000 && whole as f64 == value).then_some(whole)
+    (value < VAST && whole as f64 == value).then_some(whole)
 }
+
+/// From here on a number has more digits than anybody reads, and is told by its power of ten.
+const VAST: f64 = 1e15;
 
 /// Appends two digits, and all before the point.
 pub(super) fn significant(out: &mut String, value: f64) {
     match value.abs() {
         0.0 => out.push('0'),
-        1000.0.. if value > 0.0 && value < 1e15 => grouped(out, value.round() as u64),
+        VAST.. => write!(out, "{value:.1e}").expect("a string takes all text"),
+        1000.0.. if value > 0.0 => grouped(out, value.round() as u64),
         10.0.. => rounded(out, value),
         1.0..10.0 => decimal(out, value, 1),
         0.1..1.0 => decimal(out, value, 2),
@@ -88,19 +92,17 @@ pub(super) fn decimal(out: &mut String, value: f64, places: usize) {
 
 /// Appends a number without decimals.
 fn rounded(out: &mut String, value: f64) {
-    if value.is_sign_negative() {
-        match whole_number(-value) {
-            Some(value) => {
-                out.push('-');
-                whole(out, value);
-            }
-            None => fixed(out, value, 0),
-        }
+    if value.abs() >= VAST {
+        write!(out, "{value:e}").expect("a string takes all text");
         return;
     }
-    match whole_number(value) {
-        Some(value) => whole(out, value),
-        None => fixed(out, value, 0),
+    match (whole_number(value.abs()), value.is_sign_negative()) {
+        (Some(value), false) => whole(out, value),
+        (Some(value), true) => {
+            out.push('-');
+            whole(out, value);
+        }
+        (None, _) => fixed(out, value, 0),
     }
 }
 
@@ -112,6 +114,32 @@ pub(super) fn in_windows(out: &mut String, windows: f64, window: Option<u64>) {
         None => {
             decimal(out, windows, 0);
             out.push_str(" windows");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_vast_is_told_by_its_power_of_ten() {
+        let told = |tell: fn(&mut String, f64), value: f64| {
+            let mut out = String::new();
+            tell(&mut out, value);
+            out
+        };
+        let below = 999_999_999_999_999.0;
+        assert_eq!(told(significant, below), "999,999,999,999,999");
+        assert_eq!(told(significant, 1e15), "1.0e15");
+        assert_eq!(told(count, -f64::MAX), "-1.8e308");
+        assert_eq!(told(bytes, 1e300), "1.0e288 TB");
+        let exact = |out: &mut String, value: f64| decimal(out, value, 3);
+        assert_eq!(told(exact, -below), "-999999999999999");
+        for value in [1e15, -1e15, f64::MAX, 1e22 + 1e7] {
+            let text = told(exact, value);
+            assert!(text.len() < 25, "{text}");
+            assert_eq!(text.parse::<f64>().unwrap(), value, "{text}");
         }
     }
 }
