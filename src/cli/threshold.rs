@@ -11,10 +11,10 @@ pub(super) struct Alarms {
     /// Alarm at p-values up to A, above 0 and up to 0.5
     #[arg(long, value_name = "A", allow_negative_numbers = true)]
     false_alarm_rate: Option<f64>,
-    /// Alarm above what a share C of the training rows exceeds, above 0 and up to 0.5
+    /// Alarm above what a share C of rows like those of training exceeds, above 0 and up to 0.5
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     contamination: Option<f64>,
-    /// Alarm above the P-th percentile of the training scores, above 0 and up to 100
+    /// The same as a percentile of their scores, above 0 and up to 100: --contamination 0.001 is --percentile 99.9
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     percentile: Option<f64>,
 }

@@ -248,15 +248,17 @@ impl Tail {
     }
 
     /// The score, in nats, above which a value is as rare as this share of calibration rows. The exponential says it
-    /// for less than one of them, down to a hundredth of one; for a share of 0 it is the score of their largest value.
+    /// for less than one of them, down to a hundredth of one; for a share of 0 it is as strict as that, and no less than
+    /// the score of their largest value.
     ///
     /// # Errors
     /// [`DetectError::FewRows`] beyond that.
     pub(super) fn threshold_at(&self, share: f64) -> Result<f64, DetectError> {
-        if share <= 0.0 {
-            return Ok(self.predicted(self.steps.values.last().copied().unwrap_or(0.0)));
-        }
         let found = self.steps.all();
+        if share <= 0.0 {
+            let largest = self.predicted(self.steps.values.last().copied().unwrap_or(0.0));
+            return Ok(largest.max(libm::log(found.max(1.0) / BEYOND)));
+        }
         match (BEYOND / share).ceil() <= found {
             true => Ok(-libm::log(share)),
             false => Err(DetectError::FewRows { rate: share, least: BEYOND / found, found: found as u64 }),
@@ -342,7 +344,11 @@ mod tests {
         let error = tail.threshold_at(9e-6).unwrap_err().to_string();
         assert!(error.contains("its 1000 calibration rows say 1.1e-5 at least"), "{error}");
         let largest = tail.threshold_at(0.0).unwrap();
-        assert!(largest > 6.0 && values.iter().all(|value| tail.predicted(*value) <= largest));
+        assert!(values.iter().all(|value| tail.predicted(*value) <= largest));
+        assert!(
+            largest >= tail.threshold_at(1e-5).unwrap(),
+            "no share that can be told is stricter than none"
+        );
     }
 
     /// Exponential values of this mean, the same everywhere.
