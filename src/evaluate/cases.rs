@@ -78,6 +78,8 @@ pub(super) struct Cases {
     pub(super) muted_attacks: u64,
     /// Rows of incidents that are not among the scores.
     pub(super) strange: u64,
+    /// Incidents that have rows and are not in the log.
+    pub(super) unsaid: u64,
 }
 
 /// Nanoseconds of a day.
@@ -117,6 +119,7 @@ impl Cases {
             }
             case.events = events.into_iter().collect();
             match case.incident.kind {
+                Kind::NewHost if case.incident.held => held.add(&case),
                 Kind::NewHost => new_hosts.push(case),
                 // An incident whose rows were all taken back is none.
                 Kind::Anomaly if rows.is_empty() => {}
@@ -147,6 +150,7 @@ impl Cases {
             muted,
             muted_attacks,
             strange,
+            unsaid: log.unsaid,
             cases,
         };
         all.sum(judged);
@@ -211,11 +215,13 @@ impl Cases {
     }
 }
 
-/// The median of what is there: of an even number the upper one.
+/// The median of what is there; of an even number the middle between two.
 pub(super) fn median(values: &[Option<u64>]) -> Option<u64> {
     let mut values: Vec<u64> = values.iter().flatten().copied().collect();
     values.sort_unstable();
-    values.get(values.len() / 2).copied()
+    let upper = *values.get(values.len() / 2)?;
+    let lower = if values.len() % 2 == 0 { values[values.len() / 2 - 1] } else { upper };
+    Some(lower.midpoint(upper))
 }
 
 /// A delay in windows: 1 is the window in which an event begins. None without windows.
@@ -309,7 +315,11 @@ mod tests {
             let window = |flow: u64| rows.get(flow as usize).map_or(0, |row| row.window);
             (incident, flows.into_iter().map(|flow| (window(flow), flow)).collect())
         });
-        let log = Log { incidents: incidents.collect(), muted: vec![((110 * SECOND, 2), "backup".into())] };
+        let log = Log {
+            incidents: incidents.collect(),
+            muted: vec![((110 * SECOND, 2), "backup".into())],
+            unsaid: 0,
+        };
         Cases::new(log, &judged)
     }
 
@@ -355,6 +365,8 @@ mod tests {
             (Some(1), Some(2), Some(1), None)
         );
         assert_eq!(median(&[Some(3), None, Some(1), Some(2)]), Some(2));
+        assert_eq!(median(&[Some(3), Some(10), Some(1), Some(4)]), Some(3), "three and a half, whole");
+        assert_eq!(median(&[None]), None);
     }
 
     #[test]

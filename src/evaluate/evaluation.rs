@@ -14,11 +14,11 @@ use super::matching::Matching;
 use super::measure::{Detector, Judged, Kind, measure, window_length};
 use super::number;
 use super::reasons::Reasons;
+use super::run::run_of;
 use super::scores::{RowKey, ScoredRow, Scores};
 use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
 use super::truth::{Events, Truth};
-use crate::sink::report::SUMMARY;
 
 /// Conversations that are shown.
 const SHOWN: usize = 30;
@@ -124,8 +124,8 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
         return Err(EvaluateError::Name { name: name.clone() });
     }
     let known = Labels::read(labels)?;
-    let rows = scores.read()?;
-    let mut evaluation = Evaluation::of(name, &rows, &known, log_of(&scores)?, options.seed);
+    let (rows, log, threshold) = run_of(&scores)?;
+    let mut evaluation = Evaluation::of(name, &rows, &known, log, options.seed);
     if evaluation.own().benign + evaluation.own().attacks == 0 {
         let what = match rows.len() {
             0 => "no rows: nothing can be measured".to_owned(),
@@ -136,7 +136,7 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
         };
         return Err(EvaluateError::Scores { path: scores.path, what });
     }
-    evaluation.detectors[0].ship(threshold_of(&scores), &rows);
+    evaluation.detectors[0].ship(threshold);
     evaluation.reasons = super::reasons::read(&scores.files, &evaluation.shown_rows())?;
     evaluation.head.scores = options.called.clone().unwrap_or_else(|| scores.path.display().to_string());
     evaluation.head.labels = labels.display().to_string();
@@ -144,9 +144,9 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     // One set of rows in memory at a time.
     for (place, (name, folder)) in (1..).zip(&options.also) {
         let scores = Scores::of(folder)?;
-        let rows = scores.read()?;
-        evaluation.compare(place, name, &rows, &known, log_of(&scores)?);
-        evaluation.detectors[place].ship(threshold_of(&scores), &rows);
+        let (rows, log, threshold) = run_of(&scores)?;
+        evaluation.compare(place, name, &rows, &known, log);
+        evaluation.detectors[place].ship(threshold);
     }
     for (name, seed, folder) in &options.seeds {
         let rows = Scores::of(folder)?.read()?;
@@ -163,17 +163,6 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     let notes: Vec<String> = notes.collect();
     evaluation.notes.extend(notes);
     Ok(evaluation)
-}
-
-/// The incidents that lie beside scores.
-fn log_of(scores: &Scores) -> Result<Option<Log>, EvaluateError> {
-    super::incidents::read(scores.beside())
-}
-
-/// The threshold that the counters beside scores say, if they say one.
-fn threshold_of(scores: &Scores) -> Option<f64> {
-    let text = std::fs::read(scores.beside().join(SUMMARY)).ok()?;
-    serde_json::from_slice::<serde_json::Value>(&text).ok()?.get("threshold")?.as_f64()
 }
 
 fn display_name(folder: &Path) -> String {
@@ -428,6 +417,7 @@ impl Evaluation {
                 incident("2", "10.0.0.4", "low", &rows[96..97]),
             ],
             muted: Vec::new(),
+            unsaid: 0,
         };
         Evaluation::of("example".into(), &rows, &labels, Some(log), 1)
     }

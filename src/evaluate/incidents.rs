@@ -14,6 +14,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int8Type, TimestampNanosecondType, UInt64Type};
 use hashbrown::HashMap;
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::scores::{RowKey, column, numbers};
@@ -88,6 +89,8 @@ pub(super) struct Log {
     pub(super) incidents: Vec<(Incident, BTreeSet<RowKey>)>,
     /// Rows that a rule muted, with its name.
     pub(super) muted: Vec<(RowKey, String)>,
+    /// Incidents that have rows and are not in the log: it was rotated, or cut.
+    pub(super) unsaid: u64,
 }
 
 /// Reads the incidents of a folder; none where a run has left none.
@@ -102,10 +105,15 @@ pub(super) fn read(folder: &Path) -> Result<Option<Log>, EvaluateError> {
         Err(source) => return Err(EvaluateError::Io { path, source }),
     };
     let mut states = States::default();
-    for (line, text) in (1..).zip(BufReader::new(file).lines()) {
+    let mut lines = (1..).zip(BufReader::new(file).lines()).peekable();
+    while let Some((line, text)) = lines.next() {
         let text = text.map_err(|source| EvaluateError::Io { path: path.clone(), source })?;
-        if !text.trim().is_empty() {
-            states.take(&text).map_err(|what| EvaluateError::Incidents { path: path.clone(), line, what })?;
+        // A run that goes on, or was killed, may be in the middle of its last line.
+        let is_cut = || serde_json::from_str::<IgnoredAny>(&text).is_err_and(|error| error.is_eof());
+        match states.take(&text) {
+            Ok(()) => {}
+            Err(_) if text.trim().is_empty() || (lines.peek().is_none() && is_cut()) => {}
+            Err(what) => return Err(EvaluateError::Incidents { path, line, what }),
         }
     }
     let path = folder.join(INCIDENT_ROWS);
@@ -183,7 +191,7 @@ struct States {
 
 impl States {
     fn take(&mut self, text: &str) -> Result<(), String> {
-        let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let line: Line<'_> = serde_json::from_str(text).map_err(|error| within(&error))?;
         let top = match line.top {
             None => None,
             Some(top) => Some((moment("top.window_start", &top.window_start)?, top.flow_id)),
@@ -224,17 +232,21 @@ impl States {
 
     fn with(self, members: Members) -> Log {
         let mut rows = members.of_incident;
+        rows.retain(|id, rows| !rows.is_empty() && !self.gone.contains(id));
         let incidents = self.incidents.into_iter().filter(|incident| !self.gone.contains(&incident.id));
-        Log {
-            incidents: incidents
-                .map(|incident| {
-                    let rows = rows.remove(&incident.id).unwrap_or_default();
-                    (incident, rows)
-                })
-                .collect(),
-            muted: members.muted,
-        }
+        let incidents = incidents
+            .map(|incident| {
+                let rows = rows.remove(&incident.id).unwrap_or_default();
+                (incident, rows)
+            })
+            .collect();
+        Log { incidents, muted: members.muted, unsaid: rows.len() as u64 }
     }
+}
+
+/// What is wrong within a line of a file, whose number is told beside it.
+fn within(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", ", column ")
 }
 
 /// Nanoseconds since the Unix epoch.
@@ -388,8 +400,20 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line() {
         let error = log(&[CREATE, "{\"id\":3}"], &[]).unwrap_err().to_string();
         assert!(error.contains("incidents.jsonl:2: "), "{error}");
+        assert!(error.contains(", column 7") && !error.contains("at line"), "{error}");
         let error = log(&[&CREATE.replace("2026-11-23T00:19:39Z", "today")], &[]).unwrap_err().to_string();
         assert!(error.contains(":1: last `today` is no time"), "{error}");
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_is_no_error_and_incidents_that_are_missing_are_counted() {
+        let rows: &[MemberRow] = &[(Some("a1"), 30, 7, None, 1), (Some("b2"), 30, 8, None, 1)];
+        let cut = &CREATE.replace('\n', " ")[..90];
+        let whole = log(&[CREATE, cut], rows).unwrap();
+        assert_eq!((whole.incidents.len(), whole.unsaid), (1, 1));
+        assert_eq!(log(&[], rows).unwrap().unsaid, 2);
+        assert_eq!(log(&[CREATE], &rows[..1]).unwrap().unsaid, 0);
+        assert!(log(&[cut, CREATE], rows).is_err(), "cut in its middle");
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct Label {
 impl Label {
     /// Whether the truth is not known here.
     pub fn is_ignored(&self) -> bool {
-        self.attack == "ignore"
+        self.attack.eq_ignore_ascii_case("ignore")
     }
 
     /// Whether a row is of this label.
@@ -169,7 +169,10 @@ fn fields(line: &str) -> Result<Vec<String>, String> {
             other => field.push(other),
         }
     }
-    if quoted { Err("a double quote is never closed".into()) } else { Ok(fields) }
+    match quoted {
+        true => Err("a double quote is never closed".into()),
+        false => Ok(fields.into_iter().map(|field| field.trim().to_owned()).collect()),
+    }
 }
 
 fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
@@ -236,6 +239,15 @@ mod tests {
         assert!(!covers(row("10.0.0.1", "10.0.0.9", 17, [5000, 22], 15, 16)), "another protocol");
         assert!(!covers(row("10.0.0.1", "10.0.0.9", 6, [5000, 23], 15, 16)), "another port");
         assert!(!covers(row("10.0.0.3", "10.0.0.9", 6, [5000, 22], 15, 16)), "another host");
+    }
+
+    #[test]
+    fn blanks_around_fields_and_letters_of_ignore_do_not_matter() {
+        let text = format!("{HEAD}0,9,, 10.0.0.1 ,\" tcp\", ,\"scan, slow\" , e1 \n0,9,,,,,Ignore,\n");
+        let labels = Labels::parse(&text).unwrap().labels;
+        assert_eq!((labels[0].transport, labels[0].attack.as_str()), (Some(Transport::Tcp), "scan, slow"));
+        assert_eq!(labels[0].event, "e1");
+        assert!(labels[1].is_ignored() && !labels[0].is_ignored());
     }
 
     #[test]

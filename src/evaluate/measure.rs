@@ -196,11 +196,10 @@ pub(super) fn measure(
 }
 
 impl Detector {
-    /// Notes the threshold that the flags of these rows are said to be by, where they are.
-    pub(super) fn ship(&mut self, threshold: Option<f64>, rows: &[ScoredRow]) {
-        let fits = |threshold: &f64| rows.iter().all(|row| row.is_anomaly == (row.score > *threshold));
+    /// Notes the threshold that marked its rows, where it is known.
+    pub(super) fn ship(&mut self, threshold: Option<f64>) {
         if let Some(shipped) = &mut self.shipped {
-            shipped.threshold = threshold.filter(fits);
+            shipped.threshold = threshold;
         }
     }
 }
@@ -336,21 +335,6 @@ mod tests {
         assert_eq!(one.points[0].macro_recall, Some((0.75 + 0.0 + 1.0) / 3.0));
         // Less than one benign row: nothing above the largest.
         assert_eq!((one.points[1].threshold, one.points[2].threshold), (Some(6.0), Some(6.0)));
-    }
-
-    #[test]
-    fn a_shipped_threshold_is_named_where_the_flags_are_by_it() {
-        let mut one = detector(&[(0, 1.0), (1, 9.0)]);
-        let row = |score: f64, is_anomaly: bool| ScoredRow {
-            is_anomaly,
-            ..ScoredRow::example("10.0.0.1", "10.0.0.2", 0, 1, score)
-        };
-        let rows = [row(6.5, false), row(7.02, true)];
-        let mut shipped = |said: Option<f64>| {
-            one.ship(said, &rows);
-            one.shipped.as_ref().unwrap().threshold
-        };
-        assert_eq!([Some(6.9), Some(7.02), Some(6.4), None].map(&mut shipped), [Some(6.9), None, None, None]);
     }
 
     #[test]

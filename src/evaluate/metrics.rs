@@ -120,6 +120,7 @@ impl Evaluation {
             "muted_rows": cases.muted,
             "muted_attack_rows": cases.muted_attacks,
             "rows_not_among_the_scores": cases.strange,
+            "not_in_the_log": cases.unsaid,
             "list": cases.cases.iter().chain(&cases.new_hosts).map(|case| self.case(case)).collect::<Vec<_>>(),
         })
     }

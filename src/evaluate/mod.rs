@@ -21,6 +21,7 @@ mod ranking;
 mod reasons;
 mod remarks;
 mod report;
+mod run;
 mod scores;
 mod seeds;
 mod spread;

@@ -28,15 +28,16 @@ pub(super) struct Reasons {
 }
 
 /// What was counted, without what is usual.
-fn counted(words: &str) -> &str {
-    words.split_once("; usual").map_or(words, |(counted, _)| counted)
+fn counted<'a>(evidence: &'a ToldEvidence<'_>) -> &'a str {
+    evidence.words.split_once("; usual").map_or(&*evidence.words, |(counted, _)| counted)
 }
 
-/// A column's words; those of a writer that had none are made of what it says.
+/// A column's words, of whom; those of a writer that had none are made of what it says.
 fn words(evidence: &ToldEvidence<'_>) -> String {
     let ToldEvidence { column, entity, p, words } = evidence;
     match (words.is_empty(), p) {
-        (false, _) => words.to_string(),
+        (false, _) if entity.is_empty() => words.to_string(),
+        (false, _) => format!("{entity}: {words}"),
         (true, Some(p)) => format!("{column} of {entity}: p {}", short(*p)),
         (true, None) => format!("{column} of {entity}"),
     }
@@ -93,15 +94,15 @@ fn take(
         let told = Told::read(reasons.value(at))
             .map_err(|error| format!("reasons of flow {}: {error}", flows[at]))?;
         // What was counted is said once, with what is usual for the first of several entities.
-        let mut evidence: Vec<String> = Vec::new();
-        for words in told.evidence.iter().map(words) {
-            if evidence.iter().all(|said| counted(said) != counted(&words)) {
-                evidence.push(words);
+        let mut evidence: Vec<&ToldEvidence<'_>> = Vec::new();
+        for next in &told.evidence {
+            if next.words.is_empty() || evidence.iter().all(|said| counted(said) != counted(next)) {
+                evidence.push(next);
             }
         }
         let reasons = Reasons {
             parts: told.parts.into_iter().map(|part| (part.name.into(), part.nats)).collect(),
-            evidence,
+            evidence: evidence.into_iter().map(words).collect(),
             hints: told.hints.iter().map(ToldHint::words).collect(),
         };
         found.insert(key, reasons);
@@ -143,10 +144,10 @@ mod tests {
             ("peers of 10.0.0.1: p 0.00100", "T1046")
         );
         let twice = super::tests::found(
-            r#"{"score":9,"evidence":[{"words":"58 flows in 10 s; usual 2"},{"words":"58 flows in 10 s; usual for others 1"},
-            {"words":"58 peers in 10 s"}]}"#,
+            r#"{"score":9,"evidence":[{"entity":"a","words":"58 flows in 10 s; usual 2"},
+            {"entity":"a to b","words":"58 flows in 10 s; usual for others 1"},{"words":"58 peers in 10 s"}]}"#,
         );
-        assert_eq!(twice.unwrap()[&(10, 1)].evidence, ["58 flows in 10 s; usual 2", "58 peers in 10 s"]);
+        assert_eq!(twice.unwrap()[&(10, 1)].evidence, ["a: 58 flows in 10 s; usual 2", "58 peers in 10 s"]);
         assert!(super::tests::found("7").unwrap_err().starts_with("reasons of flow 1: "));
     }
 }

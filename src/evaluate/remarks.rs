@@ -6,6 +6,12 @@ use super::measure::RATES;
 use super::number;
 use crate::sink::report::INCIDENTS;
 
+/// Names of families that are none.
+const HARMLESS: [&str; 3] = ["benign", "normal", "none"];
+
+/// So many benign rows in incidents that are right are worth a word.
+const MIXED: u64 = 10;
+
 impl Evaluation {
     pub(super) fn remarks(&self, labels: &Labels) -> Vec<String> {
         let mut notes = Vec::new();
@@ -13,7 +19,9 @@ impl Evaluation {
         notes.extend(self.of_time(labels));
         notes.extend(self.of_events());
         if self.head.rows > 0 && self.whole.edge[1].is_none() {
-            notes.push("No row lies above the shipped threshold: there are no alerts.".into());
+            let muted = self.cases().is_some_and(|cases| !cases.muted.is_empty());
+            let why = if muted { "rules mute all that lie" } else { "no row lies" };
+            notes.push(format!("There are no alerts: {why} above the shipped threshold."));
         }
         notes.extend(self.of_incidents());
         notes
@@ -91,23 +99,57 @@ impl Evaluation {
             let two = some(&two, "event");
             notes.push(format!("More than one family is named for {two}: the first counts."));
         }
+        let is_harmless = |family: &&str| HARMLESS.iter().any(|name| family.eq_ignore_ascii_case(name));
+        let harmless: Vec<&str> =
+            self.events.families.iter().map(String::as_str).filter(is_harmless).collect();
+        if let Some(name) = harmless.first() {
+            notes.push(format!(
+                "The labels name a family `{name}`, which counts as an attack as any other: rows that are benign need no \
+                 label, and those whose truth is not known are `ignore`."
+            ));
+        }
         notes
     }
 
-    /// Incidents that are not there, or of other rows.
-    fn of_incidents(&self) -> Option<String> {
-        match self.cases() {
-            None => Some(format!(
+    /// Incidents that are not there, or of other rows, or of more than the figures tell.
+    fn of_incidents(&self) -> Vec<String> {
+        let Some(cases) = self.cases() else {
+            return vec![format!(
                 "There is no {INCIDENTS} beside the scores: incidents, false or not, cannot be counted. A new run of detect \
                  leaves one."
-            )),
-            Some(cases) => (cases.strange > 0).then(|| {
-                format!(
-                    "{} of incidents are not among the scores: are these files of one run?",
-                    number::counted(cases.strange, "row")
-                )
-            }),
+            )];
+        };
+        let mut notes = Vec::new();
+        if cases.strange > 0 {
+            notes.push(format!(
+                "{} of incidents are not among the scores: are these files of one run?",
+                number::counted(cases.strange, "row")
+            ));
         }
+        if cases.unsaid > 0 {
+            notes.push(format!(
+                "{} with rows {} not in {INCIDENTS}: was it rotated? What it does not say is neither found nor false here.",
+                number::counted(cases.unsaid, "incident"),
+                if cases.unsaid == 1 { "is" } else { "are" },
+            ));
+        }
+        let benign: u64 = cases.cases.iter().filter(|case| !case.is_false()).map(|case| case.benign).sum();
+        if benign >= MIXED {
+            notes.push(format!(
+                "{} lie in incidents that are right because of other rows: these are not false incidents.",
+                number::counted(benign, "benign row")
+            ));
+        }
+        if !cases.muted.is_empty() {
+            notes.push(format!(
+                "{} muted by rules: nobody was told of them, and they count as no alerts.",
+                match cases.muted.values().sum() {
+                    1 => "One row is".to_owned(),
+                    rows => format!("{} rows are", number::count(rows)),
+                }
+            ));
+        }
+        notes
     }
 }
 

@@ -7,6 +7,7 @@ use super::evaluation::{Evaluation, Idle};
 use super::labels::Label;
 use super::measure::{Detector, Point};
 use super::number::{count, counted, duration, maybe, part, short, time};
+use crate::terminal::safe;
 
 /// Columns of a terminal that are used.
 pub(super) const WIDTH: usize = 100;
@@ -154,7 +155,10 @@ impl Evaluation {
         let muted: u64 = cases.muted.values().sum();
         if muted > 0 {
             let attacks = count(cases.muted_attacks);
-            words += &format!(" Muted by rules: {}, {attacks} of them attack.", counted(muted, "row"));
+            words += &format!(
+                " Muted by rules, and no alerts here: {}, {attacks} of them attack.",
+                counted(muted, "row")
+            );
         }
         writeln!(to, "{}", wrap(&words))
     }
@@ -193,11 +197,12 @@ impl Evaluation {
     }
 }
 
-/// The end of what is too long matters more than its start: file names differ there.
+/// Text as a terminal may have it. The end of what is too long matters more than its start: file names differ there.
 pub(super) fn cut(text: &str, width: usize) -> String {
+    let text = safe(text);
     let letters = text.chars().count();
     match letters <= width {
-        true => text.to_owned(),
+        true => text,
         false => std::iter::once('…').chain(text.chars().skip(letters + 1 - width)).collect(),
     }
 }
@@ -226,10 +231,10 @@ mod tests {
         let mut evaluation = Evaluation::example();
         evaluation.head.scores = "a/long/path/".repeat(20);
         evaluation.detectors[0].name = "x".repeat(200);
-        evaluation.notes.push("word ".repeat(60) + &"y".repeat(150));
+        evaluation.notes.push("word ".repeat(60) + &"y".repeat(150) + "\u{1b}[31mred");
         let text = evaluation.to_string();
         for line in text.lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert!(line.chars().count() <= WIDTH && !line.contains('\u{1b}'), "{line}");
         }
         let text = text.replace('\n', " ");
         for claim in

@@ -115,6 +115,9 @@ fn facts(case: &Case) -> String {
         counted(case.rows(), "alert"),
         counted(incident.peers, "peer"),
     ];
+    if case.attacks > 0 && case.benign > 0 {
+        facts.insert(2, format!("{} of them benign", count(case.benign)));
+    }
     if incident.ports > 0 {
         facts.push(counted(incident.ports, "port"));
     }
@@ -146,10 +149,9 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let evidence = if evidence.is_empty() { evidence } else { format!("<ul>{evidence}</ul>") };
         let parts = match parts.is_empty() {
             true => String::new(),
-            false => format!(
-                "<p class=\"soft\">What its oddest row is made of, in nats: {}</p>",
-                escape(&parts.join(", "))
-            ),
+            false => {
+                format!("<p class=\"soft\">What its oddest row is made of: {}</p>", escape(&parts.join(", ")))
+            }
         };
         let hints: String = incident
             .hints

@@ -1,0 +1,57 @@
+//! What a run left: its rows with their flags, its incidents, the threshold.
+
+use hashbrown::HashSet;
+
+use super::EvaluateError;
+use super::incidents::Log;
+use super::scores::{RowKey, ScoredRow, Scores};
+use crate::sink::report::SUMMARY;
+
+/// The rows of a run, the incidents that lie beside them, and the threshold that marked them, where it is known.
+pub(super) fn run_of(scores: &Scores) -> Result<(Vec<ScoredRow>, Option<Log>, Option<f64>), EvaluateError> {
+    let mut rows = scores.read()?;
+    let log = super::incidents::read(scores.beside())?;
+    let threshold = threshold_of(scores).filter(|threshold| is_by(*threshold, &rows));
+    if let Some(log) = &log {
+        mute(&mut rows, log);
+    }
+    Ok((rows, log, threshold))
+}
+
+/// Whether it is a threshold that marked these rows.
+fn is_by(threshold: f64, rows: &[ScoredRow]) -> bool {
+    rows.iter().all(|row| row.is_anomaly == (row.score > threshold))
+}
+
+/// A row that a rule mutes is no alert: nobody was told of it.
+fn mute(rows: &mut [ScoredRow], log: &Log) {
+    let muted: HashSet<RowKey> = log.muted.iter().map(|(key, _)| *key).collect();
+    for row in rows.iter_mut().filter(|_| !muted.is_empty()) {
+        row.is_anomaly &= row.flow.is_none_or(|flow| !muted.contains(&(row.window, flow)));
+    }
+}
+
+/// The threshold that the counters beside scores say, if they say one.
+fn threshold_of(scores: &Scores) -> Option<f64> {
+    let text = std::fs::read(scores.beside().join(SUMMARY)).ok()?;
+    serde_json::from_slice::<serde_json::Value>(&text).ok()?.get("threshold")?.as_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_is_named_where_the_flags_are_by_it_and_what_is_muted_is_no_alert() {
+        let row = |flow: u64, score: f64, is_anomaly: bool| ScoredRow {
+            is_anomaly,
+            flow: Some(flow),
+            ..ScoredRow::example("10.0.0.1", "10.0.0.2", 0, 1, score)
+        };
+        let mut rows = [row(1, 6.5, false), row(2, 7.02, true), row(3, 8.0, true)];
+        assert_eq!([6.9, 7.02, 6.4].map(|threshold| is_by(threshold, &rows)), [true, false, false]);
+        let muted = vec![((rows[1].window, 2), "backup".into()), ((rows[0].window + 1, 3), "backup".into())];
+        mute(&mut rows, &Log { muted, ..Log::default() });
+        assert_eq!(rows.map(|row| row.is_anomaly), [false, false, true]);
+    }
+}
