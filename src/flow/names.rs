@@ -34,6 +34,11 @@ const PROTOCOLS: &[(u8, &str)] = &[
     (137, "mpls"),
 ];
 
+/// Whether packets of an IP protocol name ports: TCP, UDP, DCCP, SCTP and UDP-Lite.
+pub fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, 6 | 17 | 33 | 132 | 136)
+}
+
 /// Services by the responder's port, whatever the transport.
 const SERVICES: &[(u16, &str)] = &[
     (20, "ftp-data"),

@@ -63,7 +63,7 @@ pub struct State {
     pub severity: Severity,
     /// Distinct other ends; an estimate where they are more than 1024.
     pub peers: u64,
-    /// Distinct protocols and responders' ports; an estimate where they are more than 1024.
+    /// Distinct protocols and responders' ports, where protocols have some; an estimate where they are more than 1024.
     pub ports: u64,
     /// The row that scored most.
     pub top: Top,
@@ -166,9 +166,11 @@ impl State {
             return "a local host that began no flow in training, where it may have answered".to_owned();
         }
         let mut why = format!("{} in {}", counted(self.alerts, "odd row"), counted(self.windows, "window"));
-        let (peers, ports) = (counted(self.peers, "host"), counted(self.ports, "port"));
         let preposition = if self.source { "to" } else { "from" };
-        let _ = write!(why, " {preposition} {peers}, {ports}");
+        let _ = write!(why, " {preposition} {}", counted(self.peers, "host"));
+        if self.ports > 0 {
+            let _ = write!(why, ", {}", counted(self.ports, "port"));
+        }
         if !self.top.words.is_empty() {
             let _ = write!(why, "; {}", self.top.words);
         }

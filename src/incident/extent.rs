@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, Hint, Real};
+use crate::flow::names::has_ports;
 
 /// Elements that are counted exactly; beyond, the count is an estimate.
 const EXACT: usize = 1024;
@@ -143,7 +144,7 @@ pub struct Extent {
     pub(super) p_value: Real,
     /// Other ends.
     pub(super) peers: Distinct,
-    /// Protocols and responders' ports.
+    /// Protocols and responders' ports, where protocols have some.
     pub(super) ports: Distinct,
     /// The row that scored most.
     pub(super) top: Top,
@@ -182,7 +183,9 @@ impl Extent {
         self.weight = self.weight.saturating_add(weight(finding.score));
         self.p_value = self.p_value.min(finding.p_value);
         self.peers.add(number(peer));
-        self.ports.add(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port));
+        if has_ports(finding.protocol) {
+            self.ports.add(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port));
+        }
         // Most score less, and are not looked at further.
         if finding.score >= self.top.score {
             let top = Top::of(finding);

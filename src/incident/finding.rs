@@ -240,7 +240,7 @@ impl Columns {
             let said = reasons.as_ref().filter(|reasons| reasons.is_valid(place));
             // Text of another writer that is no reason says nothing.
             let said = said.and_then(|said| Gist::read(said.value(place)).ok()).unwrap_or_default();
-            let words = said.words.into_owned();
+            let words = said.said();
             let hints = said.hints.into_iter();
             let hints = hints.map(|hint| Hint { technique: hint.technique.into(), name: hint.name.into() });
             let finding = Finding {

@@ -102,7 +102,8 @@ pub struct Group {
 pub struct Evidence {
     /// The column.
     pub column: Cow<'static, str>,
-    /// Whose value it is; empty for what is too weak to be written.
+    /// Whom the words are about, of a number of the row itself whose past it is held against; empty for what is too weak
+    /// to be written.
     pub entity: String,
     /// The row's value, in the column's unit; `None` for text.
     pub value: Option<f64>,
@@ -454,7 +455,8 @@ mod tests {
                     continue;
                 };
                 prop_assert_eq!(&told, &serde_json::from_str::<Told<'_>>(&json).unwrap());
-                let gist = Gist { words: told.evidence[0].words.clone(), hints: told.hints.clone() };
+                let ToldEvidence { entity, words, .. } = told.evidence[0].clone();
+                let gist = Gist { entity, words, hints: told.hints.clone() };
                 prop_assert_eq!(written::gist(&json), Some(gist));
                 prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
                 // Cut off, it is none.

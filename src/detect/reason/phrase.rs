@@ -68,7 +68,7 @@ const MEASURES: [(&str, &str, Unit); 3] = [
 ];
 
 /// Columns of a row itself. A stem with a direction before it is of packets sent, received, or both.
-const ROW: [(&str, &str, Unit); 33] = [
+const ROW: [(&str, &str, Unit); 32] = [
     ("packets", "{} packet~ {dir}", Count),
     ("bytes", "{} {dir}", Bytes),
     ("payload_bytes", "{} of payload {dir}", Bytes),
@@ -91,7 +91,6 @@ const ROW: [(&str, &str, Unit); 33] = [
     ("urg", "{} packet~ with URG {dir}", Count),
     ("ece", "{} packet~ with ECE {dir}", Count),
     ("cwr", "{} packet~ with CWR {dir}", Count),
-    ("bwd_ratio", "{} times as many bytes sent as received", Count),
     ("flow_packets", "{} packet~ since the flow began", Count),
     ("flow_bytes", "{} since the flow began", Bytes),
     ("flow_duration_s", "flow open for {}", Seconds),
@@ -103,6 +102,9 @@ const ROW: [(&str, &str, Unit); 33] = [
     ("minute_of_hour", "minute {} of the hour", Count),
     ("day_of_week", "day {} of the week from Monday", Count),
 ];
+
+/// The column of bytes sent for each that is received.
+pub(in crate::detect) const RATIO: &str = "fwd_bwd_ratio";
 
 /// States of a TCP connection.
 const STATES: [(&str, &str); 13] = [
@@ -164,6 +166,8 @@ pub(in crate::detect) struct Phrase {
     /// Windows of its horizon.
     horizon: Option<u64>,
     kind: Kind,
+    /// Whether what is usual is that of others as young.
+    young: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -174,6 +178,10 @@ enum Kind {
     Active,
     /// Windows since something was first seen, told so if it is now.
     Age(&'static str),
+    /// Bytes sent for each that is received.
+    Ratio,
+    /// What is said whatever the number.
+    Fact,
     /// A text.
     Text,
 }
@@ -191,14 +199,17 @@ impl Phrase {
                 None => plain(format!("{of} first seen {{}} ago").into(), Windows),
             },
             (Some("use"), Some(_), None, _) => {
-                plain("{} flow~ of a service that this source seldom uses".into(), Count)
+                Phrase { kind: Kind::Fact, ..plain("a service that this source seldom uses".into(), Count) }
             }
-            (Some("young"), Some(entity), Some("active"), None) => context(entity, "w30", "active"),
-            (Some("reg" | "young"), Some(_), Some(measure), None) => {
-                match MEASURES.iter().find(|(name, ..)| *name == measure) {
-                    Some((_, pattern, unit)) => plain((*pattern).into(), *unit),
-                    None => plain(format!("{measure} {{}}").into(), Count),
-                }
+            (Some("young"), Some(entity), Some("active"), None) => {
+                Phrase { young: true, ..context(entity, "w30", "active") }
+            }
+            (Some(kind @ ("reg" | "young")), Some(_), Some(measure), None) => {
+                let (pattern, unit) = match MEASURES.iter().find(|(name, ..)| *name == measure) {
+                    Some((_, pattern, unit)) => ((*pattern).into(), *unit),
+                    None => (format!("{measure} {{}}").into(), Count),
+                };
+                Phrase { young: kind == "young", ..plain(pattern, unit) }
             }
             _ => row(name),
         }
@@ -206,7 +217,13 @@ impl Phrase {
 
     /// Appends it with a value and what is usual.
     pub(super) fn tell(&self, out: &mut String, evidence: &Evidence, window: Option<u64>) {
+        if self.kind == Kind::Fact {
+            return out.push_str(&self.pattern);
+        }
         let Some(value) = evidence.value else {
+            if self.kind == Kind::Ratio {
+                return out.push_str("bytes sent and none received");
+            }
             let text = evidence.text.as_deref().unwrap_or("nothing");
             let state =
                 STATES.iter().find(|(state, _)| *state == text && self.pattern.starts_with("connection"));
@@ -227,7 +244,12 @@ impl Phrase {
             }
         };
         let usual = evidence.usual.filter(|_| self.kind != Kind::Text);
-        let whose = if usual.is_some_and(|usual| !usual.own) { "; usual for others " } else { "; usual " };
+        let whose = match (usual.is_none_or(|usual| usual.own), self.young) {
+            (true, false) => "; usual ",
+            (true, true) => "; usual at this age ",
+            (false, false) => "; usual for others ",
+            (false, true) => "; usual for others at this age ",
+        };
         if let Kind::Age(now) = self.kind {
             if value > 0.0 {
                 self.fill(out, |out| number(out, value), value);
@@ -293,7 +315,7 @@ impl Phrase {
 }
 
 fn plain(pattern: Cow<'static, str>, unit: Unit) -> Phrase {
-    Phrase { pattern, direction: "", unit, horizon: None, kind: Kind::Plain }
+    Phrase { pattern, direction: "", unit, horizon: None, kind: Kind::Plain, young: false }
 }
 
 fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
@@ -305,7 +327,7 @@ fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
         None => (format!("{} {{}}", statistic.replace('_', " ")).into(), Count),
     };
     let kind = if statistic == "active" { Kind::Active } else { Kind::Plain };
-    Phrase { pattern, direction: "", unit, horizon, kind }
+    Phrase { pattern, direction: "", unit, horizon, kind, young: false }
 }
 
 fn row(name: &str) -> Phrase {
@@ -325,6 +347,9 @@ fn row(name: &str) -> Phrase {
         _ => Count,
     };
     match name {
+        RATIO => {
+            Phrase { kind: Kind::Ratio, ..plain("{} times as many bytes sent as received".into(), unit) }
+        }
         "conn_state" => Phrase { kind: Kind::Text, ..plain("connection {}".into(), unit) },
         "service" | "protocol_name" | "protocol" => {
             Phrase { kind: Kind::Text, ..plain(format!("{} {{}}", name.replace('_', " ")).into(), unit) }
@@ -390,6 +415,12 @@ mod tests {
             ),
             ("young_pairsvc_cv16", 0.5, None, "regular flows: the last 16 gaps between them vary by 50 %"),
             (
+                "young_pairsvc_active",
+                15.0,
+                Some((1.0, 4.0)),
+                "active 2.5 min of the last 5 min; usual at this age 10 s, p99 40 s",
+            ),
+            (
                 "reg_pairsvc_gap8",
                 30.0,
                 Some((1.2, 5.0)),
@@ -407,6 +438,10 @@ mod tests {
         ] {
             assert_eq!(evidence(column, value, usual).words(WINDOW), words);
         }
+        let one_way = Evidence { value: None, ..evidence("fwd_bwd_ratio|dst", 0.0, Some((2.0, 9.0))) };
+        assert_eq!(one_way.words(WINDOW), "bytes sent and none received");
+        let seldom = evidence("use_srcsvc", 0.0, Some((1.0, 2.0)));
+        assert_eq!(seldom.words(WINDOW), "a service that this source seldom uses");
         let state = Evidence {
             value: None,
             text: Some("REJ".to_owned()),

@@ -69,7 +69,9 @@ pub struct ToldHint<'a> {
 /// The gist of a reason: what the strongest column says, and what the row looks like.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Gist<'a> {
-    /// The words of the strongest column; empty where there is none.
+    /// Whom the strongest column is about; empty where there is none.
+    pub(crate) entity: Cow<'a, str>,
+    /// Its words; empty where there is none.
     pub(crate) words: Cow<'a, str>,
     /// Techniques whose shape the row has.
     pub(crate) hints: Vec<ToldHint<'a>>,
@@ -85,8 +87,17 @@ impl<'a> Gist<'a> {
             return Ok(gist);
         }
         let Told { evidence, hints, .. } = serde_json::from_str(text)?;
-        let words = evidence.into_iter().next().map_or(Cow::default(), |first: ToldEvidence<'_>| first.words);
-        Ok(Gist { words, hints })
+        let first: Option<ToldEvidence<'_>> = evidence.into_iter().next();
+        let (entity, words) = first.map_or_else(Default::default, |first| (first.entity, first.words));
+        Ok(Gist { entity, words, hints })
+    }
+
+    /// What the strongest column says, of whom.
+    pub(crate) fn said(&self) -> String {
+        match (&*self.entity, &*self.words) {
+            ("", words) | (_, words @ "") => words.to_owned(),
+            (entity, words) => [entity, ": ", words].concat(),
+        }
     }
 }
 

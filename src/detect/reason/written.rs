@@ -69,6 +69,7 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
 /// have written.
 pub(super) fn gist(text: &str) -> Option<Gist<'_>> {
     static EVIDENCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"evidence\":["));
+    static ENTITY: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(",\"entity\":\""));
     static WORDS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(",\"words\":\""));
     static HINTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"hints\":["));
     // Without escapes, what has marks in it stands between texts and in none of them.
@@ -79,6 +80,8 @@ pub(super) fn gist(text: &str) -> Option<Gist<'_>> {
     rest.behind(&EVIDENCE)?;
     let mut gist = Gist::default();
     if rest.more()? {
+        rest.behind(&ENTITY)?;
+        gist.entity = rest.until(b'"')?.into();
         rest.behind(&WORDS)?;
         gist.words = rest.until(b'"')?.into();
     }

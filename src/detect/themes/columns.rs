@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use crate::detect::reason::phrase::RATIO;
 use crate::encode::{Judgement, Side, Since, Subject};
 
 /// Judged columns.
@@ -271,7 +272,7 @@ fn make() -> Vec<Column> {
         };
         columns.push(row(name, Reading::Number(name.to_owned(), factor), owner, side, "shape_srcsvc"));
     }
-    columns.push(row("fwd_bwd_ratio", Reading::Ratio, owner, Side::Both, "shape_srcsvc"));
+    columns.push(row(RATIO, Reading::Ratio, owner, Side::Both, "shape_srcsvc"));
     columns.push(row(STATE, Reading::State, owner, Side::Both, "shape_srcsvc"));
     for (what, subject) in AGES {
         let name = format!("age_{what}");

@@ -37,6 +37,8 @@ struct Judgements {
     counts_new: Vec<bool>,
     /// Whether techniques are told by it.
     is_asked: Vec<bool>,
+    /// Whom its words are about.
+    named: Vec<Subject>,
 }
 
 static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
@@ -52,6 +54,7 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
         things: known.len(),
         counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
         is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
+        named: columns().iter().map(named).collect(),
     }
 });
 
@@ -162,7 +165,7 @@ impl<'a> Telling<'a> {
 
     /// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
     fn spoken(&mut self, row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
-        let Judgements { groups, abouts, things, counts_new, is_asked } = &*JUDGED;
+        let Judgements { groups, abouts, things, counts_new, is_asked, .. } = &*JUDGED;
         let mut sums = [0.0; GROUPS.len()];
         self.speaking.clear();
         let is_told = shares.map(|share| share >= LEAST);
@@ -224,7 +227,7 @@ impl<'a> Telling<'a> {
         let (value, text) = (number(made, at_row), text.map(str::to_owned));
         let usual = self.usual(row, at, of_row);
         let entity = match is_written {
-            true => self.name(&row.judged.resolved.parties[row.place], column.judged.subject).to_owned(),
+            true => self.name(&row.judged.resolved.parties[row.place], JUDGED.named[at]).to_owned(),
             false => String::new(),
         };
         let is_asked = is_written || usual.is_none();
@@ -280,8 +283,8 @@ fn number(made: &Made<'_>, row: usize) -> Option<f64> {
     match made {
         Made::One(values) => values.number(row),
         Made::Ratio(forward, backward) => match (forward.number(row), backward.number(row)) {
-            (Some(forward), Some(backward)) => Some((forward + 20.0) / (backward + 20.0)),
-            (forward, _) => forward,
+            (Some(forward), Some(backward)) if backward > 0.0 => Some(forward / backward),
+            _ => None,
         },
         Made::State(_) => None,
     }
@@ -333,6 +336,19 @@ fn leading(
         }
     }
     others.sort_unstable_by(order);
+}
+
+/// Whom a column's words are about: that of which a number of the network's was counted, or first seen; of a number of the
+/// row itself whose past it is held against.
+fn named(column: &Column) -> Subject {
+    match about(&column.name).0 {
+        "src" => Subject::Source,
+        "dst" => Subject::Destination,
+        "srcsvc" | "srcsvcport" => Subject::SourceService,
+        "dstsvc" | "dstport" => Subject::DestinationService,
+        "pair" | "pairsvc" | "pairport" => Subject::PairService,
+        _ => column.judged.subject,
+    }
 }
 
 /// Whether a column counts what is new to an entity, an age of which the row may have.
