@@ -52,7 +52,8 @@ pub struct ContextSpec {
     /// Names of context columns, or patterns with `*` for any run of characters. Nothing else is computed.
     pub columns: Vec<String>,
     /// How many sources, destinations, pairs, services and ports of theirs are remembered beyond the horizons,
-    /// in all; those last seen longest ago are forgotten. Only columns that look that far remember any.
+    /// in all; where there are more, those that came and went are forgotten first, the last seen longest ago of them,
+    /// and last what has been there for ten minutes or more. Only columns that look that far remember any.
     pub remember: u64,
     /// Networks that are one's own, like `10.0.0.0/8`: a source of theirs that began no flow in training is a new
     /// host (`src_is_new`). `link` among them stands for those of which training finds several hosts on the captured

@@ -23,6 +23,27 @@ pub(super) struct Known {
     pub(super) learned: bool,
 }
 
+/// How long an identity stays where there is no room for all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stays {
+    /// It came and went.
+    Shortest,
+    /// Training knew it.
+    Longer,
+    /// It has been there for a while.
+    Longest,
+}
+
+impl Known {
+    fn stays(&self) -> Stays {
+        match (self.last.saturating_sub(self.first) >= STANDING, self.learned) {
+            (true, _) => Stays::Longest,
+            (false, true) => Stays::Longer,
+            (false, false) => Stays::Shortest,
+        }
+    }
+}
+
 /// Orders keys by kind and addresses, as they are written and forgotten.
 pub(super) fn order(key: &Key) -> (u32, [Address; 2], u32) {
     (key.code() >> 24, key.ends(), key.code())
@@ -39,6 +60,12 @@ struct Turn {
 /// A longer time between what was remembered and the first window of a share, in nanoseconds, was not watched: no row of
 /// many identities would have come.
 const UNWATCHED: u64 = 3_600_000_000_000;
+
+/// An identity has a standing whose last row came so long after its first, in nanoseconds: it did not come and go.
+const STANDING: u64 = 600_000_000_000;
+
+/// Of the room this part stays for identities without a standing, and those that training did not know.
+const FOR_OTHERS: usize = 4;
 
 /// No turn yet.
 const NONE: u32 = u32::MAX;
@@ -120,8 +147,13 @@ impl Shard {
         }
     }
 
-    /// Ends the window. If more than `most` are remembered, forgets those last seen longest ago, of one window
-    /// the last by [`order`], and some more so that it need not be done again at once. Returns how many.
+    /// Ends the window. If more than `most` are remembered, forgets some, and some more so that it need not be done
+    /// again at once. Returns how many.
+    ///
+    /// First those that came and went leave, as strangers do who are seen once, but for a quarter of the room; then
+    /// others that training knew, and last those with a standing. Otherwise a night of strangers, or an hour of forged
+    /// ones, would make known hosts new ones. Of each, those last seen longest ago leave first, of one window the last
+    /// by [`order`].
     pub(super) fn close(&mut self, most: usize) -> u64 {
         for turn in self.turns.drain(..) {
             self.turn_of[turn.slot as usize] = NONE;
@@ -130,10 +162,16 @@ impl Shard {
             return 0;
         }
         let excess = self.known.len() - (most - most / 8);
-        self.known.select_nth_unstable_by(excess - 1, |a, b| {
-            a.last.cmp(&b.last).then_with(|| order(&b.key).cmp(&order(&a.key)))
+        self.known.sort_unstable_by(|a, b| {
+            let by_time = a.last.cmp(&b.last).then_with(|| order(&b.key).cmp(&order(&a.key)));
+            a.stays().cmp(&b.stays()).then(by_time)
         });
-        self.known.drain(..excess);
+        let others = self.known.partition_point(|known| known.stays() == Stays::Shortest);
+        let leaving = excess.min(others.saturating_sub(most / FOR_OTHERS));
+        // What is over, beyond the others that stay, leaves from those that are kept longer.
+        let longer = (excess - leaving).min(self.known.len() - others);
+        self.known.drain(others..others + longer);
+        self.known.drain(..excess - longer);
         if self.known.capacity() > 2 * most {
             // What a flood needed is given back.
             self.known.shrink_to(most);
@@ -212,6 +250,41 @@ mod tests {
         assert_eq!(there, kept(&(0..10).rev().collect::<Vec<_>>()));
         let expected: Vec<_> = [0, 1, 2, 4, 6, 8].map(|host| (key(host), 1)).into();
         assert_eq!(there, expected);
+    }
+
+    #[test]
+    fn those_with_a_standing_and_those_that_training_knew_outlast_strangers() {
+        const WINDOW: u64 = 10_000_000_000;
+        let known = |hosts: std::ops::Range<u32>, last: u64| {
+            let known = |host| Known { key: key(host), first: 0, last, starts: None, learned: false };
+            hosts.map(known).collect::<Vec<_>>()
+        };
+        // Ten that were there for long, ten that training met once.
+        let trained = [known(0..10, STANDING), known(10..20, WINDOW)].concat();
+        let mut shard = Shard::new(trained, Some(STANDING));
+        let mut forgotten = 0;
+        for window in 100..600 {
+            for host in 0..3 {
+                shard.see(&key(1000 + window * 3 + host), u64::from(window) * WINDOW, 0, &[]);
+            }
+            shard.settle(u64::from(window) * WINDOW);
+            forgotten += shard.close(80);
+            assert!(shard.known().len() <= 80);
+        }
+        let is_there = |hosts: std::ops::Range<u32>| {
+            hosts.filter(|host| shard.known().iter().any(|known| known.key == key(*host))).count()
+        };
+        assert_eq!((is_there(0..10), is_there(10..20)), (10, 10));
+        assert_eq!(forgotten + shard.known().len() as u64, 1500 + 20);
+        // Where too many have a standing, the last of those who came lately stay, too, and the rest by time.
+        let mut shard = Shard::new(known(0..100, STANDING), None);
+        shard.see(&key(5), STANDING + WINDOW, 0, &[]);
+        (200..240).for_each(|host| _ = shard.see(&key(host), STANDING + WINDOW, 0, &[]));
+        shard.settle(STANDING + WINDOW);
+        assert_eq!(shard.close(80), 70);
+        let others = shard.known().iter().filter(|known| known.first > 0).count();
+        assert_eq!((shard.known().len(), others), (70, 20));
+        assert!(shard.known().iter().any(|known| known.key == key(5)));
     }
 
     #[test]
