@@ -1,11 +1,14 @@
 //! So many incidents a day and no more: which ones are worth a person's time.
 //!
-//! An incident is reported when fewer incidents of the trailing day are stronger than reports are left of that
+//! An incident is reported when fewer incidents before it are stronger than reports are left of the trailing
 //! day's budget. With the whole budget left that is lenient; the fewer reports are left, the stronger an
-//! incident must be, and the last one is for the strongest of the day. An incident is looked at again whenever
-//! it grows; once reported it stays so. One row alone is not looked at before it has company, or is over. No
-//! more than the budget is ever reported within a day of event time, whatever comes, and the choice follows
-//! from event times and incidents alone, so that an archive is reported as the wire was.
+//! incident must be, and the last one is for the strongest of the day. How far back others count goes with
+//! what was spent: not at all where nothing was, a day where all but is ([`Budget::memory`]). Held against a
+//! whole day always, an attack of days would be silent after its first one: what it does again is less odd
+//! than it was. An incident is looked at again whenever it grows; once reported it stays so. One row alone is
+//! not looked at before it has company, or is over. No more than the budget is ever reported within a day of
+//! event time, whatever comes, and the choice follows from event times and incidents alone, so that an
+//! archive is reported as the wire was.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +17,9 @@ use super::severity::Severity;
 
 /// Nanoseconds of a day.
 const DAY: u64 = 86_400_000_000_000;
+
+/// Of the strongest of a day so many are looked at.
+const LOOKED_AT: usize = 1 << 12;
 
 /// What incidents are compared by.
 type Strength = (Severity, u64);
@@ -63,32 +69,49 @@ impl Budget {
             open: true,
         });
         known.open = event.said != Said::Close;
-        let reported = known.reported;
-        if self.by_strength.remove(&(known.strength, id)) || known.opened == now {
+        let (opened, reported) = (known.opened, known.reported);
+        if self.by_strength.remove(&(known.strength, id)) || opened == now {
             self.by_strength.insert(((severity, weight), id));
-            self.by_time.insert((known.opened, id));
+            self.by_time.insert((opened, id));
         }
         known.strength = (severity, weight);
+        let open = known.open;
         if event.state.withdrawn {
             self.by_strength.remove(&((severity, weight), id));
             return !reported;
         }
         let waits = event.state.alerts == 1 && event.said != Said::Close;
-        if !reported && !waits {
-            let left = self.a_day - self.reports.len().min(self.a_day);
-            let stronger = self.by_strength.iter().rev().take(left).take_while(|(strength, other)| {
-                *strength > (severity, weight) || *strength == (severity, weight) && *other > id
-            });
-            if left > 0 && stronger.count() < left {
-                known.reported = true;
-                self.reports.insert((now, id));
-            }
+        let is_told = reported || !waits && self.is_worth(id, (severity, weight), now);
+        if is_told && !reported {
+            self.reports.insert((now, id));
         }
-        let (reported, lasting) = (known.reported, known.open || known.opened > now.saturating_sub(DAY));
-        if !lasting {
+        if !open && opened <= now.saturating_sub(DAY) {
             self.known.remove(&id);
+        } else if let Some(known) = self.known.get_mut(&id) {
+            known.reported = is_told;
         }
-        !reported
+        !is_told
+    }
+
+    /// Whether fewer that count are stronger than reports are left.
+    fn is_worth(&self, id: u64, own: Strength, now: u64) -> bool {
+        let left = self.a_day.saturating_sub(self.reports.len());
+        let since = now.saturating_sub(self.memory());
+        let stronger = self
+            .by_strength
+            .iter()
+            .rev()
+            .take(LOOKED_AT)
+            .take_while(|(strength, other)| *strength > own || *strength == own && *other > id);
+        let counts = |other: &u64| self.known.get(other).is_some_and(|known| known.opened > since);
+        stronger.filter(|(_, other)| counts(other)).take(left).count() < left
+    }
+
+    /// How far back incidents count, in nanoseconds: the part of the budget that was spent, squared, of a day. In
+    /// a stream that stays as it is 15 of 20 reports are used so; by that part itself 12, always by a day 10.
+    fn memory(&self) -> u64 {
+        let spent = self.reports.len().min(self.a_day) as f64 / self.a_day.max(1) as f64;
+        (DAY as f64 * spent * spent) as u64
     }
 
     /// Forgets what lies a day back.
@@ -208,6 +231,21 @@ mod tests {
         assert!(!held(6, 70));
         assert!(held(7, 80), "nothing is left");
         assert!(!held(31, 80), "a day later there is room again");
+    }
+
+    #[test]
+    fn an_attack_of_days_that_grows_less_odd_is_not_silent_after_its_first_one() {
+        let mut budget = Budget::new(20);
+        let mut told = [0; 4];
+        for number in 0..1200 {
+            let time = 1 + number * DAY / 300;
+            let held = budget.holds(&event(time, Said::Create, number, Severity::Critical, 2000 - number));
+            told[(time / DAY) as usize] += usize::from(!held);
+        }
+        assert!(told.iter().all(|told| (4..=20).contains(told)), "{told:?}");
+        // And after it what is weaker is told again, a day later.
+        let after = 5 * DAY + HOUR;
+        assert!(!budget.holds(&event(after, Said::Create, 5000, Severity::Medium, 1)));
     }
 
     #[test]

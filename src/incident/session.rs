@@ -153,6 +153,8 @@ impl Timeline {
         }
         if moved {
             self.said = self.incidents(clock);
+            // New hosts stay so for a day, and may be many.
+            self.said.shrink_to_fit();
         }
     }
 
