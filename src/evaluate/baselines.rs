@@ -5,16 +5,20 @@ use hashbrown::HashMap;
 use super::random::Random;
 use super::scores::ScoredRow;
 
+/// Their names.
+pub(super) const BASELINES: [&str; 3] = ["random", "bytes of the row", "flows of the source"];
+
 /// A name, and a score for every row.
 pub(super) type Baseline = (&'static str, Vec<f64>);
 
 /// The baselines that the rows allow.
 pub(super) fn baselines(rows: &[ScoredRow], seed: u64) -> Vec<Baseline> {
     let mut random = Random::new(seed);
-    let mut all = vec![("random", rows.iter().map(|_| random.unit()).collect())];
+    let [chance, size, count] = BASELINES;
+    let mut all = vec![(chance, rows.iter().map(|_| random.unit()).collect())];
     let bytes: Option<Vec<f64>> = rows.iter().map(|row| row.bytes.map(|bytes| bytes as f64)).collect();
-    all.extend(bytes.map(|bytes| ("bytes of the row", bytes)));
-    all.push(("flows of the source", flows_of_source(rows)));
+    all.extend(bytes.map(|bytes| (size, bytes)));
+    all.push((count, flows_of_source(rows)));
     all
 }
 

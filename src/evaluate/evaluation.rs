@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::EvaluateError;
-use super::baselines::baselines;
+use super::baselines::{BASELINES, baselines};
 use super::bootstrap::difference;
 use super::cases::{Case, Cases};
 use super::conversations::{Conversation, Partition, oddest, partitions};
@@ -119,7 +119,7 @@ pub(super) struct IdleLabel {
 pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evaluation, EvaluateError> {
     let scores = Scores::of(folder)?;
     let name = options.name.clone().unwrap_or_else(|| display_name(folder));
-    let mut names = BTreeSet::from([name.as_str()]);
+    let mut names: BTreeSet<&str> = BASELINES.into_iter().chain([name.as_str()]).collect();
     if let Some((name, _)) = options.also.iter().find(|(name, _)| !names.insert(name)) {
         return Err(EvaluateError::Name { name: name.clone() });
     }

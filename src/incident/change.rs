@@ -151,6 +151,12 @@ impl State {
         self.kind == Kind::NewHost && self.host == CROWD
     }
 
+    /// The strongest reason of its oddest row, in words: of whom, where it is not of the host.
+    pub fn words(&self) -> &str {
+        let words = self.top.words.strip_prefix(&self.host.to_string());
+        words.and_then(|words| words.strip_prefix(": ")).unwrap_or(&self.top.words)
+    }
+
     /// What it is, in one line.
     pub fn why(&self) -> String {
         if self.withdrawn {
@@ -171,8 +177,8 @@ impl State {
         if self.ports > 0 {
             let _ = write!(why, ", {}", counted(self.ports, "port"));
         }
-        if !self.top.words.is_empty() {
-            let _ = write!(why, "; {}", self.top.words);
+        if !self.words().is_empty() {
+            let _ = write!(why, "; {}", self.words());
         }
         why
     }

@@ -293,14 +293,16 @@ impl Written {
     }
 }
 
-/// The event time, in nanoseconds, that a date or time ends: a day ends with it.
+/// The event time, in nanoseconds, that a date or time ends: a day ends with it. No row is later than what 64 bits hold.
 fn end_of(until: &Datetime) -> Result<i64, String> {
     let wrong = || format!("`until = {until}` is no time; write a date, or a date and a time");
     let time = match (until.date, until.time, until.offset) {
         (Some(_), None, _) => {
             let date: jiff::civil::Date = until.to_string().parse().map_err(|_| wrong())?;
-            let next = date.tomorrow().map_err(|_| wrong())?.at(0, 0, 0, 0);
-            Offset::UTC.to_timestamp(next).map_err(|_| wrong())?
+            match date.tomorrow().and_then(|next| Offset::UTC.to_timestamp(next.at(0, 0, 0, 0))) {
+                Ok(next) => next,
+                Err(_) => return Ok(i64::MAX),
+            }
         }
         (Some(_), Some(_), Some(_)) => until.to_string().parse::<jiff::Timestamp>().map_err(|_| wrong())?,
         (Some(_), Some(_), None) => {
@@ -309,7 +311,7 @@ fn end_of(until: &Datetime) -> Result<i64, String> {
         }
         (None, ..) => return Err(wrong()),
     };
-    i64::try_from(time.as_nanosecond()).map_err(|_| wrong())
+    Ok(i64::try_from(time.as_nanosecond()).unwrap_or(if time.as_second() < 0 { i64::MIN } else { i64::MAX }))
 }
 
 impl Rules {
@@ -456,6 +458,7 @@ mod tests {
             |text: &str| rules(&format!("[[allow]]\nport = 1\nwhy = 'x'\nuntil = {text}")).rules[0].until;
         assert_eq!(until("1970-01-01"), Some(86_400_000_000_000));
         assert_eq!(until("1970-01-01T00:00:01"), Some(1_000_000_000));
+        assert_eq!([until("9999-12-31"), until("2300-01-01T00:00:00")], [Some(i64::MAX); 2]);
         assert_eq!(until("1970-01-01T01:00:01+01:00"), Some(1_000_000_000));
     }
 

@@ -104,7 +104,7 @@ fn line(word: &str, event: &Event, style: Style) -> String {
     }
     let rows = format!("{} row{}", state.alerts, if state.alerts == 1 { "" } else { "s" });
     let length = duration((state.last - state.first) as f64 / 1e9);
-    let words = safe(&state.top.words);
+    let words = safe(state.words());
     format!("{when}  {word:<5}  {grade}  {id}  {:<42}  {rows:>10}  {length:>5}  {words}", who(state))
 }
 
@@ -122,7 +122,7 @@ fn coloured(severity: Severity, style: Style) -> String {
 fn who(state: &State) -> String {
     let top = &state.top;
     let ports = match (state.ports, top.dst_port) {
-        (1, 0) => top.protocol.clone(),
+        (0, _) | (1, 0) => top.protocol.clone(),
         (1, port) => format!("{} {port}", top.protocol),
         (ports, _) => format!("{ports} ports"),
     };

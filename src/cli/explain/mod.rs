@@ -105,7 +105,7 @@ impl Explain {
         let text = match &self.id {
             None => list(&incidents, &rows),
             Some(id) => {
-                let incident = choose(&self.folder, &incidents, id)?;
+                let incident = choose(&self.folder, &incidents, &id.to_ascii_lowercase())?;
                 let scored = scored(&self.parts(SCORES)?, incident, &rows)?;
                 in_full(incident, scored, self.rows)
             }

@@ -1,14 +1,23 @@
 //! What `netweir explain` says: all incidents, a line for each, or one in full.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::log::Incident;
 use super::rows::{Belonging, Scored};
 use crate::incident::CROWD;
+use crate::terminal::safe;
 
 /// A count with its noun, which takes an `s` unless it is one.
 fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Rules in the order of their file: their names begin with their numbers.
+fn by_number<T>(rules: &BTreeMap<String, T>) -> Vec<(&str, &T)> {
+    let mut rules: Vec<(&str, &T)> = rules.iter().map(|(name, of)| (name.as_str(), of)).collect();
+    rules.sort_by_key(|(name, _)| name.split(':').next().and_then(|number| number.parse::<u64>().ok()));
+    rules
 }
 
 /// Who with whom: the other end by its address where it is one.
@@ -20,7 +29,7 @@ fn who(incident: &Incident) -> String {
         peers => counted(peers, "host"),
     };
     let ports = match (incident.ports, top.dst_port) {
-        (1, 0) => top.protocol.clone(),
+        (0, _) | (1, 0) => top.protocol.clone(),
         (1, port) => format!("{} {port}", top.protocol),
         (ports, _) => counted(ports, "port"),
     };
@@ -40,11 +49,11 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
         let line = match &incident.kind[..] {
             // Of many at once its words say it.
             "new_host" if incident.host == CROWD.to_string() => {
-                format!("{first}Z  {:<8}  {id}  {}", severity.name(), incident.why)
+                format!("{first}Z  {:<8}  {id}  {}{held}", severity.name(), incident.why)
             }
             "new_host" => {
                 format!(
-                    "{first}Z  {:<8}  {id}  {} is new: it began no flow in training",
+                    "{first}Z  {:<8}  {id}  {} is new: it began no flow in training{held}",
                     severity.name(),
                     incident.host
                 )
@@ -62,8 +71,8 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
     if incidents.is_empty() {
         text.push_str("no incident\n");
     }
-    for (rule, muted) in rows.muted.iter().filter(|(_, muted)| !muted.is_empty()) {
-        let _ = writeln!(text, "muted by rule {rule}: {}", counted(muted.len() as u64, "row"));
+    for (rule, muted) in by_number(&rows.muted).into_iter().filter(|(_, muted)| !muted.is_empty()) {
+        let _ = writeln!(text, "muted by rule {}: {}", safe(rule), counted(muted.len() as u64, "row"));
     }
     text
 }
@@ -108,8 +117,8 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     if !scored.muted.is_empty() {
         let _ = writeln!(text, "\nmuted meanwhile, rows of {}", incident.host);
     }
-    for (rule, rows) in &scored.muted {
-        let _ = writeln!(text, "  {rows} by rule {rule}");
+    for (rule, rows) in by_number(&scored.muted) {
+        let _ = writeln!(text, "  {rows} by rule {}", safe(rule));
     }
     text
 }
@@ -140,5 +149,11 @@ mod tests {
         let mut belonging = Belonging::default();
         belonging.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
         assert_eq!(list(&[], &belonging), "no incident\nmuted by rule 1: the monitor: 1 row\n");
+        for name in ["10: b", "2: a"] {
+            belonging.muted.insert(name.to_owned(), [(0, 7)].into());
+        }
+        let said = list(&[], &belonging);
+        let place = |name: &str| said.find(name).unwrap();
+        assert!(place("rule 1:") < place("rule 2:") && place("rule 2:") < place("rule 10:"), "{said}");
     }
 }

@@ -79,7 +79,7 @@ fn roc_log(evaluation: &Evaluation) -> String {
     let (x, y) = (Scale::log([least, 1.0], across), Scale::linear([0.0, 1.0], up));
     canvas.bottom_axis(x, 6, "False-positive rate (logarithmic)");
     canvas.left_axis(y, 5, "Recall (part of attack rows)");
-    canvas.line("line s-sixth thin dash2", up.map(|end| [x.at(one), end]).into_iter());
+    canvas.line("line s-ink thin dash1", up.map(|end| [x.at(one), end]).into_iter());
     for (detector, stroke) in strokes(evaluation).into_iter().rev() {
         canvas.line(
             &format!("line {stroke}"),
@@ -95,7 +95,7 @@ fn roc_log(evaluation: &Evaluation) -> String {
         format!("{} at 1e-3", maybe(point.and_then(|point| point.recall)))
     };
     let caption = format!(
-        "Where alarms are few enough to be read. The dotted upright is one benign row of {}; nothing finer can be \
+        "Where alarms are few enough to be read. The dashed upright is one benign row of {}; nothing finer can be \
          measured.",
         count(evaluation.own().benign)
     );
