@@ -220,7 +220,7 @@ pub(super) fn median(values: &[Option<u64>]) -> Option<u64> {
     let mut values: Vec<u64> = values.iter().flatten().copied().collect();
     values.sort_unstable();
     let upper = *values.get(values.len() / 2)?;
-    let lower = if values.len() % 2 == 0 { values[values.len() / 2 - 1] } else { upper };
+    let lower = if values.len().is_multiple_of(2) { values[values.len() / 2 - 1] } else { upper };
     Some(lower.midpoint(upper))
 }
 

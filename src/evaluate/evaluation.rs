@@ -14,7 +14,7 @@ use super::matching::Matching;
 use super::measure::{Detector, Judged, Kind, measure, window_length};
 use super::number;
 use super::reasons::Reasons;
-use super::run::run_of;
+use super::run::Run;
 use super::scores::{RowKey, ScoredRow, Scores};
 use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
@@ -124,7 +124,7 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
         return Err(EvaluateError::Name { name: name.clone() });
     }
     let known = Labels::read(labels)?;
-    let (rows, log, threshold) = run_of(&scores)?;
+    let Run { rows, log, threshold } = Run::read(&scores)?;
     let mut evaluation = Evaluation::of(name, &rows, &known, log, options.seed);
     if evaluation.own().benign + evaluation.own().attacks == 0 {
         let what = match rows.len() {
@@ -144,7 +144,7 @@ pub fn evaluate(folder: &Path, labels: &Path, options: &Options) -> Result<Evalu
     // One set of rows in memory at a time.
     for (place, (name, folder)) in (1..).zip(&options.also) {
         let scores = Scores::of(folder)?;
-        let (rows, log, threshold) = run_of(&scores)?;
+        let Run { rows, log, threshold } = Run::read(&scores)?;
         evaluation.compare(place, name, &rows, &known, log);
         evaluation.detectors[place].ship(threshold);
     }

@@ -7,15 +7,26 @@ use super::incidents::Log;
 use super::scores::{RowKey, ScoredRow, Scores};
 use crate::sink::report::SUMMARY;
 
-/// The rows of a run, the incidents that lie beside them, and the threshold that marked them, where it is known.
-pub(super) fn run_of(scores: &Scores) -> Result<(Vec<ScoredRow>, Option<Log>, Option<f64>), EvaluateError> {
-    let mut rows = scores.read()?;
-    let log = super::incidents::read(scores.beside())?;
-    let threshold = threshold_of(scores).filter(|threshold| is_by(*threshold, &rows));
-    if let Some(log) = &log {
-        mute(&mut rows, log);
+/// What a run left.
+pub(super) struct Run {
+    /// Rows; those that a rule mutes are no anomalies here.
+    pub(super) rows: Vec<ScoredRow>,
+    /// The incidents that lie beside them, if some do.
+    pub(super) log: Option<Log>,
+    /// The threshold that marked them, where it is known.
+    pub(super) threshold: Option<f64>,
+}
+
+impl Run {
+    pub(super) fn read(scores: &Scores) -> Result<Run, EvaluateError> {
+        let mut rows = scores.read()?;
+        let log = super::incidents::read(scores.beside())?;
+        let threshold = threshold_of(scores).filter(|threshold| is_by(*threshold, &rows));
+        if let Some(log) = &log {
+            mute(&mut rows, log);
+        }
+        Ok(Run { rows, log, threshold })
     }
-    Ok((rows, log, threshold))
 }
 
 /// Whether it is a threshold that marked these rows.
