@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::draft::led_to;
+
 /// A file, or a folder, and what it is, as messages say it.
 pub type Named<'a> = (&'a str, &'a Path);
 
@@ -103,6 +105,8 @@ fn without_links(path: &Path) -> Option<PathBuf> {
     if let Ok(there) = path.canonicalize() {
         return Some(there);
     }
+    // A link to what is not there yet: that is what will be made.
+    let path = &led_to(path).ok()?;
     let parent = match path.parent()? {
         parent if parent == Path::new("") => Path::new("."),
         parent => parent,
@@ -153,5 +157,21 @@ mod tests {
         let standard = check(&[], &[("the rows", Path::new("-"))]).unwrap_err().to_string();
         assert!(standard.contains("standard output"), "{standard}");
         check(&[], &[("the rows", Path::new("./-"))]).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_what_it_leads_to_also_where_that_is_not_there_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (link, target) in [("link", "new/a"), ("further", "link"), ("loop", "pool"), ("pool", "loop")] {
+            std::os::unix::fs::symlink(target, at(link)).unwrap();
+        }
+        for link in ["link", "further"] {
+            let both = [("the rows", at(link)), ("the counters", at("new/a"))];
+            let twice = check(&[], &both.each_ref().map(|(what, path)| (*what, path.as_path()))).unwrap_err();
+            assert!(twice.to_string().contains("would be written as the rows"), "{twice}");
+        }
+        check(&[("an input", &at("loop"))], &[("the rows", &at("pool"))]).unwrap();
     }
 }

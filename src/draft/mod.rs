@@ -3,6 +3,7 @@
 
 mod group;
 mod lock;
+mod rights;
 #[cfg(test)]
 mod tests;
 
@@ -59,7 +60,8 @@ const ATTEMPTS: u32 = 1000;
 const NAME: usize = 200;
 
 /// A file being written under a temporary name in the folder of its own. [`Draft::commit`] puts it in
-/// the place of whatever has its name; dropped before, nothing is left of it.
+/// the place of whatever has its name, with the same rights; dropped before, nothing is left of it. Where the name is
+/// a link, what it leads to is replaced.
 #[derive(Debug)]
 pub struct Draft {
     file: File,
@@ -78,7 +80,10 @@ pub struct Draft {
 /// Where a file is and will be. Dropped before it stands there, nothing is left of it.
 #[derive(Debug)]
 struct Place {
+    /// As it was named.
     path: PathBuf,
+    /// What the name leads to.
+    target: PathBuf,
     temporary: PathBuf,
     /// Folders that were made for it, the outermost first.
     made: Vec<PathBuf>,
@@ -89,21 +94,22 @@ impl Draft {
     /// Begins a file. Missing folders are made. What killed runs left of a file of this name is removed.
     ///
     /// # Errors
-    /// [`DraftError`] if the folder cannot be written to, or the name is that of a folder.
+    /// [`DraftError`] if the folder cannot be written to, or the name is that of a folder or leads to none.
     pub fn create(path: &Path) -> Result<Draft, DraftError> {
         let failed = DraftError::io(path);
-        let name = file_name(path)?;
-        let folder = folder(path);
-        let mut place =
-            Place { path: path.to_owned(), temporary: PathBuf::new(), made: make(folder)?, stands: true };
+        file_name(path)?;
+        let target = led_to(path).map_err(&failed)?;
+        let name = file_name(&target)?;
+        let folder = folder(&target);
+        let (path, made) = (path.to_owned(), make(folder)?);
+        let mut place = Place { path, target: target.clone(), temporary: PathBuf::new(), made, stands: true };
         let name = &name[..name.floor_char_boundary(NAME)];
         remove_stale(folder, name);
         let process = std::process::id();
         for attempt in 0..ATTEMPTS {
             let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
             place.temporary = folder.join(format!(".{name}.tmp-{process}{again}"));
-            // A new file only: never through a link, never another run's.
-            match OpenOptions::new().write(true).create_new(true).open(&place.temporary) {
+            match rights::create(&place.temporary, &target) {
                 Ok(file) if is_held(&file, &place.temporary) => {
                     place.stands = false;
                     return Ok(Draft::over(file, place));
@@ -133,8 +139,8 @@ impl Draft {
         file_name(path)?;
         make(folder(path))?;
         let file = File::create(path).and_then(|_| end_of(path)).map_err(DraftError::io(path))?;
-        let place =
-            Place { path: path.to_owned(), temporary: path.to_owned(), made: Vec::new(), stands: true };
+        let [path, target, temporary] = [path; 3].map(Path::to_owned);
+        let place = Place { path, target, temporary, made: Vec::new(), stands: true };
         Ok(Draft { grows: true, ..Draft::over(file, place) })
     }
 
@@ -160,6 +166,9 @@ impl Draft {
     pub fn commit(mut self) -> Result<(), DraftError> {
         self.follow_name();
         let Draft { file, mut place, among, .. } = self;
+        if !place.stands {
+            rights::inherit(&file, &place.target);
+        }
         file.sync_all().map_err(DraftError::io(&place.path))?;
         if place.stands {
             return Ok(());
@@ -207,14 +216,14 @@ fn end_of(path: &Path) -> io::Result<File> {
 
 impl Place {
     fn stand(&mut self) -> Result<(), DraftError> {
-        std::fs::rename(&self.temporary, &self.path).map_err(DraftError::io(&self.path))?;
+        std::fs::rename(&self.temporary, &self.target).map_err(DraftError::io(&self.path))?;
         self.stands = true;
         Ok(())
     }
 
     /// The folders whose entries changed by it.
     fn folders(&self) -> BTreeSet<PathBuf> {
-        let changed = self.made.iter().chain([&self.path]);
+        let changed = self.made.iter().chain([&self.target]);
         changed.map(|path| folder(path).to_owned()).collect()
     }
 }
@@ -250,6 +259,22 @@ fn file_name(path: &Path) -> Result<String, DraftError> {
         }
         _ => Err(DraftError::Folder { path: path.to_owned() }),
     }
+}
+
+/// What a name leads to through links, whether or not there is anything: itself, if it is none.
+///
+/// # Errors
+/// Links that lead in a circle, and those that the system does not follow, such as strangers' in a folder that everybody
+/// writes to.
+pub(crate) fn led_to(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    while path.symlink_metadata().is_ok_and(|there| there.is_symlink()) {
+        match path.metadata() {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => path = folder(&path).join(path.read_link()?),
+        }
+    }
+    Ok(path)
 }
 
 /// The folder of a path.

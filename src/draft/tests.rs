@@ -142,6 +142,94 @@ fn what_cannot_be_written_is_known_before_anything_is() {
     assert!(error.starts_with(&below.display().to_string()) && !error.contains('\n'), "{error}");
 }
 
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&path.symlink_metadata().unwrap()) & 0o7777
+}
+
+#[cfg(unix)]
+#[test]
+fn what_takes_the_place_of_a_file_is_open_to_no_more_than_that_was() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let allow = |name: &str, rights: u32| {
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(rights)).unwrap();
+    };
+    for rights in [0o600, 0o640, 0o444, 0o666, 0o755] {
+        std::fs::write(at("model"), "old").unwrap();
+        allow("model", rights);
+        let mut draft = Draft::create(&at("model")).unwrap();
+        let meanwhile = mode(&draft.place.temporary);
+        assert_eq!(meanwhile & !rights, 0, "{rights:o}: {meanwhile:o} while it is written");
+        draft.write_all(b"new").unwrap();
+        draft.commit().unwrap();
+        assert_eq!((std::fs::read(at("model")).unwrap(), mode(&at("model"))), (b"new".to_vec(), rights));
+        std::fs::remove_file(at("model")).unwrap();
+    }
+    std::fs::write(at("a"), "old").unwrap();
+    allow("a", 0o640);
+    let drafts = Drafts::default();
+    let draft = drafts.create(&at("a")).unwrap();
+    allow("a", 0o600);
+    draft.commit().unwrap();
+    drafts.commit().unwrap();
+    assert_eq!(mode(&at("a")), 0o600, "closed while it was written");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_and_what_it_leads_to_is_replaced() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("models")).unwrap();
+    std::fs::write(at("models/office"), "old").unwrap();
+    symlink("models/office", at("office")).unwrap();
+    symlink("office", at("current")).unwrap();
+    symlink("new/deep/model", at("dangling")).unwrap();
+
+    let mut draft = Draft::create(&at("current")).unwrap();
+    draft.write_all(b"new").unwrap();
+    assert_eq!(draft.path(), at("current"));
+    assert_eq!(names(&at("models")).len(), 2, "beside what it will replace");
+    drop(draft);
+    assert_eq!(names(&at("models")), ["office"]);
+    drop(Draft::create(&at("dangling")).unwrap());
+    assert!(!at("new").exists());
+
+    for link in ["current", "dangling"] {
+        let mut draft = Draft::create(&at(link)).unwrap();
+        draft.write_all(b"new").unwrap();
+        draft.commit().unwrap();
+        assert!(at(link).symlink_metadata().unwrap().is_symlink(), "{link}");
+    }
+    assert_eq!(std::fs::read(at("models/office")).unwrap(), b"new");
+    assert_eq!(std::fs::read(at("new/deep/model")).unwrap(), b"new");
+    assert_eq!((names(&at("models")).len(), names(&at("new/deep")).len()), (1, 1));
+    assert_eq!(names(folder.path()).len(), 5, "nothing is left beside the links");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_what_is_no_file_are_told_by_their_names() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (link, target) in [("here", "."), ("null", "/dev/null"), ("loop", "pool"), ("pool", "loop")] {
+        symlink(target, at(link)).unwrap();
+    }
+    for (link, expected) in [
+        ("here", "here: is a folder; name a file in it"),
+        ("null", "null: is no file that could be replaced: name another"),
+        ("loop", "loop: Too many levels of symbolic links"),
+    ] {
+        let error = Draft::create(&at(link)).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains('\n'), "{error}");
+    }
+    assert_eq!(names(folder.path()).len(), 4);
+}
+
 /// What a killed run leaves: a temporary file that nobody holds.
 #[test]
 #[cfg(unix)]
