@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::FromArgMatches;
 use clap::error::ErrorKind;
 
-use super::Cli;
+use super::{Cli, command};
 
 impl Cli {
     /// Reads the command line. Help and the version end the program here, as they are all that was asked for.
@@ -13,12 +13,18 @@ impl Cli {
     /// # Errors
     /// What is wrong and where help is, in one line.
     pub fn read() -> Result<Cli, String> {
-        Cli::try_parse().map_err(|error| match error.kind() {
+        Cli::from(std::env::args_os()).map_err(|error| match error.kind() {
             _ if !error.use_stderr() => error.exit(),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
             ErrorKind::InvalidUtf8 => not_text(std::env::args_os()),
             _ => in_one_line(&error.render().to_string()),
         })
+    }
+
+    fn from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>) -> Result<Cli, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
     }
 }
 
@@ -56,7 +62,7 @@ mod tests {
     use super::*;
 
     fn told(arguments: &[&str]) -> String {
-        let error = Cli::try_parse_from(arguments).expect_err("this is no command line");
+        let error = Cli::from(arguments).expect_err("this is no command line");
         in_one_line(&error.render().to_string())
     }
 
@@ -72,6 +78,12 @@ mod tests {
             "{option}"
         );
         assert!(option.ends_with("; netweir detect --help says what is allowed"), "{option}");
+    }
+
+    #[test]
+    fn a_page_that_is_none_is_told_with_those_that_are() {
+        let page = told(&["netweir", "man", "detekt"]);
+        assert!(page.contains("'detekt'") && page.contains("explain") && page.contains("'detect'"), "{page}");
     }
 
     #[test]

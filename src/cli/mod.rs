@@ -9,6 +9,7 @@ mod extract;
 mod features;
 mod inspect;
 mod limits;
+mod manual;
 mod misuse;
 mod progress;
 mod relay;
@@ -54,6 +55,11 @@ const EXAMPLES: &str = "Examples:
   netweir explain out                                      incidents, the worst first
   sudo netweir watch -i eth0 -m office.netweir -o out      the same, live";
 
+/// The definitions of the command line.
+fn command() -> clap::Command {
+    manual::with_verbs(Cli::command())
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Extract(extract::Extract),
@@ -68,7 +74,7 @@ enum Verb {
     Inspect(inspect::Inspect),
     Demo(demo::Demo),
     Completions(shell::Completions),
-    Man(shell::Man),
+    Man(manual::Man),
 }
 
 /// Captures or rows.
@@ -281,9 +287,6 @@ pub enum Failure {
     /// Standard output is gone.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
-    /// A verb that is none.
-    #[error("no verb `{0}`; netweir --help lists them")]
-    NoVerb(String),
     /// The captures of the demo are not there.
     #[error(
         "the captures of the demo (datasets/lab) are not in this folder, nor beside the program; run it in a checkout of netweir"
@@ -309,8 +312,8 @@ impl Cli {
             Verb::Features(verb) => verb.run(),
             Verb::Inspect(verb) => verb.run(),
             Verb::Demo(verb) => verb.run(),
-            Verb::Completions(verb) => verb.run(Cli::command()),
-            Verb::Man(verb) => verb.run(Cli::command()),
+            Verb::Completions(verb) => verb.run(command()),
+            Verb::Man(verb) => verb.run(command()),
         };
         match done {
             // Who reads the output has read enough.
@@ -326,7 +329,7 @@ mod tests {
 
     #[test]
     fn definitions_hold_together() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -338,7 +341,7 @@ mod tests {
 
     #[test]
     fn short_help_fits_a_screen() {
-        let mut command = Cli::command();
+        let mut command = command();
         let mut verbs: Vec<clap::Command> = command.get_subcommands().cloned().collect();
         verbs.push(command.clone());
         for mut verb in verbs {

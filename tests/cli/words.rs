@@ -54,7 +54,7 @@ fn help_completions_and_manual_come_from_the_same_definitions() {
     let bash = String::from_utf8(succeed(&["completions", "bash"]).stdout).unwrap();
     assert!(bash.contains("--workers") && bash.contains("watch"));
     let manual = String::from_utf8(succeed(&["man"]).stdout).unwrap();
-    assert!(manual.starts_with(".ie") || manual.contains(".TH netweir"), "{manual}");
+    assert!(manual.contains(".TH \"NETWEIR\" 1"), "{manual}");
 }
 
 #[test]
@@ -97,6 +97,9 @@ fn built_in_pipelines_and_pages_of_verbs_go_by_their_names() {
     assert!(error(&[&"run", &"forest"]).contains("the pipeline ends in nothing"));
     assert!(error(&[&"run", &"frost"]).contains("no built-in pipeline"));
     let page = String::from_utf8(succeed(&["man", "detect"]).stdout).unwrap();
-    assert!(page.contains(".TH netweir-detect 1") && page.contains(env!("CARGO_PKG_VERSION")), "{page}");
-    assert!(error(&[&"man", &"frob"]).contains("no verb `frob`"));
+    assert!(
+        page.contains(".TH \"NETWEIR\\-DETECT\" 1") && page.contains(env!("CARGO_PKG_VERSION")),
+        "{page}"
+    );
+    assert!(error(&[&"man", &"frob"]).contains("'frob'"));
 }
