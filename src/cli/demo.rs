@@ -29,7 +29,7 @@ const SHOWN: usize = 5;
 
 impl Demo {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let datasets = find_datasets().ok_or(Failure::NoDatasets)?;
+        let datasets = find_datasets()?;
         let text = |name: &str| datasets.join(name).to_string_lossy().into_owned();
         let model = self.output.join("model.netweir");
         let mut say = Say { quiet: self.how.quiet };
@@ -70,15 +70,27 @@ const TRAIN: &str = "train.pcap.zst";
 const ATTACKS: &str = "attacks.pcap.zst";
 const LABELS: &str = "attacks.labels.csv";
 
-/// The folder of the captures that ship: in this folder or one above, or above the program.
-fn find_datasets() -> Option<PathBuf> {
-    let here = std::env::current_dir().ok();
-    let program = std::env::current_exe().ok();
-    let starts = [here, program];
-    starts.iter().flatten().flat_map(|start| start.ancestors()).find_map(|folder| {
+/// The folder of the captures that ship: in this folder or one above, above the program, or where a package puts them.
+fn find_datasets() -> Result<PathBuf, Failure> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    datasets(&here, &program).map(|datasets| relative(&datasets))
+}
+
+fn datasets(here: &Path, program: &Path) -> Result<PathBuf, Failure> {
+    let shared = shared(program);
+    let above = here.ancestors().chain(program.ancestors());
+    let found = above.chain([shared.as_path()]).find_map(|folder| {
         let datasets = folder.join("datasets").join("lab");
-        datasets.join(TRAIN).is_file().then(|| relative(&datasets))
-    })
+        datasets.join(TRAIN).is_file().then_some(datasets)
+    });
+    found.ok_or_else(|| Failure::NoDatasets { program: program.to_owned(), shared })
+}
+
+/// Where what belongs to a program lies that is installed: `/usr/share/netweir` for `/usr/bin/netweir`.
+fn shared(program: &Path) -> PathBuf {
+    let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    prefix.join("share").join("netweir")
 }
 
 /// The path as seen from the current folder, where it lies below it.
@@ -98,5 +110,30 @@ impl Say {
             return Ok(());
         }
         Ok(writeln!(std::io::stdout(), "{text}")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_captures_are_found_in_a_checkout_and_where_a_package_puts_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let put = |name: &str| {
+            std::fs::create_dir_all(at(name)).unwrap();
+            std::fs::write(at(name).join(TRAIN), "").unwrap();
+        };
+        let (here, program) = (at("home/deep"), at("usr/bin/netweir"));
+        let missing = datasets(&here, &program).unwrap_err().to_string();
+        let shared = at("usr/share/netweir");
+        for part in [&program, &shared] {
+            assert!(missing.contains(&part.display().to_string()) && !missing.contains('\n'), "{missing}");
+        }
+        for place in ["usr/share/netweir/datasets/lab", "usr/datasets/lab", "home/datasets/lab"] {
+            put(place);
+            assert_eq!(datasets(&here, &program).unwrap(), at(place));
+        }
     }
 }

@@ -289,9 +289,15 @@ pub enum Failure {
     Output(#[from] std::io::Error),
     /// The captures of the demo are not there.
     #[error(
-        "the captures of the demo (datasets/lab) are not in this folder, nor beside the program; run it in a checkout of netweir"
+        "the captures of the demo (datasets/lab) are neither here nor above, nor above {}, nor in {}: \
+         run it in a checkout of netweir, or put the folder datasets of one there", program.display(), shared.display()
     )]
-    NoDatasets,
+    NoDatasets {
+        /// The program.
+        program: PathBuf,
+        /// Where a package puts them.
+        shared: PathBuf,
+    },
 }
 
 impl Cli {
