@@ -306,6 +306,7 @@ impl Cli {
     /// # Errors
     /// [`Failure`], one line.
     pub fn run(self) -> Result<(), Failure> {
+        signals::survive_large_files().map_err(Failure::Signals)?;
         let done = match self.verb {
             Verb::Extract(verb) => verb.run(),
             Verb::Train(verb) => verb.run(),

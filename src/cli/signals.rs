@@ -33,6 +33,19 @@ pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// A file that grows beyond what the process may write (`ulimit -f`) fails as one on a full disk does, and ends nothing
+/// else: whoever writes it says so, and leaves nothing half done.
+#[cfg(unix)]
+pub(super) fn survive_large_files() -> io::Result<()> {
+    register(libc::SIGXFSZ, Arc::default()).map(|_| ())
+}
+
+/// No such limit is known here.
+#[cfg(not(unix))]
+pub(super) fn survive_large_files() -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn allow_after_a_second(mut asked: std::os::unix::net::UnixStream, again: &AtomicBool) {
     use std::io::Read;

@@ -40,6 +40,21 @@ fn a_full_disk_leaves_nothing_under_the_final_name() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_beyond_what_a_process_may_write_is_told_and_not_left() {
+    let place = Place::new();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 100; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_netweir"), "extract"])
+        .args([datasets("train.pcap.zst").as_os_str(), "-o".as_ref(), place.at("rows.parquet").as_os_str()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{} {said}", output.status);
+    assert!(said.contains("rows.parquet") && said.contains("File too large"), "{said}");
+    assert!(place.files().is_empty(), "{:?}", place.files());
+}
+
 fn nix_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
