@@ -38,6 +38,7 @@
 //! | [`draft`] | files that appear whole or not at all, those of a run together |
 //! | [`reading`] | Parquet that may be damaged |
 //! | [`tally`] | counters at the doorways, and the first error of a run |
+//! | [`threads`] | threads beside the workers, which the system may refuse |
 //! | `terminal` | foreign text that does nothing to a terminal, and a terminal that does nothing to a run |
 //!
 //! # From a program
@@ -69,7 +70,7 @@
 //!
 //! In each room `mod.rs` holds the noun, its spec and its error; `operator.rs` is the only file that names
 //! timely; the rest knows no clock and no graph. A room imports only rooms above it in the table, `row`, and of what
-//! is around them `draft`, `reading`, `tally` and `terminal`. `tests/tidy.rs` keeps that.
+//! is around them `draft`, `reading`, `tally`, `terminal` and `threads`. `tests/tidy.rs` keeps that.
 //!
 //! What every run promises: rows, model and scores depend on the packets and the pipeline alone; not on the
 //! number of workers, the length of slices, the split into files, or whether the wire was live. Arrival
@@ -109,3 +110,4 @@ pub mod source;
 pub mod spec;
 pub mod tally;
 mod terminal;
+pub mod threads;

@@ -16,6 +16,8 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 
+use crate::threads;
+
 /// A file that is open, its columns known.
 pub(crate) type Opened = ParquetRecordBatchReaderBuilder<File>;
 
@@ -55,11 +57,7 @@ pub(crate) fn guarded<T, E: std::fmt::Display>(read: impl FnOnce() -> Result<T, 
     match read {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(in_one_line(&error.to_string())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("its bytes lead nowhere: {}", in_one_line(text.unwrap_or("no more is known"))))
-        }
+        Err(panic) => Err(format!("its bytes lead nowhere: {}", in_one_line(threads::said(&*panic)))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Counters at each doorway, and the first fault: what a process's workers share while the graph runs.
+//! Counters at each doorway, the first fault, and what ends a run: what a process's workers share while the graph runs.
 //!
 //! What enters a room leaves it, is refused with a cause, or is still inside. At the end nothing is
 //! inside, and [`Tally::check`] holds every run to that.
@@ -121,28 +121,56 @@ impl Tally {
     }
 }
 
+/// Whether a run is to end: because whoever began it asks for that, or because of what it met. The flag by which it is
+/// asked is only read, since other runs may look at the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    met: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// That of a run which is asked to end by this flag.
+    pub fn by(asked: Arc<AtomicBool>) -> Stop {
+        Stop { asked, ..Stop::default() }
+    }
+
+    /// Whether it is to end.
+    pub fn is_due(&self) -> bool {
+        self.is_asked() || self.met.load(Relaxed)
+    }
+
+    /// Whether it was asked to.
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+}
+
 /// The first error of a run: whoever meets it notes it, everybody else winds up.
 #[derive(Debug, Default)]
 pub struct Fault {
     met: AtomicBool,
     error: Mutex<Option<AnyError>>,
-    /// Asks a live run to end.
-    stop: Option<Arc<AtomicBool>>,
+    live: bool,
+    /// What both kinds of errors end.
+    stop: Stop,
     lost: Mutex<Option<AnyError>>,
 }
 
 impl Fault {
-    /// That of a live run, which ends when `stop` is set.
-    pub fn live(stop: Arc<AtomicBool>) -> Fault {
-        Fault { stop: Some(stop), ..Fault::default() }
+    /// That of a run which ends by `stop`, a live one or not.
+    pub fn new(stop: Stop, live: bool) -> Fault {
+        Fault { stop, live, ..Fault::default() }
     }
 
     /// Notes that an output takes no more. A live run ends as if it had been asked to, so that the others get all that
     /// came until then; for any other run it is an error, as it has its input still.
     pub fn lose(&self, error: impl Into<AnyError>) {
-        let Some(stop) = &self.stop else { return self.note(error) };
+        if !self.live {
+            return self.note(error);
+        }
         self.lost.lock().expect("no worker panics while it notes an error").get_or_insert(error.into());
-        stop.store(true, Relaxed);
+        self.stop.met.store(true, Relaxed);
     }
 
     /// Takes the error of the first output of a live run that took no more.
@@ -154,6 +182,7 @@ impl Fault {
     pub fn note(&self, error: impl Into<AnyError>) {
         self.error.lock().expect("no worker panics while it notes an error").get_or_insert(error.into());
         self.met.store(true, Relaxed);
+        self.stop.met.store(true, Relaxed);
     }
 
     /// Whether an error was met.
@@ -173,15 +202,21 @@ mod tests {
 
     #[test]
     fn an_output_that_is_lost_ends_a_live_run_as_if_asked_and_any_other_as_an_error() {
-        let stop = Arc::<AtomicBool>::default();
-        let live = Fault::live(stop.clone());
+        let asked = Arc::<AtomicBool>::default();
+        let (stop, another) = (Stop::by(asked.clone()), Stop::by(asked.clone()));
+        let live = Fault::new(stop.clone(), true);
         live.lose("first");
         live.lose("second");
-        assert!(stop.load(Relaxed) && !live.met() && live.take().is_none());
+        assert!(stop.is_due() && !live.met() && live.take().is_none());
         assert_eq!(live.take_lost().unwrap().to_string(), "first");
-        let batch = Fault::default();
+        let stop = Stop::by(asked.clone());
+        let batch = Fault::new(stop.clone(), false);
         batch.lose("first");
-        assert!(batch.met() && batch.take_lost().is_none());
+        assert!(stop.is_due() && batch.met() && batch.take_lost().is_none());
+        // The flag may be that of other runs, too.
+        assert!(!another.is_due() && !asked.load(Relaxed));
+        asked.store(true, Relaxed);
+        assert!(another.is_asked());
         assert_eq!(batch.take().unwrap().to_string(), "first");
     }
 

@@ -2,8 +2,9 @@
 //! turns it around; threads that write there, which a terminal that was halted must not keep a run with.
 
 use std::sync::mpsc::{Receiver, channel};
-use std::thread;
 use std::time::Duration;
+
+use crate::threads::{self, NoThread};
 
 /// How long a thread that writes for people is waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -15,13 +16,15 @@ pub(crate) struct Waited {
 }
 
 impl Waited {
-    pub(crate) fn start(work: impl FnOnce() + Send + 'static) -> Waited {
+    /// # Errors
+    /// [`NoThread`].
+    pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Waited, NoThread> {
         let (running, over) = channel::<()>();
-        thread::spawn(move || {
+        threads::start(name, move || {
             let _running = running;
             work();
-        });
-        Waited { over }
+        })?;
+        Ok(Waited { over })
     }
 
     /// Waits until the work is done, or has had its time. A panic is an end, too.

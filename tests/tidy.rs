@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// Modules beside the rooms that every room may import.
-const BESIDE: [&str; 4] = ["draft", "reading", "tally", "terminal"];
+const BESIDE: [&str; 5] = ["draft", "reading", "tally", "terminal", "threads"];
 
 /// Rooms in the order of a packet's walk. A room imports only what stands before it, `row`, and what is [`BESIDE`] them.
 const ROOMS: [&str; 11] = [

@@ -20,6 +20,7 @@ mod threshold;
 mod train;
 mod watch;
 
+use std::error::Error as _;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::run::{Controls, Notice, Outcome, RunError};
 use crate::sink::Style;
 use crate::spec::{Spec, SpecError};
 use crate::terminal::spelled;
+use crate::threads::NoThread;
 
 /// Network anomaly detection in one dataflow graph: the same features and scores from capture files and
 /// from the wire.
@@ -154,8 +156,11 @@ impl How {
             controls.workers = workers.get();
         }
         // What goes on beside the workers (encoding, growing trees) has as many threads, not all that there are.
-        // A second run in this process finds them made.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(controls.workers).build_global();
+        let made = rayon::ThreadPoolBuilder::new().num_threads(controls.workers).build_global();
+        // A second run in this process finds them made, which has no cause beneath it.
+        if made.is_err_and(|error| error.source().is_some()) {
+            return Err(NoThread.into());
+        }
         controls.stop = signals::stop().map_err(Failure::Signals)?;
         limits::allow_open_files();
         Ok(controls)
@@ -174,7 +179,7 @@ impl How {
                 Some(bar) => Box::new(progress::Above::new(bar.clone(), alerts)),
                 None => Box::new(alerts),
             };
-            let out = if live { Box::new(relay::Relay::new(out, no_lines)) } else { out };
+            let out = if live { Box::new(relay::Relay::new(out, no_lines)?) } else { out };
             controls.alerts = Some((out, style));
         }
         if let Some(bar) = bar.clone() {
@@ -281,6 +286,9 @@ pub enum Failure {
     /// A file cannot be written.
     #[error(transparent)]
     Draft(#[from] crate::draft::DraftError),
+    /// No thread for what goes on beside the workers.
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// Signals cannot be caught.
     #[error("signals cannot be caught: {0}")]
     Signals(std::io::Error),

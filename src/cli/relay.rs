@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind, Write};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use crate::terminal::Waited;
+use crate::threads::NoThread;
 
 /// Pieces that may wait, of a line or some each.
 const WAITING: usize = 1024;
@@ -25,9 +26,15 @@ pub(super) struct Relay {
 impl Relay {
     /// Hands lines on to `out`. What `out` says when it fails is told to `failed`, and ends the lines; nobody reading any
     /// more (a closed pipe) ends them silently.
-    pub(super) fn new(mut out: Box<dyn Write + Send>, failed: impl FnOnce(&Error) + Send + 'static) -> Relay {
+    ///
+    /// # Errors
+    /// [`NoThread`].
+    pub(super) fn new(
+        mut out: Box<dyn Write + Send>,
+        failed: impl FnOnce(&Error) + Send + 'static,
+    ) -> Result<Relay, NoThread> {
         let (give, pieces) = sync_channel::<Vec<u8>>(WAITING);
-        let writer = Waited::start(move || {
+        let writer = Waited::start("lines", move || {
             for piece in pieces {
                 match out.write_all(&piece).and_then(|()| out.flush()) {
                     Ok(()) => {}
@@ -35,8 +42,8 @@ impl Relay {
                     Err(error) => return failed(&error),
                 }
             }
-        });
-        Relay { piece: Vec::new(), give: Some(give), writer, left_out: 0 }
+        })?;
+        Ok(Relay { piece: Vec::new(), give: Some(give), writer, left_out: 0 })
     }
 }
 
@@ -97,7 +104,7 @@ mod tests {
     #[test]
     fn all_lines_are_read_by_the_end() {
         let reader = Reader::default();
-        let mut relay = Relay::new(Box::new(reader.clone()), |error| panic!("{error}"));
+        let mut relay = Relay::new(Box::new(reader.clone()), |error| panic!("{error}")).unwrap();
         for line in 0..100 {
             writeln!(relay, "line {line}").unwrap();
             relay.flush().unwrap();
@@ -110,7 +117,7 @@ mod tests {
     #[test]
     fn a_reader_that_takes_nothing_holds_nobody_and_is_told_what_it_missed() {
         let reader = Reader::default();
-        let mut relay = Relay::new(Box::new(reader.clone()), |error| panic!("{error}"));
+        let mut relay = Relay::new(Box::new(reader.clone()), |error| panic!("{error}")).unwrap();
         let halted = reader.0.lock().unwrap();
         let mut say = |line: usize| {
             writeln!(relay, "line {line}").unwrap();
@@ -148,7 +155,8 @@ mod tests {
             let told = Arc::<Mutex<Vec<ErrorKind>>>::default();
             let told_to = told.clone();
             let mut relay =
-                Relay::new(Box::new(Failing(kind)), move |error| told_to.lock().unwrap().push(error.kind()));
+                Relay::new(Box::new(Failing(kind)), move |error| told_to.lock().unwrap().push(error.kind()))
+                    .unwrap();
             for _ in 0..3 {
                 writeln!(relay, "line").unwrap();
                 relay.flush().unwrap();

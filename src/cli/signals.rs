@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicBool;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
+use crate::threads;
+
 /// What a process gives that was asked twice to end.
 const AT_ONCE: i32 = 130;
 
@@ -27,7 +29,7 @@ pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
         register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, ask.try_clone()?)?;
     }
-    std::thread::spawn(move || allow_after_a_second(asked, &again));
+    threads::start("signals", move || allow_after_a_second(asked, &again)).map_err(io::Error::other)?;
     // Those who rotate logs are used to ask for new ones by it. They are followed unasked, and the run goes on.
     register(SIGUSR1, Arc::default())?;
     Ok(stop)

@@ -14,6 +14,7 @@ use crate::source::SourceError;
 use crate::source::interface::InterfaceError;
 use crate::source::rows::RowsError;
 use crate::spec::SpecError;
+use crate::threads::NoThread;
 
 /// Why a run did not start, or ended early. Each is one line: what, where, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,9 @@ pub enum RunError {
     /// The workers did not start or end.
     #[error("workers: {0}")]
     Workers(String),
+    /// The system has no threads for the workers, or for what goes on beside them.
+    #[error(transparent)]
+    Threads(#[from] NoThread),
     /// An input.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -33,7 +33,7 @@ use crate::incident::budget::Budget;
 use crate::model::Model;
 use crate::sink::{Lines, SinkError, Summary};
 use crate::spec::Spec;
-use crate::tally::{Fault, Tally};
+use crate::tally::{Fault, Stop, Tally};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -114,10 +114,17 @@ pub struct Outcome {
 }
 
 /// What every part of a run shares.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Shared {
     tally: Arc<Tally>,
     fault: Arc<Fault>,
+    stop: Stop,
+}
+
+impl Shared {
+    fn new(stop: Stop, live: bool) -> Shared {
+        Shared { tally: Arc::default(), fault: Arc::new(Fault::new(stop.clone(), live)), stop }
+    }
 }
 
 /// Runs a pipeline to its end.
@@ -136,15 +143,11 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let spec = &columns::with_chosen_context(spec)?;
     let live = spec.source.interface.is_some();
-    let stop = controls.stop.clone();
-    let is_interrupted = || !live && stop.load(Relaxed);
-    let shared = match live {
-        true => Shared { fault: Arc::new(Fault::live(controls.stop.clone())), ..Shared::default() },
-        false => Shared::default(),
-    };
+    let shared = Shared::new(Stop::by(controls.stop), live);
+    let is_interrupted = || !live && shared.stop.is_asked();
     let plan = Plan::new(&spec.context)?;
     let left_out = Cell::new(None);
-    let opened = open(spec, &shared, &controls.stop, |schema, window| {
+    let opened = open(spec, &shared, |schema, window| {
         let counted = if window.is_some() { plan.schema(schema) } else { Arc::new(schema.clone()) };
         if let Some(judging) = &judging {
             judging.check_rows(&counted)?;
@@ -209,7 +212,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         rules: judged.as_mut().and_then(Judged::following),
         notices: controls.notices,
     };
-    let ticker = Ticker::start(&opened.reader, &shared, controls.stop, live, looks, started);
+    let ticker = Ticker::start(&opened.reader, &shared, live, looks, started)?;
     let learned = work.execute(controls.workers);
     ticker.end();
     let learned = learned?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -51,12 +51,11 @@ type Taken = Option<BTreeSet<String>>;
 pub(super) fn open(
     spec: &Spec,
     shared: &Shared,
-    stop: &Arc<AtomicBool>,
     taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
 ) -> Result<Opened, RunError> {
     if let Some(interface) = &spec.source.interface {
         check_apart(spec, &[])?;
-        let mut feed = listen(interface, &spec.source, stop.clone())?;
+        let mut feed = listen(interface, &spec.source, shared.stop.clone())?;
         if let Some(path) = &spec.ends.write_pcap {
             feed = record(feed, path).map_err(SourceError::from)?;
         }
@@ -65,7 +64,7 @@ pub(super) fn open(
     match inputs::find(&spec.source.inputs)? {
         Found::Captures(found) => {
             check_apart(spec, &found.iter().map(Input::path).collect::<Vec<_>>())?;
-            let found = found.into_iter().map(|input| input.until(stop)).collect();
+            let found = found.into_iter().map(|input| input.until(&shared.stop)).collect();
             let captures = Captures::open(found, &spec.source)?;
             let names = captures.paths();
             open_frames(spec, shared, Box::new(captures), names, taken)

@@ -1,13 +1,13 @@
 //! A look at a run from time to time, for people and for whoever wants it to stop.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::following::Following;
 use super::opening::Reader;
 use super::{Notice, Progress, RunError, Shared, Show, Tell};
 use crate::terminal::Waited;
+use crate::threads::NoThread;
 
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -64,17 +64,18 @@ impl Told {
 }
 
 impl Ticker {
+    /// # Errors
+    /// [`NoThread`]: a batch run without a ticker could not be stopped.
     pub(super) fn start(
         reader: &Reader,
         shared: &Shared,
-        stop: Arc<AtomicBool>,
         live: bool,
         mut looks: Looks,
         started: Instant,
-    ) -> Ticker {
+    ) -> Result<Ticker, NoThread> {
         let (end, ended) = mpsc::channel();
         let (reader, shared) = (reader.clone(), shared.clone());
-        let looking = Waited::start(move || {
+        let looking = Waited::start("ticker", move || {
             let (mut ticks, mut told) = (0, Told::default());
             while let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
                 ticks += 1;
@@ -85,15 +86,15 @@ impl Ticker {
                         notices.into_iter().for_each(tell);
                     }
                 }
-                if !live && stop.load(Relaxed) && !shared.fault.met() {
+                if !live && shared.stop.is_asked() && !shared.fault.met() {
                     shared.fault.note(RunError::Interrupted);
                 }
                 if let Some(show) = &mut looks.progress {
                     show(&reader.progress(&shared.tally, started.elapsed()));
                 }
             }
-        });
-        Ticker { end, looking }
+        })?;
+        Ok(Ticker { end, looking })
     }
 
     pub(super) fn end(self) {

@@ -8,6 +8,7 @@ use super::RunError;
 use crate::detect::Learning;
 use crate::graph::{self, Ends, Rooms, Source};
 use crate::sink::operator::{ChangeEnd, End};
+use crate::threads;
 
 /// All that workers take with them.
 pub(super) struct Work {
@@ -23,6 +24,8 @@ pub(super) struct Work {
 impl Work {
     /// Builds the graph on every worker and runs it to its end.
     pub(super) fn execute(self, workers: usize) -> Result<Option<Learning>, RunError> {
+        // Where timely gets some of its threads and then no more, those that it has panic.
+        threads::check(workers)?;
         let learned = self.learned.clone();
         let work = Arc::new(self);
         let guards = timely::execute(timely::Config::process(workers), move |worker| {

@@ -54,7 +54,7 @@ impl Writing {
                 None => sink::rows_end(path, rows, drafts)?,
                 Some(columns) => sink::chosen_end(path, rows, columns, drafts)?,
             };
-            writing.rows = Some(sink::beside(vec![end], workers));
+            writing.rows = Some(sink::beside(vec![end], workers)?);
         }
         let Some(judged) = judged else { return Ok(writing) };
         writing.scored = match &spec.ends.scores {
@@ -64,7 +64,7 @@ impl Writing {
             }
             None => writing.report(spec, window, judged, lines, drafts)?,
         };
-        writing.scored = sink::beside(writing.scored, workers);
+        writing.scored = sink::beside(writing.scored, workers)?;
         Ok(writing)
     }
 

@@ -1,12 +1,13 @@
 //! Rows to an end on a thread of its own: the worker that has them goes on with packets while they are written.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use arrow::record_batch::RecordBatch;
 
 use super::AnyError;
 use super::operator::End;
+use crate::threads::{self, NoThread};
 
 /// Batches that may wait: enough for a worker that gives a burst of them, few enough to take little memory.
 const WAITING: usize = 8;
@@ -22,10 +23,13 @@ pub struct Beside {
 
 impl Beside {
     /// Lets `end` work on a thread of its own.
-    pub fn new(end: Box<dyn End>) -> Beside {
+    ///
+    /// # Errors
+    /// [`NoThread`].
+    pub fn new(end: Box<dyn End>) -> Result<Beside, NoThread> {
         let (give, rows) = sync_channel(WAITING);
-        let thread = thread::spawn(move || take_all(end, &rows));
-        Beside { give: Some(give), thread: Some(thread) }
+        let thread = threads::start("rows", move || take_all(end, &rows))?;
+        Ok(Beside { give: Some(give), thread: Some(thread) })
     }
 
     /// The end, once it has taken everything.
@@ -110,7 +114,8 @@ mod tests {
     #[test]
     fn rows_are_taken_in_order_and_all_before_the_end_is_finished() {
         let taken = Arc::new(Mutex::new(Vec::new()));
-        let mut beside = Box::new(Beside::new(Box::new(Remembers { taken: taken.clone(), fails_at: 1000 })));
+        let mut beside =
+            Box::new(Beside::new(Box::new(Remembers { taken: taken.clone(), fails_at: 1000 })).unwrap());
         (0..100).for_each(|number| beside.take(&rows(number)).unwrap());
         beside.finish().unwrap();
         assert_eq!(*taken.lock().unwrap(), (0..100).chain([u32::MAX]).collect::<Vec<_>>());
@@ -120,7 +125,8 @@ mod tests {
     fn an_error_is_told_once_and_nothing_after_it_is_taken() {
         for given in [3, 100] {
             let taken = Arc::new(Mutex::new(Vec::new()));
-            let mut beside = Box::new(Beside::new(Box::new(Remembers { taken: taken.clone(), fails_at: 2 })));
+            let mut beside =
+                Box::new(Beside::new(Box::new(Remembers { taken: taken.clone(), fails_at: 2 })).unwrap());
             let told = (0..given).filter(|number| beside.take(&rows(*number)).is_err()).count();
             let told = told + usize::from(beside.finish().is_err());
             assert_eq!((told, &taken.lock().unwrap()[..2]), (1, &[0, 1][..]));

@@ -47,6 +47,7 @@ pub use self::severity::Severity;
 pub use self::summary::Summary;
 
 use crate::draft::Drafts;
+use crate::threads::NoThread;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -167,10 +168,13 @@ pub type Lines = (Box<dyn std::io::Write + Send>, Style);
 
 /// Ends beside `workers`: where there are several, each end gets a thread of its own, so that the worker which hands
 /// out rows goes on with packets. One worker does everything itself and takes one core.
-pub fn beside(ends: Vec<Box<dyn End>>, workers: usize) -> Vec<Box<dyn End>> {
+///
+/// # Errors
+/// [`NoThread`].
+pub fn beside(ends: Vec<Box<dyn End>>, workers: usize) -> Result<Vec<Box<dyn End>>, NoThread> {
     match workers {
-        0 | 1 => ends,
-        _ => ends.into_iter().map(|end| Box::new(Beside::new(end)) as Box<dyn End>).collect(),
+        0 | 1 => Ok(ends),
+        _ => ends.into_iter().map(|end| Ok(Box::new(Beside::new(end)?) as Box<dyn End>)).collect(),
     }
 }
 

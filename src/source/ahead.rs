@@ -3,12 +3,14 @@
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::thread;
 use std::time::Duration;
+
+use crate::tally::Stop;
+use crate::threads::{self, NoThread};
 
 /// Bytes of a piece, at most.
 const PIECE: usize = 256 << 10;
@@ -29,8 +31,8 @@ pub(super) struct Ahead {
     used: Sender<Vec<u8>>,
     piece: Vec<u8>,
     from: usize,
-    /// Set when the run is to end, where it may be long until more comes.
-    stop: Option<Arc<AtomicBool>>,
+    /// Whether the run is to end, where it may be long until more comes.
+    stop: Option<Stop>,
 }
 
 /// A thread that counts as long as it lives.
@@ -53,22 +55,37 @@ impl Ahead {
     /// Reads ahead from `reader`; gives it back where there are threads enough.
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Result<Ahead, Box<dyn Read + Send>> {
         let Some(counted) = Counted::new() else { return Err(reader) };
-        Ok(Ahead::by(reader, counted))
+        Ahead::by(reader, counted)
     }
 
-    /// Reads a pipe whose writer may be silent for long: an error when `stop` is set.
-    pub(super) fn of_pipe(reader: Box<dyn Read + Send>, stop: Arc<AtomicBool>) -> Ahead {
-        Ahead { stop: Some(stop), ..Ahead::by(reader, ()) }
+    /// Reads a pipe whose writer may be silent for long: an error when `stop` is due.
+    ///
+    /// # Errors
+    /// If there is no thread to wait for it.
+    pub(super) fn of_pipe(reader: Box<dyn Read + Send>, stop: Stop) -> Result<Ahead, Error> {
+        let ahead = Ahead::by(reader, ()).map_err(|_| Error::other(NoThread))?;
+        Ok(Ahead { stop: Some(stop), ..ahead })
     }
 
-    fn by(reader: Box<dyn Read + Send>, counted: impl Send + 'static) -> Ahead {
+    /// Gives the reader back where the system allows no thread.
+    fn by(reader: Box<dyn Read + Send>, counted: impl Send + 'static) -> Result<Ahead, Box<dyn Read + Send>> {
         let (give, pieces) = sync_channel(WAITING);
         let (used, empty) = channel();
-        thread::spawn(move || {
-            read_on(reader, &give, &empty);
+        let (hand, handed) = channel();
+        let reading = threads::start("read ahead", move || {
+            let Ok(reader) = handed.recv() else { return };
+            let read = catch_unwind(AssertUnwindSafe(|| read_on(reader, &give, &empty)));
+            if let Err(panic) = read {
+                // Without a word what came until then would pass for all that there is.
+                let _ = give.send(Err(Error::other(threads::words(&*panic))));
+            }
             drop(counted);
         });
-        Ahead { pieces, used, piece: Vec::new(), from: 0, stop: None }
+        match reading {
+            Ok(_) => hand.send(reader).map_err(|unsent| unsent.0)?,
+            Err(NoThread) => return Err(reader),
+        }
+        Ok(Ahead { pieces, used, piece: Vec::new(), from: 0, stop: None })
     }
 
     /// The next piece; `None` at the end.
@@ -78,7 +95,7 @@ impl Ahead {
             match self.pieces.recv_timeout(LOOK) {
                 Ok(piece) => return Some(piece),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if stop.load(Relaxed) => {
+                Err(RecvTimeoutError::Timeout) if stop.is_due() => {
                     return Some(Err(Error::other("interrupted")));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -157,6 +174,9 @@ impl Read for Ahead {
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
 
     use super::*;
 
@@ -200,7 +220,7 @@ mod tests {
     #[test]
     fn a_silent_pipe_is_waited_for_until_the_run_is_to_end() {
         let stop = Arc::<AtomicBool>::default();
-        let mut ahead = Ahead::of_pipe(Box::new(Silent(false)), stop.clone());
+        let mut ahead = Ahead::of_pipe(Box::new(Silent(false)), Stop::by(stop.clone())).unwrap();
         let mut some = [0; 8];
         assert_eq!(ahead.read(&mut some).unwrap(), 1);
         thread::spawn(move || {
@@ -208,6 +228,21 @@ mod tests {
             stop.store(true, Relaxed);
         });
         assert_eq!(ahead.read(&mut some).unwrap_err().to_string(), "interrupted");
+    }
+
+    struct Panicking;
+
+    impl Read for Panicking {
+        fn read(&mut self, _: &mut [u8]) -> Result<usize, Error> {
+            // As a panic does, but no hook hears of it.
+            std::panic::resume_unwind(Box::new("no such code"))
+        }
+    }
+
+    #[test]
+    fn a_reader_that_panics_is_no_end_of_what_it_reads() {
+        let mut ahead = Ahead::by(Box::new(Panicking), ()).ok().unwrap();
+        assert_eq!(ahead.read(&mut [0; 8]).unwrap_err().to_string(), "no such code");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use walkdir::{DirEntry, WalkDir};
 
@@ -15,6 +15,7 @@ use super::ahead::{Ahead, Named};
 use super::stored::Stored;
 use super::{SourceError, pcap, pcapng};
 use crate::reading::guarded;
+use crate::tally::Stop;
 
 /// What standard input is called in messages.
 const STANDARD_INPUT: &str = "standard input";
@@ -48,8 +49,8 @@ pub enum Found {
 pub struct Input {
     path: PathBuf,
     way: Way,
-    /// Set when the run is to end.
-    stop: Arc<AtomicBool>,
+    /// Whether the run is to end.
+    stop: Stop,
 }
 
 /// How an input is read.
@@ -65,12 +66,12 @@ enum Way {
 
 impl Input {
     fn new(path: PathBuf, way: Way) -> Input {
-        Input { path, way, stop: Arc::default() }
+        Input { path, way, stop: Stop::default() }
     }
 
-    /// The same, where what comes through a pipe is waited for until `stop` is set.
+    /// The same, where what comes through a pipe is waited for until `stop` is due.
     #[must_use]
-    pub fn until(self, stop: &Arc<AtomicBool>) -> Input {
+    pub fn until(self, stop: &Stop) -> Input {
         Input { stop: stop.clone(), ..self }
     }
 
@@ -93,11 +94,11 @@ impl Input {
     }
 
     pub(super) fn open(&self, read: Arc<AtomicU64>) -> Result<Stored, SourceError> {
-        let waited = |pipe| Box::new(Ahead::of_pipe(pipe, self.stop.clone()));
+        let waited = |pipe| Ahead::of_pipe(pipe, self.stop.clone()).map(Box::new);
         let stored = match self.way {
             Way::File => Stored::open(&self.path, read),
-            Way::Pipe => Stored::new(waited(Box::new(Named::new(&self.path))), read),
-            Way::Standard => Stored::new(waited(Box::new(std::io::stdin())), read),
+            Way::Pipe => waited(Box::new(Named::new(&self.path))).and_then(|pipe| Stored::new(pipe, read)),
+            Way::Standard => waited(Box::new(std::io::stdin())).and_then(|pipe| Stored::new(pipe, read)),
         };
         stored.map_err(|source| SourceError::Io { path: self.path.clone(), source })
     }

@@ -6,10 +6,8 @@
 //! are older than it. Where the clock is set back event time goes on ahead of it: windows that end when the clock has
 //! caught up, in an hour, would keep alerts for so long.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
 use super::{Block, Feed, FeedCounts, Next, SourceError, SourceSpec};
+use crate::tally::Stop;
 
 /// Most bytes of a frame that are kept: the most that readers of pcap accept (libpcap's MAXIMUM_SNAPLEN).
 /// Offloading joins segments on their way up to frames of about this size.
@@ -161,14 +159,14 @@ pub(super) fn wall_clock() -> u64 {
     i64::try_from(since.as_nanos()).map_or(i64::MAX as u64, |nanoseconds| nanoseconds as u64)
 }
 
-/// Listens to an interface until `stop` is set; what the system holds by then is still used.
+/// Listens to an interface until `stop` is due; what the system holds by then is still used.
 ///
 /// On Linux through a packet socket. With the cargo feature `pcap` through libpcap on other platforms,
 /// and on Linux for what only libpcap knows (`any`, capture cards, rare link types).
 ///
 /// # Errors
 /// [`InterfaceError`], one line.
-pub fn listen(name: &str, spec: &SourceSpec, stop: Arc<AtomicBool>) -> Result<Box<dyn Feed>, InterfaceError> {
+pub fn listen(name: &str, spec: &SourceSpec, stop: Stop) -> Result<Box<dyn Feed>, InterfaceError> {
     let lateness = u64::try_from(spec.lateness.as_nanos()).unwrap_or(u64::MAX);
     Ok(Box::new(Live::new(open(name)?, lateness, stop)))
 }
@@ -213,7 +211,7 @@ enum Phase {
 /// A [`Wire`] as a feed.
 pub(super) struct Live {
     wire: Box<dyn Wire>,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     lateness: u64,
     phase: Phase,
     /// Ends the feed once everything that came before it is handed out.
@@ -227,7 +225,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub(super) fn new(wire: Box<dyn Wire>, lateness: u64, stop: Arc<AtomicBool>) -> Live {
+    pub(super) fn new(wire: Box<dyn Wire>, lateness: u64, stop: Stop) -> Live {
         Live {
             wire,
             stop,
@@ -314,7 +312,7 @@ impl Feed for Live {
         if self.phase == Phase::Ended {
             return Ok(Next::End);
         }
-        if self.phase == Phase::Open && self.stop.load(Relaxed) {
+        if self.phase == Phase::Open && self.stop.is_due() {
             self.wire.shut()?;
             self.phase = Phase::Shut;
         }
@@ -352,8 +350,8 @@ impl Feed for Live {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::Mutex;
-    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+    use std::sync::{Arc, Mutex};
 
     use proptest::prelude::*;
 
@@ -400,7 +398,7 @@ mod tests {
 
     fn play(lateness: u64) -> (Arc<Stage>, Arc<AtomicBool>, Live) {
         let (stage, stop) = (Arc::<Stage>::default(), Arc::<AtomicBool>::default());
-        let live = Live::new(Box::new(Played(stage.clone())), lateness, stop.clone());
+        let live = Live::new(Box::new(Played(stage.clone())), lateness, Stop::by(stop.clone()));
         (stage, stop, live)
     }
 

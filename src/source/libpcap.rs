@@ -179,7 +179,7 @@ mod tests {
             }
         };
         let stop = Arc::<AtomicBool>::default();
-        let mut live = Live::new(Box::new(handle), 1_000_000_000, stop.clone());
+        let mut live = Live::new(Box::new(handle), 1_000_000_000, crate::tally::Stop::by(stop.clone()));
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mark = format!("netweir {} {:?}", std::process::id(), socket.local_addr().unwrap());
         let before = wall_clock();

@@ -253,7 +253,11 @@ impl Listener {
 
     fn new(witness: Socket, socket: Socket) -> Listener {
         let stop = Arc::<AtomicBool>::default();
-        Listener { live: Live::new(Box::new(socket), SECOND, stop.clone()), stop, witness }
+        Listener {
+            live: Live::new(Box::new(socket), SECOND, crate::tally::Stop::by(stop.clone())),
+            stop,
+            witness,
+        }
     }
 
     /// Waits until as many frames as were sent have crossed the cable: a busy kernel takes its time.
