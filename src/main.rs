@@ -12,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 static TOLD: Once = Once::new();
 
 fn main() -> ExitCode {
-    // A worker that panics would leave the others waiting for it: all of them end with it.
+    // What panics is told with its place at once; nothing that comes after it says more.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if netweir::reading::is_guarded() {

@@ -15,9 +15,9 @@ pub struct Region<T> {
     kind: PhantomData<T>,
 }
 
-/// The system has no address space for so many bytes. Nothing can go on without a flow table, and nobody beside the front
-/// door can make more of it than a line: where [`FlowSpec::check_room`](super::FlowSpec::check_room) could not tell it
-/// beforehand, a panic carries it there.
+/// The system has no address space for so many bytes. Nothing can go on without a flow table, and nobody can make more of
+/// it than a line: where [`FlowSpec::check_room`](super::FlowSpec::check_room) could not tell it beforehand, a panic carries
+/// it to whoever started the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "the system has no {} MB of address space for open flows: allow more (ulimit -v), make [flow] max_flows lower in a \

@@ -1,5 +1,6 @@
 //! Why a run did not start, or ended early.
 
+use std::any::Any;
 use std::path::PathBuf;
 
 use super::AnyError;
@@ -7,6 +8,7 @@ use crate::apart::ApartError;
 use crate::context::ContextError;
 use crate::detect::{DetectError, Threshold};
 use crate::flow::FlowError;
+use crate::flow::region::NoRoom;
 use crate::incident::RulesError;
 use crate::model::ModelError;
 use crate::sink::SinkError;
@@ -14,7 +16,7 @@ use crate::source::SourceError;
 use crate::source::interface::InterfaceError;
 use crate::source::rows::RowsError;
 use crate::spec::SpecError;
-use crate::threads::NoThread;
+use crate::threads::{self, NoThread};
 
 /// Why a run did not start, or ended early. Each is one line: what, where, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +52,18 @@ pub enum RunError {
     /// Counters that do not balance.
     #[error("{0}")]
     Balance(String),
-    /// The workers did not start or end.
+    /// The workers did not start.
     #[error("workers: {0}")]
     Workers(String),
+    /// A worker, or what it called, panicked.
+    #[error(
+        "a worker panicked: {0}; unless that is of a writer that was given to the run, it is a defect of netweir: please \
+         report it"
+    )]
+    Panicked(String),
+    /// The system has no room for open flows.
+    #[error(transparent)]
+    Room(#[from] NoRoom),
     /// The system has no threads for the workers, or for what goes on beside them.
     #[error(transparent)]
     Threads(#[from] NoThread),
@@ -120,4 +131,19 @@ pub enum RunError {
     /// Met on the way by a room.
     #[error("{0}")]
     Met(AnyError),
+}
+
+impl RunError {
+    /// What a run met: one of its own errors, or another's.
+    pub(super) fn met(error: AnyError) -> RunError {
+        error.downcast().map_or_else(RunError::Met, |own| *own)
+    }
+
+    /// What became of a worker that panicked.
+    pub(super) fn of_panic(panic: Box<dyn Any + Send>) -> RunError {
+        match panic.downcast_ref::<NoRoom>() {
+            Some(room) => RunError::Room(*room),
+            None => RunError::Panicked(threads::words(&*panic)),
+        }
+    }
 }

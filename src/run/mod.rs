@@ -219,7 +219,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
 
     if let Some(error) = shared.fault.take() {
         // Who asks a run to end may end the writer of its pipe as well, and what it met is that.
-        return Err(if is_interrupted() { RunError::Interrupted } else { RunError::Met(error) });
+        return Err(if is_interrupted() { RunError::Interrupted } else { RunError::met(error) });
     }
     let muted = watched.as_ref().map(|(_, muting)| muting.rows());
     let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
@@ -248,7 +248,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     unless_live(drafts.commit().map_err(SinkError::from))?;
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let complaints = left_out.take().into_iter().chain(useless_rules).collect();
-    let lost = shared.fault.take_lost().map(RunError::Met);
+    let lost = shared.fault.take_lost().map(RunError::met);
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
