@@ -9,6 +9,7 @@ pub type Named<'a> = (&'a str, &'a Path);
 
 /// Paths that cannot be what they are meant to be. Each is one line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ApartError {
     /// Something is read and would be written.
     #[error("{}: is read as {read} and would be replaced by {written}: name another file", path.display())]

@@ -66,6 +66,16 @@
 //! # }
 //! ```
 //!
+//! A pipeline is checked before anything is touched, and whatever is wrong is a [`run::RunError`] of one line, also where
+//! a worker panics. [`run::run`] and [`run::Controls`] say what else a run does to the process that it runs in. Two things
+//! are the process's own, which the command line sees to and a program must:
+//!
+//! - Encoding Parquet and growing trees go on in the global pool of rayon, which has a thread for each core unless
+//!   `RAYON_NUM_THREADS` or `rayon::ThreadPoolBuilder::build_global` says otherwise before the first run. The command line
+//!   gives it as many threads as there are workers.
+//! - Captures that overlap in time are open at once. Where there are more than the limit of open files allows (often 1024)
+//!   the run ends with an error; the command line raises its own limit as far as it may.
+//!
 //! # Rules of the house
 //!
 //! In each room `mod.rs` holds the noun, its spec and its error; `operator.rs` is the only file that names

@@ -43,7 +43,8 @@ pub struct Spec {
     /// What the graph ends in.
     pub ends: Ends,
     /// Keys that the file names, by their tables: a run with a model holds them against it, also where they are the
-    /// defaults.
+    /// defaults. [`Spec::parse`] fills it in. Who sets a key in a program need not, unless it is to its default: that
+    /// would go for not set, and what the model was trained with be used without a word.
     #[serde(skip)]
     pub named: BTreeMap<String, BTreeSet<String>>,
     /// The file that it was read from.
@@ -111,6 +112,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 
 /// What is wrong with a pipeline file: where, what, and what may stand there.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SpecError {
     /// The file cannot be read.
     #[error("{}: {source}", path.display())]

@@ -264,6 +264,7 @@ fn say(outcome: &Outcome) {
 
 /// Why a verb failed: one line each.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Failure {
     /// The pipeline file.
     #[error(transparent)]

@@ -80,6 +80,7 @@ const ROOM: std::ops::RangeInclusive<u64> = 256..=100_000_000;
 
 /// Columns that cannot be computed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ContextError {
     /// No column has that name.
     #[error("[context] columns: unknown column `{name}`: did you mean `{nearest}`?")]

@@ -7,6 +7,7 @@ use crate::context::ContextError;
 
 /// What may go wrong in detection.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DetectError {
     /// A key of `[detect]` has a value that it may not have.
     #[error("[detect] {key} = {found}: must be {allowed}")]

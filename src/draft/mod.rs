@@ -18,6 +18,7 @@ use self::lock::{is_held, is_same, remove_stale};
 
 /// Why a file cannot be begun or finished: one line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DraftError {
     /// The system refuses.
     #[error("{}: {source}", path.display())]

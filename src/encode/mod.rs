@@ -236,6 +236,7 @@ impl fmt::Display for Encoder {
 
 /// Why columns could not be chosen, fitted or encoded.
 #[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// The spec names nothing.
     #[error(

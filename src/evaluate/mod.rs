@@ -38,6 +38,7 @@ use crate::reading::{self, Unreadable};
 
 /// Why results cannot be held against labels.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EvaluateError {
     /// A file that cannot be read.
     #[error("{}: {source}", path.display())]

@@ -89,6 +89,7 @@ impl Default for FlowSpec {
 
 /// A setting that cannot be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FlowError {
     /// Outside of what is allowed.
     #[error("[flow] {key} = {found}: must be {allowed}")]

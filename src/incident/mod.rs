@@ -91,6 +91,7 @@ impl Default for IncidentSpec {
 
 /// A setting that cannot be.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IncidentError {
     /// Outside of what is allowed.
     #[error("[incident] {key} = {found}: must be {allowed}")]

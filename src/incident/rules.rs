@@ -116,6 +116,7 @@ impl TryFrom<WrittenProtocol> for Protocol {
 
 /// What of a file of rules cannot be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RulesError {
     /// A rule: which one, and what is wrong.
     #[error("[[allow]] number {number}: {what}")]

@@ -264,6 +264,7 @@ impl Model {
 
 /// Why a model cannot be written, read, or used for some rows.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// The file cannot be begun or finished.
     #[error(transparent)]

@@ -20,6 +20,7 @@ use crate::threads::{self, NoThread};
 
 /// Why a run did not start, or ended early. Each is one line: what, where, what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// Nothing to do.
     #[error("the pipeline ends in nothing: name rows, fit, model or summary under [ends]")]

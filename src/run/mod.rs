@@ -12,6 +12,7 @@ mod workers;
 mod writing;
 
 use std::cell::Cell;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -42,20 +43,37 @@ pub type Show = Box<dyn FnMut(&Progress) + Send>;
 
 /// What a run is told from outside its pipeline.
 pub struct Controls {
-    /// Workers; threads of this process.
+    /// Workers, one at least; threads of this process.
     pub workers: usize,
-    /// Set from outside to end the run: a live run flushes what it has, a batch run ends with an error.
+    /// Set from outside to end the run: a live run flushes what it has, a batch run ends with an error. It is looked at
+    /// a few times a second and never written, so that several runs may have the same.
     pub stop: Arc<AtomicBool>,
-    /// Called a few times a second while the run goes on.
+    /// Called five times a second while the run goes on, on a thread of its own. The run waits at its end for a call that
+    /// is under way, but no longer than a second: one that takes longer may outlive it. A panic ends the calls, not the
+    /// run.
     pub progress: Option<Show>,
-    /// Where alerts go as readable lines.
+    /// Where alerts go as readable lines, written by a worker: who takes them slowly holds the run, and an error or a
+    /// panic is that of the run. A closed pipe ends the lines alone.
     pub alerts: Option<Lines>,
-    /// Told what a live run has to say while it goes on.
+    /// Told what a live run has to say while it goes on, on the same thread as `progress`.
     pub notices: Option<Tell>,
+}
+
+impl fmt::Debug for Controls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controls")
+            .field("workers", &self.workers)
+            .field("stop", &self.stop)
+            .field("progress", &self.progress.is_some())
+            .field("alerts", &self.alerts.is_some())
+            .field("notices", &self.notices.is_some())
+            .finish()
+    }
 }
 
 /// What a live run has to say while it goes on, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Notice {
     /// The file of rules changed: what it says is in force from the next complete window on.
     Changed(String),
@@ -127,12 +145,16 @@ impl Shared {
     }
 }
 
-/// Runs a pipeline to its end.
+/// Runs a pipeline to its end, on threads that end with it. It may be called again, and by several threads at once as long
+/// as no two write to the same place.
+///
+/// One thread may outlive the call by more than a second: the one that reads a pipe (standard input, or one with a name) which was silent when
+/// the run was stopped or failed. It ends when the writer says something or ends, and what is said then is lost.
 ///
 /// # Errors
-/// [`RunError`]: what cannot be opened before anything is read, else the first error that a room met. Then nothing of
-/// the run is left but what a live one keeps as it goes (logs, whole hours of a dataset, the frames that it used), and
-/// what stood there before still does.
+/// [`RunError`]: a setting that cannot be ([`Spec::check`]) or what cannot be opened before anything is read, else the first
+/// error that a room met, or what a worker panicked with. Then nothing of the run is left but what a live one keeps as it
+/// goes (logs, whole hours of a dataset, the frames that it used), and what stood there before still does.
 pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
     check_ends(spec)?;

@@ -62,6 +62,7 @@ pub struct Judge {
 
 /// Why an end cannot take rows or make them stand. Each is one line: which file, what, what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SinkError {
     /// The system refuses.
     #[error("{}: {source}", path.display())]

@@ -25,6 +25,7 @@ const LOOK: u64 = 10_000_000_000;
 
 /// What can go wrong with an interface. Each is one line: which one, what, what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InterfaceError {
     /// No interface has this name.
     #[error("no interface {name:?}: there are {}", named(there))]

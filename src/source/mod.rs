@@ -178,6 +178,7 @@ pub struct FeedCounts {
 
 /// What can go wrong with an input. Each is one line: what, where, what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// A setting that cannot be.
     #[error("[source] {key} = {found:?}: must be {allowed}")]

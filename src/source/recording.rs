@@ -25,6 +25,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// What can go wrong with a recording. Each is one line: the file, what, what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RecordingError {
     /// The file cannot be written.
     #[error("{}: cannot write the recording: {source}", path.display())]

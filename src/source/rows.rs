@@ -29,6 +29,7 @@ const INCIDENT_ROWS: [&str; 5] = ["incident", "window_start", "flow_id", "muted_
 
 /// What is wrong with a file of rows.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RowsError {
     /// It cannot be opened or read.
     #[error("{}: {source}", path.display())]

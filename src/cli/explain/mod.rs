@@ -48,6 +48,7 @@ pub(super) struct Explain {
 
 /// Why nothing can be explained: one line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExplainError {
     /// A file cannot be read.
     #[error("{}: {what}", path.display())]

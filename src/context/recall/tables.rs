@@ -21,6 +21,7 @@ const STARTS: &str = "starts";
 
 /// What is wrong with the tables of a memory.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum MemoryError {
     /// A table is not there.
     #[error("memory: table `{0}` is missing")]
