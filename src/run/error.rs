@@ -50,6 +50,12 @@ pub enum RunError {
     /// Stopped from outside.
     #[error("interrupted: nothing was written, and what was there before still is; run it again")]
     Interrupted,
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Setting(String),
+    /// Nobody would do the work.
+    #[error("workers = 0: a run needs one at least")]
+    NoWorkers,
     /// Counters that do not balance.
     #[error("{0}")]
     Balance(String),

@@ -7,6 +7,8 @@ mod following;
 mod judging;
 mod learning;
 mod opening;
+#[cfg(test)]
+mod tests;
 mod ticker;
 mod workers;
 mod writing;
@@ -157,6 +159,10 @@ impl Shared {
 /// goes (logs, whole hours of a dataset, the frames that it used), and what stood there before still does.
 pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let started = now();
+    if controls.workers == 0 {
+        return Err(RunError::NoWorkers);
+    }
+    spec.check().map_err(RunError::Setting)?;
     check_ends(spec)?;
     let judging = Judging::read(spec)?;
     let spec = match &judging {
