@@ -19,6 +19,9 @@ fn reading(verb: &str, capture: &str) -> Spec {
     spec
 }
 
+/// Sets what cannot be.
+type Wrong = fn(&mut Spec);
+
 /// The files below a folder, by name, and what they hold.
 fn held(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut held = Vec::new();
@@ -46,7 +49,7 @@ fn what_cannot_be_is_an_error_before_anything_is_touched() {
     };
     let controls = Controls { workers: 0, ..Controls::default() };
     assert!(matches!(run(&asked(), controls), Err(RunError::NoWorkers)));
-    let wrong: [(&str, fn(&mut Spec)); 12] = [
+    let wrong: [(&str, Wrong); 12] = [
         ("[source] slice = 0ns: must be between", |spec| spec.source.slice = Duration::ZERO),
         ("[source] slice = ", |spec| spec.source.slice = Duration::MAX),
         ("[source] lateness = ", |spec| spec.source.lateness = Duration::MAX),
