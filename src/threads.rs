@@ -6,7 +6,10 @@ use std::thread::{Builder, JoinHandle};
 
 /// The system gives no thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the system allows no more threads: take fewer workers (-w), or raise the limit (ulimit -u)")]
+#[error(
+    "the system allows no more threads: take fewer workers (-w), or raise the limit (of processes: ulimit -u; of memory: \
+     ulimit -v)"
+)]
 pub struct NoThread;
 
 /// Lets a thread of that name work. The work is lost where there is none: what must not be lost is handed over later.

@@ -147,7 +147,7 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
         }
     }
     match spec.alerts_per_day {
-        Some(reports) => what.push_str(&format!("; the strongest {reports} a day are reported")),
+        Some(reports) => what.push_str(&format!("; at most {reports} a day are reported")),
         None => what.push_str("; all are reported"),
     }
     Ok(what)

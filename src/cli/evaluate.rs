@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Failure, How};
 use crate::apart;
 use crate::draft::{Draft, DraftError};
-use crate::evaluate::{EvaluateError, Evaluation, Labels, Options, evaluate};
+use crate::evaluate::{BASELINES, EvaluateError, Evaluation, Labels, Options, evaluate};
 use crate::sink;
 use crate::spec::{Ends, Spec};
 
@@ -174,7 +174,8 @@ impl Evaluate {
         if let (true, Some(folder)) = (pipelines.is_empty(), &self.folder) {
             return Err(EvaluateError::Idle { folder: folder.clone() });
         }
-        let mut names: BTreeSet<&str> = self.compare.iter().map(|(name, _)| name.as_str()).collect();
+        let mut names: BTreeSet<&str> = BASELINES.into_iter().collect();
+        names.extend(self.compare.iter().map(|(name, _)| name.as_str()));
         // The first one stands beside a folder for its seeds alone.
         let beside = if own { pipelines } else { &pipelines[pipelines.len() - self.beside.len()..] };
         match beside.iter().find(|(name, _)| !names.insert(name)) {

@@ -6,7 +6,7 @@ use super::random::Random;
 use super::scores::ScoredRow;
 
 /// Their names.
-pub(super) const BASELINES: [&str; 3] = ["random", "bytes of the row", "flows of the source"];
+pub(crate) const BASELINES: [&str; 3] = ["random", "bytes of the row", "flows of the source"];
 
 /// A name, and a score for every row.
 pub(super) type Baseline = (&'static str, Vec<f64>);

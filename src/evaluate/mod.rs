@@ -28,6 +28,7 @@ mod spread;
 mod summary;
 mod truth;
 
+pub(crate) use baselines::BASELINES;
 pub use evaluation::{Evaluation, Options, evaluate};
 pub use labels::{Label, Labels, Transport};
 pub use scores::{ScoredRow, read_scores};
@@ -87,7 +88,9 @@ pub enum EvaluateError {
         folder: PathBuf,
     },
     /// Two sets of scores of one name.
-    #[error("scores to compare: the name `{name}` stands twice; each set of scores needs its own")]
+    #[error(
+        "scores to compare: the name `{name}` stands twice, or is that of a baseline; each set of scores needs its own"
+    )]
     Name {
         /// The name.
         name: String,

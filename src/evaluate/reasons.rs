@@ -27,6 +27,16 @@ pub(super) struct Reasons {
     pub(super) hints: Vec<String>,
 }
 
+impl Reasons {
+    /// What is odd, in the words of an incident about this host: of whom, where it is not of that.
+    pub(super) fn odd_about(&self, host: &str) -> impl Iterator<Item = &str> {
+        self.evidence.iter().map(move |words| {
+            let of_host = words.strip_prefix(host).and_then(|words| words.strip_prefix(": "));
+            of_host.unwrap_or(words)
+        })
+    }
+}
+
 /// What was counted, without what is usual.
 fn counted<'a>(evidence: &'a ToldEvidence<'_>) -> &'a str {
     evidence.words.split_once("; usual").map_or(&*evidence.words, |(counted, _)| counted)
@@ -147,7 +157,10 @@ mod tests {
             r#"{"score":9,"evidence":[{"entity":"a","words":"58 flows in 10 s; usual 2"},
             {"entity":"a to b","words":"58 flows in 10 s; usual for others 1"},{"words":"58 peers in 10 s"}]}"#,
         );
-        assert_eq!(twice.unwrap()[&(10, 1)].evidence, ["a: 58 flows in 10 s; usual 2", "58 peers in 10 s"]);
+        let twice = &twice.unwrap()[&(10, 1)];
+        assert_eq!(twice.evidence, ["a: 58 flows in 10 s; usual 2", "58 peers in 10 s"]);
+        assert_eq!(twice.odd_about("a").next(), Some("58 flows in 10 s; usual 2"));
+        assert_eq!(twice.odd_about("b").next(), Some("a: 58 flows in 10 s; usual 2"));
         assert!(super::tests::found("7").unwrap_err().starts_with("reasons of flow 1: "));
     }
 }

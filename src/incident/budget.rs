@@ -3,7 +3,7 @@
 //! An incident is reported when fewer incidents before it are stronger than reports are left of the trailing
 //! day's budget. With the whole budget left that is lenient; the fewer reports are left, the stronger an
 //! incident must be, and the last one is for the strongest of the day. How far back others count goes with
-//! what was spent: not at all where nothing was, a day where all but is ([`Budget::memory`]). Held against a
+//! what was spent: not at all where nothing was, a day where all but one is ([`Budget::memory`]). Held against a
 //! whole day always, an attack of days would be silent after its first one: what it does again is less odd
 //! than it was. An incident is looked at again whenever it grows; once reported it stays so. One row alone is
 //! not looked at before it has company, or is over. No more than the budget is ever reported within a day of
@@ -18,7 +18,7 @@ use super::severity::Severity;
 /// Nanoseconds of a day.
 const DAY: u64 = 86_400_000_000_000;
 
-/// Of the strongest of a day so many are looked at.
+/// Where so many of a day are stronger, an incident is held: to look at more of them each time would be slow.
 const LOOKED_AT: usize = 1 << 12;
 
 /// What incidents are compared by.
@@ -97,20 +97,27 @@ impl Budget {
     fn is_worth(&self, id: u64, own: Strength, now: u64) -> bool {
         let left = self.a_day.saturating_sub(self.reports.len());
         let since = now.saturating_sub(self.memory());
-        let stronger = self
-            .by_strength
-            .iter()
-            .rev()
-            .take(LOOKED_AT)
-            .take_while(|(strength, other)| *strength > own || *strength == own && *other > id);
-        let counts = |other: &u64| self.known.get(other).is_some_and(|known| known.opened > since);
-        stronger.filter(|(_, other)| counts(other)).take(left).count() < left
+        let is_stronger =
+            |(strength, other): &&(Strength, u64)| *strength > own || *strength == own && *other > id;
+        let mut counted = 0;
+        for (looked_at, (_, other)) in self.by_strength.iter().rev().take_while(is_stronger).enumerate() {
+            counted += usize::from(self.known.get(other).is_some_and(|known| known.opened > since));
+            if counted >= left || looked_at >= LOOKED_AT.max(self.a_day) {
+                return false;
+            }
+        }
+        left > 0
     }
 
-    /// How far back incidents count, in nanoseconds: the part of the budget that was spent, squared, of a day. In
-    /// a stream that stays as it is 15 of 20 reports are used so; by that part itself 12, always by a day 10.
+    /// How far back incidents count, in nanoseconds: of a day the part of all reports but the last that was spent,
+    /// squared. In a stream that stays as it is 14 of 20 reports are used so; by that part itself 12, always by a
+    /// day 10.
     fn memory(&self) -> u64 {
-        let spent = self.reports.len().min(self.a_day) as f64 / self.a_day.max(1) as f64;
+        let all_but_one = self.a_day.saturating_sub(1);
+        if self.reports.len() >= all_but_one {
+            return DAY;
+        }
+        let spent = self.reports.len() as f64 / all_but_one as f64;
         (DAY as f64 * spent * spent) as u64
     }
 
@@ -246,6 +253,20 @@ mod tests {
         // And after it what is weaker is told again, a day later.
         let after = 5 * DAY + HOUR;
         assert!(!budget.holds(&event(after, Said::Create, 5000, Severity::Medium, 1)));
+    }
+
+    #[test]
+    fn what_is_weaker_than_thousands_of_its_day_waits_and_one_a_day_is_for_the_strongest() {
+        let mut budget = Budget::new(3);
+        for id in 0..5000 {
+            budget.holds(&event(1 + id, Said::Create, id, Severity::Critical, 9));
+        }
+        assert!(budget.holds(&event(DAY / 2, Said::Create, 6000, Severity::Low, 1)));
+        let mut budget = Budget::new(1);
+        assert!(!budget.holds(&event(1, Said::Create, 1, Severity::Medium, 9)));
+        assert!(budget.holds(&event(HOUR, Said::Create, 2, Severity::Critical, 9)), "nothing is left");
+        assert!(budget.holds(&event(DAY + 2, Said::Create, 3, Severity::Low, 9)));
+        assert!(!budget.holds(&event(DAY + 3, Said::Create, 4, Severity::Critical, 10)));
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub struct IncidentSpec {
     /// above it is held for `keep`. Ten times what the run starts with where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loosest: Option<f64>,
-    /// So many incidents a day are reported, the strongest; the others stand in the log, marked as held. All of
-    /// them where it is not given.
+    /// So many incidents a day are reported at most, the stronger the fewer reports are left; the others stand in the
+    /// log, marked as held. All of them where it is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerts_per_day: Option<u32>,
 }

@@ -150,8 +150,9 @@ impl Shared {
 /// Runs a pipeline to its end, on threads that end with it. It may be called again, and by several threads at once as long
 /// as no two write to the same place.
 ///
-/// One thread may outlive the call by more than a second: the one that reads a pipe (standard input, or one with a name) which was silent when
-/// the run was stopped or failed. It ends when the writer says something or ends, and what is said then is lost.
+/// One thread may outlive the call by more than a second: the one that reads a pipe (standard input, or one with a name)
+/// which was silent when the run was stopped or failed. It ends when the writer says something or ends, and what is said
+/// then is lost.
 ///
 /// # Errors
 /// [`RunError`]: a setting that cannot be ([`Spec::check`]) or what cannot be opened before anything is read, else the first

@@ -11,7 +11,7 @@ const TRAIN: &str = "datasets/lab/train.pcap.zst";
 const ATTACKS: &str = "datasets/lab/attacks.pcap.zst";
 
 /// How long a run may take that is to fail.
-const SOON: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(600);
 
 fn reading(verb: &str, capture: &str) -> Spec {
     let mut spec = Spec::built_in(verb);

@@ -54,14 +54,18 @@ pub(super) fn read_log(path: &Path) -> Result<Vec<Incident>, ExplainError> {
     let failed =
         |error: std::io::Error| ExplainError::File { path: path.to_owned(), what: error.to_string() };
     let mut incidents: BTreeMap<String, Incident> = BTreeMap::new();
-    for (number, line) in (1..).zip(BufReader::new(File::open(path).map_err(failed)?).lines()) {
+    let mut lines = (1..).zip(BufReader::new(File::open(path).map_err(failed)?).lines()).peekable();
+    while let Some((number, line)) = lines.next() {
         let line = line.map_err(failed)?;
+        if line.trim().is_empty() {
+            continue;
+        }
         match serde_json::from_str::<Incident>(&line) {
             Ok(incident) => _ = incidents.insert(incident.id.clone(), incident),
             // A run that goes on, or was killed, may be in the middle of its last line.
-            Err(error) if error.is_eof() => break,
+            Err(error) if error.is_eof() && lines.peek().is_none() => break,
             Err(error) => {
-                let what = error.to_string();
+                let what = error.to_string().replace(" at line 1 column ", ", column ");
                 return Err(ExplainError::Line { path: path.to_owned(), line: number, what });
             }
         }

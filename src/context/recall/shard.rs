@@ -64,7 +64,7 @@ const UNWATCHED: u64 = 3_600_000_000_000;
 /// An identity has a standing whose last row came so long after its first, in nanoseconds: it did not come and go.
 const STANDING: u64 = 600_000_000_000;
 
-/// Of the room this part stays for identities without a standing, and those that training did not know.
+/// Of the room one part in so many stays for identities that have no standing and that training did not know.
 const FOR_OTHERS: usize = 4;
 
 /// No turn yet.

@@ -1,6 +1,7 @@
 //! Reasons as rows carry them, read back: the one reader of what [`Reason::json`](super::Reason::json) writes.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde::Deserialize;
 
@@ -45,7 +46,7 @@ pub struct ToldEvidence<'a> {
     /// The column.
     #[serde(borrow)]
     pub column: Cow<'a, str>,
-    /// Whose value it is: the same words may be said of several.
+    /// Whom the words are about, or whose past a number of the row is held against: they may be said of several.
     #[serde(borrow)]
     pub entity: Cow<'a, str>,
     /// The tail probability of the value.
@@ -94,9 +95,12 @@ impl<'a> Gist<'a> {
 
     /// What the strongest column says, of whom.
     pub(crate) fn said(&self) -> String {
+        // What is compared with all rows of a service or a protocol is said of nobody.
+        let is_host =
+            |entity: &str| entity.split(' ').next().is_some_and(|one| one.parse::<IpAddr>().is_ok());
         match (&*self.entity, &*self.words) {
-            ("", words) | (_, words @ "") => words.to_owned(),
-            (entity, words) => [entity, ": ", words].concat(),
+            (entity, words) if !words.is_empty() && is_host(entity) => [entity, ": ", words].concat(),
+            (_, words) => words.to_owned(),
         }
     }
 }

@@ -283,7 +283,8 @@ fn number(made: &Made<'_>, row: usize) -> Option<f64> {
     match made {
         Made::One(values) => values.number(row),
         Made::Ratio(forward, backward) => match (forward.number(row), backward.number(row)) {
-            (Some(forward), Some(backward)) if backward > 0.0 => Some(forward / backward),
+            // As it is judged, and as what is usual is told.
+            (Some(forward), Some(backward)) if backward > 0.0 => Some((forward + 20.0) / (backward + 20.0)),
             _ => None,
         },
         Made::State(_) => None,

@@ -140,9 +140,8 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let parts = reasons.parts.iter().filter(|(_, nats)| *nats >= 0.05);
         let parts = parts.map(|(name, nats)| format!("{} {}", name, short(*nats))).collect::<Vec<_>>();
         let evidence: String = reasons
-            .evidence
-            .iter()
-            .filter(|words| !incident.why.contains(*words))
+            .odd_about(&incident.host)
+            .filter(|words| !incident.why.contains(words))
             .take(PIECES)
             .map(|words| format!("<li>{}</li>", escape(words)))
             .collect();
