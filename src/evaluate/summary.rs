@@ -155,10 +155,7 @@ impl Evaluation {
         let muted: u64 = cases.muted.values().sum();
         if muted > 0 {
             let attacks = count(cases.muted_attacks);
-            words += &format!(
-                " Muted by rules, and no alerts here: {}, {attacks} of them attack.",
-                counted(muted, "row")
-            );
+            words += &format!(" Muted by rules: {}, {attacks} of them attack.", counted(muted, "row"));
         }
         writeln!(to, "{}", wrap(&words))
     }
