@@ -110,8 +110,8 @@ impl Budget {
     }
 
     /// How far back incidents count, in nanoseconds: of a day the part of all reports but the last that was spent,
-    /// squared. In a stream that stays as it is 14 of 20 reports are used so; by that part itself 12, always by a
-    /// day 10.
+    /// squared. Of drawn strengths, 60 a day, 14 of 20 reports are used so; by that part itself 13, always by a day
+    /// 10.
     fn memory(&self) -> u64 {
         let all_but_one = self.a_day.saturating_sub(1);
         if self.reports.len() >= all_but_one {
