@@ -8,7 +8,9 @@ use arrow::datatypes::{SchemaRef, UInt8Type};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{CROWD, JOINING, KEPT, LONG, Levels, PAIR, START, STRUCK, accustomed, excused, owner, together};
+use super::{
+    CROWD, JOINING, KEPT, LONG, Levels, PAIR, START, STRUCK, accustomed, excused, own_way, owner, together,
+};
 use crate::context::entity::Key;
 use crate::detect::scorer::attached;
 use crate::detect::{Detector, Kept, Scores};
@@ -24,6 +26,9 @@ const HOST: u32 = u32::MAX;
 
 /// In the place of a service: the key is of a source that joins.
 const JOINER: u32 = u32::MAX - 1;
+
+/// In the place of a service: the key is of a source that joins or has joined, by its windows while it did.
+const WAY: u32 = u32::MAX - 2;
 
 /// Beside a service: the key is of a source, destination and service of which a host joins or has joined.
 const JOINS: u32 = 1 << 30;
@@ -50,6 +55,8 @@ struct Numbers {
     host: Option<u32>,
     /// Of what was usual of the three while one of the hosts joined.
     usual: Option<u32>,
+    /// Of the source that has joined.
+    way: Option<u32>,
     /// Of the source, where it joins.
     joiner: Option<u32>,
 }
@@ -125,7 +132,7 @@ impl Gathering {
             let long = ages.is_some_and(|ages| ages.value(row) >= LONG);
             let host = long.then(|| self.tell(Key::of(None, Some(&party.src), HOST), f64::MIN));
             let newcomers = own.newcomers.get(row).copied().unwrap_or_default();
-            let (mut usual, mut joiner) = (None, None);
+            let (mut usual, mut way, mut joiner) = (None, None, None);
             if newcomers.contains(&true) {
                 let joins = joining.joins(row, newcomers);
                 let key = Key::of(Some(&party.src), Some(&party.dst), party.service | JOINS);
@@ -134,9 +141,14 @@ impl Gathering {
                     true => _ = self.tell(key, *score),
                     false => usual = Some(self.tell(key, f64::MIN)),
                 }
+                let key = Key::of(Some(&party.src), None, WAY);
+                match joins[0] {
+                    true => _ = self.tell(key, *score),
+                    false => way = newcomers[0].then(|| self.tell(key, f64::MIN)),
+                }
                 joiner = joins[0].then(|| self.tell(Key::of(Some(&party.src), None, JOINER), f64::MIN));
             }
-            numbers.push(Numbers { level, pair, host, usual, joiner });
+            numbers.push(Numbers { level, pair, host, usual, way, joiner });
         }
         self.batches.push(Judged { batch, own, kept, numbers });
         Ok(())
@@ -254,6 +266,10 @@ impl Keeper for Following {
                 if self.joiners.len() < CROWD && !self.joiners.contains(key) {
                     self.joiners.push(*key);
                 }
+            } else if key.code() == WAY {
+                if *largest > f64::MIN {
+                    self.levels.see(key, said.head.window, *largest);
+                }
             } else if key.code() & JOINS == 0 {
                 self.levels.see(key, said.head.window, *largest);
             } else if *largest > f64::MIN {
@@ -270,6 +286,7 @@ impl Keeper for Following {
         let told = |key: &Key| match key.code() {
             HOST => struck.get(key).copied().unwrap_or(START),
             JOINER => joiners.len() as f64,
+            WAY => levels.way(key, said.head.window),
             code if code & JOINS == 0 => levels.level(key),
             _ => levels.usual(key, said.head.window),
         };
@@ -341,8 +358,10 @@ fn settled(
             let level = together(levels[of_row.level as usize], levels[of_row.pair as usize]);
             let own = *score;
             let (own, level) = if struck { excused(own, level) } else { (own, level) };
-            let (own, level) = match of_row.usual {
-                Some(number) => accustomed(own, level, levels[number as usize]),
+            let usual = of_row.usual.map(|number| levels[number as usize]);
+            let way = of_row.way.map(|number| own_way(levels[number as usize]));
+            let (own, level) = match usual.into_iter().chain(way).reduce(f64::max) {
+                Some(usual) => accustomed(own, level, usual),
                 None => (own, level),
             };
             summed.push((own, level));

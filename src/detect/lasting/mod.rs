@@ -45,6 +45,9 @@ const LONG: u8 = crate::context::OLDEST as u8;
 /// A destination that training did not know joins in so many windows since its first row, as a source does while it is new.
 const JOINING: u8 = 30;
 
+/// How much of what a host showed while it joined counts as its own way.
+const OWN_WAY: f64 = 0.75;
+
 /// So many sources that join in one window are a crowd. One or two may be an attacker's.
 const CROWD: usize = 3;
 
@@ -106,8 +109,13 @@ fn excused(own: f64, level: f64) -> (f64, f64) {
     (own.min(START), level.min(START))
 }
 
-/// Own score and level of a row between hosts of which one joined before, whose rows with this service scored at most
-/// `usual` meanwhile: of what is above an unknown's, as far as it is more than that.
+/// What is usual of a source of this level while it joined, whatever it does. No attack is anybody's way.
+fn own_way(level: f64) -> f64 {
+    START + OWN_WAY * (level.min(STRUCK) - START).max(0.0)
+}
+
+/// Own score and level of a row between hosts of which one joined before, where `usual` was no news meanwhile: of what is
+/// above an unknown's, as far as it is more than that.
 fn accustomed(own: f64, level: f64, usual: f64) -> (f64, f64) {
     let known = (usual - START).max(0.0);
     let more = |score: f64| if score > START { (score - known).max(START) } else { score };
@@ -209,6 +217,14 @@ impl Levels {
         self.shares[share(key)].get_mut(key).map_or(START, |level| {
             level.last = window;
             level.largest
+        })
+    }
+
+    /// The level of a source while it joined, which is kept as well.
+    fn way(&mut self, key: &Key, window: u64) -> f64 {
+        self.shares[share(key)].get_mut(key).map_or(START, |level| {
+            level.last = window;
+            level.after()
         })
     }
 
