@@ -410,6 +410,29 @@ mod tests {
     }
 
     #[test]
+    fn the_way_of_a_source_is_its_level_while_it_joined() {
+        let mut keeper = Following::new();
+        let mut ask = |window, value| {
+            let head = Head { window, ..Head::default() };
+            let said =
+                Said { head, numbers: vec![0], keys: vec![Key::of(None, None, WAY)], values: vec![value] };
+            let taken = keeper.take(said);
+            let told = keeper.answer(taken).values[0];
+            keeper.close();
+            told
+        };
+        let nothing = f64::MIN;
+        assert_eq!(ask(1, nothing), START);
+        let mut level = START;
+        for (window, score) in [(2, 9.0), (3, 14.0), (7, 6.0)] {
+            level += super::super::STEP * (score - level);
+            assert_eq!(ask(window, score), level);
+        }
+        // Who asks later is told the same, however often.
+        assert_eq!([ask(40, nothing), ask(41, nothing)], [level; 2]);
+    }
+
+    #[test]
     fn sources_that_join_in_a_window_are_counted_up_to_a_crowd() {
         let mut keeper = Following::new();
         let joiner = |at: u8| Key::of(Some(&Address::parse(Some(&format!("10.0.0.{at}")))), None, JOINER);

@@ -349,6 +349,19 @@ mod tests {
         }
 
         #[test]
+        fn the_way_of_a_host_grows_with_what_it_showed_up_to_an_attack(
+            level in 0.0..20.0f64,
+            more in 0.0..20.0f64,
+        ) {
+            let way = own_way(level);
+            prop_assert!(way >= START && way <= level.max(START));
+            prop_assert!(own_way(level + more) >= way);
+            // Whatever is odder than that by an attack's score stays as odd as an attack.
+            prop_assert!(own_way(20.0) <= STRUCK);
+            prop_assert_eq!(own_way(STRUCK + more), own_way(STRUCK));
+        }
+
+        #[test]
         fn the_largest_score_while_one_joined_is_remembered_in_any_order(
             mut told in proptest::collection::vec((0u32..4, 0u64..6, 0.0..12.0f64), 1..60),
         ) {
