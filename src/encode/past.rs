@@ -176,6 +176,39 @@ impl Tails {
     }
 }
 
+/// The counts of a kind's entities, added up over those of each service: service, place of the column, bucket, in that
+/// order. What one service has goes into a table of all buckets, since that takes neither hashing nor sorting.
+fn shared(
+    counts: &[Count],
+    service_of: &[u32],
+    columns: usize,
+    place: impl Fn(&Count) -> usize,
+) -> Vec<(u32, usize, u8, u64)> {
+    let owners = counts.chunk_by(|one, next| one.entity == next.entity);
+    let mut owners: Vec<(u32, &[Count])> =
+        owners.map(|counts| (service_of[counts[0].entity as usize], counts)).collect();
+    owners.sort_by_key(|(service, _)| *service);
+    let mut sums = vec![0u64; columns << 8];
+    // A bit for each of them.
+    let mut seen = vec![0u64; columns << 2];
+    let mut shared = Vec::new();
+    for owners in owners.chunk_by(|one, next| one.0 == next.0) {
+        for count in owners.iter().flat_map(|(_, counts)| *counts) {
+            let at = place(count) << 8 | usize::from(count.bucket);
+            sums[at] = sums[at].saturating_add(count.count);
+            seen[at >> 6] |= 1 << (at & 63);
+        }
+        for (word, bits) in seen.iter_mut().enumerate() {
+            while *bits != 0 {
+                let at = word << 6 | bits.trailing_zeros() as usize;
+                *bits &= *bits - 1;
+                shared.push((owners[0].0, at >> 8, at as u8, std::mem::take(&mut sums[at])));
+            }
+        }
+    }
+    shared
+}
+
 /// What a column is in the whole network.
 #[derive(Clone, Debug)]
 struct Network {
@@ -244,24 +277,19 @@ impl Past {
             let to = counts.partition_point(|count| count.entity < end);
             let counts = &counts[from..to];
             let place = |count: &Count| places[usize::from(count.column)];
+            let of_kind: Vec<usize> =
+                (0..judgements.len()).filter(|column| judgements[*column].subject == subject).collect();
             own.push(Tails::new(
                 (end - first) as usize,
                 columns[kind],
                 counts.iter().map(|count| (count.entity - first, place(count), count.bucket, count.count)),
             ));
-            let mut shared: HashMap<(u32, usize, u8), u64, foldhash::fast::RandomState> = HashMap::default();
-            for count in counts {
-                let service = index.service_of[count.entity as usize];
-                let sum = shared.entry((service, place(count), count.bucket)).or_default();
-                *sum = sum.saturating_add(count.count);
-                let sum = &mut all[usize::from(count.column)][usize::from(count.bucket)];
-                *sum = sum.saturating_add(count.count);
+            let shared = shared(counts, &index.service_of, columns[kind], place);
+            for (_, place, bucket, count) in &shared {
+                let sum = &mut all[of_kind[*place]][usize::from(*bucket)];
+                *sum = sum.saturating_add(*count);
             }
-            let mut shared: Vec<_> = shared.into_iter().collect();
-            shared.sort_unstable();
-            let shared =
-                shared.into_iter().map(|((service, place, bucket), count)| (service, place, bucket, count));
-            services.push(Tails::new(index.services[kind].len(), columns[kind], shared));
+            services.push(Tails::new(index.services[kind].len(), columns[kind], shared.into_iter()));
         }
         let network = judgements
             .iter()

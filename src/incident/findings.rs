@@ -48,8 +48,14 @@ impl Findings {
     /// Of each window that some findings are of.
     pub fn by_window(findings: Vec<Finding>) -> impl Iterator<Item = Findings> {
         let mut windows: BTreeMap<u64, Vec<Finding>> = BTreeMap::new();
-        for finding in findings {
-            windows.entry(finding.window).or_default().push(finding);
+        match findings.first().map(|first| first.window) {
+            // As most are, which need not be put together anew.
+            Some(window) if findings.iter().all(|finding| finding.window == window) => {
+                windows.insert(window, findings);
+            }
+            _ => findings
+                .into_iter()
+                .for_each(|finding| windows.entry(finding.window).or_default().push(finding)),
         }
         windows.into_iter().map(|(window, all)| Findings { window, all: Shared(Arc::new(all)) })
     }

@@ -19,7 +19,7 @@ pub(super) struct Shape {
 }
 
 /// Encodings that are read, by Parquet's numbers: plain, and dictionary by its old and new name.
-const PLAIN: i64 = 0;
+pub(super) const PLAIN: i64 = 0;
 const DICTIONARIES: [i64; 2] = [2, 8];
 
 /// Checks a dictionary page of so many values.

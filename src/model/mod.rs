@@ -6,13 +6,14 @@
 //! bytes: nothing of time, host, workers or paths is in it.
 //!
 //! - `container` packs and unpacks the ZIP, `table` the Parquet tables, within [`limits`]; `pages` and
-//!   `contents` check pages before decoders see them.
+//!   `contents` check pages before decoders see them, `checked` gives those to decoders.
 //! - `manifest` is the form of `manifest.json`; `file` reads and writes whole files.
 //! - `rows` says whether rows are of the make that the model was trained on.
 //! - `describe` tells people what a model is.
 //!
 //! Nothing that is read is trusted: a file that no training can have written is an error that names the member.
 
+mod checked;
 mod container;
 mod contents;
 #[cfg(test)]

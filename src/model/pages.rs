@@ -4,6 +4,11 @@
 //! compressed size, 5 and 7 the headers of data and dictionary pages, whose fields 1 and 2 are values and encoding).
 //! A few bytes of Zstandard can ask for gigabytes, and what the file's footer says need not be true of its pages.
 
+use bytes::Bytes;
+use parquet::basic::Encoding;
+use parquet::column::page::Page as Decompressed;
+
+use super::checked;
 use super::contents::{self, Shape};
 use super::limits;
 
@@ -16,16 +21,17 @@ const DICTIONARY: i64 = 2;
 /// The encoding of levels: runs.
 const RUNS: i64 = 3;
 
-/// Checks the pages of a column chunk, and adds up their uncompressed sizes.
+/// The pages of a column chunk, decompressed and checked.
 ///
 /// # Errors
-/// Says what is wrong: headers that cannot be read, a page beyond [`limits::PAGE`], kinds of pages that no model has,
-/// other numbers of values.
-pub(super) fn check(chunk: &[u8], shape: Shape) -> Result<u64, String> {
+/// Says what is wrong: headers that cannot be read, a page beyond [`limits::PAGE`], pages beyond [`limits::COLUMN`]
+/// together, kinds of pages that no model has, other numbers of values.
+pub(super) fn read(chunk: &Bytes, shape: Shape) -> Result<Vec<Decompressed>, String> {
     let mut rest = Cursor { bytes: chunk };
     let (mut total, mut rows) = (0u64, 0u64);
+    let allowed = limits::COLUMN.saturating_add(shape.rows.saturating_mul(16));
+    let mut pages = Vec::new();
     let mut dictionary = None;
-    let mut first = true;
     let mut zstd = zstd::bulk::Decompressor::new().map_err(|error| error.to_string())?;
     while !rest.bytes.is_empty() {
         let page = header(&mut rest).ok_or("a page header cannot be read")?;
@@ -33,36 +39,41 @@ pub(super) fn check(chunk: &[u8], shape: Shape) -> Result<u64, String> {
             return Err(format!("a page has {} bytes, at most {} are read", page.uncompressed, limits::PAGE));
         }
         let stored = rest.take(page.compressed).ok_or("a page goes beyond its column")?;
-        let decompressed;
+        total += page.uncompressed;
+        if total > allowed {
+            return Err(format!("its pages have {total} bytes or more, at most {allowed} are read"));
+        }
         let body = match (shape.compressed, page.uncompressed) {
-            (false, _) => stored,
-            (true, 0) => &[],
+            (false, _) => chunk.slice_ref(stored),
+            (true, 0) => Bytes::new(),
             (true, size) => {
                 let whole = zstd.decompress(stored, size as usize);
-                decompressed = whole.map_err(|error| format!("a page cannot be decompressed: {error}"))?;
-                &decompressed
+                whole.map_err(|error| format!("a page cannot be decompressed: {error}"))?.into()
             }
         };
         if body.len() as u64 != page.uncompressed {
             return Err("a page is of another size than it says".to_owned());
         }
         let Page { values, encoding, .. } = page;
+        let count = u32::try_from(values).map_err(|_| "a page has more values than a page can have")?;
         match page.kind {
             DATA => {
                 rows = rows.saturating_add(values);
-                contents::data(body, values, encoding, dictionary.unwrap_or(0), shape)?;
+                contents::data(&body, values, encoding, dictionary.unwrap_or(0), shape)?;
+                let encoding =
+                    if encoding == contents::PLAIN { Encoding::PLAIN } else { Encoding::RLE_DICTIONARY };
+                pages.push(checked::data(body, count, encoding));
             }
-            DICTIONARY if first && values <= shape.rows => {
+            DICTIONARY if pages.is_empty() && values <= shape.rows => {
                 dictionary = Some(values);
-                contents::dictionary(body, values, encoding, shape)?;
+                contents::dictionary(&body, values, encoding, shape)?;
+                pages.push(checked::dictionary(body, count));
             }
             _ => return Err("a page is of a kind that no model has there".to_owned()),
         }
-        total += page.uncompressed;
-        first = false;
     }
     if rows == shape.rows {
-        Ok(total)
+        Ok(pages)
     } else {
         Err(format!("its pages have {rows} rows, not {}", shape.rows))
     }
@@ -228,6 +239,12 @@ mod tests {
         let mut bytes = page();
         bytes[at] = value;
         check(&bytes, shape(10)).unwrap_err()
+    }
+
+    /// What the pages have together.
+    fn check(bytes: &[u8], shape: Shape) -> Result<usize, String> {
+        let pages = read(&Bytes::copy_from_slice(bytes), shape)?;
+        Ok(pages.iter().map(|page| page.buffer().len()).sum())
     }
 
     #[test]

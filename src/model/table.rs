@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::{Compression, Encoding, Repetition, Type, ZstdLevel};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::column::page::Page;
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use super::checked::Checked;
 use super::contents::Shape;
 use super::{limits, pages};
 use crate::reading::guarded;
@@ -39,7 +39,9 @@ pub(super) fn encode(table: &RecordBatch) -> Result<Bytes, String> {
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), table.schema(), options).map_err(line)?;
     writer.write(table).map_err(line)?;
     let bytes = Bytes::from(writer.into_inner().map_err(line)?);
-    open(&bytes, table.num_rows() as u64)?;
+    let opened = open(&bytes, table.num_rows() as u64)?;
+    (0..opened.metadata.row_group(0).num_columns())
+        .try_for_each(|column| opened.pages(column).map(|_| ()))?;
     Ok(bytes)
 }
 
@@ -68,18 +70,60 @@ pub(super) fn properties(schema: &Schema) -> Result<WriterProperties, parquet::e
 /// # Errors
 /// Says what is wrong with the bytes, or beyond the limits.
 pub(super) fn decode(bytes: &Bytes, rows: u64) -> Result<RecordBatch, String> {
-    let metadata = open(bytes, rows)?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), metadata);
-    let table = guarded(|| -> Result<_, ArrowError> {
-        builder.with_batch_size(rows as usize).build()?.next().transpose()
-    })?;
-    let table = table.ok_or("it has no rows")?;
-    if table.num_rows() as u64 != rows {
-        return Err(format!("it has {} rows, not {rows}", table.num_rows()));
-    }
-    let columns = table.schema_ref().fields().iter().zip(table.columns());
-    let columns = columns.map(|(field, column)| plain(field, column)).collect::<Result<Vec<_>, _>>()?;
+    let opened = open(bytes, rows)?;
+    let columns =
+        opened.fields.iter().enumerate().map(|(column, field)| plain(field, &opened.column(column)?));
+    let columns = columns.collect::<Result<Vec<_>, String>>()?;
     RecordBatch::try_from_iter_with_nullable(columns).map_err(|error| one_line(&error))
+}
+
+/// A table whose footer was checked.
+struct Opened<'a> {
+    bytes: &'a Bytes,
+    rows: u64,
+    metadata: Arc<ParquetMetaData>,
+    fields: Fields,
+}
+
+impl Opened<'_> {
+    /// A column, read by itself: then no more than its own pages are held beside what was read.
+    fn column(&self, column: usize) -> Result<ArrayRef, String> {
+        let columns = self.metadata.file_metadata().schema_descr();
+        let only = ProjectionMask::leaves(columns, [column]);
+        let levels = parquet_to_arrow_field_levels(columns, only, Some(&self.fields));
+        let levels = levels.map_err(|error| one_line(&error))?;
+        let checked = Checked { metadata: &self.metadata, pages: self.pages(column)? };
+        let read = guarded(|| -> Result<_, ArrowError> {
+            let rows = self.rows as usize;
+            ParquetRecordBatchReader::try_new_with_row_groups(&levels, &checked, rows, None)?
+                .next()
+                .transpose()
+        })?;
+        let read = read.ok_or("it has no rows")?;
+        if read.num_rows() as u64 != self.rows {
+            return Err(format!("it has {} rows, not {}", read.num_rows(), self.rows));
+        }
+        Ok(read.column(0).clone())
+    }
+
+    /// The pages of a column, checked.
+    fn pages(&self, column: usize) -> Result<Vec<Page>, String> {
+        let column = self.metadata.row_group(0).column(column);
+        let (start, end) = extent(column, self.bytes)?;
+        let shape = Shape {
+            rows: self.rows,
+            nullable: column.column_descr().max_def_level() > 0,
+            width: match column.column_type() {
+                Type::INT32 | Type::FLOAT => Some(4),
+                Type::INT64 | Type::DOUBLE => Some(8),
+                Type::BYTE_ARRAY => None,
+                other => return Err(format!("column `{}` is {other}", name(column))),
+            },
+            compressed: column.compression() != Compression::UNCOMPRESSED,
+        };
+        pages::read(&self.bytes.slice(start..end), shape)
+            .map_err(|what| format!("column `{}`: {what}", name(column)))
+    }
 }
 
 /// A column with its texts spelled out for each row, once it is clear how long they are together.
@@ -97,8 +141,8 @@ fn plain(field: &Field, column: &ArrayRef) -> Result<(String, ArrayRef, bool), S
     Ok((name, column, nullable))
 }
 
-/// Checks all that a table's footer and page headers say before a page is read.
-fn open(bytes: &Bytes, rows: u64) -> Result<ArrowReaderMetadata, String> {
+/// Checks all that a table's footer says before a page is read.
+fn open(bytes: &Bytes, rows: u64) -> Result<Opened<'_>, String> {
     let size = bytes.len() as u64;
     let allowed =
         limits::ROWS.min(limits::FREE_ROWS.saturating_add(size.saturating_mul(limits::ROWS_PER_BYTE)));
@@ -123,13 +167,11 @@ fn open(bytes: &Bytes, rows: u64) -> Result<ArrowReaderMetadata, String> {
         };
         Ok(Field::new(field.name(), kind, field.is_nullable()))
     });
-    let schema = Schema::new(fields.collect::<Result<Vec<_>, _>>()?);
-    ArrowReaderMetadata::try_new(metadata.metadata().clone(), options.with_schema(Arc::new(schema)))
-        .map_err(|error| one_line(&error))
+    let fields = fields.collect::<Result<Vec<_>, _>>()?.into();
+    Ok(Opened { bytes, rows, metadata: metadata.metadata().clone(), fields })
 }
 
 fn check(metadata: &ParquetMetaData, bytes: &Bytes, rows: u64) -> Result<(), String> {
-    let whole = |number: i64| u64::try_from(number).map_err(|_| "a size is negative".to_owned());
     let file = metadata.file_metadata();
     let fields = file.schema_descr().root_schema().get_fields();
     let flat = |field: &parquet::schema::types::TypePtr| {
@@ -151,36 +193,32 @@ fn check(metadata: &ParquetMetaData, bytes: &Bytes, rows: u64) -> Result<(), Str
         }
     }
     for column in group.columns() {
-        let name = || column.column_path().string().escape_debug().to_string();
         if !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::ZSTD(_)) {
-            return Err(format!("column `{}` is compressed by other means than Zstandard", name()));
+            return Err(format!("column `{}` is compressed by other means than Zstandard", name(column)));
         }
         if whole(column.num_values())? != rows {
-            return Err(format!("column `{}` has {} values, not {rows}", name(), column.num_values()));
+            return Err(format!("column `{}` has {} values, not {rows}", name(column), column.num_values()));
         }
-        let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-        let (start, length) = (whole(start)?, whole(column.compressed_size())?);
-        let end = start.checked_add(length).filter(|end| *end <= bytes.len() as u64);
-        let Some(end) = end else { return Err(format!("column `{}` goes beyond the end", name())) };
-        let shape = Shape {
-            rows,
-            nullable: column.column_descr().max_def_level() > 0,
-            width: match column.column_type() {
-                Type::INT32 | Type::FLOAT => Some(4),
-                Type::INT64 | Type::DOUBLE => Some(8),
-                Type::BYTE_ARRAY => None,
-                other => return Err(format!("column `{}` is {other}", name())),
-            },
-            compressed: column.compression() != Compression::UNCOMPRESSED,
-        };
-        let size = pages::check(&bytes[start as usize..end as usize], shape)
-            .map_err(|what| format!("column `{}`: {what}", name()))?;
-        let allowed = limits::COLUMN + 16 * rows;
-        if size > allowed {
-            return Err(format!("column `{}` has {size} bytes, at most {allowed} are read", name()));
-        }
+        extent(column, bytes)?;
     }
     Ok(())
+}
+
+/// Where the pages of a column begin and end.
+fn extent(column: &ColumnChunkMetaData, bytes: &Bytes) -> Result<(usize, usize), String> {
+    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+    let (start, length) = (whole(start)?, whole(column.compressed_size())?);
+    let end = start.checked_add(length).filter(|end| *end <= bytes.len() as u64);
+    let end = end.ok_or_else(|| format!("column `{}` goes beyond the end", name(column)))?;
+    Ok((start as usize, end as usize))
+}
+
+fn name(column: &ColumnChunkMetaData) -> String {
+    column.column_path().string().escape_debug().to_string()
+}
+
+fn whole(number: i64) -> Result<u64, String> {
+    u64::try_from(number).map_err(|_| "a size is negative".to_owned())
 }
 
 fn one_line(error: &dyn std::fmt::Display) -> String {

@@ -25,7 +25,7 @@ use super::severity::Severity;
 use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
-use crate::detect::reason::Told;
+use crate::detect::reason::Repeated;
 use crate::detect::reason::digits::fixed;
 use crate::draft::Draft;
 use crate::incident::Muting;
@@ -151,9 +151,6 @@ impl End for EveLog {
     }
 }
 
-/// Reasons of an alert.
-const REASONS: usize = 3;
-
 impl EveLog {
     /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
     fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
@@ -165,7 +162,7 @@ impl EveLog {
         let protocol = flows.protocol.value(row);
         let ends = ends(flows, row);
         // Text of another writer that is no reason says nothing.
-        let reason = alerts.reason(row).and_then(|text| Told::read(text).ok()).unwrap_or_default();
+        let reason = alerts.reason(row).and_then(|text| Repeated::read(text).ok()).unwrap_or_default();
         let ports = match ends {
             Ends::Ports(source, destination) => Some((source, destination)),
             _ => None,
@@ -219,8 +216,8 @@ impl EveLog {
         if !reason.evidence.is_empty() {
             json.key(key!("netweir_reason"));
             json.list(|json| {
-                for said in reason.evidence.iter().take(REASONS) {
-                    json.item(&[Text::read(&said.entity), Text::Plain(": "), Text::read(&said.words)]);
+                for (entity, words) in &reason.evidence {
+                    json.item(&[Text::read(entity), Text::Plain(": "), Text::read(words)]);
                 }
             });
         }
@@ -246,16 +243,16 @@ impl EveLog {
             json.text(key!("conn_state"), flows.conn_state.value(row));
         }
         if let Some(total) = reason.total {
-            json.number(key!("total"), total);
+            json.nats(key!("total"), total);
         }
         if !reason.parts.is_empty() {
             json.key(key!("parts"));
             json.list(|json| {
-                for part in &reason.parts {
+                for (name, nats) in &reason.parts {
                     json.comma();
                     json.open();
-                    json.read(key!("name"), &part.name);
-                    json.number(key!("nats"), part.nats);
+                    json.read(key!("name"), name);
+                    json.nats(key!("nats"), *nats);
                     json.close();
                 }
             });

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::detect::reason::Nats;
 use crate::detect::reason::digits::pair;
 use crate::detect::reason::plain::is_plain;
 
@@ -121,6 +122,16 @@ impl<'a> Json<'a> {
     pub(super) fn number(&mut self, key: &'static [u8], value: f64) {
         self.key(key);
         self.double(value);
+    }
+
+    /// A number that was read from JSON.
+    #[inline(always)]
+    pub(super) fn nats(&mut self, key: &'static [u8], nats: Nats<'_>) {
+        self.key(key);
+        match nats {
+            Nats::Digits(digits) => self.out.extend_from_slice(digits.as_bytes()),
+            Nats::Number(value) => self.double(value),
+        }
     }
 
     fn double(&mut self, value: f64) {

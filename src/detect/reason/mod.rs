@@ -33,7 +33,7 @@ use self::digits::{scientific, whole};
 pub use self::hints::Hint;
 use self::phrase::Phrase;
 use self::plain::is_plain;
-pub(crate) use self::told::Gist;
+pub(crate) use self::told::{Gist, Nats, Repeated};
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
 use self::vocabulary::Vocabulary;
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use serde::Deserialize;
+use smallvec::SmallVec;
 
 use super::written;
 
@@ -76,6 +77,50 @@ pub(crate) struct Gist<'a> {
     pub(crate) words: Cow<'a, str>,
     /// Techniques whose shape the row has.
     pub(crate) hints: Vec<ToldHint<'a>>,
+}
+
+/// A reason as alerts repeat it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Repeated<'a> {
+    /// The sum of the parts.
+    pub(crate) total: Option<Nats<'a>>,
+    /// Names of parts and what they add, the strongest first.
+    pub(crate) parts: SmallVec<[(Cow<'a, str>, Nats<'a>); 6]>,
+    /// Of the strongest columns, no more than [`REPEATED`], whom the words are about and the words.
+    pub(crate) evidence: SmallVec<[(Cow<'a, str>, Cow<'a, str>); REPEATED]>,
+    /// Techniques whose shape the row has.
+    pub(crate) hints: Vec<ToldHint<'a>>,
+}
+
+/// Columns of a reason that alerts repeat.
+const REPEATED: usize = 3;
+
+/// Nats as they were read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Nats<'a> {
+    /// As JSON has them, a number with a point in the fewest digits.
+    Digits(&'a str),
+    /// The number.
+    Number(f64),
+}
+
+impl<'a> Repeated<'a> {
+    /// Reads it from a row's `reasons`.
+    ///
+    /// # Errors
+    /// As [`Told::read`].
+    pub(crate) fn read(text: &'a str) -> Result<Repeated<'a>, serde_json::Error> {
+        if let Some(repeated) = written::repeated(text, REPEATED) {
+            return Ok(repeated);
+        }
+        let Told { total, parts, evidence, hints, .. } = Told::read(text)?;
+        Ok(Repeated {
+            total: total.map(Nats::Number),
+            parts: parts.into_iter().map(|part| (part.name, Nats::Number(part.nats))).collect(),
+            evidence: evidence.into_iter().take(REPEATED).map(|said| (said.entity, said.words)).collect(),
+            hints,
+        })
+    }
 }
 
 impl<'a> Gist<'a> {

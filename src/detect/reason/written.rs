@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use memchr::memmem::Finder;
 
 use super::WRITTEN;
-use super::told::{Gist, Told, ToldEvidence, ToldHint, ToldPart};
+use super::told::{Gist, Nats, Repeated, Told, ToldEvidence, ToldHint, ToldPart};
 
 /// `None` for text of another form, with escapes in it, or of another writer: that is for a reader of JSON.
 pub(super) fn read(text: &str) -> Option<Told<'_>> {
@@ -63,6 +63,63 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
     rest.pass(",\"hints\":[")?;
     told.hints = rest.hints()?;
     Some(told)
+}
+
+/// The same as alerts repeat it, with so many columns: what they do not is passed over.
+pub(super) fn repeated(text: &str, columns: usize) -> Option<Repeated<'_>> {
+    static HINTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"hints\":["));
+    if text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'\\')) {
+        return None;
+    }
+    let mut rest = Rest(text);
+    rest.pass("{\"score\":")?;
+    rest.skip(b',')?;
+    rest.pass("\"total\":")?;
+    let mut repeated = Repeated { total: Some(rest.nats()?), ..Repeated::default() };
+    if rest.pass(",\"at_zero\":").is_some() {
+        rest.number()?;
+    }
+    rest.pass(",\"line\":")?;
+    rest.text()?;
+    rest.pass(",\"parts\":[")?;
+    while rest.more()? {
+        rest.pass("{\"name\":")?;
+        let name = rest.text()?;
+        rest.pass(",\"nats\":")?;
+        repeated.parts.push((name.into(), rest.nats()?));
+        rest.pass(",\"groups\":[")?;
+        if rest.pass("]}").is_none() {
+            rest.skip(b']')?;
+            rest.pass("}")?;
+        }
+    }
+    rest.pass(",\"evidence\":[")?;
+    while rest.more()? {
+        if repeated.evidence.len() == columns {
+            // Texts end at marks, and none has an escape: this is between two of them.
+            rest.behind(&HINTS)?;
+            repeated.hints = rest.hints()?;
+            return Some(repeated);
+        }
+        rest.pass("{\"column\":")?;
+        rest.text()?;
+        rest.pass(",\"entity\":")?;
+        let entity = rest.text()?;
+        rest.pass(",\"value\":")?;
+        rest.pair()?;
+        rest.pass(",\"usual\":")?;
+        rest.pair()?;
+        rest.pass(",\"p\":")?;
+        rest.skip(b',')?;
+        rest.pass("\"nats\":")?;
+        rest.skip(b',')?;
+        rest.pass("\"words\":")?;
+        repeated.evidence.push((entity.into(), rest.text()?.into()));
+        rest.pass("}")?;
+    }
+    rest.pass(",\"hints\":[")?;
+    repeated.hints = rest.hints()?;
+    Some(repeated)
 }
 
 /// What the strongest column says, and the techniques; `None` for texts with escapes, and those that another writer may
@@ -166,6 +223,18 @@ impl<'a> Rest<'a> {
         Some(number)
     }
 
+    /// A number, as digits where they are what JSON is written with.
+    fn nats(&mut self) -> Option<Nats<'a>> {
+        match decimal(self.0.as_bytes()) {
+            Some(end) => {
+                let (digits, rest) = self.0.split_at(end);
+                self.0 = rest;
+                Some(Nats::Digits(digits))
+            }
+            None => self.number().map(Nats::Number),
+        }
+    }
+
     /// Two numbers or nothing, passed over.
     fn pair(&mut self) -> Option<()> {
         if self.pass("null").is_some() {
@@ -174,6 +243,25 @@ impl<'a> Rest<'a> {
         self.pass("[")?;
         self.skip(b']')
     }
+}
+
+/// Where a number at the beginning of a text ends, if it has up to nine digits before its point and up to three behind it,
+/// none more than it needs, and an entry or an object ends behind it: so few digits are what any writer makes of what they
+/// were read as.
+fn decimal(text: &[u8]) -> Option<usize> {
+    let digits =
+        |from: usize| text[from..].iter().position(|byte| !byte.is_ascii_digit()).map(|count| from + count);
+    let point = digits(0)?;
+    if !(1..=9).contains(&point) || (point > 1 && text[0] == b'0') || text[point] != b'.' {
+        return None;
+    }
+    let end = digits(point + 1)?;
+    let fits = match end - (point + 1) {
+        1 => true,
+        2 | 3 => text[end - 1] != b'0',
+        _ => false,
+    };
+    (fits && matches!(text[end], b',' | b'}')).then_some(end)
 }
 
 /// A number at the beginning of a text and where it ends, if it has at most fifteen digits, with a point or without, and
@@ -244,6 +332,17 @@ mod tests {
             if let Some((number, end)) = few_digits(text.as_bytes()) {
                 prop_assert_eq!(&text[end..], ",");
                 prop_assert_eq!(number, text[..end].parse::<f64>().unwrap());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn digits_that_are_repeated_are_those_that_a_serializer_writes(text in "[0-9]{1,10}[.][0-9]{0,4}") {
+            let found = decimal([text.as_bytes(), b"}"].concat().as_slice());
+            if let Some(end) = found {
+                let again = serde_json::to_string(&text.parse::<f64>().unwrap()).unwrap();
+                prop_assert_eq!((end, again), (text.len(), text));
             }
         }
     }

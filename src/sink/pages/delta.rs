@@ -1,6 +1,6 @@
 //! Whole numbers as differences, bit-packed in blocks (Parquet's encoding DELTA_BINARY_PACKED).
 
-use super::hybrid::{pack, varint, width, zigzag};
+use super::hybrid::{NARROW, eights, pack, varint, width, zigzag};
 
 const BLOCK: usize = 128;
 const PARTS: usize = 4;
@@ -76,7 +76,11 @@ pub(super) fn differences<V: Copy, S: Stored>(out: &mut Vec<u8>, values: &[V], s
         out.extend(widths.map(|width| width as u8));
         // A part without values has width 0.
         for (part, width) in above.chunks_exact(PART).zip(widths) {
-            pack(out, part.iter().copied(), width);
+            match width {
+                0 => {}
+                1..=NARROW => eights(out, part.as_chunks::<8>().0.iter().copied(), width),
+                _ => pack(out, part.iter().copied(), width),
+            }
         }
     }
 }

@@ -45,6 +45,27 @@ pub(super) fn pack(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = u64>
     out.extend_from_slice(&word.to_le_bytes()[..filled.div_ceil(8) as usize]);
 }
 
+/// The widest numbers that [`eights`] packs.
+pub(super) const NARROW: u32 = 16;
+
+/// The same of numbers of at most [`NARROW`] bits, eight by eight: those are as many bytes as a number has bits, so that
+/// none waits for what the last ones left over.
+#[inline(always)]
+pub(super) fn eights(out: &mut Vec<u8>, values: impl ExactSizeIterator<Item = [u64; 8]>, width: u32) {
+    let mut at = out.len();
+    let end = at + values.len() * width as usize;
+    // Each eight is written as if its numbers were of the most bits.
+    out.resize(end + NARROW as usize, 0);
+    for [a, b, c, d, e, f, g, h] in values {
+        let pairs = [a | b << width, c | d << width, e | f << width, g | h << width];
+        let fours = [pairs[0] | pairs[1] << (2 * width), pairs[2] | pairs[3] << (2 * width)];
+        let bits = u128::from(fours[0]) | u128::from(fours[1]) << (4 * width);
+        out[at..at + NARROW as usize].copy_from_slice(&bits.to_le_bytes());
+        at += width as usize;
+    }
+    out.truncate(end);
+}
+
 /// Places in a dictionary of `entries`, with the width that they have in front.
 pub(super) fn places(out: &mut Vec<u8>, places: &[u32], entries: usize) {
     let width = width(entries.saturating_sub(1) as u64).max(1);
@@ -57,6 +78,14 @@ fn runs(out: &mut Vec<u8>, numbers: &[u32], width: u32) {
     let bits = |out: &mut Vec<u8>, numbers: &[u32]| {
         if !numbers.is_empty() {
             varint(out, (numbers.len().div_ceil(8) as u64) << 1 | 1);
+            if width <= NARROW {
+                let filled = |eight: &[u32]| {
+                    let mut values = [0; 8];
+                    values.iter_mut().zip(eight).for_each(|(value, number)| *value = u64::from(*number));
+                    values
+                };
+                return eights(out, numbers.chunks(8).map(filled), width);
+            }
             let end = out.len() + numbers.len().div_ceil(8) * width as usize;
             pack(out, numbers.iter().map(|number| u64::from(*number)), width);
             out.resize(end, 0);
@@ -105,4 +134,21 @@ fn with_length(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     write(out);
     let length = (out.len() - begin - 4) as u32;
     out[begin..begin + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eights_are_packed_as_numbers_one_by_one() {
+        for width in 0..=NARROW {
+            let values: Vec<u64> =
+                (0..32u64).map(|n| n.wrapping_mul(0x9E37_79B9) & ((1 << width) - 1)).collect();
+            let (mut expected, mut found) = (vec![7], vec![7]);
+            pack(&mut expected, values.iter().copied(), width);
+            eights(&mut found, values.as_chunks::<8>().0.iter().copied(), width);
+            assert_eq!(found, expected, "{width} bits");
+        }
+    }
 }

@@ -13,6 +13,9 @@ use super::{Encode, delta, hybrid};
 pub(super) trait Number: Copy + PartialOrd + Default + Send + 'static {
     /// Its bits among those of 64 bits, signed if it is.
     fn wide(self) -> i64;
+    /// The least and the most of the values that have an order; NaNs have none.
+    fn extremes(values: &[Self]) -> Option<(Self, Self)>;
+
     /// The extremes of a column, and how many of its values are null.
     fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics;
 }
@@ -23,6 +26,11 @@ macro_rules! whole {
             #[inline(always)]
             fn wide(self) -> i64 {
                 i64::from(self as $stored)
+            }
+
+            fn extremes(values: &[Self]) -> Option<(Self, Self)> {
+                // The widest are compared one by one: their extremes must stay in registers.
+                lanes::<$number, { if size_of::<$number>() == 8 { 4 } else { 16 } }>(values)
             }
 
             fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
@@ -41,6 +49,10 @@ macro_rules! fraction {
         impl Number for $number {
             fn wide(self) -> i64 {
                 self.to_bits().into_wide()
+            }
+
+            fn extremes(values: &[Self]) -> Option<(Self, Self)> {
+                lanes::<$number, { 64 / size_of::<$number>() }>(values)
             }
 
             fn statistics(extremes: Option<(Self, Self)>, nulls: u64) -> Statistics {
@@ -280,25 +292,28 @@ where
 
 /// Widens `known` extremes by those of `values`.
 pub(super) fn widen<V: Number>(known: &mut Option<(V, V)>, values: &[V]) {
-    if let Some((least, most)) = extremes(values) {
+    if let Some((least, most)) = V::extremes(values) {
         let known = known.get_or_insert((least, most));
         known.0 = if least < known.0 { least } else { known.0 };
         known.1 = if most > known.1 { most } else { known.1 };
     }
 }
 
-/// The least and the most of the values that have an order; NaNs have none.
+/// What [`Number::extremes`] tells, found in so many lanes at once.
 #[allow(clippy::eq_op)] // A NaN is what does not equal itself.
-fn extremes<V: Number>(values: &[V]) -> Option<(V, V)> {
-    const LANES: usize = 16;
+fn lanes<V: Number, const LANES: usize>(values: &[V]) -> Option<(V, V)> {
     let first = *values.iter().find(|value| **value == **value)?;
     let (mut least, mut most) = ([first; LANES], [first; LANES]);
-    for part in values.chunks(LANES) {
+    let (parts, rest) = values.as_chunks::<LANES>();
+    let mut take = |part: &[V]| {
         for ((value, least), most) in part.iter().zip(&mut least).zip(&mut most) {
             *least = if *value < *least { *value } else { *least };
             *most = if *value > *most { *value } else { *most };
         }
-    }
+    };
+    // Parts are of one length that is known here.
+    parts.iter().for_each(|part| take(part));
+    take(rest);
     let least = least.into_iter().fold(first, |least, value| if value < least { value } else { least });
     let most = most.into_iter().fold(first, |most, value| if value > most { value } else { most });
     Some((least, most))
