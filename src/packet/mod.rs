@@ -2,14 +2,15 @@
 //!
 //! [`decode`] is a pure function of one frame: no reassembly and no state, so that it says the same on any number of
 //! workers. `decode.rs` is the entry and the short path, `link.rs` finds the IP header behind a header of one of
-//! `link_types.rs`, `network.rs` and `transport.rs` read what follows, `tunnel.rs` looks inside, `key.rs` has the fixed
-//! hashes of a key.
+//! `link_types.rs`, `labels.rs` behind MPLS, `network.rs` and `transport.rs` read what follows, `tunnel.rs` looks inside,
+//! `key.rs` has the fixed hashes of a key.
 
 pub mod batch;
 mod decode;
 #[cfg(test)]
 mod frames;
 mod key;
+mod labels;
 mod link;
 mod link_types;
 mod network;
@@ -29,10 +30,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PacketSpec {
-    /// Unwrap IP-in-IP, 6in4, GRE, VXLAN and GENEVE, at most four deep: the innermost flow is the flow.
+    /// Unwrap IP-in-IP, 6in4, GRE, VXLAN (UDP ports 4789 and 8472) and GENEVE (6081), at most four deep: the innermost
+    /// flow is the flow.
     ///
     /// Lengths, ports and TTL are then the inner datagram's. The outer one stands where the inner is not IP, broken
-    /// or cut off, and for later fragments of the outer.
+    /// or cut off, and for later fragments of the outer. In a first fragment the inner length is what that fragment
+    /// carries of it: the rest is counted with the later ones.
     pub tunnels: bool,
 }
 
