@@ -5,7 +5,7 @@ use super::link_types::ETHERNET;
 use super::network::Datagram;
 use super::transport::{ICMP, ICMP6, TCP, Transport, UDP};
 use super::tunnel::{self, GENEVE_PORT, VXLAN_PORT, VXLAN_PORT_LINUX};
-use super::{BACKWARD, FlowKey, LATER_FRAGMENT, NO_VLAN, Packet, PacketSpec, Refused};
+use super::{BACKWARD, FlowKey, LATER_FRAGMENT, NO_VLAN, Packet, PacketSpec, Refused, Vlan};
 
 /// Decodes one frame.
 ///
@@ -47,7 +47,7 @@ fn plain(frame: &[u8], time: u64, spec: &PacketSpec) -> Option<Packet> {
         let tagged: &[u8; 18] = frame.first_chunk()?;
         let id = be16(tagged, 14) & 0xFFF;
         (kind, at) = (be16(tagged, 16), 18);
-        if id != 0 {
+        if id != 0 && spec.vlan == Vlan::Key {
             vlan = id;
         }
     }
@@ -141,7 +141,8 @@ fn walk(link: u16, frame: &[u8], original: u32, time: u64, spec: &PacketSpec) ->
     let found = link::find(link, frame, original.max(captured))?;
     let mut datagram = Datagram::read(&frame[found.at..], found.version, found.wire)?;
     let mut transport = Transport::read(&datagram)?;
-    let mut vlan = found.vlan;
+    let id = |vlan: u16| if spec.vlan == Vlan::Key { vlan } else { NO_VLAN };
+    let mut vlan = id(found.vlan);
     let mut packet = assemble(&datagram, &transport, vlan, time);
     if spec.tunnels {
         for _ in 0..tunnel::MAX_DEPTH {
@@ -156,7 +157,7 @@ fn walk(link: u16, frame: &[u8], original: u32, time: u64, spec: &PacketSpec) ->
             let Ok(header) = Transport::read(&inner) else { break };
             (datagram, transport) = (inner, header);
             if vlan == NO_VLAN {
-                vlan = found.vlan;
+                vlan = id(found.vlan);
             }
             packet = assemble(&datagram, &transport, vlan, time);
         }
@@ -197,7 +198,11 @@ mod tests {
     use super::super::frames::*;
     use super::*;
 
-    const SPECS: [PacketSpec; 2] = [PacketSpec { tunnels: false }, PacketSpec { tunnels: true }];
+    const SPECS: [PacketSpec; 3] = [
+        PacketSpec { tunnels: false, vlan: Vlan::Key },
+        PacketSpec { tunnels: true, vlan: Vlan::Key },
+        PacketSpec { tunnels: true, vlan: Vlan::Ignore },
+    ];
 
     /// Frames as etherparse writes them, and whether the short path must take them.
     fn frames() -> impl Strategy<Value = (Vec<u8>, bool)> {
@@ -328,6 +333,7 @@ mod tests {
             assert_eq!(packet.length, packet.payload() + u32::from(packet.headers));
             assert!(matches!(packet.key.version, 4 | 6));
             assert!(packet.key.vlan <= 0xFFF || packet.key.vlan == NO_VLAN);
+            assert!(spec.vlan == Vlan::Key || packet.key.vlan == NO_VLAN);
             assert!((packet.key.a, packet.key.port_a) <= (packet.key.b, packet.key.port_b));
             assert_eq!((packet.time, packet.pad), (3, [0; 3]));
             let tcp = packet.key.protocol == TCP;
@@ -357,6 +363,18 @@ mod tests {
         for ip in [ip6(6, &tcp(1, 2, 9)), ip6(17, &udp(1, 2, &[])), ip6(58, &[8; 8])] {
             assert!(same(&ethernet(0x86DD, &ip), 0));
             assert!(same(&ethernet(0x8100, &join(&[&[0, 5, 0x86, 0xDD], &ip])), 0));
+        }
+    }
+
+    #[test]
+    fn ids_of_vlans_that_are_ignored_tell_no_flows_apart() {
+        let ignored = PacketSpec { vlan: Vlan::Ignore, ..PacketSpec::default() };
+        let tags: [&[u8]; 3] = [&[0, 5, 8, 0], &[0xE0, 6, 8, 0], &[0, 5, 0x81, 0, 0, 6, 8, 0]];
+        for tags in tags {
+            let frame = ethernet(0x8100, &join(&[tags, &query()]));
+            let packet = decode(1, &frame, frame.len() as u32, 7, &ignored).unwrap();
+            assert_eq!(packet.key, read(101, &query()).unwrap().key);
+            assert_ne!(read(1, &frame).unwrap().key.vlan, NO_VLAN);
         }
     }
 

@@ -1,12 +1,12 @@
 //! Frames built in code for the tests of this room.
 
-use super::{Packet, PacketSpec, Refused, decode};
+use super::{Packet, PacketSpec, Refused, Vlan, decode};
 
 pub(super) const SRC4: [u8; 4] = [10, 0, 0, 1];
 pub(super) const DST4: [u8; 4] = [10, 0, 0, 2];
 
 /// Tunnels on.
-pub(super) const TUNNELS: PacketSpec = PacketSpec { tunnels: true };
+pub(super) const TUNNELS: PacketSpec = PacketSpec { tunnels: true, vlan: Vlan::Key };
 
 /// Decodes a frame that was captured whole, tunnels off.
 pub(super) fn read(link: u16, frame: &[u8]) -> Result<Packet, Refused> {

@@ -37,6 +37,20 @@ pub struct PacketSpec {
     /// or cut off, and for later fragments of the outer. In a first fragment the inner length is what that fragment
     /// carries of it: the rest is counted with the later ones.
     pub tunnels: bool,
+    /// Whether VLAN ids tell flows apart.
+    pub vlan: Vlan,
+}
+
+/// What becomes of the VLAN ids of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vlan {
+    /// The outermost one is a part of the flow's key: the same addresses in two VLANs are two flows.
+    #[default]
+    Key,
+    /// None is, and rows have none: for taps where each direction of a link carries an id of its own (Suricata's
+    /// `vlan.use-for-tracking: false`).
+    Ignore,
 }
 
 /// [`FlowKey::vlan`] of a frame without a VLAN id (ids have 12 bits). A priority tag (id 0) has none.
@@ -62,7 +76,7 @@ pub struct FlowKey {
     pub protocol: u8,
     /// IP version, 4 or 6.
     pub version: u8,
-    /// Outermost VLAN id, or [`NO_VLAN`].
+    /// Outermost VLAN id, or [`NO_VLAN`]; also where ids are ignored ([`Vlan::Ignore`]).
     pub vlan: u16,
 }
 

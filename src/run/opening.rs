@@ -109,7 +109,7 @@ fn open_frames(
     names: Vec<PathBuf>,
     taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
 ) -> Result<Opened, RunError> {
-    let settings = row_settings(&spec.flow, spec.packet.tunnels);
+    let settings = row_settings(&spec.flow, &spec.packet);
     let slice = spec.source.slice_ns();
     let (product, schema) = match spec.ends.packets {
         true => (Product::Packets, packet_schema(&settings)),
