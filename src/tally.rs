@@ -24,6 +24,8 @@ pub struct Tally {
     pub not_ip: Mutex<BTreeMap<u16, u64>>,
     /// Frames cut off inside a needed header.
     pub truncated: AtomicU64,
+    /// Captured bytes of the longest of them that the capture cut, 0 where it cut none.
+    pub cut_at: AtomicU64,
     /// Frames that contradict themselves.
     pub malformed: AtomicU64,
     /// Frames of an unknown link type.
@@ -44,6 +46,23 @@ pub struct Tally {
     pub row_packets: AtomicU64,
     /// Bytes in all rows.
     pub row_bytes: AtomicU64,
+    /// Files of directories and patterns that are neither captures nor rows.
+    pub passed_over: AtomicU64,
+    /// What the TCP rows say of how they were captured.
+    pub tcp: TcpTally,
+}
+
+/// What TCP rows say of how they were captured, added to batch by batch.
+#[derive(Debug, Default)]
+pub struct TcpTally {
+    /// Flows.
+    pub flows: AtomicU64,
+    /// Their packets.
+    pub packets: AtomicU64,
+    /// Of the packets of each row those of the side that sent fewer.
+    pub answers: AtomicU64,
+    /// Segments that repeat what was sent before.
+    pub repeats: AtomicU64,
 }
 
 /// Counters of one worker, handed over block by block.
@@ -57,6 +76,8 @@ pub struct Batch {
     pub refused: u64,
     not_ip: BTreeMap<u16, u64>,
     truncated: u64,
+    /// Captured bytes of the longest frame that the capture cut off inside a needed header.
+    pub cut_at: u32,
     malformed: u64,
     unknown_link: u64,
 }
@@ -82,6 +103,7 @@ impl Tally {
         self.packets.fetch_add(batch.packets, Relaxed);
         self.bytes.fetch_add(batch.bytes, Relaxed);
         self.truncated.fetch_add(batch.truncated, Relaxed);
+        self.cut_at.fetch_max(batch.cut_at.into(), Relaxed);
         self.malformed.fetch_add(batch.malformed, Relaxed);
         self.unknown_link.fetch_add(batch.unknown_link, Relaxed);
         if !batch.not_ip.is_empty() {

@@ -11,6 +11,7 @@ use crate::detect::{DetectSettings, Inputs, Kind, scored_schema};
 use crate::encode::{EncodeSpec, Fit};
 use crate::flow::{Cut, FlowSpec, row_settings};
 use crate::incident::IncidentSpec;
+use crate::packet::{PacketSpec, Vlan};
 use crate::row::schema::flow_schema;
 use crate::run::{AllowList, RunError};
 use crate::spec::Spec;
@@ -75,14 +76,15 @@ fn rooms(spec: &Spec) -> Result<Vec<(&'static str, String)>, RunError> {
 /// Rooms that rows come through where no model says how they are made.
 fn row_rooms(spec: &Spec, rooms: &mut Vec<(&'static str, String)>) -> Result<(), RunError> {
     let plan = Plan::new(&spec.context)?;
-    let rows = flow_schema(&row_settings(&spec.flow, spec.packet.tunnels), |_| true);
+    let rows = flow_schema(&row_settings(&spec.flow, &spec.packet), |_| true);
     let columns = rows.fields().len();
     let with_context = plan.schema(&rows);
     let named = names_something(&spec.encode);
     let own_table = named && !knows_a_column(&spec.encode, &with_context);
     if !own_table {
         let tunnels = if spec.packet.tunnels { "tunnels unwrapped" } else { "tunnels left as they are" };
-        rooms.push(("packet", format!("frames decoded, {tunnels}; to the workers that own the flows")));
+        let vlan = if spec.packet.vlan == Vlan::Ignore { ", VLAN ids ignored" } else { "" };
+        rooms.push(("packet", format!("frames decoded, {tunnels}{vlan}; to the workers that own the flows")));
         let flow = &spec.flow;
         let cut = match (flow.rows, spec.ends.packets) {
             (_, true) => "a row a packet".to_owned(),
@@ -155,7 +157,7 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
 
 /// Every column that scored rows of flows can have.
 fn any_column() -> Schema {
-    let flows = flow_schema(&row_settings(&FlowSpec::default(), false), |_| true);
+    let flows = flow_schema(&row_settings(&FlowSpec::default(), &PacketSpec::default()), |_| true);
     let context = definitions().into_iter().map(|definition| definition.field().into());
     scored_schema(&Schema::new(flows.fields().iter().cloned().chain(context).collect::<Vec<_>>()))
         .as_ref()

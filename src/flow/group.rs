@@ -185,6 +185,19 @@ impl Did {
     };
 }
 
+/// What TCP rows say of how they were captured.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct TcpRows {
+    /// Flows that began.
+    pub flows: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Of the packets of each row those of the side that sent fewer.
+    pub answers: u64,
+    /// Segments that repeat what was sent before.
+    pub repeats: u64,
+}
+
 /// A group of finished rows.
 pub(super) struct Group {
     pub(super) rows: usize,
@@ -212,6 +225,22 @@ impl Group {
                 self.did(at, row);
             }
         }
+    }
+
+    /// What the TCP rows say of how they were captured, where what rows did is wanted.
+    pub(super) fn tcp(&self) -> TcpRows {
+        let mut tcp =
+            TcpRows { flows: (self.has.tcp & self.has.first_row).count_ones().into(), ..TcpRows::default() };
+        let mut rows = self.has.tcp;
+        while rows != 0 {
+            let at = rows.trailing_zeros() as usize % ROWS;
+            let [forth, back] = &self.did.sides;
+            tcp.packets += forth.packets[at] + back.packets[at];
+            tcp.answers += forth.packets[at].min(back.packets[at]);
+            tcp.repeats += u64::from(forth.retransmits[at]) + u64::from(back.retransmits[at]);
+            rows &= rows - 1;
+        }
+        tcp
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Who began: the rules by which one end of a flow's first packet is called the initiator.
 
 use super::tcp::{ACK, SYN};
-use crate::packet::{BACKWARD, FlowKey, Packet};
+use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet};
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
@@ -15,7 +15,8 @@ const ICMP6: u8 = 58;
 /// the higher is the initiator's.
 ///
 /// What came before says nothing about ICMP and ICMPv6: their messages have no connection to go on, each end may
-/// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered.
+/// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered. A fragment that is not the
+/// first has no type: whoever sent it began.
 pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
     let sender_is_b = first.bits & BACKWARD != 0;
     let key = &first.key;
@@ -23,7 +24,8 @@ pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
         return sender_is_b ^ (first.flags & ACK != 0);
     }
     if matches!(key.protocol, ICMP | ICMP6) {
-        return sender_is_b ^ is_reply(key.protocol, first.icmp_type);
+        let replies = first.bits & LATER_FRAGMENT == 0 && is_reply(key.protocol, first.icmp_type);
+        return sender_is_b ^ replies;
     }
     previous.or_else(|| told_by_ports(key)).unwrap_or(sender_is_b)
 }
@@ -72,6 +74,12 @@ mod tests {
         assert!(initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 0), None));
         assert!(!initiator_is_b(&packet(ICMP, (0, 0), 0, 0, 8), None));
         assert!(!initiator_is_b(&packet(ICMP6, (0, 0), BACKWARD, 0, 129), None));
+    }
+
+    #[test]
+    fn a_later_fragment_of_icmp_is_no_reply() {
+        assert!(!initiator_is_b(&packet(ICMP, (0, 0), LATER_FRAGMENT, 0, 0), None));
+        assert!(initiator_is_b(&packet(ICMP, (0, 0), LATER_FRAGMENT | BACKWARD, 0, 0), Some(false)));
     }
 
     #[test]

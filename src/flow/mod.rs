@@ -35,6 +35,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::region::NoRoom;
+use crate::packet::{PacketSpec, Vlan};
 use crate::row::RowSettings;
 
 /// What a row is cut by.
@@ -174,10 +175,15 @@ impl FlowSpec {
     }
 }
 
-/// Row settings of these flows over packets decoded with or without `tunnels`.
-pub fn row_settings(spec: &FlowSpec, tunnels: bool) -> RowSettings {
+/// Row settings of these flows over packets decoded so.
+///
+/// VLAN ids are mentioned only where they are ignored: rows say what they have always said unless they are others.
+pub fn row_settings(spec: &FlowSpec, packet: &PacketSpec) -> RowSettings {
     let mut settings = spec.row_settings();
-    settings.insert("tunnels".to_owned(), tunnels.to_string());
+    settings.insert("tunnels".to_owned(), packet.tunnels.to_string());
+    if packet.vlan == Vlan::Ignore {
+        settings.insert("vlan".to_owned(), "ignore".to_owned());
+    }
     RowSettings { settings }
 }
 
@@ -212,7 +218,7 @@ mod tests {
     fn durations_read_as_written() {
         assert_eq!(humantime(Duration::from_secs(10)), "10s");
         assert_eq!(humantime(Duration::from_millis(1500)), "1s 500ms");
-        let settings = row_settings(&FlowSpec::default(), false);
+        let settings = row_settings(&FlowSpec::default(), &PacketSpec::default());
         assert_eq!(window_of(&settings), Some(10_000_000_000));
     }
 

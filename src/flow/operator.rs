@@ -230,6 +230,11 @@ impl Room {
         }
         self.how.tally.row_packets.fetch_add(packets, Relaxed);
         self.how.tally.row_bytes.fetch_add(bytes, Relaxed);
+        let (seen, tcp) = (&self.how.tally.tcp, builder.take_tcp());
+        seen.flows.fetch_add(tcp.flows, Relaxed);
+        seen.packets.fetch_add(tcp.packets, Relaxed);
+        seen.answers.fetch_add(tcp.answers, Relaxed);
+        seen.repeats.fetch_add(tcp.repeats, Relaxed);
         Some(builder.take())
     }
 

@@ -13,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 use super::calendar::Calendar;
 use super::closing::Held;
 use super::columns::{self, Exists};
-use super::group::{Group, Lane, ROWS};
+use super::group::{Group, Lane, ROWS, TcpRows};
 use super::span::FIRST_LENGTHS;
 use super::state::Head;
 use super::text::{Addresses, Names};
@@ -218,6 +218,8 @@ pub struct RowBuilder {
     group: Box<Group>,
     /// Whether any column says what rows did.
     tells: bool,
+    /// What the TCP rows say since it was asked for.
+    tcp: TcpRows,
     rows: usize,
 }
 
@@ -251,7 +253,8 @@ impl RowBuilder {
         };
         let columns = schema.fields().iter().map(column).collect();
         let calendar = calendar.clone();
-        RowBuilder { columns, masks, calendar, group: Group::new(), tells, rows: 0, schema }
+        let (group, tcp) = (Group::new(), TcpRows::default());
+        RowBuilder { columns, masks, calendar, group, tells, tcp, rows: 0, schema }
     }
 
     /// Makes room for a batch of `rows` rows.
@@ -265,8 +268,20 @@ impl RowBuilder {
         debug_assert!(self.rows.is_multiple_of(Self::GROUP) && rows.len() <= Self::GROUP);
         self.rows += rows.len();
         self.group.take(rows, &mut self.calendar, self.tells);
+        if self.tells {
+            let tcp = self.group.tcp();
+            self.tcp.flows += tcp.flows;
+            self.tcp.packets += tcp.packets;
+            self.tcp.answers += tcp.answers;
+            self.tcp.repeats += tcp.repeats;
+        }
         self.masks.iter_mut().for_each(|mask| mask.words.push(mask.of.has(&self.group.has)));
         self.columns.iter_mut().for_each(|(column, _)| column.extend(&self.group));
+    }
+
+    /// What the TCP rows since the last call say; nothing where no column tells what rows did.
+    pub fn take_tcp(&mut self) -> TcpRows {
+        std::mem::take(&mut self.tcp)
     }
 
     /// The rows gathered so far as a batch; the builder is empty afterwards.

@@ -69,6 +69,7 @@ impl Model {
             ("rows", "flow") => ": one row for each flow",
             ("tunnels", "true") => ": the innermost flow is the flow",
             ("tunnels", "false") => ": the outermost flow is the flow",
+            ("vlan", "ignore") => ": ids of VLANs tell no flows apart",
             ("timezone", _) => " for hours and days",
             _ => "",
         };

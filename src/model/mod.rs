@@ -106,7 +106,7 @@ impl fmt::Debug for Model {
 impl Model {
     /// A model of what was just learned from rows with this schema.
     ///
-    /// Rows that say how they were made decide: window, time-outs, time zone and tunnels of `pipeline` become
+    /// Rows that say how they were made decide: window, time-outs, time zone, tunnels and VLANs of `pipeline` become
     /// what made them, so that detection repeats it.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl Model {
         if let Make::Flows(settings) = &self.make
             // Another version may have had other settings; its models can be looked at.
             && self.feature_version == FEATURE_VERSION
-            && row_settings(flow, packet.tunnels) != *settings
+            && row_settings(flow, packet) != *settings
         {
             return Err("the pipeline makes rows of other settings".to_owned());
         }

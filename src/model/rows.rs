@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 
 use super::{ModelError, Pipeline};
 use crate::flow::{FlowSpec, row_settings};
+use crate::packet::{PacketSpec, Vlan};
 use crate::row::RowSettings;
 use crate::row::schema::{FEATURES, SETTINGS};
 
@@ -58,8 +59,10 @@ impl Make {
                 advice: VERSION,
             });
         }
-        let value =
-            |of: &RowSettings, key: &str| of.settings.get(key).map_or("not set", String::as_str).to_owned();
+        let value = |of: &RowSettings, key: &str| {
+            let unsaid = if key == "vlan" { "key" } else { "not set" };
+            of.settings.get(key).map_or(unsaid, String::as_str).to_owned()
+        };
         // The window goes first: it says most about the others.
         let keys = ours.settings.keys().chain(theirs.settings.keys()).map(String::as_str);
         for key in ["window"].into_iter().chain(keys) {
@@ -95,7 +98,7 @@ impl Said {
 pub(super) fn align(pipeline: &mut Pipeline, settings: &RowSettings) -> Result<(), String> {
     let mut flow = serde_json::json!(pipeline.flow);
     for (key, value) in &settings.settings {
-        if key != "tunnels" {
+        if !["tunnels", "vlan"].contains(&key.as_str()) {
             flow[key] = value.as_str().into();
         }
     }
@@ -103,11 +106,12 @@ pub(super) fn align(pipeline: &mut Pipeline, settings: &RowSettings) -> Result<(
         |error: &dyn std::fmt::Display| format!("no [flow] table gives the settings of the rows: {error}");
     let flow: FlowSpec = serde_json::from_value(flow).map_err(|error| wrong(&error))?;
     flow.check().map_err(|error| wrong(&error))?;
-    let tunnels = settings.settings.get("tunnels").is_some_and(|tunnels| tunnels == "true");
-    if row_settings(&flow, tunnels) != *settings {
+    let says = |key: &str, what: &str| settings.settings.get(key).is_some_and(|said| said == what);
+    let vlan = if says("vlan", "ignore") { Vlan::Ignore } else { Vlan::Key };
+    let packet = PacketSpec { tunnels: says("tunnels", "true"), vlan };
+    if row_settings(&flow, &packet) != *settings {
         return Err(wrong(&"one is missing"));
     }
-    pipeline.flow = flow;
-    pipeline.packet.tunnels = tunnels;
+    (pipeline.flow, pipeline.packet) = (flow, packet);
     Ok(())
 }

@@ -18,6 +18,7 @@ use super::*;
 use crate::context::ContextSpec;
 use crate::detect::{Asked, Learning, Lesson, Reason, scored, scored_schema};
 use crate::encode::NullPolicy;
+use crate::packet::Vlan;
 use crate::row::schema::{FEATURES, SETTINGS};
 use crate::row::{Place, RowBatch};
 
@@ -60,8 +61,10 @@ fn rows(from: u64, to: u64, metadata: BTreeMap<String, String>) -> RowBatch {
     RowBatch { place, target: 0, rows: RecordBatch::try_new(schema, columns).unwrap() }
 }
 
+const TUNNELS: PacketSpec = PacketSpec { tunnels: true, vlan: Vlan::Key };
+
 fn flow_metadata() -> BTreeMap<String, String> {
-    row_settings(&FlowSpec::default(), false).metadata()
+    row_settings(&FlowSpec::default(), &PacketSpec::default()).metadata()
 }
 
 fn pipeline() -> Pipeline {
@@ -444,14 +447,20 @@ fn rows_of_another_make_are_refused_by_the_first_difference() {
          `netweir inspect` lists, or train a model on rows like these"
     );
     assert_eq!(
-        refused(flow_model(), &said(SETTINGS, row_settings(&flow, true).json())),
+        refused(flow_model(), &said(SETTINGS, row_settings(&flow, &TUNNELS).json())),
         "window is 10s in the model, 5s in the rows; give captures, or extract the rows again with the model's \
          setting"
     );
     assert_eq!(
-        refused(flow_model(), &said(SETTINGS, row_settings(&FlowSpec::default(), true).json())),
+        refused(flow_model(), &said(SETTINGS, row_settings(&FlowSpec::default(), &TUNNELS).json())),
         "tunnels is false in the model, true in the rows; give captures, or extract the rows again with the \
          model's setting"
+    );
+    let ignored = PacketSpec { vlan: Vlan::Ignore, ..PacketSpec::default() };
+    assert_eq!(
+        refused(flow_model(), &said(SETTINGS, row_settings(&FlowSpec::default(), &ignored).json())),
+        "vlan is key in the model, ignore in the rows; give captures, or extract the rows again with the model's \
+         setting"
     );
     assert_eq!(
         refused(flow_model(), &said(FEATURES, "2".to_owned())),
@@ -474,9 +483,11 @@ fn rows_of_another_make_are_refused_by_the_first_difference() {
 #[test]
 fn rows_decide_how_a_model_makes_rows() {
     let flow = FlowSpec { window: std::time::Duration::from_secs(5), max_flows: 5000, ..FlowSpec::default() };
-    let model = trained(&row_settings(&flow, true).metadata(), &[100], false);
+    let made = PacketSpec { tunnels: true, vlan: Vlan::Ignore };
+    let model = trained(&row_settings(&flow, &made).metadata(), &[100], false);
     let pipeline = model.pipeline();
-    assert_eq!(row_settings(&pipeline.flow, pipeline.packet.tunnels), row_settings(&flow, true));
+    assert_eq!(row_settings(&pipeline.flow, &pipeline.packet), row_settings(&flow, &made));
+    assert_eq!(pipeline.packet, made);
     assert_eq!(pipeline.flow.max_flows, FlowSpec::default().max_flows);
     assert_ne!(model.fingerprint(), flow_model().fingerprint());
 }

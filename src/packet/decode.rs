@@ -4,14 +4,14 @@ use super::link;
 use super::link_types::ETHERNET;
 use super::network::Datagram;
 use super::transport::{ICMP, ICMP6, TCP, Transport, UDP};
-use super::tunnel::{self, GENEVE_PORT, VXLAN_PORT};
-use super::{BACKWARD, FlowKey, LATER_FRAGMENT, NO_VLAN, Packet, PacketSpec, Refused};
+use super::tunnel::{self, GENEVE_PORT, VXLAN_PORT, VXLAN_PORT_LINUX};
+use super::{BACKWARD, FlowKey, LATER_FRAGMENT, NO_VLAN, Packet, PacketSpec, Refused, Vlan};
 
 /// Decodes one frame.
 ///
 /// - `link`: LINKTYPE number of its interface ([`LINKS`](super::LINKS)).
 /// - `frame`: the captured bytes; `original`: the frame's length on the wire, which counts only for datagrams
-///   whose own length field says zero.
+///   whose own length field says zero, and for what MPLS labels lead to.
 /// - `time`: capture time, nanoseconds since the Unix epoch.
 ///
 /// Ports are those of TCP, UDP, UDP-Lite, SCTP and DCCP; other protocols and later fragments have port 0. With
@@ -29,7 +29,7 @@ pub fn decode(
     spec: &PacketSpec,
 ) -> Result<Packet, Refused> {
     if link == ETHERNET
-        && let Some(packet) = plain(frame, time, spec.tunnels)
+        && let Some(packet) = plain(frame, time, spec)
     {
         return Ok(packet);
     }
@@ -39,14 +39,17 @@ pub fn decode(
 /// Ethernet with at most one tag, IPv4 without options or IPv6 without extensions, whole, TCP, UDP or ICMP, nothing
 /// wrong with it. `None` for all else: [`walk`] decides about that, and would say the same about what is taken here.
 #[inline]
-fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
+fn plain(frame: &[u8], time: u64, spec: &PacketSpec) -> Option<Packet> {
     let be16 = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     let ethernet: &[u8; 14] = frame.first_chunk()?;
     let (mut kind, mut at, mut vlan) = (be16(ethernet, 12), 14, NO_VLAN);
     if kind == 0x8100 {
         let tagged: &[u8; 18] = frame.first_chunk()?;
         let id = be16(tagged, 14) & 0xFFF;
-        (kind, at, vlan) = (be16(tagged, 16), 18, if id == 0 { NO_VLAN } else { id });
+        (kind, at) = (be16(tagged, 16), 18);
+        if id != 0 && spec.vlan == Vlan::Key {
+            vlan = id;
+        }
     }
     let datagram = frame.get(at..)?;
     let (protocol, version, ttl, size, length) = match kind {
@@ -91,7 +94,7 @@ fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
             let head: &[u8; 4] = body.first_chunk()?;
             (transport.src_port, transport.dst_port) = (be16(head, 0), be16(head, 2));
             transport.size = 8;
-            if tunnels && matches!(transport.dst_port, VXLAN_PORT | GENEVE_PORT) {
+            if spec.tunnels && matches!(transport.dst_port, VXLAN_PORT | VXLAN_PORT_LINUX | GENEVE_PORT) {
                 return None;
             }
         }
@@ -134,22 +137,27 @@ fn plain(frame: &[u8], time: u64, tunnels: bool) -> Option<Packet> {
 #[cold]
 #[inline(never)]
 fn walk(link: u16, frame: &[u8], original: u32, time: u64, spec: &PacketSpec) -> Result<Packet, Refused> {
-    let found = link::find(link, frame)?;
     let captured = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-    let wire = original.max(captured).saturating_sub(found.at as u32).saturating_sub(found.trailer);
-    let mut datagram = Datagram::read(&frame[found.at..], found.version, wire)?;
+    let found = link::find(link, frame, original.max(captured))?;
+    let mut datagram = Datagram::read(&frame[found.at..], found.version, found.wire)?;
     let mut transport = Transport::read(&datagram)?;
-    let mut vlan = found.vlan;
+    let id = |vlan: u16| if spec.vlan == Vlan::Key { vlan } else { NO_VLAN };
+    let mut vlan = id(found.vlan);
     let mut packet = assemble(&datagram, &transport, vlan, time);
     if spec.tunnels {
         for _ in 0..tunnel::MAX_DEPTH {
             let Some(found) = tunnel::inner(&datagram, transport.dst_port) else { break };
             let wire = datagram.room().saturating_sub(found.at as u32);
-            let Ok(inner) = Datagram::read(&datagram.body()[found.at..], found.version, wire) else { break };
+            let Ok(mut inner) = Datagram::read(&datagram.body()[found.at..], found.version, wire) else {
+                break;
+            };
+            if datagram.more_fragments {
+                inner.end_with_fragment(wire);
+            }
             let Ok(header) = Transport::read(&inner) else { break };
             (datagram, transport) = (inner, header);
             if vlan == NO_VLAN {
-                vlan = found.vlan;
+                vlan = id(found.vlan);
             }
             packet = assemble(&datagram, &transport, vlan, time);
         }
@@ -190,11 +198,18 @@ mod tests {
     use super::super::frames::*;
     use super::*;
 
-    const SPECS: [PacketSpec; 2] = [PacketSpec { tunnels: false }, PacketSpec { tunnels: true }];
+    const SPECS: [PacketSpec; 3] = [
+        PacketSpec { tunnels: false, vlan: Vlan::Key },
+        PacketSpec { tunnels: true, vlan: Vlan::Key },
+        PacketSpec { tunnels: true, vlan: Vlan::Ignore },
+    ];
 
     /// Frames as etherparse writes them, and whether the short path must take them.
     fn frames() -> impl Strategy<Value = (Vec<u8>, bool)> {
-        let ports = prop_oneof![any::<u16>(), Just(VXLAN_PORT), Just(GENEVE_PORT), Just(53)];
+        let ports = prop_oneof![
+            any::<u16>(),
+            prop::sample::select(vec![VXLAN_PORT, VXLAN_PORT_LINUX, GENEVE_PORT, 53])
+        ];
         let payload = prop::collection::vec(any::<u8>(), 0..80);
         let kinds = (any::<bool>(), 0..4u8, 0..4u8, any::<[u8; 32]>());
         (kinds, any::<u16>(), ports, payload, any::<[u8; 13]>()).prop_map(
@@ -294,6 +309,12 @@ mod tests {
             (276, join(&[&[0x86, 0xDD], &[0; 18], &chain])),
             (1, ethernet(0x88A8, &join(&[&[0, 5, 0x81, 0, 0, 6, 8, 0], &ip4(6, &tcp(1, 2, 9))]))),
             (1, ethernet(0x8847, &join(&[&[0, 0, 0, 9, 0, 0, 1, 9], &query()]))),
+            (1, ethernet(0x8848, &join(&[&[0, 0, 1, 9], &chain]))),
+            (
+                1,
+                ethernet(0x8909, &join(&[&[1, 1, 0, 1, 0, 9, 0x89, 0x3F, 0, 1, 0, 2, 0, 0, 8, 0], &query()])),
+            ),
+            (104, join(&[&[0x0F, 0, 8, 0], &query()])),
             (1, ethernet(0x8864, &join(&[&[0x11, 0, 0, 1, 0, 34, 0, 0x21], &query()]))),
             (1, ethernet(40, &join(&[&snap, &query()]))),
             (1, ethernet(0x0800, &ip4(17, &vxlan))),
@@ -312,6 +333,7 @@ mod tests {
             assert_eq!(packet.length, packet.payload() + u32::from(packet.headers));
             assert!(matches!(packet.key.version, 4 | 6));
             assert!(packet.key.vlan <= 0xFFF || packet.key.vlan == NO_VLAN);
+            assert!(spec.vlan == Vlan::Key || packet.key.vlan == NO_VLAN);
             assert!((packet.key.a, packet.key.port_a) <= (packet.key.b, packet.key.port_b));
             assert_eq!((packet.time, packet.pad), (3, [0; 3]));
             let tcp = packet.key.protocol == TCP;
@@ -324,7 +346,7 @@ mod tests {
     fn same(frame: &[u8], original: u32) -> bool {
         let mut taken = false;
         for spec in &SPECS {
-            if let Some(packet) = plain(frame, 3, spec.tunnels) {
+            if let Some(packet) = plain(frame, 3, spec) {
                 assert_eq!(Ok(packet), walk(ETHERNET, frame, original, 3, spec));
                 taken = true;
             }
@@ -341,6 +363,18 @@ mod tests {
         for ip in [ip6(6, &tcp(1, 2, 9)), ip6(17, &udp(1, 2, &[])), ip6(58, &[8; 8])] {
             assert!(same(&ethernet(0x86DD, &ip), 0));
             assert!(same(&ethernet(0x8100, &join(&[&[0, 5, 0x86, 0xDD], &ip])), 0));
+        }
+    }
+
+    #[test]
+    fn ids_of_vlans_that_are_ignored_tell_no_flows_apart() {
+        let ignored = PacketSpec { vlan: Vlan::Ignore, ..PacketSpec::default() };
+        let tags: [&[u8]; 3] = [&[0, 5, 8, 0], &[0xE0, 6, 8, 0], &[0, 5, 0x81, 0, 0, 6, 8, 0]];
+        for tags in tags {
+            let frame = ethernet(0x8100, &join(&[tags, &query()]));
+            let packet = decode(1, &frame, frame.len() as u32, 7, &ignored).unwrap();
+            assert_eq!(packet.key, read(101, &query()).unwrap().key);
+            assert_ne!(read(1, &frame).unwrap().key.vlan, NO_VLAN);
         }
     }
 

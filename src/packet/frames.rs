@@ -1,18 +1,21 @@
 //! Frames built in code for the tests of this room.
 
-use super::{Packet, PacketSpec, Refused, decode};
+use super::{Packet, PacketSpec, Refused, Vlan, decode};
 
 pub(super) const SRC4: [u8; 4] = [10, 0, 0, 1];
 pub(super) const DST4: [u8; 4] = [10, 0, 0, 2];
 
+/// Tunnels on.
+pub(super) const TUNNELS: PacketSpec = PacketSpec { tunnels: true, vlan: Vlan::Key };
+
 /// Decodes a frame that was captured whole, tunnels off.
 pub(super) fn read(link: u16, frame: &[u8]) -> Result<Packet, Refused> {
-    decode(link, frame, frame.len() as u32, 7, &PacketSpec { tunnels: false })
+    decode(link, frame, frame.len() as u32, 7, &PacketSpec::default())
 }
 
 /// Decodes an Ethernet frame that was captured whole, tunnels on.
 pub(super) fn read_inside(frame: &[u8]) -> Result<Packet, Refused> {
-    decode(1, frame, frame.len() as u32, 7, &PacketSpec { tunnels: true })
+    decode(1, frame, frame.len() as u32, 7, &TUNNELS)
 }
 
 pub(super) fn join(parts: &[&[u8]]) -> Vec<u8> {

@@ -1,21 +1,26 @@
 //! Link layers: where in a captured frame does its IP datagram begin.
 //!
-//! What stands between the link header and IP is always unwrapped: VLAN tags, MPLS labels, PPPoE sessions, LLC/SNAP.
+//! What stands between the link header and IP is always unwrapped: VLAN tags, tags of security groups and of ports, MPLS
+//! labels, PPPoE sessions, LLC/SNAP.
 
 use etherparse::{Ethernet2HeaderSlice, SingleVlanHeaderSlice};
 
 use super::link_types::{
-    ETHERNET, IEEE_802_11, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NFLOG, NULL, PPP, PPP_HDLC, RADIOTAP,
-    RAW, RAW_12, RAW_14,
+    C_HDLC, ETHERNET, IEEE_802_11, IPV4, IPV6, LINUX_SLL, LINUX_SLL2, LOOP, NFLOG, NULL, PPP, PPP_HDLC,
+    RADIOTAP, RAW, RAW_12, RAW_14,
 };
 use super::{NO_VLAN, Refused};
 
 /// Tags or labels one behind another that are still believed.
-const MAX_STACK: usize = 16;
+pub(super) const MAX_STACK: usize = 16;
 
 const PPPOE_SESSION: u16 = 0x8864;
 const MPLS: u16 = 0x8847;
 const MPLS_UPSTREAM: u16 = 0x8848;
+/// Cisco's metadata (a security group's tag): six bytes, then the ethertype of what follows.
+const CISCO_METADATA: u16 = 0x8909;
+/// The E-TAG of a port extender (IEEE 802.1BR): six bytes, then the ethertype of what follows.
+const E_TAG: u16 = 0x893F;
 /// GRE's name for PPP (RFC 2637), also met as an ethertype.
 pub(super) const ETHERTYPE_PPP: u16 = 0x880B;
 /// Transparent Ethernet bridging: a whole Ethernet frame follows.
@@ -30,13 +35,13 @@ pub(super) struct Found {
     pub(super) version: u8,
     /// Outermost VLAN id met on the way.
     pub(super) vlan: u16,
-    /// Bytes on the wire behind the datagram that belong to the link (a frame check sequence).
-    pub(super) trailer: u32,
+    /// Bytes on the wire from there on, without those of the link behind the datagram (a frame check sequence).
+    pub(super) wire: u32,
 }
 
-/// Finds the IP header of a frame.
-pub(super) fn find(link: u16, frame: &[u8]) -> Result<Found, Refused> {
-    let mut walk = Walk::new(frame);
+/// Finds the IP header of a frame that has `wire` bytes on the wire.
+pub(super) fn find(link: u16, frame: &[u8], wire: u32) -> Result<Found, Refused> {
+    let mut walk = Walk::new(frame, wire);
     match link {
         ETHERNET => walk.ethernet(),
         RAW_12 | RAW_14 | RAW => walk.nibble(),
@@ -51,7 +56,7 @@ pub(super) fn find(link: u16, frame: &[u8]) -> Result<Found, Refused> {
             let head: [u8; 20] = walk.take()?;
             walk.cooked(u16::from_be_bytes([head[8], head[9]]), u16::from_be_bytes([head[0], head[1]]))
         }
-        PPP | PPP_HDLC => walk.ppp(NOT_ETHERTYPE),
+        PPP | PPP_HDLC | C_HDLC => walk.ppp(NOT_ETHERTYPE),
         IEEE_802_11 => walk.wireless(false),
         RADIOTAP => walk.radiotap(),
         NFLOG => walk.nflog(),
@@ -68,14 +73,21 @@ pub(super) struct Walk<'a> {
     pub(super) at: usize,
     vlan: u16,
     pub(super) trailer: u32,
+    /// Bytes on the wire from the begin of `bytes`, captured or not.
+    wire: u32,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Walk { bytes, at: 0, vlan: NO_VLAN, trailer: 0 }
+    pub(super) fn new(bytes: &'a [u8], wire: u32) -> Self {
+        Walk { bytes, at: 0, vlan: NO_VLAN, trailer: 0, wire }
     }
 
-    fn rest(&self) -> &'a [u8] {
+    /// Bytes on the wire that are left, captured or not.
+    pub(super) fn left(&self) -> u32 {
+        self.wire.saturating_sub(self.at as u32).saturating_sub(self.trailer)
+    }
+
+    pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
@@ -94,7 +106,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn found(self, version: u8) -> Found {
-        Found { at: self.at, version, vlan: self.vlan, trailer: self.trailer }
+        Found { at: self.at, version, vlan: self.vlan, wire: self.left() }
     }
 
     /// Raw IP: the header itself says its version.
@@ -135,6 +147,10 @@ impl<'a> Walk<'a> {
                     self.at += tag.slice().len();
                     kind = tag.ether_type().0;
                 }
+                CISCO_METADATA | E_TAG => {
+                    let [.., high, low] = self.take::<8>()?;
+                    kind = u16::from_be_bytes([high, low]);
+                }
                 MPLS | MPLS_UPSTREAM => return self.labels(kind),
                 PPPOE_SESSION => return self.pppoe(),
                 ETHERTYPE_PPP => return self.ppp(kind),
@@ -166,20 +182,6 @@ impl<'a> Walk<'a> {
             return Err(Refused::NotIp(NOT_ETHERTYPE));
         }
         Ok(kind)
-    }
-
-    /// MPLS labels (RFC 3032). Nothing names what is below the last one: IP shows by its version nibble,
-    /// anything else (a pseudo-wire) is not IP.
-    fn labels(mut self, kind: u16) -> Result<Found, Refused> {
-        for _ in 0..MAX_STACK {
-            if self.take::<4>()?[2] & 1 != 0 {
-                return match self.rest().first().ok_or(Refused::Truncated)? >> 4 {
-                    version @ (4 | 6) => Ok(self.found(version)),
-                    _ => Err(Refused::NotIp(kind)),
-                };
-            }
-        }
-        Err(Refused::Malformed)
     }
 
     /// PPPoE session stage (RFC 2516).
@@ -356,6 +358,20 @@ mod tests {
     }
 
     #[test]
+    fn tags_of_security_groups_and_ports_stand_before_the_ethertype() {
+        for kind in [0x8909, 0x893F] {
+            let tagged = |inner: &[u8]| ethernet(kind, &join(&[&[1, 1, 0, 1, 0, 9], inner]));
+            let frame = tagged(&join(&[&[8, 0], &query()]));
+            assert!(is_query(read(1, &frame)), "{kind:#x}");
+            for cut in 14..22 {
+                assert_eq!(read(1, &frame[..cut]), Err(Refused::Truncated), "{kind:#x} {cut}");
+            }
+            assert_eq!(vlan(&tagged(&join(&[&[0x81, 0, 0, 7, 8, 0], &query()]))), 7);
+            assert_eq!(read(1, &tagged(&[8, 6, 0])), Err(Refused::NotIp(0x0806)));
+        }
+    }
+
+    #[test]
     fn a_stack_beyond_the_bound_is_malformed() {
         let tags = |n: usize| ethernet(0x8100, &join(&[&[0, 5, 0x81, 0].repeat(n), &[0, 5, 8, 0], &query()]));
         assert!(is_query(read(1, &tags(MAX_STACK - 1))));
@@ -387,18 +403,6 @@ mod tests {
             for cut in 0..=head.len() {
                 assert_eq!(read(link, &head[..cut]), Err(Refused::Truncated), "{link} {cut}");
             }
-        }
-    }
-
-    #[test]
-    fn mpls_shows_ip_by_its_nibble_and_pseudo_wires_are_not_ip() {
-        let labels = [0, 1, 0x20, 64, 0, 1, 0x31, 64];
-        for kind in [0x8847, 0x8848] {
-            assert!(is_query(read(1, &ethernet(kind, &join(&[&labels, &query()])))));
-            let six = ethernet(kind, &join(&[&labels, &ip6(17, &udp(1, 2, &[]))]));
-            assert_eq!(read(1, &six).unwrap().key.version, 6);
-            let wire = ethernet(kind, &join(&[&labels, &[0; 4], &ethernet(0x0800, &query())]));
-            assert_eq!(read(1, &wire), Err(Refused::NotIp(kind)));
         }
     }
 
@@ -441,9 +445,9 @@ mod tests {
 
     #[test]
     fn cisco_hdlc_is_told_from_ppp() {
-        for address in [0x0F, 0x8F] {
-            assert!(is_query(read(50, &join(&[&[address, 0, 8, 0], &query()]))));
-            assert_eq!(read(50, &[address, 0, 0x80, 0x35, 0]), Err(Refused::NotIp(0x8035)));
+        for (link, address) in [(50, 0x0F), (50, 0x8F), (104, 0x0F), (104, 0x8F)] {
+            assert!(is_query(read(link, &join(&[&[address, 0, 8, 0], &query()]))));
+            assert_eq!(read(link, &[address, 0, 0x80, 0x35, 0]), Err(Refused::NotIp(0x8035)));
         }
     }
 

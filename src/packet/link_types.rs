@@ -9,6 +9,7 @@ pub(super) const RAW_12: u16 = 12;
 pub(super) const RAW_14: u16 = 14;
 pub(super) const PPP_HDLC: u16 = 50;
 pub(super) const RAW: u16 = 101;
+pub(super) const C_HDLC: u16 = 104;
 pub(super) const IEEE_802_11: u16 = 105;
 pub(super) const LOOP: u16 = 108;
 pub(super) const LINUX_SLL: u16 = 113;
@@ -19,7 +20,7 @@ pub(super) const NFLOG: u16 = 239;
 pub(super) const LINUX_SLL2: u16 = 276;
 
 /// The link types that are read, by LINKTYPE number, with the names of libpcap.
-pub const LINKS: [(u16, &str); 15] = [
+pub const LINKS: [(u16, &str); 16] = [
     (NULL, "NULL"),
     (ETHERNET, "ETHERNET"),
     (PPP, "PPP"),
@@ -27,6 +28,7 @@ pub const LINKS: [(u16, &str); 15] = [
     (RAW_14, "RAW (14)"),
     (PPP_HDLC, "PPP_HDLC"),
     (RAW, "RAW"),
+    (C_HDLC, "C_HDLC"),
     (IEEE_802_11, "IEEE802_11"),
     (LOOP, "LOOP"),
     (LINUX_SLL, "LINUX_SLL"),
@@ -38,22 +40,27 @@ pub const LINKS: [(u16, &str); 15] = [
 ];
 
 /// Link types that are not read and that captures are met with, with the names of libpcap.
-const UNREAD: [(u16, &str); 15] = [
+const UNREAD: [(u16, &str); 20] = [
     (6, "IEEE802_5"),
     (8, "SLIP"),
     (10, "FDDI"),
     (51, "PPP_ETHER"),
-    (104, "C_HDLC"),
     (107, "FRELAY"),
     (117, "PFLOG"),
     (119, "IEEE802_11_PRISM"),
+    (129, "ARCNET_LINUX"),
+    (166, "PPP_PPPD"),
     (187, "BLUETOOTH_HCI_H4"),
     (189, "USB_LINUX"),
     (192, "PPI"),
     (195, "IEEE802_15_4_WITHFCS"),
     (219, "MPLS"),
     (220, "USB_LINUX_MMAPPED"),
+    (226, "IPNET"),
     (227, "CAN_SOCKETCAN"),
+    (230, "IEEE802_15_4_NOFCS"),
+    (242, "IPOIB"),
+    (258, "PKTAP"),
 ];
 
 /// Whether frames of this link type are read.

@@ -2,14 +2,15 @@
 //!
 //! [`decode`] is a pure function of one frame: no reassembly and no state, so that it says the same on any number of
 //! workers. `decode.rs` is the entry and the short path, `link.rs` finds the IP header behind a header of one of
-//! `link_types.rs`, `network.rs` and `transport.rs` read what follows, `tunnel.rs` looks inside, `key.rs` has the fixed
-//! hashes of a key.
+//! `link_types.rs`, `labels.rs` behind MPLS, `network.rs` and `transport.rs` read what follows, `tunnel.rs` looks inside,
+//! `key.rs` has the fixed hashes of a key.
 
 pub mod batch;
 mod decode;
 #[cfg(test)]
 mod frames;
 mod key;
+mod labels;
 mod link;
 mod link_types;
 mod network;
@@ -29,11 +30,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PacketSpec {
-    /// Unwrap IP-in-IP, 6in4, GRE, VXLAN and GENEVE, at most four deep: the innermost flow is the flow.
+    /// Unwrap IP-in-IP, 6in4, GRE, VXLAN (UDP ports 4789 and 8472) and GENEVE (6081), at most four deep: the innermost
+    /// flow is the flow.
     ///
     /// Lengths, ports and TTL are then the inner datagram's. The outer one stands where the inner is not IP, broken
-    /// or cut off, and for later fragments of the outer.
+    /// or cut off, and for later fragments of the outer. In a first fragment the inner length is what that fragment
+    /// carries of it: the rest is counted with the later ones.
     pub tunnels: bool,
+    /// Whether VLAN ids tell flows apart.
+    pub vlan: Vlan,
+}
+
+/// What becomes of the VLAN ids of frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vlan {
+    /// The outermost one is a part of the flow's key: the same addresses in two VLANs are two flows.
+    #[default]
+    Key,
+    /// None is, and rows have none: for taps where each direction of a link carries an id of its own (Suricata's
+    /// `vlan.use-for-tracking: false`).
+    Ignore,
 }
 
 /// [`FlowKey::vlan`] of a frame without a VLAN id (ids have 12 bits). A priority tag (id 0) has none.
@@ -59,7 +76,7 @@ pub struct FlowKey {
     pub protocol: u8,
     /// IP version, 4 or 6.
     pub version: u8,
-    /// Outermost VLAN id, or [`NO_VLAN`].
+    /// Outermost VLAN id, or [`NO_VLAN`]; also where ids are ignored ([`Vlan::Ignore`]).
     pub vlan: u16,
 }
 

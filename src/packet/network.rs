@@ -18,6 +18,14 @@ pub(super) fn wide(address: [u8; 4]) -> [u8; 16] {
     bytes
 }
 
+/// Whether the checksum of an IPv4 header holds: its words add up to ones (RFC 1071). The header has an even number of
+/// bytes, at most 60.
+pub(super) fn checksum_holds(header: &[u8]) -> bool {
+    let words = header.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum = words.fold(0, |sum, word| sum + word);
+    (sum & 0xFFFF) + (sum >> 16) == 0xFFFF
+}
+
 /// A datagram up to what its IP and extension headers say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Datagram<'a> {
@@ -153,6 +161,15 @@ impl<'a> Datagram<'a> {
             self.headers += size;
         }
         Err(Refused::Malformed)
+    }
+
+    /// Says that of this datagram no more than `wire` bytes are here, because the datagram that carries it is a fragment
+    /// which is not the last. The rest is counted where it comes: with the fragments that follow.
+    pub(super) fn end_with_fragment(&mut self, wire: u32) {
+        if self.length > wire {
+            self.length = wire.max(self.headers as u32);
+            self.more_fragments = true;
+        }
     }
 
     /// Captured bytes behind the IP and extension headers.

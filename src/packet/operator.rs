@@ -58,7 +58,8 @@ pub struct Reading {
 /// A frame whose link type is not read.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{}: record {record}: link type {} is not read (with --lax such frames are skipped and counted)",
+    "{}: record {record}: link type {} is not read (--lax skips and counts such frames, which are all that a classic \
+     capture has)",
     path.display(),
     called(*link)
 )]
@@ -179,6 +180,9 @@ fn decode_block(block: &Block, reading: &Reading, parts: &mut [Vec<Packet>]) -> 
                     let record_number = block.first_record + number + 1;
                     reading.tally.add(counts);
                     return Err(UnknownLink { path, record: record_number, link: record.link });
+                }
+                if cause == Refused::Truncated && record.captured < record.original {
+                    counts.cut_at = counts.cut_at.max(record.captured);
                 }
                 counts.refuse(cause);
             }

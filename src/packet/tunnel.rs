@@ -15,6 +15,8 @@ const SIX_IN_FOUR: u8 = 41;
 const GRE: u8 = 47;
 /// Destination port of VXLAN (RFC 7348).
 pub(super) const VXLAN_PORT: u16 = 4789;
+/// Destination port of VXLAN on Linux where none is set: that of drivers before the RFC.
+pub(super) const VXLAN_PORT_LINUX: u16 = 8472;
 /// Destination port of GENEVE (RFC 8926).
 pub(super) const GENEVE_PORT: u16 = 6081;
 
@@ -23,12 +25,14 @@ pub(super) fn inner(datagram: &Datagram, dst_port: u16) -> Option<Found> {
     if datagram.later_fragment {
         return None;
     }
-    let mut walk = Walk::new(datagram.body());
+    // How long the rest is of what later fragments bring is not known.
+    let wire = if datagram.more_fragments { u32::MAX } else { datagram.room() };
+    let mut walk = Walk::new(datagram.body(), wire);
     match datagram.protocol {
         IP_IN_IP => Some(walk.found(4)),
         SIX_IN_FOUR => Some(walk.found(6)),
         GRE => gre(walk),
-        UDP if dst_port == VXLAN_PORT => {
+        UDP if matches!(dst_port, VXLAN_PORT | VXLAN_PORT_LINUX) => {
             walk.skip(8).ok()?;
             let [flags, ..] = walk.take::<8>().ok()?;
             // The only flag that is defined says that a network is named, as it must be.
@@ -108,7 +112,7 @@ fn gre(mut walk: Walk) -> Option<Found> {
 #[cfg(test)]
 mod tests {
     use super::super::frames::*;
-    use super::super::{LATER_FRAGMENT, PacketSpec, Refused, decode};
+    use super::super::{LATER_FRAGMENT, Refused, decode};
     use super::*;
 
     fn inside(protocol: u8, body: &[u8]) -> bool {
@@ -168,7 +172,7 @@ mod tests {
     fn vxlan_and_geneve_are_known_by_their_destination_port() {
         let frame = ethernet(0x0800, &query());
         let vxlan = join(&[&[8, 0, 0, 0, 0, 0, 1, 0], &frame[..]]);
-        assert!(inside(17, &udp(9, 4789, &vxlan)));
+        assert!(inside(17, &udp(9, 4789, &vxlan)) && inside(17, &udp(9, 8472, &vxlan)));
         assert!(!inside(17, &udp(4789, 9, &vxlan)));
         assert!(!inside(17, &udp(9, 4789, &join(&[&[0; 8], &frame[..]]))));
         let geneve = |head: [u8; 4], options: usize, payload: &[u8]| {
@@ -205,9 +209,9 @@ mod tests {
         }
         // Cut inside the inner header.
         let frame = ethernet(0x0800, &ip4(4, &query()));
-        let cut = decode(1, &frame[..60], frame.len() as u32, 7, &PacketSpec { tunnels: true });
+        let cut = decode(1, &frame[..60], frame.len() as u32, 7, &TUNNELS);
         assert_eq!(cut.map(|packet| packet.key.protocol), if frame.len() > 60 { Ok(17) } else { Ok(4) });
-        let cut = decode(1, &frame[..50], frame.len() as u32, 7, &PacketSpec { tunnels: true });
+        let cut = decode(1, &frame[..50], frame.len() as u32, 7, &TUNNELS);
         assert_eq!(cut.map(|packet| packet.key.protocol), Ok(4));
         // A broken outer header is broken.
         let mut frame = frame;
@@ -221,6 +225,31 @@ mod tests {
         packet[7] = 1;
         let packet = read_inside(&ethernet(0x0800, &packet)).unwrap();
         assert_eq!((packet.key.protocol, packet.bits & LATER_FRAGMENT), (4, LATER_FRAGMENT));
+    }
+
+    #[test]
+    fn the_inner_length_of_a_first_fragment_is_what_it_carries() {
+        let inner = ip4(6, &tcp(1, 2, 1400));
+        let outer = |kept: usize| {
+            let mut first = ip4(4, &inner[..kept]);
+            first[6] = 0x20;
+            read_inside(&ethernet(0x0800, &first)).unwrap()
+        };
+        let packet = outer(800);
+        assert_eq!((packet.key.protocol, packet.length, packet.headers), (6, 800, 40));
+        // The first fragment's share, and the rest with the outer flow: together the bytes of the datagram.
+        let mut later = ip4(4, &inner[800..]);
+        later[7] = 100;
+        let later = read_inside(&ethernet(0x0800, &later)).unwrap();
+        assert_eq!((later.key.protocol, packet.length + later.payload()), (4, inner.len() as u32));
+        // Too little of it to be read: the outer datagram stands.
+        assert_eq!(outer(16).key.protocol, 4);
+        assert_eq!(outer(24).key.protocol, 4);
+        // Two tunnels deep.
+        let mut first = ip4(4, &ip4(4, &inner)[..800]);
+        first[6] = 0x20;
+        let packet = read_inside(&ethernet(0x0800, &first)).unwrap();
+        assert_eq!((packet.key.protocol, packet.length), (6, 780));
     }
 
     #[test]

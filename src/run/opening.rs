@@ -61,7 +61,9 @@ pub(super) fn open(
         }
         return open_frames(spec, shared, feed, vec![PathBuf::from(interface)], taken);
     }
-    match inputs::find(&spec.source.inputs)? {
+    let (found, passed_over) = inputs::sift(&spec.source.inputs)?;
+    shared.tally.passed_over.store(passed_over, Relaxed);
+    match found {
         Found::Captures(found) => {
             check_apart(spec, &found.iter().map(Input::path).collect::<Vec<_>>())?;
             let found = found.into_iter().map(|input| input.until(&shared.stop)).collect();
@@ -109,7 +111,7 @@ fn open_frames(
     names: Vec<PathBuf>,
     taken: impl Fn(&Schema, Option<u64>) -> Result<Taken, RunError>,
 ) -> Result<Opened, RunError> {
-    let settings = row_settings(&spec.flow, spec.packet.tunnels);
+    let settings = row_settings(&spec.flow, &spec.packet);
     let slice = spec.source.slice_ns();
     let (product, schema) = match spec.ends.packets {
         true => (Product::Packets, packet_schema(&settings)),

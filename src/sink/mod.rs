@@ -11,6 +11,7 @@ pub mod community;
 mod console;
 mod csv;
 mod dataset;
+mod doubts;
 mod eve;
 mod incident_lines;
 mod incidents;

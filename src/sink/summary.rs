@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SinkError;
 use super::console::unit;
+use super::doubts::doubts;
 use crate::detect::outline::grouped;
 use crate::draft::Draft;
 use crate::source::FeedCounts;
@@ -38,6 +39,12 @@ pub struct Summary {
     /// Which, and where and why, a line each; all of them.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cut_short: Vec<String>,
+    /// What looks wrong with how the frames were captured, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub doubts: Vec<String>,
+    /// Files of folders and patterns that are neither captures nor rows.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub passed_over: u64,
     /// Flows begun.
     pub flows: u64,
     /// Rows made or read.
@@ -93,6 +100,8 @@ impl Summary {
                 .collect(),
             late: feed.late,
             truncated_files: feed.truncated_files,
+            doubts: doubts(tally, feed),
+            passed_over: get(&tally.passed_over),
             flows: get(&tally.flows),
             rows: get(&tally.rows),
             shed: get(&tally.shed),
@@ -173,12 +182,21 @@ impl Summary {
         // Of a live run nothing can be put in order any more, and some frames are always late somewhere.
         let in_disorder = self.received.is_none() && self.late > self.frames / 100 && self.late > 1;
         let late = match in_disorder {
+            true if self.late > self.frames / 10 => {
+                "frames were late and moved: a clock was set back, or the capture is in disorder (reordercap puts it in \
+                 order)"
+            }
             true => "frames were late and moved (reordercap puts a capture in order)",
             false => "frames were late and moved",
         };
         for (count, one, many) in [
             (self.late, "frame was late and moved", late),
             (self.truncated_files, "file is cut off or damaged", "files are cut off or damaged"),
+            (
+                self.passed_over,
+                "file was passed over, which is neither capture nor rows",
+                "files were passed over, which are neither captures nor rows",
+            ),
             (self.shed, "flow ended for lack of room", "flows ended for lack of room"),
             (
                 self.forgotten,
@@ -202,6 +220,9 @@ impl Summary {
         if let Some(more @ 1..) = self.cut_short.len().checked_sub(CUT_SHORT) {
             line(&[format!("  and {}, which the summary has too", counted(more as u64, "more", "more"))]);
         }
+        for doubt in &self.doubts {
+            line(&[format!("note: {doubt}")]);
+        }
         if let Some(anomalies) = self.anomalies {
             // No anomaly among no rows is no good news.
             let among = match self.rows {
@@ -219,6 +240,10 @@ impl Summary {
         }
         lines
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {
@@ -297,6 +322,13 @@ mod tests {
         );
         let disorder = Summary { late: 13_000, ..summary() }.lines();
         assert!(disorder.contains("13,000 frames were late and moved (reordercap puts"), "{disorder}");
+        let set_back = Summary { late: 200_000, ..summary() }.lines();
+        assert!(set_back.contains("200,000 frames were late and moved: a clock was set back"), "{set_back}");
+        let noted =
+            Summary { doubts: vec!["why?".to_owned()], passed_over: 6, ..summary() }.scored(1).lines();
+        let said =
+            "moved, 6 files were passed over, which are neither captures nor rows\nnote: why?\n1 anomaly";
+        assert!(noted.contains(said), "{noted}");
         let none = Summary { frames: 3, ..Summary::default() }.scored(0).lines();
         assert!(none.ends_with("0 anomalies (nothing was scored)\n"), "{none}");
         assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");

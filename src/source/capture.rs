@@ -55,11 +55,6 @@ impl Clock {
         Clock { floor: first.saturating_sub(lateness), ..Clock::new(lateness) }
     }
 
-    /// The newest event time so far that is believed.
-    pub(super) fn newest(&self) -> u64 {
-        self.newest
-    }
-
     /// No record to come has an event time below this.
     pub(super) fn watermark(&self) -> u64 {
         self.newest.saturating_sub(self.lateness).max(self.floor)

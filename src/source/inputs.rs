@@ -137,6 +137,8 @@ struct Finding {
     there: BTreeSet<PathBuf>,
     /// Files of a kind that is read, each as often as it was named.
     named: usize,
+    /// Files of other kinds in directories and patterns, likewise.
+    passed_over: u64,
 }
 
 impl Finding {
@@ -171,6 +173,7 @@ impl Finding {
     /// A file that is there already, by another name or in a directory that holds it, is not read twice.
     fn add(&mut self, input: Input, kind: Kind) {
         if kind == Kind::Other {
+            self.passed_over += 1;
             return;
         }
         self.named += 1;
@@ -309,16 +312,25 @@ fn kind(magic: &[u8]) -> Kind {
 /// [`SourceError`] if nothing is named, a named file cannot be read or is neither capture nor rows, a directory
 /// or pattern holds neither, or there are both captures and rows.
 pub fn find(inputs: &[String]) -> Result<Found, SourceError> {
+    sift(inputs).map(|(found, _)| found)
+}
+
+/// As [`find`], and how many files were passed over.
+///
+/// # Errors
+/// Those of [`find`].
+pub fn sift(inputs: &[String]) -> Result<(Found, u64), SourceError> {
     let mut finding = Finding::default();
     for given in inputs {
         finding.given(given)?;
     }
-    match (finding.captures.first(), finding.rows.first()) {
+    let found = match (finding.captures.first(), finding.rows.first()) {
         (None, None) => Err(SourceError::NoInput),
         (Some(capture), Some(rows)) => {
             Err(SourceError::Mixed { capture: capture.path.clone(), rows: rows.clone() })
         }
         (Some(_), None) => Ok(Found::Captures(finding.captures)),
         (None, Some(_)) => Ok(Found::Rows(finding.rows)),
-    }
+    };
+    Ok((found?, finding.passed_over))
 }

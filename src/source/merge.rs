@@ -20,6 +20,8 @@ const HELD: usize = 64 << 20;
 const AHEAD_CHUNK: usize = 4096;
 /// Nanoseconds of event time that a block may run past what the other inputs have reached.
 const PAST: u64 = 1_000_000_000;
+/// 1980-01-01, in nanoseconds since the Unix epoch: before it no packet was captured that anybody still has.
+const FIRST_CAPTURES: u64 = 315_532_800_000_000_000;
 /// Nanoseconds of event time of a block, about: what has a record every other minute must not send thousands of
 /// windows on their way at once.
 const SPAN: u64 = 10_000_000_000;
@@ -116,6 +118,7 @@ impl Captures {
                 continue;
             };
             captures.open += usize::from(!file);
+            captures.counts.undated += u64::from(first < FIRST_CAPTURES);
             let state = if file { State::Waiting(first) } else { State::Open(Box::new(capture)) };
             captures.turns.push(Turn { watermark: first.saturating_sub(lateness), number, state });
         }

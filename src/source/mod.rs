@@ -168,6 +168,8 @@ pub struct FeedCounts {
     pub bytes_read: u64,
     /// Bytes of all files as stored, 0 if unknown (standard input, an interface).
     pub bytes_total: u64,
+    /// Inputs whose first frame has a time before 1980: no clock says that, but a writer without one.
+    pub undated: u64,
     /// Frames that an interface received, as the kernel counts.
     pub received: u64,
     /// Frames that the kernel dropped because nobody took them in time.
@@ -242,7 +244,8 @@ pub enum SourceError {
     },
     /// A file of another kind.
     #[error(
-        "{}: begins with {magic}, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file",
+        "{}: begins with {magic}, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file; if \
+         Wireshark opens it: editcap -F pcap IN OUT",
         path.display()
     )]
     Unknown {

@@ -82,6 +82,8 @@ impl Interface {
 pub(super) struct Pcapng {
     big: bool,
     interfaces: Vec<Interface>,
+    /// Event time of the last packet that has one, also of an earlier section.
+    last: u64,
     /// Whole blocks so far.
     blocks: u64,
 }
@@ -185,8 +187,8 @@ impl Pcapng {
                 let held = length as u32 - 16;
                 let captured =
                     original.min(held).min(if interface.snap == 0 { held } else { interface.snap });
-                // It has no time of its own: it takes that of the newest before it.
-                let time = taken.clock.newest();
+                // It has no time of its own: it takes that of the one before it, whether the clock believes that or not.
+                let time = self.last.max(taken.clock.watermark());
                 taken.records.push(Record {
                     time,
                     at: from as u32 + 12,
@@ -209,7 +211,7 @@ impl Pcapng {
 
     /// A packet with a time; the old form differs only in its first fields.
     fn packet(
-        &self,
+        &mut self,
         interface: u32,
         block: Fields<'_>,
         from: usize,
@@ -223,8 +225,9 @@ impl Pcapng {
         }
         let time = interface.time(u64::from(block.word(12)) << 32 | u64::from(block.word(16)));
         let captured = allowed(captured, interface)?;
+        self.last = taken.clock.place(time);
         taken.records.push(Record {
-            time: taken.clock.place(time),
+            time: self.last,
             at: from as u32 + 28,
             captured,
             original: block.word(24),

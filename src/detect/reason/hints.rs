@@ -315,7 +315,10 @@ mod tests {
             numbers.iter().map(|(name, n)| (*name, Arc::new(Float64Array::from(vec![*n])) as ArrayRef)),
         );
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let settings = crate::flow::row_settings(&crate::flow::FlowSpec::default(), false);
+        let settings = crate::flow::row_settings(
+            &crate::flow::FlowSpec::default(),
+            &crate::packet::PacketSpec::default(),
+        );
         let schema = rows.schema().as_ref().clone().with_metadata(settings.metadata());
         let rows = rows.with_schema(Arc::new(schema)).unwrap();
         let lookup = Lookup::new(&rows);

@@ -17,6 +17,7 @@ use crate::context::ContextSpec;
 use crate::detect::{Learning, Lesson};
 use crate::encode::bucket::ABSENT;
 use crate::flow::{FlowSpec, row_settings};
+use crate::packet::PacketSpec;
 use crate::row::{Place, RowBatch};
 
 const WINDOW: u64 = 10_000_000_000;
@@ -100,7 +101,7 @@ pub(crate) fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
         .collect();
     let fields: Vec<Field> =
         columns.iter().map(|(name, column)| Field::new(name, column.data_type().clone(), true)).collect();
-    let metadata = row_settings(&FlowSpec::default(), false).metadata();
+    let metadata = row_settings(&FlowSpec::default(), &PacketSpec::default()).metadata();
     let schema: SchemaRef = Arc::new(Schema::new(fields).with_metadata(metadata));
     RecordBatch::try_new(schema, columns.into_iter().map(|(_, column)| column).collect()).unwrap()
 }

@@ -137,6 +137,25 @@ fn pcapng_gives_frames_of_all_packet_blocks_sections_and_interfaces() {
 }
 
 #[test]
+fn a_packet_block_without_time_has_that_of_the_one_before() {
+    let folder = tempdir().unwrap();
+    let mut out = Written::new(false);
+    // Far from 1970, where no clock stands before three records said so.
+    out.section(false)
+        .interface(1, 0, &[(9, &[0])])
+        .enhanced(0, 1_700_000_000, &frame(0, 60))
+        .simple(&frame(1, 60))
+        .section(true)
+        .interface(1, 0, &[(9, &[0])])
+        .simple(&frame(2, 60))
+        .enhanced(0, 1_700_000_002, &frame(3, 60))
+        .simple(&frame(4, 60));
+    let all = read(&[save(folder.path(), "a", &out.bytes)], &spec(Duration::from_secs(1)));
+    let times: Vec<u64> = all.frames.iter().map(|frame| frame.time / 1_000_000_000).collect();
+    assert_eq!(times, [1_700_000_000, 1_700_000_000, 1_700_000_000, 1_700_000_002, 1_700_000_002]);
+}
+
+#[test]
 fn a_timestamp_before_1970_is_0_and_one_out_of_range_is_the_last_there_is() {
     let folder = tempdir().unwrap();
     let mut out = Written::new(false);

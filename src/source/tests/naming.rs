@@ -20,6 +20,22 @@ fn names(found: Result<Found, String>) -> Vec<String> {
     paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
 }
 
+#[test]
+fn files_of_other_kinds_in_folders_and_patterns_are_counted() {
+    let folder = tempdir().unwrap();
+    let root = folder.path();
+    for (name, bytes) in
+        [("notes.txt", &b"hello"[..]), ("empty.pcap", b""), (".hidden", b"x"), ("a.csv", b"a,b")]
+    {
+        fs::write(root.join(name), bytes).unwrap();
+    }
+    capture(root, "b.pcap");
+    let passed_over = |given: &Path| inputs::sift(&[given.to_str().unwrap().to_owned()]).unwrap().1;
+    assert_eq!(passed_over(root), 3);
+    assert_eq!(passed_over(&root.join("*.p*")), 1);
+    assert_eq!(passed_over(&root.join("b.pcap")), 0);
+}
+
 fn capture(folder: &Path, name: &str) {
     save(folder, name, &pcap(PLAIN, &[frame(5, 60)]).bytes);
 }
