@@ -193,7 +193,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     });
     let opened = opened.map_err(|error| if is_interrupted() { RunError::Interrupted } else { error })?;
     if let Source::Frames(..) = opened.source {
-        spec.flow.check_room(controls.workers)?;
+        spec.flow.check_room()?;
     }
     let counts_context = opened.window.is_some() && !plan.is_empty();
     if counts_context {

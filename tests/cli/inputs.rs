@@ -154,7 +154,7 @@ fn too_little_address_space_for_flows_is_said_in_one_line() {
     let output = within("ulimit -v 1000000", &arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.starts_with("netweir: [flow] max_flows = 2000000, -w 1: the system has no "), "{said}");
+    assert!(said.starts_with("netweir: [flow] max_flows = 2000000: the system has no "), "{said}");
     assert_eq!(place.files(), ["one.pcap"]);
 }
 
