@@ -9,7 +9,7 @@ use super::*;
 
 fn find(given: &[&Path]) -> Result<Found, String> {
     let given: Vec<String> = given.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-    inputs::find(&given).map_err(|error| line(&error))
+    inputs::find(&given).map(|search| search.found).map_err(|error| line(&error))
 }
 
 fn names(found: Result<Found, String>) -> Vec<String> {
@@ -93,6 +93,8 @@ fn a_file_that_is_named_twice_is_read_once() {
     let (one, pattern) = (root.join("b.cap"), root.join("*.cap"));
     assert_eq!(names(find(&[&one, &one])), ["b.cap"]);
     assert_eq!(names(find(&[&one, &pattern, root])), ["b.cap", "a.cap", "c.cap"]);
+    let given = [&one, root, &one].map(|path| path.to_str().unwrap().to_owned());
+    assert_eq!(inputs::find(&given).unwrap().again, [one.clone(), one.clone()], "and it is told");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(&one, root.join("link")).unwrap();
