@@ -226,7 +226,7 @@ fn no_lines(error: &std::io::Error) {
 /// What a run has to say while it goes on, as a line on standard error.
 fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
     let (line, wrong) = match notice {
-        Notice::Changed(line) => (line, false),
+        Notice::Listening(line) | Notice::Changed(line) => (line, false),
         Notice::Refused(line) | Notice::Trouble(line) => (line, true),
     };
     if quiet && !wrong {

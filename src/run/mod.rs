@@ -15,6 +15,7 @@ mod writing;
 
 use std::cell::Cell;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ use crate::graph::{Rooms, Source};
 use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
-use crate::sink::{Lines, SinkError, Summary};
+use crate::sink::{Lines, SinkError, State, Summary};
 use crate::spec::Spec;
 use crate::tally::{Fault, Stop, Tally};
 
@@ -80,10 +81,13 @@ impl fmt::Debug for Controls {
 #[non_exhaustive]
 pub enum Notice {
     /// The file of rules changed: what it says is in force from the next complete window on.
+    /// It is ready: frames from now on are used.
+    Listening(String),
     Changed(String),
     /// It cannot be in force: what it said before stays.
     Refused(String),
-    /// Frames are dropped, or the clock was set back.
+    /// Frames are dropped or late, the clock was set back, the model does not fit, or the file of the run's state cannot be
+    /// written.
     Trouble(String),
 }
 
@@ -247,9 +251,16 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         incidents: Mutex::new(writing.incidents),
     };
     let looks = Looks {
+    let mut notices = controls.notices;
+    if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
+        tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref())));
+    }
+    let state = spec.ends.report.as_deref().filter(|_| live).map(State::begin);
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
-        notices: controls.notices,
+        notices,
+        state: state.clone(),
+        fit: writing.fit.clone(),
     };
     let ticker = Ticker::start(&opened.reader, &shared, origin, looks, started)?;
     let learned = work.execute(controls.workers);
@@ -286,6 +297,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     }
     unless_live(drafts.commit().map_err(SinkError::from))?;
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
+    if let Some(state) = state {
+        unless_live(state.write(&shared.tally, &opened.reader.counts(), opened.reader.newest()))?;
+    }
     let asked = (origin == Origin::Pipe && shared.stop.is_asked())
         .then(|| format!("ended by a signal: {} packets were read until then", grouped(summary.packets)));
     let misfit = writing.fit.and_then(|fit| fit.misfit());
@@ -295,6 +309,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
+}
+
+/// That a live run has begun, and where.
+fn listening(interface: &str, workers: usize, report: Option<&Path>) -> String {
+    let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+    let report = report.map(|folder| format!(", report in {}", folder.display())).unwrap_or_default();
+    format!("listening on {interface} ({workers}{report})")
 
 /// What was counted on the way, where it balances; `muted` rows where incidents were made.
 fn counted(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::following::Following;
 use super::opening::{Origin, Reader};
 use super::{Notice, Progress, RunError, Shared, Show, Tell};
+use crate::sink::{Fit, State};
 use crate::terminal::Waited;
 use crate::threads::NoThread;
 
@@ -28,6 +29,10 @@ pub(super) struct Looks {
     /// The file of rules of a live run, and who is told of its changes.
     pub(super) rules: Option<Following>,
     pub(super) notices: Option<Tell>,
+    /// The file of a live run's state.
+    pub(super) state: Option<State>,
+    /// Whether the model fits, where rows are scored.
+    pub(super) fit: Option<Fit>,
 }
 
 /// Looks at a run from time to time: shows progress, follows the file of rules, ends a batch run that is to stop.
@@ -125,6 +130,12 @@ impl Ticker {
                     if origin == Origin::Pipe {
                         notices.extend(told.look_for_late(&progress));
                     }
+                    notices.extend(looks.fit.as_ref().and_then(|fit| told.look_at(fit)));
+                    notices.extend(looks.rules.as_mut().and_then(Following::look));
+                }
+                if let Some(state) = looks.state.as_ref().filter(|_| ticks % MINUTE == 1) {
+                    let written = state.write(&shared.tally, &reader.counts(), reader.newest());
+                    notices.extend(told.wrote(written));
                 }
                 if let Some(tell) = &mut looks.notices {
                     notices.into_iter().for_each(tell);

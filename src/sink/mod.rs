@@ -24,6 +24,7 @@ mod samples;
 mod severity;
 mod stamps;
 mod summary;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use self::report::Report;
 pub use self::severity::Severity;
 pub use self::summary::Summary;
 
+pub use self::state::State;
 use crate::draft::Drafts;
 use crate::threads::NoThread;
 
