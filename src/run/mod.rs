@@ -30,6 +30,7 @@ use self::workers::Work;
 use self::writing::Writing;
 use crate::context::Plan;
 use crate::context::operator::Remembering;
+use crate::detect::outline::grouped;
 use crate::draft::Drafts;
 use crate::graph::{Rooms, Source};
 use crate::incident::InForce;
@@ -80,9 +81,9 @@ impl fmt::Debug for Controls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
-    /// The file of rules changed: what it says is in force from the next complete window on.
     /// It is ready: frames from now on are used.
     Listening(String),
+    /// The file of rules changed: what it says is in force from the next complete window on.
     Changed(String),
     /// It cannot be in force: what it said before stays.
     Refused(String),
@@ -105,15 +106,15 @@ impl Default for Controls {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
+    /// Frames read so far; 0 where rows are read.
+    pub frames: u64,
+    /// Those of them that were late and moved.
+    pub late: u64,
     /// Packets decoded so far; 0 where rows are read.
     pub packets: u64,
     /// Rows so far.
     pub rows: u64,
     /// Rows above the threshold so far.
-    /// Frames read so far; 0 where rows are read.
-    pub frames: u64,
-    /// Those of them that were late and moved.
-    pub late: u64,
     pub anomalies: u64,
     /// What is done of `total`: bytes of files as stored, or rows.
     pub done: u64,
@@ -250,12 +251,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         scored: Mutex::new(writing.scored),
         incidents: Mutex::new(writing.incidents),
     };
-    let looks = Looks {
     let mut notices = controls.notices;
     if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
         tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref())));
     }
     let state = spec.ends.report.as_deref().filter(|_| live).map(State::begin);
+    let looks = Looks {
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
         notices,
@@ -296,10 +297,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         unless_live(summary.write(draft))?;
     }
     unless_live(drafts.commit().map_err(SinkError::from))?;
-    let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     if let Some(state) = state {
         unless_live(state.write(&shared.tally, &opened.reader.counts(), opened.reader.newest()))?;
     }
+    let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let asked = (origin == Origin::Pipe && shared.stop.is_asked())
         .then(|| format!("ended by a signal: {} packets were read until then", grouped(summary.packets)));
     let misfit = writing.fit.and_then(|fit| fit.misfit());
@@ -309,13 +310,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
-}
 
 /// That a live run has begun, and where.
 fn listening(interface: &str, workers: usize, report: Option<&Path>) -> String {
     let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
     let report = report.map(|folder| format!(", report in {}", folder.display())).unwrap_or_default();
     format!("listening on {interface} ({workers}{report})")
+}
 
 /// What was counted on the way, where it balances; `muted` rows where incidents were made.
 fn counted(

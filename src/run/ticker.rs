@@ -13,16 +13,16 @@ use crate::threads::NoThread;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Ticks from one look at the file of rules, and at what goes wrong on the wire, to the next.
+/// Ticks from one look at the file of rules, and at what goes wrong meanwhile, to the next.
 const SELDOM: u32 = 5;
 
-/// What is looked at.
 /// Ticks from one writing of the file of the run's state to the next: a minute.
 const MINUTE: u32 = 300;
 
 /// Of the frames of one look so many are late, one in a hundred at least, where that is told.
 const LATE: u64 = 2;
 
+/// What is looked at.
 #[derive(Default)]
 pub(super) struct Looks {
     pub(super) progress: Option<Show>,
@@ -41,21 +41,21 @@ pub(super) struct Ticker {
     looking: Waited,
 }
 
-/// What was told of what goes wrong on the wire.
+/// What was told of what goes wrong meanwhile.
 #[derive(Default)]
 struct Told {
     dropped: u64,
     ahead: u64,
-}
-
-impl Told {
-    /// What is to be told now: frames that were dropped, each time that they are twice as many, and a clock that was set.
-    fn look(&mut self, progress: &Progress) -> Vec<Notice> {
     /// Frames and late ones at the last look.
     seen: (u64, u64),
     late: bool,
     misfit: bool,
     unwritten: bool,
+}
+
+impl Told {
+    /// What is to be told now: frames that were dropped, each time that they are twice as many, and a clock that was set.
+    fn look(&mut self, progress: &Progress) -> Vec<Notice> {
         let mut notices = Vec::new();
         if progress.dropped > 2 * self.dropped {
             self.dropped = progress.dropped;
@@ -77,11 +77,6 @@ impl Told {
         }
         notices
     }
-}
-
-impl Ticker {
-    /// # Errors
-    /// [`NoThread`]: a batch run without a ticker could not be stopped.
 
     /// Frames of a pipe that begin to be late. On a wire some always are somewhere, and its clock is looked at.
     fn look_for_late(&mut self, progress: &Progress) -> Option<Notice> {
@@ -110,6 +105,11 @@ impl Ticker {
         let told = std::mem::replace(&mut self.unwritten, failed.is_some());
         failed.filter(|_| !told).map(Notice::Trouble)
     }
+}
+
+impl Ticker {
+    /// # Errors
+    /// [`NoThread`]: a batch run without a ticker could not be stopped.
     pub(super) fn start(
         reader: &Reader,
         shared: &Shared,
@@ -180,7 +180,6 @@ mod tests {
         assert_eq!(look(15, 9_000_000_000), "");
         assert_eq!(look(15, 0), "the clock has come");
     }
-}
 
     #[test]
     fn late_frames_of_a_pipe_are_told_once_when_they_begin() {
@@ -205,3 +204,4 @@ mod tests {
             [Ok(()), Err("full"), Err("full"), Ok(()), Err("full")].map(|written| told.wrote(written));
         assert_eq!(wrote.map(|notice| notice.is_some()), [false, true, false, false, true]);
     }
+}

@@ -12,6 +12,7 @@ mod console;
 mod csv;
 mod dataset;
 mod eve;
+mod fit;
 mod incident_lines;
 mod incidents;
 mod json;
@@ -23,8 +24,8 @@ pub mod report;
 mod samples;
 mod severity;
 mod stamps;
-mod summary;
 mod state;
+mod summary;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,15 +40,16 @@ pub use self::console::{Console, Style};
 pub use self::csv::CsvFile;
 pub use self::dataset::Dataset;
 pub use self::eve::EveLog;
+pub use self::fit::Fit;
 pub use self::incident_lines::IncidentLines;
 pub use self::incidents::{IncidentLog, IncidentRows};
 pub use self::operator::{ChangeEnd, End};
 pub use self::parquet::ParquetFile;
 pub use self::report::Report;
 pub use self::severity::Severity;
+pub use self::state::State;
 pub use self::summary::Summary;
 
-pub use self::state::State;
 use crate::draft::Drafts;
 use crate::threads::NoThread;
 
