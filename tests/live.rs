@@ -487,6 +487,8 @@ fn live_is_archive(quiet: Duration) {
         let mut watch = wire.watch("live");
         watch.arg("-q");
         let (mut watcher, witness) = Watcher::start(watch);
+        let state = || std::fs::read(wire.at("live/status.json"));
+        until("the state is there from the start", || state().is_ok());
         let arrived = send(&wire.sent, &mut watcher, &witness, |_| ());
         sleep(quiet);
         succeed("watch", &watcher.interrupt());
@@ -622,6 +624,7 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
                 }
                 "it is told twice" => {
                     watcher.tell(libc::SIGUSR1);
+                    watcher.tell(libc::SIGUSR2);
                     watcher.tell(libc::SIGTERM);
                     std::thread::sleep(Duration::from_millis(2));
                     let output = watcher.end(libc::SIGTERM);
@@ -636,7 +639,15 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
                 }
             };
             let said = String::from_utf8(said).unwrap();
+            assert!(said.starts_with("listening on far (2 workers, report in "), "{said}");
             assert!(said.contains("frames,"), "what was counted is said: {said}");
+            let summary: Value = serde_json::from_str(&wire.text("live", "summary.json")).unwrap();
+            let state: Value = serde_json::from_str(&wire.text("live", "status.json")).unwrap();
+            for key in ["frames", "packets", "received", "dropped", "rows", "anomalies", "incidents"] {
+                assert!(summary[key].is_u64() && state[key] == summary[key], "{key}: {state}, {summary}");
+            }
+            assert!(state["began"].as_str() < state["written"].as_str(), "{state}");
+            assert!(state["newest_packet"].as_str() > state["began"].as_str(), "{state}");
             assert_eq!(
                 said.contains("far: the interface went down"),
                 end == "the interface is down",

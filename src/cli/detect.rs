@@ -27,6 +27,10 @@ alone):
 Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain
 prints one in full.
 
+Standard input (-) or another pipe ends where its writer ends it, or where the run is told to end
+(ctrl-c, SIGTERM, SIGHUP): what was read until then is scored, and the report is whole. A second
+signal, a second later, ends the run at once and leaves nothing.
+
 Rules of an allow-list (--allow) hold where all that they name does: net (either end), src, dst,
 port, protocol, column with min or max. `why` must be there, `until` ends a rule.
   [[allow]]

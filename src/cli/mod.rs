@@ -185,10 +185,8 @@ impl How {
         if let Some(bar) = bar.clone() {
             controls.progress = Some(Box::new(move |progress| progress::show(&bar, progress)));
         }
-        if live {
-            let (quiet, bar) = (self.quiet, bar.clone());
-            controls.notices = Some(Box::new(move |notice| tell(notice, quiet, bar.as_ref())));
-        }
+        let (quiet, above) = (self.quiet, bar.clone());
+        controls.notices = Some(Box::new(move |notice| tell(notice, quiet, above.as_ref())));
         let outcome = crate::run::run(spec, controls);
         if let Some(bar) = bar {
             bar.finish_and_clear();
@@ -225,10 +223,10 @@ fn no_lines(error: &std::io::Error) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// What a live run has to say while it goes on, as a line on standard error.
+/// What a run has to say while it goes on, as a line on standard error.
 fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
     let (line, wrong) = match notice {
-        Notice::Changed(line) => (line, false),
+        Notice::Listening(line) | Notice::Changed(line) => (line, false),
         Notice::Refused(line) | Notice::Trouble(line) => (line, true),
     };
     if quiet && !wrong {

@@ -17,7 +17,7 @@ const AT_ONCE: i32 = 130;
 /// its group, a terminal everybody who sits at it.
 #[cfg(unix)]
 pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGUSR1};
+    use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
     let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (asked, ask) = std::os::unix::net::UnixStream::pair()?;
@@ -31,7 +31,7 @@ pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
     }
     threads::start("signals", move || allow_after_a_second(asked, &again)).map_err(io::Error::other)?;
     // Those who rotate logs are used to ask for new ones by it. They are followed unasked, and the run goes on.
-    register(SIGUSR1, Arc::default())?;
+    [SIGUSR2, SIGUSR1].iter().try_for_each(|signal| register(*signal, Arc::default()).map(drop))?;
     Ok(stop)
 }
 

@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub(crate) use local::OwnHosts;
-pub(crate) use recall::{JOINING, OnLink};
+pub(crate) use recall::{Busy, JOINING, OnLink};
 pub use recall::{Memory, MemoryError, OLDEST};
 
 use crate::row::columns::is_context;

@@ -103,13 +103,11 @@ pub enum FlowError {
         allowed: &'static str,
     },
     /// No address space for the tables of open flows.
-    #[error("[flow] max_flows = {max_flows}, -w {workers}: {room}")]
+    #[error("[flow] max_flows = {max_flows}: {room}")]
     Room {
-        /// Flows of each table.
+        /// Flows of all tables.
         max_flows: u32,
-        /// One table for each.
-        workers: usize,
-        /// What all tables map at once.
+        /// What they map at once.
         room: NoRoom,
     },
 }
@@ -141,14 +139,14 @@ impl FlowSpec {
         Ok(())
     }
 
-    /// Checks that the tables of so many workers can be made, as far as can be told beforehand: they are mapped whole,
-    /// and take memory as flows come.
+    /// Checks that the tables of the workers can be made, as far as can be told beforehand: they are mapped whole, and
+    /// take memory as flows come.
     ///
     /// # Errors
     /// [`FlowError::Room`].
-    pub fn check_room(&self, workers: usize) -> Result<(), FlowError> {
-        let bytes = table::mapped(self).saturating_mul(workers);
-        region::check_room(bytes).map_err(|room| FlowError::Room { max_flows: self.max_flows, workers, room })
+    pub fn check_room(&self) -> Result<(), FlowError> {
+        let room = region::check_room(table::mapped(self));
+        room.map_err(|room| FlowError::Room { max_flows: self.max_flows, room })
     }
 
     /// The window in nanoseconds.
@@ -241,10 +239,11 @@ mod tests {
     #[test]
     fn tables_for_which_there_is_no_address_space_are_told_beforehand() {
         let spec = FlowSpec { max_flows: 100_000_000, ..FlowSpec::default() };
-        assert_eq!(spec.check_room(1), Ok(()));
-        // More than 47 bits: no process has that much.
-        let told = spec.check_room(100_000).unwrap_err().to_string();
-        assert!(told.starts_with("[flow] max_flows = 100000000, -w 100000: the system has no "), "{told}");
+        assert_eq!(spec.check_room(), Ok(()));
+        // More than 57 bits: no process has that much.
+        let room = region::check_room(1 << 60).unwrap_err();
+        let told = FlowError::Room { max_flows: spec.max_flows, room }.to_string();
+        assert!(told.starts_with("[flow] max_flows = 100000000: the system has no "), "{told}");
         assert!(told.contains("ulimit -v"), "{told}");
     }
 }

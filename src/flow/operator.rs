@@ -268,7 +268,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
         let mut room = Room {
             shard,
             order: Order::default(),
-            table: Table::new(&how.spec),
+            table: Table::of_worker(&how.spec, scope.index(), scope.peers()),
             builder: (how.product == Product::Rows)
                 .then(|| RowBuilder::new(how.schema.clone(), &calendar, how.spec.first_lengths)),
             newest: None,

@@ -20,8 +20,8 @@ pub struct Region<T> {
 /// it to whoever started the worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "the system has no {} MB of address space for open flows: allow more (ulimit -v), make [flow] max_flows lower in a \
-     pipeline (-p), or take fewer workers (-w)",
+    "the system has no {} MB of address space for open flows: allow more (ulimit -v), or make [flow] max_flows lower in a \
+     pipeline (-p)",
     bytes.div_ceil(1_000_000)
 )]
 pub struct NoRoom {

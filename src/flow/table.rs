@@ -17,7 +17,7 @@ use super::span::{Brief, Span, Trace};
 use super::state::{Aside, Head, NONE};
 use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
-use crate::packet::{FlowKey, Packet, SHARDS};
+use crate::packet::{FlowKey, Packet, SHARDS, owned};
 
 /// Packets that are taken between the steps by which another one's memory is asked for: time enough for it to come.
 const STEP: usize = 16;
@@ -108,19 +108,25 @@ fn share(spec: &FlowSpec) -> usize {
     (spec.max_flows as usize).div_ceil(SHARDS)
 }
 
-/// Bytes of address space that a table maps at once.
+/// Bytes of address space that the tables of all workers map at once, however many there are.
 pub(super) fn mapped(spec: &FlowSpec) -> usize {
     let flow = size_of::<Head>() + size_of::<Aside>() + size_of::<Brief>() + size_of::<Span>();
     share(spec) * SHARDS * flow
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table for all flows.
     pub fn new(spec: &FlowSpec) -> Table {
+        Table::of_worker(spec, 0, 1)
+    }
+
+    /// An empty table for the flows of one worker of `peers`. No flow of a shard that another one owns may come: there
+    /// is room for the worker's own.
+    pub fn of_worker(spec: &FlowSpec, worker: usize, peers: usize) -> Table {
         let window = spec.window_ns();
         let idle = nanoseconds(spec.idle);
         let share = share(spec);
-        let capacity = share * SHARDS;
+        let capacity = share * owned(worker, peers);
         let ring = (idle / window + 3) as usize;
         Table {
             cut: spec.rows,

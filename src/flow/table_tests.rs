@@ -12,7 +12,7 @@ use super::state::Head;
 use super::table::{MOST_PACKETS, Table, end_reason};
 use super::tcp::{ACK, FIN, RST, SYN};
 use super::{Cut, FlowSpec};
-use crate::packet::{BACKWARD, Packet, SHARDS};
+use crate::packet::{BACKWARD, Packet, SHARDS, owner};
 
 const S: u64 = 1_000_000_000;
 
@@ -142,6 +142,32 @@ fn room_is_shared_out_by_shards_and_what_leaves_is_counted() {
     let shed = listed.iter().filter(|at| table.row(**at, None).reason == end_reason::RESOURCES).count();
     assert_eq!(shed as u64, table.counts.shed);
     assert!(shed >= 20_000 - 1024);
+}
+
+#[test]
+fn workers_have_room_for_their_own_shards_and_shed_what_one_would() {
+    let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
+    let many: Vec<Packet> = (0..20_000).map(|i| packet(S + i, (i % 60_000) as u16)).collect();
+    let told = |worker: usize, peers: usize| {
+        let mut table = Table::of_worker(&spec, worker, peers);
+        let own: Vec<Packet> =
+            many.iter().filter(|packet| owner(packet.key.route(), peers) == worker).copied().collect();
+        assert!(table.opens(S));
+        assert_eq!(table.packets(&own, |_, _| {}), own.len());
+        let rows = table.close(None).iter().map(|at| at.flow_id).collect::<Vec<u64>>();
+        (table.heads.get().len(), table.counts.shed, rows)
+    };
+    let whole = told(0, 1);
+    assert_eq!(whole.0, 1024);
+    for peers in [2, 3, 16, SHARDS + 1] {
+        let mut all = (0, 0, Vec::new());
+        for (heads, shed, rows) in (0..peers).map(|worker| told(worker, peers)) {
+            all.0 += heads;
+            all.1 += shed;
+            all.2.extend(rows);
+        }
+        assert_eq!(all, whole, "{peers} workers");
+    }
 }
 
 /// A flow as a plain loop has it.

@@ -36,7 +36,7 @@ use arrow::datatypes::{Field, Schema};
 use serde::{Deserialize, Serialize};
 
 use crate::context::local::Networks;
-use crate::context::{ContextSpec, Memory, OnLink};
+use crate::context::{Busy, ContextSpec, Memory, OnLink};
 use crate::detect::{DetectSpec, Detector};
 use crate::encode::{EncodeError, EncodeSpec};
 use crate::flow::{FlowSpec, row_settings};
@@ -166,7 +166,22 @@ impl Model {
                  later is taken for a stranger from outside"
             )
         });
-        self.detector.notes().into_iter().chain(own).chain(strangers).collect()
+        self.detector.notes().into_iter().chain(own).chain(strangers).chain(self.busy_strangers()).collect()
+    }
+
+    /// Networks whose hosts begin much and are taken for strangers, a line each; those on the link are told of as that.
+    fn busy_strangers(&self) -> Vec<String> {
+        let Ok(local) = Networks::parse(&self.pipeline.context.local) else { return Vec::new() };
+        let told = self.strangers();
+        let busy = self.memory.iter().flat_map(|memory| memory.busy_strangers(&local));
+        let busy = busy.filter(|busy| told.iter().all(|told| told.network != busy.network));
+        busy.map(|Busy { network, hosts, percent }| {
+            format!(
+                "{hosts} hosts of {network} are the sources of {percent} % of all pairs of hosts, and are judged as strangers \
+                 from outside: if they are yours, name their network under [context] local and train again"
+            )
+        })
+        .collect()
     }
 
     /// Networks on the captured link whose hosts are taken for strangers.

@@ -72,6 +72,11 @@ pub fn owner(route: u16, peers: usize) -> usize {
     shard(route) * peers / SHARDS
 }
 
+/// How many shards a worker of `peers` owns.
+pub fn owned(worker: usize, peers: usize) -> usize {
+    (0..SHARDS).filter(|shard| shard * peers / SHARDS == worker).count()
+}
+
 /// Names a flow: the upper 16 bits are its route, the lower 48 a fixed hash of key, `start` (event time of its
 /// first packet, nanoseconds) and `ordinal`, which tells apart flows of one key that begin in the same
 /// nanosecond (0 for the first of them).
@@ -133,6 +138,8 @@ mod tests {
             assert_eq!((owners[0], owners[65_535]), (0, peers - 1));
             let mut counts = vec![0usize; peers];
             owners.iter().for_each(|&i| counts[i] += 1);
+            let shards = counts.iter().map(|count| count / (65_536 / SHARDS));
+            assert!(shards.eq((0..peers).map(|worker| owned(worker, peers))));
             // Shards stay whole: the shares differ by no more than one of them.
             assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 65_536 / SHARDS);
         }

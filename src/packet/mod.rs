@@ -20,7 +20,7 @@ mod tunnel;
 mod wireless;
 
 pub use decode::decode;
-pub use key::{SHARDS, flow_id, owner, shard};
+pub use key::{SHARDS, flow_id, owned, owner, shard};
 pub use link_types::{LINKS, known_link};
 
 use bytemuck::{Pod, Zeroable};

@@ -15,6 +15,7 @@ mod writing;
 
 use std::cell::Cell;
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,18 +24,19 @@ pub use self::error::RunError;
 pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
-use self::opening::{Opened, Reader, joined, open};
+use self::opening::{Opened, Origin, Reader, joined, open};
 use self::ticker::{Looks, Ticker};
 use self::workers::Work;
 use self::writing::Writing;
 use crate::context::Plan;
 use crate::context::operator::Remembering;
+use crate::detect::outline::grouped;
 use crate::draft::Drafts;
 use crate::graph::{Rooms, Source};
 use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
-use crate::sink::{Lines, SinkError, Summary};
+use crate::sink::{Lines, SinkError, State, Summary};
 use crate::spec::Spec;
 use crate::tally::{Fault, Stop, Tally};
 
@@ -47,8 +49,9 @@ pub type Show = Box<dyn FnMut(&Progress) + Send>;
 pub struct Controls {
     /// Workers, one at least; threads of this process.
     pub workers: usize,
-    /// Set from outside to end the run: a live run flushes what it has, a batch run ends with an error. It is looked at
-    /// a few times a second and never written, so that several runs may have the same.
+    /// Set from outside to end the run: a live run flushes what it has, one that scores a pipe takes what was read for all
+    /// of it, any other ends with an error. It is looked at a few times a second and never written, so that several runs
+    /// may have the same.
     pub stop: Arc<AtomicBool>,
     /// Called five times a second while the run goes on, on a thread of its own. The run waits at its end for a call that
     /// is under way, but no longer than a second: one that takes longer may outlive it. A panic ends the calls, not the
@@ -57,7 +60,8 @@ pub struct Controls {
     /// Where alerts go as readable lines, written by a worker: who takes them slowly holds the run, and an error or a
     /// panic is that of the run. A closed pipe ends the lines alone.
     pub alerts: Option<Lines>,
-    /// Told what a live run has to say while it goes on, on the same thread as `progress`.
+    /// Told what a run of an interface or a pipe has to say while it goes on, on the same thread as `progress`; before that,
+    /// on the caller's, that it listens.
     pub notices: Option<Tell>,
 }
 
@@ -73,15 +77,18 @@ impl fmt::Debug for Controls {
     }
 }
 
-/// What a live run has to say while it goes on, in one line.
+/// What a run of an interface or a pipe has to say while it goes on, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
+    /// It is ready: frames from now on are used.
+    Listening(String),
     /// The file of rules changed: what it says is in force from the next complete window on.
     Changed(String),
     /// It cannot be in force: what it said before stays.
     Refused(String),
-    /// Frames are dropped, or the clock was set back.
+    /// Frames are dropped or late, the clock was set back, the model does not fit, or the file of the run's state cannot be
+    /// written.
     Trouble(String),
 }
 
@@ -99,6 +106,10 @@ impl Default for Controls {
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
+    /// Frames read so far; 0 where rows are read.
+    pub frames: u64,
+    /// Those of them that were late and moved.
+    pub late: u64,
     /// Packets decoded so far; 0 where rows are read.
     pub packets: u64,
     /// Rows so far.
@@ -173,7 +184,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let spec = &columns::with_chosen_context(spec)?;
     let live = spec.source.interface.is_some();
     let shared = Shared::new(Stop::by(controls.stop), live);
-    let is_interrupted = || !live && shared.stop.is_asked();
+    let is_interrupted = |origin: Origin| origin == Origin::Stored && shared.stop.is_asked();
     let plan = Plan::new(&spec.context)?;
     let left_out = Cell::new(None);
     let opened = open(spec, &shared, |schema, window| {
@@ -191,9 +202,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         let learned = teaching.map(|teaching| teaching.columns()).transpose()?;
         Ok(columns::of_source(&spec.ends, &plan, judge, learned.as_ref(), schema))
     });
-    let opened = opened.map_err(|error| if is_interrupted() { RunError::Interrupted } else { error })?;
+    // A pipe of which nothing was read comes to nothing, too.
+    let unread = if live { Origin::Wire } else { Origin::Stored };
+    let opened =
+        opened.map_err(|error| if is_interrupted(unread) { RunError::Interrupted } else { error })?;
+    let origin = opened.origin;
     if let Source::Frames(..) = opened.source {
-        spec.flow.check_room(controls.workers)?;
+        spec.flow.check_room()?;
     }
     let counts_context = opened.window.is_some() && !plan.is_empty();
     if counts_context {
@@ -236,19 +251,26 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         scored: Mutex::new(writing.scored),
         incidents: Mutex::new(writing.incidents),
     };
+    let mut notices = controls.notices;
+    if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
+        tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref())));
+    }
+    let state = spec.ends.report.as_deref().filter(|_| live).map(State::begin);
     let looks = Looks {
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
-        notices: controls.notices,
+        notices,
+        state: state.clone(),
+        fit: writing.fit.clone(),
     };
-    let ticker = Ticker::start(&opened.reader, &shared, live, looks, started)?;
+    let ticker = Ticker::start(&opened.reader, &shared, origin, looks, started)?;
     let learned = work.execute(controls.workers);
     ticker.end();
     let learned = learned?;
 
     if let Some(error) = shared.fault.take() {
         // Who asks a run to end may end the writer of its pipe as well, and what it met is that.
-        return Err(if is_interrupted() { RunError::Interrupted } else { RunError::met(error) });
+        return Err(if is_interrupted(origin) { RunError::Interrupted } else { RunError::met(error) });
     }
     let muted = watched.as_ref().map(|(_, muting)| muting.rows());
     let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
@@ -260,7 +282,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         fitted = Some(model);
     }
     // Also where the input seemed to be at its end by then: a pipe whose writer was asked to end at the same time is cut.
-    if is_interrupted() {
+    if is_interrupted(origin) {
         return Err(RunError::Interrupted);
     }
     // What a live run has counted is told, whatever cannot be written.
@@ -275,11 +297,25 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         unless_live(summary.write(draft))?;
     }
     unless_live(drafts.commit().map_err(SinkError::from))?;
+    if let Some(state) = state {
+        unless_live(state.write(&shared.tally, &opened.reader.counts(), opened.reader.newest()))?;
+    }
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
-    let complaints = left_out.take().into_iter().chain(useless_rules).collect();
+    let asked = (origin == Origin::Pipe && shared.stop.is_asked())
+        .then(|| format!("ended by a signal: {} packets were read until then", grouped(summary.packets)));
+    let misfit = writing.fit.and_then(|fit| fit.misfit());
+    let complaints =
+        [opened.note, left_out.take(), asked, misfit].into_iter().flatten().chain(useless_rules).collect();
     let lost = shared.fault.take_lost().map(RunError::met);
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
+}
+
+/// That a live run has begun, and where.
+fn listening(interface: &str, workers: usize, report: Option<&Path>) -> String {
+    let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
+    let report = report.map(|folder| format!(", report in {}", folder.display())).unwrap_or_default();
+    format!("listening on {interface} ({workers}{report})")
 }
 
 /// What was counted on the way, where it balances; `muted` rows where incidents were made.

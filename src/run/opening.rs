@@ -17,7 +17,7 @@ use crate::packet::operator::Reading;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
 use crate::sink::report;
-use crate::source::inputs::{self, Found, Input};
+use crate::source::inputs::{self, Asked, Found, Input, Search};
 use crate::source::interface::listen;
 use crate::source::operator::RowReading;
 use crate::source::recording::{part_of, record};
@@ -33,8 +33,22 @@ pub(super) enum Reader {
     Rows(Arc<RowReading>),
 }
 
+/// Where what is read comes from: what it is for a run to be asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// Files, or a pipe of which all is wanted or nothing: the run is interrupted.
+    Stored,
+    /// One pipe that is scored: it ends there.
+    Pipe,
+    /// An interface: nothing more is let in.
+    Wire,
+}
+
 /// A source that is open, and the rows that will come of it.
 pub(super) struct Opened {
+    pub(super) origin: Origin,
+    /// What is to be said of what was named, one line.
+    pub(super) note: Option<String>,
     pub(super) source: Source,
     pub(super) reader: Reader,
     pub(super) schema: SchemaRef,
@@ -59,23 +73,42 @@ pub(super) fn open(
         if let Some(path) = &spec.ends.write_pcap {
             feed = record(feed, path).map_err(SourceError::from)?;
         }
-        return open_frames(spec, shared, feed, vec![PathBuf::from(interface)], taken);
+        let opened = open_frames(spec, shared, feed, vec![PathBuf::from(interface)], taken)?;
+        return Ok(Opened { origin: Origin::Wire, ..opened });
     }
-    let (found, passed_over) = inputs::sift(&spec.source.inputs)?;
+    let Search { found, again, passed_over } = inputs::find(&spec.source.inputs)?;
     shared.tally.passed_over.store(passed_over, Relaxed);
-    match found {
+    let opened = match found {
         Found::Captures(found) => {
             check_apart(spec, &found.iter().map(Input::path).collect::<Vec<_>>())?;
-            let found = found.into_iter().map(|input| input.until(&shared.stop)).collect();
+            // A model of half a day, and rows of it, would pass for those of all of it.
+            let ends = spec.ends.model.is_some() && found.len() == 1 && found.iter().all(Input::is_pipe);
+            let (origin, asked) = match ends {
+                true => (Origin::Pipe, Asked::IsTheEnd),
+                false => (Origin::Stored, Asked::IsAnError),
+            };
+            let found = found.into_iter().map(|input| input.until(&shared.stop, asked)).collect();
             let captures = Captures::open(found, &spec.source)?;
             let names = captures.paths();
-            open_frames(spec, shared, Box::new(captures), names, taken)
+            Opened { origin, ..open_frames(spec, shared, Box::new(captures), names, taken)? }
         }
         Found::Rows(paths) => {
             check_apart(spec, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
-            open_rows(spec, shared, &paths, taken)
+            open_rows(spec, shared, &paths, taken)?
         }
-    }
+    };
+    Ok(Opened { note: once(&again), ..opened })
+}
+
+/// What is said of files that were named again, in one line.
+fn once(again: &[PathBuf]) -> Option<String> {
+    let first = again.first()?.display();
+    Some(match again.len() - 1 {
+        0 => format!("{first}: was named more than once, also by a folder or a link, and is read once"),
+        others => format!(
+            "{first} and {others} more were named more than once, also by folders or links, and are read once each"
+        ),
+    })
 }
 
 /// Checks that nothing is written over what is read.
@@ -149,6 +182,8 @@ fn open_frames(
         tally: shared.tally.clone(),
     });
     Ok(Opened {
+        origin: Origin::Stored,
+        note: None,
         source: Source::Frames(reading.clone(), assembly),
         reader: Reader::Frames(reading),
         schema,
@@ -186,7 +221,8 @@ fn open_rows(
         fault: shared.fault.clone(),
     });
     let source = Source::Rows(reading.clone());
-    Ok(Opened { source, reader: Reader::Rows(reading), schema, window, name })
+    let reader = Reader::Rows(reading);
+    Ok(Opened { origin: Origin::Stored, note: None, source, reader, schema, window, name })
 }
 
 pub(super) fn joined(spec: &Spec, opened: &Opened) -> Joined {
@@ -203,6 +239,14 @@ impl Reader {
         match self {
             Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").counts(),
             Reader::Rows(_) => FeedCounts::default(),
+        }
+    }
+
+    /// The newest event time so far, in nanoseconds; 0 before the first, and for rows.
+    pub(super) fn newest(&self) -> u64 {
+        match self {
+            Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").newest(),
+            Reader::Rows(_) => 0,
         }
     }
 
@@ -233,6 +277,8 @@ impl Reader {
             Reader::Rows(reading) => reading.feed.lock().expect("no worker panics while it reads").progress(),
         };
         Progress {
+            frames: counts.frames,
+            late: counts.late,
             packets: tally.packets.load(Relaxed),
             rows: tally.rows.load(Relaxed),
             anomalies: tally.anomalies.load(Relaxed),

@@ -9,7 +9,7 @@ use super::{RunError, columns};
 use crate::draft::{Draft, Drafts};
 use crate::incident::operator::Watch;
 use crate::model::ModelError;
-use crate::sink::{self, ChangeEnd, End, Judge, Lines, Report, SinkError};
+use crate::sink::{self, ChangeEnd, End, Fit, Judge, Lines, Report, SinkError};
 use crate::spec::Spec;
 
 /// The ends of a run, and what makes incidents for them.
@@ -21,6 +21,8 @@ pub(super) struct Writing {
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
+    /// Whether the model fits, where a report says how rows were scored.
+    pub(super) fit: Option<Fit>,
     /// Where the model goes, where one is fitted.
     pub(super) model: Option<Draft>,
     /// Where the counters go.
@@ -89,7 +91,12 @@ impl Writing {
             self.watch = Some(Watch { changes: judged.changes(), ..watch });
         }
         let muting = self.watch.as_ref().map(|watch| watch.muting.clone());
-        let ends = report.score_ends(&judged.schema, &judge, muting, lines)?;
+        let mut ends = report.score_ends(&judged.schema, &judge, muting, lines)?;
+        if makes_incidents(spec, &judged.schema, window.is_some()) {
+            let fit = Fit::default();
+            ends.push(Box::new(fit.looking()));
+            self.fit = Some(fit);
+        }
         self.summaries.push(report.summary()?);
         Ok(ends)
     }

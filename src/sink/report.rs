@@ -27,8 +27,10 @@ pub const SUMMARY: &str = "summary.json";
 pub const INCIDENTS: &str = "incidents.jsonl";
 /// The file of rows of incidents.
 pub const INCIDENT_ROWS: &str = "incident_rows.parquet";
+/// The file that says how a live run is.
+pub const STATE: &str = "status.json";
 /// All of them.
-pub const FILES: [&str; 5] = [SUMMARY, SCORES, ALERTS, INCIDENTS, INCIDENT_ROWS];
+pub const FILES: [&str; 6] = [SUMMARY, SCORES, ALERTS, INCIDENTS, INCIDENT_ROWS, STATE];
 
 /// Files that a live run writes as folders of hours, each whole when its hour is over: what has run for weeks has them, and
 /// can be killed.
@@ -106,9 +108,9 @@ impl Report {
         let hours = BY_HOURS.map(|name| hours_of(&self.folder, name)).into_iter();
         let there = files.filter(|path| path.symlink_metadata().is_ok());
         let there: Vec<PathBuf> = there.chain(hours.filter(|hours| has_hours(hours))).collect();
-        // Logs that nothing was written to, of a run that broke off, are no report.
+        // Logs that nothing was written to, of a run that broke off, are no report, nor is how that run was.
         let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|at| at.is_file() && at.len() == 0);
-        if there.iter().all(is_empty) {
+        if there.iter().all(|path| is_empty(path) || path.ends_with(STATE)) {
             return Ok(());
         }
         let failed = |path: &Path, source| SinkError::Io { path: path.to_owned(), source };
@@ -220,8 +222,10 @@ mod tests {
             for (path, text) in &expected {
                 assert_eq!(earlier(path), *text);
             }
-            // The second run meets nothing, and leaves empty logs.
-            if run != "second" {
+            // The second run meets nothing, and leaves empty logs, and how it was.
+            if run == "second" {
+                std::fs::write(folder.path().join(STATE), run).unwrap();
+            } else {
                 let number = Path::new(if run == "first" { "1" } else { "2" });
                 let hour = "scores/date=2026-11-22/hour=09/part-0.parquet";
                 let names = FILES.iter().copied().filter(|name| *name != SCORES).chain([hour]);

@@ -24,6 +24,15 @@ const LOOK: Duration = Duration::from_millis(100);
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
+/// What it is for the reader of a pipe that its run is asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The run comes to nothing.
+    IsAnError,
+    /// The pipe ends behind what was read of it by then.
+    IsTheEnd,
+}
+
 /// What a stream gives, in pieces that were read ahead.
 pub(super) struct Ahead {
     pieces: Receiver<Result<Vec<u8>, Error>>,
@@ -32,7 +41,9 @@ pub(super) struct Ahead {
     piece: Vec<u8>,
     from: usize,
     /// Whether the run is to end, where it may be long until more comes.
-    stop: Option<Stop>,
+    stop: Option<(Stop, Asked)>,
+    /// Pieces that are still taken of a pipe which ends because the run was asked to; `None` before.
+    left: Option<usize>,
 }
 
 /// A thread that counts as long as it lives.
@@ -58,13 +69,14 @@ impl Ahead {
         Ahead::by(reader, counted)
     }
 
-    /// Reads a pipe whose writer may be silent for long: an error when `stop` is due.
+    /// Reads a pipe whose writer may be silent for long: an error when `stop` is due, or the end, where that is what it is
+    /// to be asked.
     ///
     /// # Errors
     /// If there is no thread to wait for it.
-    pub(super) fn of_pipe(reader: Box<dyn Read + Send>, stop: Stop) -> Result<Ahead, Error> {
+    pub(super) fn of_pipe(reader: Box<dyn Read + Send>, stop: Stop, asked: Asked) -> Result<Ahead, Error> {
         let ahead = Ahead::by(reader, ()).map_err(|_| Error::other(NoThread))?;
-        Ok(Ahead { stop: Some(stop), ..ahead })
+        Ok(Ahead { stop: Some((stop, asked)), ..ahead })
     }
 
     /// Gives the reader back where the system allows no thread.
@@ -85,16 +97,27 @@ impl Ahead {
             Ok(_) => hand.send(reader).map_err(|unsent| unsent.0)?,
             Err(NoThread) => return Err(reader),
         }
-        Ok(Ahead { pieces, used, piece: Vec::new(), from: 0, stop: None })
+        Ok(Ahead { pieces, used, piece: Vec::new(), from: 0, stop: None, left: None })
     }
 
     /// The next piece; `None` at the end.
-    fn next(&self) -> Option<Result<Vec<u8>, Error>> {
-        let Some(stop) = &self.stop else { return self.pieces.recv().ok() };
+    fn next(&mut self) -> Option<Result<Vec<u8>, Error>> {
+        let Some((stop, asked)) = &self.stop else { return self.pieces.recv().ok() };
         loop {
+            let ends = *asked == Asked::IsTheEnd && stop.is_asked();
+            if ends {
+                // What was read by then, and what a writer says that was asked to end at the same time; no more of one that
+                // was not.
+                let left = self.left.get_or_insert(WAITING + 2);
+                *left = left.checked_sub(1)?;
+            }
             match self.pieces.recv_timeout(LOOK) {
                 Ok(piece) => return Some(piece),
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if ends => {
+                    self.left = Some(0);
+                    return None;
+                }
                 Err(RecvTimeoutError::Timeout) if stop.is_due() => {
                     return Some(Err(Error::other("interrupted")));
                 }
@@ -220,14 +243,26 @@ mod tests {
     #[test]
     fn a_silent_pipe_is_waited_for_until_the_run_is_to_end() {
         let stop = Arc::<AtomicBool>::default();
-        let mut ahead = Ahead::of_pipe(Box::new(Silent(false)), Stop::by(stop.clone())).unwrap();
+        let pipe = |asked| Ahead::of_pipe(Box::new(Silent(false)), Stop::by(stop.clone()), asked).unwrap();
+        let (mut ahead, mut ending) = (pipe(Asked::IsAnError), pipe(Asked::IsTheEnd));
         let mut some = [0; 8];
         assert_eq!(ahead.read(&mut some).unwrap(), 1);
+        assert_eq!(ending.read(&mut some).unwrap(), 1);
         thread::spawn(move || {
             thread::sleep(2 * LOOK);
             stop.store(true, Relaxed);
         });
         assert_eq!(ahead.read(&mut some).unwrap_err().to_string(), "interrupted");
+        assert_eq!(ending.read(&mut some).unwrap(), 0);
+        assert_eq!(ending.read(&mut some).unwrap(), 0, "and it stays at its end");
+    }
+
+    #[test]
+    fn a_pipe_whose_writer_goes_on_ends_where_the_run_is_asked_to() {
+        let stop = Stop::by(Arc::new(AtomicBool::new(true)));
+        let mut ahead = Ahead::of_pipe(Box::new(std::io::repeat(7)), stop, Asked::IsTheEnd).unwrap();
+        let mut all = Vec::new();
+        assert!(ahead.read_to_end(&mut all).unwrap() <= (WAITING + 2) * PIECE);
     }
 
     struct Panicking;

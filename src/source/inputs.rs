@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use walkdir::{DirEntry, WalkDir};
 
+pub use super::ahead::Asked;
 use super::ahead::{Ahead, Named};
 use super::stored::Stored;
 use super::{SourceError, pcap, pcapng};
@@ -44,6 +45,17 @@ pub enum Found {
     Rows(Vec<PathBuf>),
 }
 
+/// What is read, and what was named beside it in vain.
+#[derive(Debug)]
+pub struct Search {
+    /// What is read.
+    pub found: Found,
+    /// Files that had been found before, by this name or another.
+    pub again: Vec<PathBuf>,
+    /// Files that are neither captures nor rows, in directories and patterns.
+    pub passed_over: u64,
+}
+
 /// A capture to be read.
 #[derive(Clone, Debug)]
 pub struct Input {
@@ -51,6 +63,8 @@ pub struct Input {
     way: Way,
     /// Whether the run is to end.
     stop: Stop,
+    /// What that is for a pipe.
+    asked: Asked,
 }
 
 /// How an input is read.
@@ -66,13 +80,18 @@ enum Way {
 
 impl Input {
     fn new(path: PathBuf, way: Way) -> Input {
-        Input { path, way, stop: Stop::default() }
+        Input { path, way, stop: Stop::default(), asked: Asked::IsAnError }
     }
 
-    /// The same, where what comes through a pipe is waited for until `stop` is due.
+    /// The same, where what comes through a pipe is waited for until `stop` is due; what it is then to be `asked` to end.
     #[must_use]
-    pub fn until(self, stop: &Stop) -> Input {
-        Input { stop: stop.clone(), ..self }
+    pub fn until(self, stop: &Stop, asked: Asked) -> Input {
+        Input { stop: stop.clone(), asked, ..self }
+    }
+
+    /// Whether its writer says when it ends.
+    pub fn is_pipe(&self) -> bool {
+        self.way != Way::File
     }
 
     /// What it is called in messages.
@@ -94,7 +113,7 @@ impl Input {
     }
 
     pub(super) fn open(&self, read: Arc<AtomicU64>) -> Result<Stored, SourceError> {
-        let waited = |pipe| Ahead::of_pipe(pipe, self.stop.clone()).map(Box::new);
+        let waited = |pipe| Ahead::of_pipe(pipe, self.stop.clone(), self.asked).map(Box::new);
         let stored = match self.way {
             Way::File => Stored::open(&self.path, read),
             Way::Pipe => waited(Box::new(Named::new(&self.path))).and_then(|pipe| Stored::new(pipe, read)),
@@ -137,6 +156,8 @@ struct Finding {
     there: BTreeSet<PathBuf>,
     /// Files of a kind that is read, each as often as it was named.
     named: usize,
+    /// Those of them that were there already.
+    again: Vec<PathBuf>,
     /// Files of other kinds in directories and patterns, likewise.
     passed_over: u64,
 }
@@ -179,6 +200,7 @@ impl Finding {
         self.named += 1;
         let place = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
         if !self.there.insert(place) {
+            self.again.push(input.path);
             return;
         }
         match kind {
@@ -306,20 +328,12 @@ fn kind(magic: &[u8]) -> Kind {
 /// for standard input. The content decides what a file is, not its name; inside a directory or pattern what is
 /// neither capture nor rows is passed over, unless it is cut off before that can be told, or has the name of one.
 /// The order is that given, inside a directory or pattern that of the names; a file that is named twice
-/// is read once, at its first place.
+/// is read once, at its first place, and told.
 ///
 /// # Errors
 /// [`SourceError`] if nothing is named, a named file cannot be read or is neither capture nor rows, a directory
 /// or pattern holds neither, or there are both captures and rows.
-pub fn find(inputs: &[String]) -> Result<Found, SourceError> {
-    sift(inputs).map(|(found, _)| found)
-}
-
-/// As [`find`], and how many files were passed over.
-///
-/// # Errors
-/// Those of [`find`].
-pub fn sift(inputs: &[String]) -> Result<(Found, u64), SourceError> {
+pub fn find(inputs: &[String]) -> Result<Search, SourceError> {
     let mut finding = Finding::default();
     for given in inputs {
         finding.given(given)?;
@@ -332,5 +346,5 @@ pub fn sift(inputs: &[String]) -> Result<(Found, u64), SourceError> {
         (Some(_), None) => Ok(Found::Captures(finding.captures)),
         (None, Some(_)) => Ok(Found::Rows(finding.rows)),
     };
-    Ok((found?, finding.passed_over))
+    Ok(Search { found: found?, again: finding.again, passed_over: finding.passed_over })
 }

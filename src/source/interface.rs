@@ -155,7 +155,7 @@ fn moved(time: u64, ahead: u64) -> u64 {
 /// The wall clock, in nanoseconds since the Unix epoch.
 // A live source: frames are stamped by this clock, and a quiet wire has no other sign that time passes.
 #[allow(clippy::disallowed_methods)]
-pub(super) fn wall_clock() -> u64 {
+pub(crate) fn wall_clock() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).map_or(i64::MAX as u64, |nanoseconds| nanoseconds as u64)
 }

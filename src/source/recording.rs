@@ -393,7 +393,7 @@ mod tests {
         let path = folder.path().join("f.pcap");
         for (last, until) in [(5, 7), (7, 7), (8, 8)] {
             run(&mut *record(given([block(&[(last, vec![1], 1)])]), &path).unwrap()).unwrap();
-            let found = super::super::inputs::find(&[path.display().to_string()]).unwrap();
+            let found = super::super::inputs::find(&[path.display().to_string()]).unwrap().found;
             let super::super::inputs::Found::Captures(inputs) = found else { panic!("a capture") };
             let mut captures = super::super::Captures::open(inputs, &Default::default()).unwrap();
             run(&mut captures).unwrap();

@@ -154,7 +154,7 @@ fn too_little_address_space_for_flows_is_said_in_one_line() {
     let output = within("ulimit -v 1000000", &arguments);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
-    assert!(said.starts_with("netweir: [flow] max_flows = 2000000, -w 1: the system has no "), "{said}");
+    assert!(said.starts_with("netweir: [flow] max_flows = 2000000: the system has no "), "{said}");
     assert_eq!(place.files(), ["one.pcap"]);
 }
 
@@ -175,35 +175,43 @@ fn columns_may_stand_apart_and_a_pattern_of_context_means_all_of_it() {
     assert!(said.contains("a name is missing"), "{said}");
 }
 
+/// A run that reads what comes through a pipe whose writer says no more, and is told by SIGINT once it catches signals.
+#[cfg(target_os = "linux")]
+fn told_while_it_waits(mut verb: std::process::Command, bytes: &[u8]) -> std::process::Output {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let mut verb = verb.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = verb.stdin.take().unwrap();
+    pipe.write_all(bytes).unwrap();
+    // Before it catches the signal it would end without a word. This one is caught last.
+    let catches = |status: &str| {
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGUSR1 - 1) & 1 == 1
+    };
+    while !catches(&std::fs::read_to_string(format!("/proc/{}/status", verb.id())).unwrap()) {
+        std::thread::yield_now();
+    }
+    assert!(verb.try_wait().unwrap().is_none(), "it waits for more");
+    let told = Command::new("kill").args(["-INT", &verb.id().to_string()]).status();
+    assert!(told.unwrap().success());
+    let output = verb.wait_with_output().unwrap();
+    drop(pipe);
+    output
+}
+
 /// Before its first byte, and in the middle: a writer that says no more must not hold who wants the run to end.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_run_that_waits_for_a_silent_pipe_ends_when_asked_and_leaves_nothing() {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-
     for (bytes, more) in
         [(Vec::new(), ""), (pcap(1, 65535, &some_frames()), ""), (pcap(1, 65535, &[]), "--lax")]
     {
         let place = Place::new();
-        let mut verb = Command::new(env!("CARGO_BIN_EXE_netweir"));
+        let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
         verb.args(["extract", "-", "-o"]).arg(place.at("rows.parquet"));
         verb.args(more.split_terminator(' '));
-        let mut verb = verb.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut pipe = verb.stdin.take().unwrap();
-        pipe.write_all(&bytes).unwrap();
-        // Before it catches the signal it would end without a word. This one is caught last.
-        let catches = |status: &str| {
-            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-            u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGUSR1 - 1) & 1 == 1
-        };
-        while !catches(&std::fs::read_to_string(format!("/proc/{}/status", verb.id())).unwrap()) {
-            std::thread::yield_now();
-        }
-        assert!(verb.try_wait().unwrap().is_none(), "it waits for more");
-        let told = Command::new("kill").args(["-INT", &verb.id().to_string()]).status();
-        assert!(told.unwrap().success());
-        let output = verb.wait_with_output().unwrap();
+        let output = told_while_it_waits(verb, &bytes);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(
             said.starts_with("netweir: interrupted: nothing was written") && said.lines().count() == 1,
@@ -211,6 +219,80 @@ fn a_run_that_waits_for_a_silent_pipe_ends_when_asked_and_leaves_nothing() {
         );
         assert_eq!(output.status.code(), Some(2));
         assert_eq!(place.files(), Vec::<String>::new());
-        drop(pipe);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_that_is_scored_ends_when_asked_and_leaves_what_its_end_would() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let bytes = pcap(1, 65535, &some_frames());
+    let detect = |out: &str| {
+        let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
+        verb.args(["detect", "-", "-m"]).arg(&model).arg("-o").arg(place.at(out));
+        verb
+    };
+    // The beginning of a record that never came whole.
+    let cut = [&bytes[..], &[0; 7]].concat();
+    for (out, bytes, cut) in [("out", &bytes, false), ("cut", &cut, true)] {
+        let output = told_while_it_waits(detect(out), bytes);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("ended by a signal: 20 packets were read until then"), "{said}");
+        assert_eq!(said.contains("1 file is cut off"), cut, "{said}");
+    }
+    fine(&[&"detect", &"-q", &place.at("train.pcap"), &"-m", &model, &"-o", &place.at("whole")]);
+    for name in ["scores.parquet", "alerts.eve.jsonl", "incidents.jsonl", "summary.json"] {
+        let read = |folder: &str| std::fs::read(place.at(folder).join(name)).unwrap();
+        assert!(read("out") == read("whole"), "{name}");
+    }
+    // Nothing of it was read yet.
+    let output = told_while_it_waits(detect("none"), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!place.at("none").exists());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
+    let place = Place::new();
+    let model = small_model(&place);
+    let mut bytes = pcap(1, 65535, &some_frames());
+    // The clock is set back by an hour.
+    for (second, frame) in (1_699_996_420_u32..).zip(some_frames()) {
+        let length = frame.len() as u32;
+        for word in [second, 0, length, length] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
+    verb.args(["detect", "-", "-m"]).arg(&model).arg("-o").arg(place.at("out"));
+    let mut verb = verb.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut verb = verb.spawn().unwrap();
+    let mut pipe = verb.stdin.take().unwrap();
+    std::io::Write::write_all(&mut pipe, &bytes).unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(verb.stderr.take().unwrap()));
+    let first = lines.next().unwrap().unwrap();
+    assert!(
+        first.starts_with("20 of the last 40 frames were late and moved: the clock was set back"),
+        "{first}"
+    );
+    drop(pipe);
+    assert!(lines.map(|line| line.unwrap()).all(|line| !line.contains("of the last")));
+    assert!(verb.wait().unwrap().success());
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_told_in_one_line() {
+    let place = Place::new();
+    let capture = place.write("one.pcap", pcap(1, 65535, &some_frames()));
+    let output = fine(&[&"extract", &capture, &capture, &"-o", &place.at("rows.csv")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("one.pcap: was named more than once, also by a folder or a link, and is read once\n"),
+        "{said}"
+    );
+    assert!(said.contains("20 frames"), "{said}");
 }

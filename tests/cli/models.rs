@@ -210,6 +210,28 @@ fn a_run_changes_the_threshold_of_a_model_and_says_which_is_in_use() {
 }
 
 #[test]
+fn a_public_network_that_begins_most_is_told_of_unless_it_is_named() {
+    let place = Place::new();
+    // Each of four hosts asks three servers of elsewhere.
+    let flow = |host: u64, server: u64| {
+        let (src, dst) = (format!("[2001:db8:1::{host}]:40000"), format!("[2600:{server}::1]:443"));
+        udp(&src, &dst).at_s(3 * host + server)
+    };
+    let flows = (1..=4).flat_map(|host| (1..=3).map(move |server| flow(host, server)));
+    let capture = place.write("public.pcap", datagram::pcap(&flows.collect::<Vec<_>>()));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/train.toml");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    for (local, told) in [("\"10.0.0.0/8\", \"link\"", true), ("\"2001:db8:1::/64\"", false)] {
+        let pipeline = shipped.replacen("[context]", &format!("[context]\nlocal = [{local}]"), 1);
+        let (pipeline, model) = (place.write("own.toml", pipeline), place.at("own.netweir"));
+        let said =
+            String::from_utf8(fine(&[&"train", &capture, &"-p", &pipeline, &"-m", &model]).stderr).unwrap();
+        let note = "note: 4 hosts of 2001:db8:1::/64 are the sources of 100 % of all pairs of hosts, and are judged as strangers";
+        assert_eq!(said.contains(note), told, "{said}");
+    }
+}
+
+#[test]
 fn training_that_is_too_short_is_said_and_its_model_can_be_used() {
     let place = Place::new();
     let capture = place.write("short.pcap", pcap(1, 65535, &some_frames()));

@@ -82,7 +82,7 @@ fn is_of_link(host: IpAddr) -> bool {
 }
 
 /// The network of a host, as it is written; none of an address that is no host's.
-fn network(host: IpAddr) -> Option<String> {
+pub(super) fn network(host: IpAddr) -> Option<String> {
     if host.is_unspecified() || host.is_loopback() || host.is_multicast() {
         return None;
     }

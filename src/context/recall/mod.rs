@@ -28,6 +28,7 @@ pub(super) mod operator;
 mod questions;
 mod shard;
 mod starts;
+mod strangers;
 mod tables;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(crate) use columns::JOINING;
 pub use columns::OLDEST;
 pub(crate) use link::OnLink;
 pub use memory::Memory;
+pub(crate) use strangers::Busy;
 pub use tables::MemoryError;
 
 pub(super) use columns::{IDENTITIES, Measure, Part, Recalled, with_element};

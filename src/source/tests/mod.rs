@@ -43,7 +43,7 @@ fn spec(lateness: Duration) -> SourceSpec {
 
 fn captures(paths: &[PathBuf]) -> Vec<Input> {
     let given: Vec<String> = paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-    match inputs::find(&given).unwrap() {
+    match inputs::find(&given).unwrap().found {
         Found::Captures(captures) => captures,
         Found::Rows(_) => panic!("captures were given"),
     }
@@ -52,7 +52,7 @@ fn captures(paths: &[PathBuf]) -> Vec<Input> {
 /// Reads to the end or the first error, and checks what every feed promises on the way.
 fn read(paths: &[PathBuf], spec: &SourceSpec) -> All {
     let given: Vec<String> = paths.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-    let opened = inputs::find(&given).and_then(|found| match found {
+    let opened = inputs::find(&given).and_then(|search| match search.found {
         Found::Captures(captures) => Captures::open(captures, spec),
         Found::Rows(_) => panic!("captures were given"),
     });

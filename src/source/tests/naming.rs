@@ -9,7 +9,7 @@ use super::*;
 
 fn find(given: &[&Path]) -> Result<Found, String> {
     let given: Vec<String> = given.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-    inputs::find(&given).map_err(|error| line(&error))
+    inputs::find(&given).map(|search| search.found).map_err(|error| line(&error))
 }
 
 fn names(found: Result<Found, String>) -> Vec<String> {
@@ -30,7 +30,7 @@ fn files_of_other_kinds_in_folders_and_patterns_are_counted() {
         fs::write(root.join(name), bytes).unwrap();
     }
     capture(root, "b.pcap");
-    let passed_over = |given: &Path| inputs::sift(&[given.to_str().unwrap().to_owned()]).unwrap().1;
+    let passed_over = |given: &Path| inputs::find(&[given.to_str().unwrap().to_owned()]).unwrap().passed_over;
     assert_eq!(passed_over(root), 3);
     assert_eq!(passed_over(&root.join("*.p*")), 1);
     assert_eq!(passed_over(&root.join("b.pcap")), 0);
@@ -109,6 +109,8 @@ fn a_file_that_is_named_twice_is_read_once() {
     let (one, pattern) = (root.join("b.cap"), root.join("*.cap"));
     assert_eq!(names(find(&[&one, &one])), ["b.cap"]);
     assert_eq!(names(find(&[&one, &pattern, root])), ["b.cap", "a.cap", "c.cap"]);
+    let given = [&one, root, &one].map(|path| path.to_str().unwrap().to_owned());
+    assert_eq!(inputs::find(&given).unwrap().again, [one.clone(), one.clone()], "and it is told");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(&one, root.join("link")).unwrap();
