@@ -269,7 +269,7 @@ fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
     }
     let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
     verb.args(["detect", "-", "-m"]).arg(&model).arg("-o").arg(place.at("out"));
-    let mut verb = verb.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let verb = verb.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut verb = verb.spawn().unwrap();
     let mut pipe = verb.stdin.take().unwrap();
     std::io::Write::write_all(&mut pipe, &bytes).unwrap();
