@@ -414,7 +414,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out/alerts.eve.jsonl");
         let judge = Judge { model: "default".to_owned(), threshold: 0.5 };
-        let mut log = Box::new(EveLog::create(Draft::growing(&path).unwrap(), &batches[0].schema(), judge));
+        let mut log =
+            Box::new(EveLog::create(Draft::growing(&path, None).unwrap(), &batches[0].schema(), judge));
         for batch in batches {
             log.take(batch).unwrap();
         }
