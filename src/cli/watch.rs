@@ -44,6 +44,9 @@ pub(super) struct Watch {
     /// Write the frames that were used
     #[arg(long, value_name = "FILE")]
     write_pcap: Option<PathBuf>,
+    /// What alerts (host) and incidents (sensor) call this sensor
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
     /// Rules that say what is not to be reported, and where alarms begin; followed when they change
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
@@ -64,6 +67,9 @@ impl Watch {
         spec.ends.scores = None;
         spec.ends.write_pcap = self.write_pcap;
         spec.ends.fit = None;
+        if self.sensor.is_some() {
+            spec.ends.sensor = self.sensor;
+        }
         if self.allow.is_some() {
             spec.incident.allow = self.allow;
         }

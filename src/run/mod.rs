@@ -344,6 +344,14 @@ fn check_ends(spec: &Spec) -> Result<(), RunError> {
     if !ends.columns.is_empty() && ends.rows.is_some() && ends.scores.is_some() {
         return Err(RunError::Ends("columns of rows and of scores cannot be chosen in one run"));
     }
+    if ends.sensor.as_deref() == Some("") {
+        return Err(RunError::Ends("sensor is a name: give one, or leave it out"));
+    }
+    if ends.sensor.is_some() && ends.report.is_none() {
+        return Err(RunError::Ends(
+            "sensor stands in alerts and incidents: ask for a report, or leave it out",
+        ));
+    }
     if ends.model.is_some() && ends.fit.is_some() {
         return Err(RunError::Ends("model and fit exclude each other: a run trains or scores"));
     }

@@ -173,12 +173,16 @@ impl Report {
         Ok(ends)
     }
 
-    /// The ends of incidents: their log and their rows, readable lines to `lines`, if anybody reads them.
+    /// The ends of incidents that `judge` found: their log and their rows, readable lines to `lines`, if anybody reads them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
-    pub fn incident_ends(&self, lines: Option<Lines>) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
-        let log = IncidentLog::create(self.log(INCIDENTS)?);
+    pub fn incident_ends(
+        &self,
+        judge: &Judge,
+        lines: Option<Lines>,
+    ) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
+        let log = IncidentLog::create(self.log(INCIDENTS)?, judge.sensor.clone());
         let rows = match self.drafts.is_live() {
             true => IncidentRows::by_hours(&hours_of(&self.folder, INCIDENT_ROWS), &self.drafts)?,
             false => IncidentRows::create(self.draft(INCIDENT_ROWS)?)?,
@@ -240,7 +244,8 @@ mod tests {
         let mut expected: BTreeMap<PathBuf, &str> = BTreeMap::new();
         for run in ["first", "second", "third", "fourth"] {
             let report = Report::begin(folder.path(), &Drafts::live()).unwrap();
-            let ends = report.incident_ends(None).unwrap();
+            let judge = Judge { model: "office".to_owned(), threshold: 7.0, sensor: None, interface: None };
+            let ends = report.incident_ends(&judge, None).unwrap();
             assert!(folder.path().join(INCIDENTS).is_file(), "there to be followed");
             assert!(!folder.path().join(SUMMARY).exists() && !folder.path().join(SCORES).exists());
             drop(ends);
