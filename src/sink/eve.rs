@@ -1,9 +1,10 @@
 //! Alerts as Suricata writes them: `alerts.eve.jsonl`, one event of type `alert` a line, valid against
 //! Suricata's schema (etc/schema.json), so that what reads Suricata's alerts reads these.
 //!
-//! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. Counts and
-//! times under `flow` are those of the row, which is the part of the flow within its window; the flow's
-//! own start is in the context. Bytes are those of IP datagrams; Suricata counts frames.
+//! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. `flow.start` is that of
+//! the flow, as Suricata means it and readers make the start of an event of it. Counts under `flow`, and its end, are
+//! those of the row, which is the part of the flow within its window; where that begins is in the context
+//! (`row_start`). Bytes are those of IP datagrams; Suricata counts frames.
 //!
 //! A sensor that has a name is `host`, as Suricata's `sensor-name` is; `in_iface` stands in events of live runs.
 //!
@@ -23,6 +24,7 @@ use super::alert::{Alerts, Flows, setting};
 use super::community::{Ends, id_of_row};
 use super::json::{Json, Text, key};
 use super::operator::End;
+use super::protocols::protocol_name;
 use super::severity::Severity;
 use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
@@ -250,7 +252,7 @@ impl EveLog {
         json.piece(&common.level);
         json.plain(key!("severity"), severity.name().as_bytes());
         json.plain(key!("window_start"), &stamps.of(flows.window_start.value(row)));
-        json.plain(key!("flow_start"), &stamps.of(flows.flow_start.value(row)));
+        json.plain(key!("row_start"), &stamps.of(flows.row_start.value(row)));
         // All 64 bits, as text.
         json.whole_as_text(key!("flow_id"), flows.flow_id.value(row));
         json.text(key!("service"), flows.service.value(row));
@@ -282,7 +284,7 @@ impl EveLog {
         json.whole(key!("pkts_toclient"), flows.bwd_packets.value(row));
         json.whole(key!("bytes_toserver"), flows.fwd_bytes.value(row));
         json.whole(key!("bytes_toclient"), flows.bwd_bytes.value(row));
-        json.plain(key!("start"), &stamps.of(flows.row_start.value(row)));
+        json.plain(key!("start"), &stamps.of(flows.flow_start.value(row)));
         json.plain(key!("end"), &end);
         json.text(key!("src_ip"), src_ip);
         json.text(key!("dest_ip"), dest_ip);
@@ -303,23 +305,6 @@ fn ends(flows: &Flows, row: usize) -> Ends {
             Ends::Message(flows.icmp_type.value(row), flows.icmp_code.value(row))
         }
         _ => Ends::Bare,
-    }
-}
-
-/// Suricata's name of a protocol: ours in capitals, which are made of it in `word`, but for these.
-fn protocol_name<'a>(protocol: u8, name: &str, word: &'a mut String) -> &'a str {
-    match protocol {
-        41 => "IPv6",
-        58 => "IPv6-ICMP",
-        _ => {
-            word.clear();
-            match name.is_ascii() {
-                true => word.push_str(name),
-                false => word.push_str(&name.to_uppercase()),
-            }
-            word.make_ascii_uppercase();
-            word
-        }
     }
 }
 
@@ -476,6 +461,8 @@ mod tests {
             (&tcp["flow"]["pkts_toclient"], &tcp["flow"]["bytes_toserver"]),
             (&39.into(), &8210.into())
         );
+        assert_eq!(tcp["flow"]["start"], "2026-11-22T09:29:50.000000+0000");
+        assert_eq!(tcp["alert"]["context"]["netweir"]["row_start"], "2026-11-22T09:30:00.249999+0000");
         assert!(tcp.get("host").is_none() && tcp.get("in_iface").is_none());
         let (metadata, context) = (&tcp["alert"]["metadata"], &tcp["alert"]["context"]["netweir"]);
         assert_eq!(metadata["netweir_reason"][0], "10.1.2.3: 41 peers in 10 s; usual 3, p99 6");

@@ -18,6 +18,7 @@ mod json;
 pub mod operator;
 mod pages;
 mod parquet;
+mod protocols;
 pub mod report;
 #[cfg(test)]
 mod samples;
