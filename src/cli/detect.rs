@@ -23,7 +23,7 @@ alone):
   alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON), but what is muted
   incidents.jsonl         what was said of incidents, a line each; the last of an id holds
   incident_rows.parquet   which row belongs to which incident, or which rule mutes it
-  summary.json            what was read, refused, scored, muted; the threshold
+  summary.json            what was read, refused, scored, muted; the model, the threshold
 Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain
 prints one in full.
 

@@ -253,6 +253,9 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     assert!(loud.lines().eq(others.iter().copied()));
     let summary: serde_json::Value =
         serde_json::from_slice(&std::fs::read(muted.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["model"], model.display().to_string());
+    assert_eq!(summary["model_sha256"].as_str().map(str::len), Some(64));
+    assert!(summary["first"].as_str().unwrap() < summary["last"].as_str().unwrap(), "{summary}");
     let alert: serde_json::Value = serde_json::from_str(others[0]).unwrap();
     assert_eq!((&alert["host"], alert.get("in_iface")), (&"north".into(), None));
     let gone = all_alerts.lines().count() - others.len();
