@@ -75,6 +75,8 @@ pub struct Ends {
     pub summary: Option<PathBuf>,
     /// Where a live run writes the frames that it used, as pcap.
     pub write_pcap: Option<PathBuf>,
+    /// What a report calls the sensor: `host` of alerts, `sensor` of incidents. They name none where it is not given.
+    pub sensor: Option<String>,
 }
 
 impl Default for Spec {

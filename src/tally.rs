@@ -14,6 +14,8 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 /// Counters of a run, added to by all workers of the process.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Event times of packets, or of rows that were read.
+    pub span: Span,
     /// Frames read.
     pub frames: AtomicU64,
     /// Frames that became packets.
@@ -63,6 +65,33 @@ pub struct TcpTally {
     pub answers: AtomicU64,
     /// Segments that repeat what was sent before.
     pub repeats: AtomicU64,
+}
+
+/// From the first event time to the last, nanoseconds since the Unix epoch.
+#[derive(Debug)]
+pub struct Span {
+    first: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Span { first: AtomicU64::new(u64::MAX), last: AtomicU64::new(0) }
+    }
+}
+
+impl Span {
+    /// Takes in what lies from `first` to `last`.
+    pub fn reach(&self, first: u64, last: u64) {
+        self.first.fetch_min(first, Relaxed);
+        self.last.fetch_max(last, Relaxed);
+    }
+
+    /// Both ends; `None` where nothing was taken in.
+    pub fn ends(&self) -> Option<(u64, u64)> {
+        let (first, last) = (self.first.load(Relaxed), self.last.load(Relaxed));
+        (first <= last).then_some((first, last))
+    }
 }
 
 /// Counters of one worker, handed over block by block.
@@ -240,6 +269,14 @@ mod tests {
         asked.store(true, Relaxed);
         assert!(another.is_asked());
         assert_eq!(batch.take().unwrap().to_string(), "first");
+    }
+
+    #[test]
+    fn a_span_is_from_the_first_to_the_last_in_any_order() {
+        let span = Span::default();
+        assert_eq!(span.ends(), None);
+        [(5, 7), (2, 3), (6, 6)].into_iter().for_each(|(first, last)| span.reach(first, last));
+        assert_eq!(span.ends(), Some((2, 7)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -337,20 +338,52 @@ impl Wire {
     }
 }
 
+/// A terminal, which is gone when it is dropped.
+struct Terminal {
+    _screen: File,
+    line: File,
+}
+
+impl Terminal {
+    fn open() -> Terminal {
+        let open = |path: &str| {
+            let mut options = File::options();
+            options.read(true).write(true).custom_flags(libc::O_NOCTTY).open(path).unwrap()
+        };
+        let screen = open("/dev/ptmx");
+        let (locked, mut number) = (0, 0);
+        // SAFETY: both calls look at a number that outlives them.
+        unsafe {
+            assert_eq!(libc::ioctl(screen.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked), 0);
+            assert_eq!(libc::ioctl(screen.as_raw_fd(), libc::TIOCGPTN, &raw mut number), 0);
+        }
+        let line = open(&format!("/dev/pts/{number}"));
+        Terminal { _screen: screen, line }
+    }
+}
+
 /// A child that does not outlive a test that fails.
 struct Watcher(Option<Child>);
 
 impl Watcher {
-    /// Starts what listens on the far end of the cable, and a witness of all that comes there.
-    fn start(mut command: Command) -> (Watcher, OwnedFd) {
+    /// Starts what listens on the far end of the cable, without a terminal, and a witness of all that comes there.
+    fn start(command: Command) -> (Watcher, OwnedFd) {
+        Watcher::start_on(None, command)
+    }
+
+    /// The same on a terminal.
+    fn start_on(terminal: Option<&Terminal>, mut command: Command) -> (Watcher, OwnedFd) {
         // Opened before the watcher's socket, it has its copy of a frame after it.
         let witness = packet_socket("far");
-        // SAFETY: `signal` may be called between fork and exec, and nothing else is.
+        let line = terminal.map(|terminal| terminal.line.as_raw_fd());
+        // SAFETY: what is called between fork and exec may be: system calls on numbers alone.
         unsafe {
-            // The tests may run below `nohup`, whose signal would not reach it then.
-            command.pre_exec(|| match libc::signal(libc::SIGHUP, libc::SIG_DFL) {
-                libc::SIG_ERR => Err(io::Error::last_os_error()),
-                _ => Ok(()),
+            command.pre_exec(move || {
+                // The tests may run below `nohup`, whose signal would not reach it then.
+                let is_told = libc::signal(libc::SIGHUP, libc::SIG_DFL) != libc::SIG_ERR;
+                let is_apart = libc::setsid() != -1;
+                let is_on = line.is_none_or(|line| libc::ioctl(line, libc::TIOCSCTTY, 0) == 0);
+                if is_told && is_apart && is_on { Ok(()) } else { Err(io::Error::last_os_error()) }
             });
         }
         let mut watcher = Watcher(Some(command.spawn().unwrap()));
@@ -528,7 +561,7 @@ fn final_state(folder: &Path) -> (BTreeMap<String, Value>, BTreeSet<String>) {
     for line in log.lines() {
         let mut event: Value = serde_json::from_str(line).unwrap();
         let event = event.as_object_mut().unwrap();
-        for key in ["event", "time"] {
+        for key in ["change", "time"] {
             event.remove(key);
         }
         incidents.insert(event["id"].as_str().unwrap().to_owned(), Value::Object(event.clone()));
@@ -614,17 +647,23 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
     alone(|| {
         let wire = Wire::new();
         for end in ["the terminal is gone", "it is told twice", "the interface is down"] {
-            let (mut watcher, witness) = Watcher::start(wire.watch("live"));
+            let terminal = (end == "the terminal is gone").then(Terminal::open);
+            let (mut watcher, witness) = Watcher::start_on(terminal.as_ref(), wire.watch("live"));
             send(&wire.sent, &mut watcher, &witness, |_| ());
             let said = match end {
                 "the terminal is gone" => {
-                    let output = watcher.end(libc::SIGHUP);
+                    drop(terminal);
+                    let output = watcher.wait();
                     succeed("watch", &output);
                     output.stderr
                 }
                 "it is told twice" => {
-                    watcher.tell(libc::SIGUSR1);
-                    watcher.tell(libc::SIGUSR2);
+                    // What rotates logs tells a service; it has no terminal, and goes on.
+                    for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP, libc::SIGHUP] {
+                        watcher.tell(signal);
+                    }
+                    sleep(Duration::from_millis(500));
+                    assert!(watcher.running());
                     watcher.tell(libc::SIGTERM);
                     std::thread::sleep(Duration::from_millis(2));
                     let output = watcher.end(libc::SIGTERM);
@@ -698,7 +737,8 @@ fn an_output_that_is_lost_takes_no_other_with_it() {
             let again = format!("{lost} again");
             wire.detect(&again, &[]);
             for name in ["incidents.jsonl", "alerts.eve.jsonl"] {
-                let log = |folder| wire.text(folder, name);
+                // Alerts name the interface that they came from.
+                let log = |folder| wire.text(folder, name).replace("\"in_iface\":\"far\",", "");
                 assert!(!log(lost).is_empty());
                 assert_eq!(log(lost), log(&again), "{name}");
             }

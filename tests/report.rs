@@ -121,10 +121,10 @@ fn write_incidents(folder: &Path, rows: &[Row]) {
         let score = members.iter().map(|at| rows[*at].score).fold(0.0, f64::max);
         let severity = ["low", "medium", "high", "critical"][place % 4];
         let window = time(first / (10 * SECOND) * 10 * SECOND);
-        for event in ["create", "close"] {
+        for change in ["create", "close"] {
             let line = serde_json::json!({
-                "event": event, "id": format!("{place:016x}"), "time": time(first + 10 * SECOND), "kind": "anomaly",
-                "host": host.to_string(), "role": "source", "first": time(first), "last": time(last + SECOND),
+                "change": change, "id": format!("{place:016x}"), "time": time(first + 10 * SECOND), "kind": "anomaly",
+                "address": host.to_string(), "role": "source", "first": time(first), "last": time(last + SECOND),
                 "windows": 1, "alerts": members.len(), "score": score, "p_value": (-score).exp(), "severity": severity,
                 "peers": 1, "ports": 1, "top": {"flow_id": members[0], "window_start": window},
                 "why": "41 <peers> in 10 s, and more words than stand beside each other on the screen of a telephone",
@@ -134,7 +134,7 @@ fn write_incidents(folder: &Path, rows: &[Row]) {
         }
     }
     let line = serde_json::json!({
-        "event": "create", "id": "ffff", "time": time(0), "kind": "new_host", "host": "10.1.0.250", "role": "source",
+        "change": "create", "id": "ffff", "time": time(0), "kind": "new_host", "address": "10.1.0.250", "role": "source",
         "first": time(0), "last": time(0), "why": "never seen in training",
     });
     writeln!(log, "{line}").unwrap();

@@ -145,7 +145,7 @@ fn rows_models_and_scores_do_not_depend_on_how_the_graph_runs() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         last.insert(event["id"].as_str().unwrap().to_owned(), event);
     }
-    assert!(!last.is_empty() && last.values().all(|event| event["event"] == "close"));
+    assert!(!last.is_empty() && last.values().all(|event| event["change"] == "close"));
     let alerts: u64 = last.values().map(|event| event["alerts"].as_u64().unwrap()).sum();
     let summary: serde_json::Value =
         serde_json::from_slice(&bytes(&at("scored-1").join("summary.json"))).unwrap();

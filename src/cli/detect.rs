@@ -21,9 +21,9 @@ What is left in OUT, unless its name ends in .parquet, .arrow or .csv (then it i
 alone):
   scores.parquet          all columns of the rows, score, p_value, is_anomaly, partition, reasons
   alerts.eve.jsonl        one alert a line, as Suricata writes them (EVE JSON), but what is muted
-  incidents.jsonl         what was said of incidents, an event a line; the last of an id holds
+  incidents.jsonl         what was said of incidents, a line each; the last of an id holds
   incident_rows.parquet   which row belongs to which incident, or which rule mutes it
-  summary.json            what was read, refused, scored, muted; the threshold
+  summary.json            what was read, refused, scored, muted; the model, the threshold
 Incidents go to standard output, a line when one begins, gets worse or is over; netweir explain
 prints one in full.
 
@@ -53,6 +53,9 @@ pub(super) struct Detect {
     /// Columns of the rows to write beside scores alone; * stands for any run of characters
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = column)]
     columns: Vec<String>,
+    /// What alerts (host) and incidents (sensor) call this sensor
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
     /// Rules that say what is not to be reported, and where alarms begin
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
@@ -77,6 +80,9 @@ impl Detect {
             spec.ends.columns = self.columns;
         }
         spec.ends.fit = None;
+        if self.sensor.is_some() {
+            spec.ends.sensor = self.sensor;
+        }
         if self.allow.is_some() {
             spec.incident.allow = self.allow;
         }

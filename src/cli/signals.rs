@@ -12,7 +12,7 @@ use crate::threads;
 /// What a process gives that was asked twice to end.
 const AT_ONCE: i32 = 130;
 
-/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP) set. Whoever asks again when a second has passed
+/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP, where there is one) set. Whoever asks again when a second has passed
 /// ends the process at once; until then it is one request that came by several ways: `timeout` tells the process and
 /// its group, a terminal everybody who sits at it.
 #[cfg(unix)]
@@ -21,17 +21,19 @@ pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
 
     let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (asked, ask) = std::os::unix::net::UnixStream::pair()?;
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        if signal == SIGHUP && is_ignored(signal) {
-            continue;
-        }
+    let by_terminal = (!is_ignored(SIGHUP) && has_terminal()).then_some(SIGHUP);
+    for signal in [SIGINT, SIGTERM].into_iter().chain(by_terminal) {
         register_conditional_shutdown(signal, AT_ONCE, again.clone())?;
         register(signal, stop.clone())?;
         signal_hook::low_level::pipe::register(signal, ask.try_clone()?)?;
     }
     threads::start("signals", move || allow_after_a_second(asked, &again)).map_err(io::Error::other)?;
-    // Those who rotate logs are used to ask for new ones by it. They are followed unasked, and the run goes on.
-    [SIGUSR2, SIGUSR1].iter().try_for_each(|signal| register(*signal, Arc::default()).map(drop))?;
+    // Those who rotate logs are used to ask for new ones by one of these. They are followed unasked, and the run goes on:
+    // a service that ended by it would not be begun anew, as nothing went wrong.
+    let by_rotation = (by_terminal.is_none() && !is_ignored(SIGHUP)).then_some(SIGHUP);
+    for signal in by_rotation.into_iter().chain([SIGUSR1, SIGUSR2]) {
+        register(signal, Arc::default())?;
+    }
     Ok(stop)
 }
 
@@ -67,6 +69,12 @@ pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
         register(signal, stop.clone())?;
     }
     Ok(stop)
+}
+
+/// Whether the process has a controlling terminal, whose end SIGHUP would tell; services have none.
+#[cfg(unix)]
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Whether who started the process asked that a signal should not reach it, as `nohup` does.

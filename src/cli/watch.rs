@@ -27,8 +27,9 @@ OUTDIR/status.json says how the run is; it is written anew every minute, and at 
 The logs in OUTDIR grow while it runs. Rows come by hours, each when it is over, in its folders
 scores and incident_rows (date=2026-11-22/hour=09/part-0.parquet), counters at the end. A report
 that was there before is moved to OUTDIR/_earlier/1, 2 and so on. Logs may be rotated: moved
-away (the next window begins new ones, no signal is needed) or copied and cut short. SIGHUP ends
-the run, as SIGTERM does.
+away (the next window begins new ones, no signal is needed; SIGUSR1 changes nothing, nor does
+SIGHUP without a controlling terminal) or copied and cut short. Where there is a controlling
+terminal SIGHUP is its end, and ends the run as SIGTERM does.
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]
@@ -45,6 +46,9 @@ pub(super) struct Watch {
     /// Write the frames that were used
     #[arg(long, value_name = "FILE")]
     write_pcap: Option<PathBuf>,
+    /// What alerts (host) and incidents (sensor) call this sensor
+    #[arg(long, value_name = "NAME")]
+    sensor: Option<String>,
     /// Rules that say what is not to be reported, and where alarms begin; followed when they change
     #[arg(long, value_name = "RULES.toml")]
     allow: Option<PathBuf>,
@@ -65,6 +69,9 @@ impl Watch {
         spec.ends.scores = None;
         spec.ends.write_pcap = self.write_pcap;
         spec.ends.fit = None;
+        if self.sensor.is_some() {
+            spec.ends.sensor = self.sensor;
+        }
         if self.allow.is_some() {
             spec.incident.allow = self.allow;
         }

@@ -1,7 +1,7 @@
 //! Files of one run that belong together, and the folders that it alone writes to.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -68,12 +68,13 @@ impl Drafts {
         Ok(Draft { among: Some(self.clone()), ..Draft::create(path)? })
     }
 
-    /// Begins one that grows under its name in a live run, and is as the others else.
+    /// Begins one that grows under its name in a live run, with the rights of the one that stood there before, if one
+    /// did, and is as the others else.
     ///
     /// # Errors
     /// As [`Draft::create`].
-    pub fn log(&self, path: &Path) -> Result<Draft, DraftError> {
-        if self.live { Draft::growing(path) } else { self.create(path) }
+    pub fn log(&self, path: &Path, before: Option<&Metadata>) -> Result<Draft, DraftError> {
+        if self.live { Draft::growing(path, before) } else { self.create(path) }
     }
 
     /// Begins one that is whole before the run has ended: it takes its name at once in a live run.

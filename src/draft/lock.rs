@@ -1,6 +1,7 @@
 //! Locks by which runs tell files and folders that somebody writes from those that were left behind.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
 use std::path::Path;
 
 /// Whether a temporary file, which is new, is held against whoever removes those that were left behind.
@@ -65,14 +66,24 @@ pub(super) fn hold(_: &File) -> Held {
     Held::Nowhere
 }
 
-#[cfg(unix)]
+/// Whether a path names this file, not a link to it.
 pub(super) fn is_same(file: &File, path: &Path) -> bool {
+    is_one(file, path.symlink_metadata())
+}
+
+/// Whether a path leads to this file, through links or not.
+pub(super) fn leads_to(path: &Path, file: &File) -> bool {
+    is_one(file, path.metadata())
+}
+
+#[cfg(unix)]
+fn is_one(file: &File, there: io::Result<Metadata>) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let of = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
-    matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if of(&a) == of(&b))
+    let of = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), there), (Ok(a), Ok(b)) if of(&a) == of(&b))
 }
 
 #[cfg(not(unix))]
-pub(super) fn is_same(_: &File, _: &Path) -> bool {
+fn is_one(_: &File, _: io::Result<Metadata>) -> bool {
     true
 }

@@ -8,13 +8,13 @@ mod rights;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 pub use self::group::Drafts;
 pub(crate) use self::lock::is_held_elsewhere;
-use self::lock::{is_held, is_same, remove_stale};
+use self::lock::{is_held, is_same, leads_to, remove_stale};
 
 /// Why a file cannot be begun or finished: one line.
 #[derive(Debug, thiserror::Error)]
@@ -129,18 +129,22 @@ impl Draft {
     }
 
     /// Begins a file that has its name from the start and loses what it held before: one that is followed while it
-    /// grows. Missing folders are made.
+    /// grows. Missing folders are made; through a link it is written to what that leads to. A file that was not there gets
+    /// the rights of the one that it takes the place of, if there was one: who follows such a file may read the next.
     ///
     /// It may be rotated meanwhile: where others cut it short it goes on from there, and where they gave it another
-    /// name, what is written after the next [`Write::flush`] goes to a new file of its own.
+    /// name, what is written after the next [`Write::flush`] goes to a new file of its own, with the same rights.
     ///
     /// # Errors
     /// As [`Draft::create`].
-    pub fn growing(path: &Path) -> Result<Draft, DraftError> {
-        file_name(path)?;
-        make(folder(path))?;
-        let file = File::create(path).and_then(|_| end_of(path)).map_err(DraftError::io(path))?;
-        let [path, target, temporary] = [path; 3].map(Path::to_owned);
+    pub fn growing(path: &Path, before: Option<&Metadata>) -> Result<Draft, DraftError> {
+        is_file_or_free(path)?;
+        let failed = DraftError::io(path);
+        let target = led_to(path).map_err(&failed)?;
+        make(folder(&target))?;
+        let file = end_of(path, before).map_err(&failed)?;
+        file.set_len(0).map_err(&failed)?;
+        let [path, temporary] = [path; 2].map(Path::to_owned);
         let place = Place { path, target, temporary, made: Vec::new(), stands: true };
         Ok(Draft { grows: true, ..Draft::over(file, place) })
     }
@@ -168,7 +172,7 @@ impl Draft {
         self.follow_name();
         let Draft { file, mut place, among, .. } = self;
         if !place.stands {
-            rights::inherit(&file, &place.target);
+            rights::inherit(&file, place.target.metadata().ok().as_ref());
         }
         file.sync_all().map_err(DraftError::io(&place.path))?;
         if place.stands {
@@ -197,22 +201,33 @@ impl Draft {
     }
 
     /// Where a growing file has lost its name, a new one begins, in a new folder where that is gone too. Where none can,
-    /// the one that is open goes on: no line is lost.
+    /// or what stands there is no file, the one that is open goes on: no line is lost.
     fn follow_name(&mut self) {
         let path = &self.place.path;
-        if !self.grows || is_same(&self.file, path) {
+        if !self.grows || leads_to(path, &self.file) || is_file_or_free(path).is_err() {
             return;
         }
-        let folder_is_there = folder(path).is_dir() || make(folder(path)).is_ok();
-        if folder_is_there && let Ok(file) = end_of(path) {
+        let Ok(target) = led_to(path) else { return };
+        let folder_is_there = folder(&target).is_dir() || make(folder(&target)).is_ok();
+        if folder_is_there && let Ok(file) = end_of(path, self.file.metadata().ok().as_ref()) {
             self.file = file;
         }
     }
 }
 
-/// Opens a file to write behind all that it holds, whoever cuts it short meanwhile.
-fn end_of(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+/// Opens a file to write behind all that it holds, whoever cuts it short meanwhile. One that is not there is made, with
+/// the rights of the one before.
+fn end_of(path: &Path, before: Option<&Metadata>) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    match rights::create_like(&led_to(path)?, options.append(true), before) {
+        Ok(file) => {
+            rights::inherit(&file, before);
+            Ok(file)
+        }
+        // That of whoever took the one before away, who may have given it rights of its own.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => OpenOptions::new().append(true).open(path),
+        Err(error) => Err(error),
+    }
 }
 
 impl Place {
@@ -247,6 +262,14 @@ fn sync(folders: BTreeSet<PathBuf>, path: &Path) -> Result<(), DraftError> {
         }
     }
     Ok(())
+}
+
+/// Checks that a name is that of a file, or leads to one, or is free.
+///
+/// # Errors
+/// [`DraftError::Special`] for devices and pipes, [`DraftError::Folder`].
+pub(crate) fn is_file_or_free(path: &Path) -> Result<(), DraftError> {
+    file_name(path).map(drop)
 }
 
 fn file_name(path: &Path) -> Result<String, DraftError> {

@@ -1,6 +1,6 @@
 //! Who may read and write a file passes to the one that takes its place.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -8,22 +8,33 @@ use std::path::Path;
 /// open to more than that one is; who opened it while it was empty could read on.
 pub(super) fn create(temporary: &Path, replaced: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true);
+    create_like(temporary, &mut options, replaced.metadata().ok().as_ref())
+}
+
+/// Opens a new file that takes the place of another one, if there was one, open to no more than that was.
+pub(super) fn create_like(
+    path: &Path,
+    options: &mut OpenOptions,
+    replaced: Option<&Metadata>,
+) -> io::Result<File> {
     #[cfg(unix)]
-    if let Ok(replaced) = replaced.metadata() {
+    if let Some(replaced) = replaced {
         use std::os::unix::fs::OpenOptionsExt;
-        options.mode(unix::of_any_group(unix::rights(&replaced)));
+        options.mode(unix::of_any_group(unix::rights(replaced)));
     }
     #[cfg(not(unix))]
     let _ = replaced;
-    options.open(temporary)
+    options.create_new(true).open(path)
 }
 
-/// Gives a whole file the rights of the one that it replaces, if there is one. Where the system refuses it keeps those
-/// that it was made with, which are no wider.
-pub(super) fn inherit(file: &File, replaced: &Path) {
+/// Gives a file the rights of the one that it replaces, if there is one. Where the system refuses it keeps those that it
+/// was made with, which are no wider.
+pub(super) fn inherit(file: &File, replaced: Option<&Metadata>) {
     #[cfg(unix)]
-    unix::inherit(file, replaced);
+    if let Some(replaced) = replaced {
+        unix::inherit(file, replaced);
+    }
     #[cfg(not(unix))]
     let _ = (file, replaced);
 }
@@ -32,7 +43,6 @@ pub(super) fn inherit(file: &File, replaced: &Path) {
 mod unix {
     use std::fs::{File, Metadata, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-    use std::path::Path;
 
     /// What owner, group and others may do, without what makes programs run as somebody else.
     pub(super) fn rights(of: &Metadata) -> u32 {
@@ -44,8 +54,8 @@ mod unix {
         rights & (0o707 | (rights & 0o007) << 3)
     }
 
-    pub(super) fn inherit(file: &File, replaced: &Path) {
-        let (Ok(old), Ok(new)) = (replaced.metadata(), file.metadata()) else { return };
+    pub(super) fn inherit(file: &File, old: &Metadata) {
+        let Ok(new) = file.metadata() else { return };
         // Rights mean little without whom they are given to: a service that reads by its group would be locked out
         // by root. Others than root may pass a file to groups of their own at most.
         if (old.uid(), old.gid()) != (new.uid(), new.gid())
@@ -54,7 +64,7 @@ mod unix {
             let _ = fchown(file, None, Some(old.gid()));
         }
         let is_same_group = file.metadata().is_ok_and(|now| now.gid() == old.gid());
-        let rights = if is_same_group { rights(&old) } else { of_any_group(rights(&old)) };
+        let rights = if is_same_group { rights(old) } else { of_any_group(rights(old)) };
         let _ = file.set_permissions(Permissions::from_mode(rights));
     }
 }

@@ -39,7 +39,7 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
     std::fs::write(&path, "of an earlier run\n").unwrap();
-    let mut log = Draft::growing(&path).unwrap();
+    let mut log = Draft::growing(&path, None).unwrap();
     let mut say = |line: &str| {
         let (half, rest) = line.split_at(line.len() / 2);
         log.write_all(half.as_bytes()).unwrap();
@@ -73,7 +73,7 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
 fn a_growing_file_that_can_take_no_more_ends_with_a_whole_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
-    let mut log = Draft::growing(&path).unwrap();
+    let mut log = Draft::growing(&path, None).unwrap();
     log.write_all(b"first\nsec").unwrap();
     log.write_all(b"ond\nthi").unwrap();
     log.write_all(b"r").unwrap();
@@ -89,7 +89,7 @@ fn a_growing_file_that_can_take_no_more_ends_with_a_whole_line() {
 fn a_growing_file_whose_folder_is_removed_goes_on_in_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out/of/log");
-    let mut log = Draft::growing(&path).unwrap();
+    let mut log = Draft::growing(&path, None).unwrap();
     log.write_all(b"first\n").unwrap();
     log.flush().unwrap();
     std::fs::remove_dir_all(folder.path().join("out")).unwrap();
@@ -100,10 +100,37 @@ fn a_growing_file_whose_folder_is_removed_goes_on_in_a_new_one() {
 
 #[cfg(unix)]
 #[test]
+fn a_growing_file_is_followed_through_links_and_the_next_has_its_rights() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    symlink("deep/log", at("link")).unwrap();
+    let mut log = Draft::growing(&at("link"), None).unwrap();
+    let mut say = |line: &str| {
+        log.write_all(line.as_bytes()).unwrap();
+        log.flush().unwrap();
+    };
+    say("first\n");
+    std::fs::set_permissions(at("deep/log"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    say("second\n");
+    std::fs::rename(at("deep/log"), at("deep/log.1")).unwrap();
+    say("third\n");
+    assert_eq!(std::fs::read_to_string(at("deep/log.1")).unwrap(), "first\nsecond\n");
+    assert_eq!(std::fs::read_to_string(at("deep/log")).unwrap(), "third\n");
+    assert_eq!(mode(&at("deep/log")), 0o640);
+    std::fs::rename(at("deep/log"), at("deep/log.2")).unwrap();
+    symlink("/dev/null", at("deep/log")).unwrap();
+    say("fourth\n");
+    assert_eq!(std::fs::read_to_string(at("deep/log.2")).unwrap(), "third\nfourth\n", "a device takes none");
+    assert!(at("link").symlink_metadata().unwrap().is_symlink());
+}
+
+#[cfg(unix)]
+#[test]
 fn a_line_of_a_growing_file_is_in_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
-    let mut log = Draft::growing(&path).unwrap();
+    let mut log = Draft::growing(&path, None).unwrap();
     log.write_all(b"one ").unwrap();
     std::fs::rename(&path, &earlier).unwrap();
     log.write_all(b"line\n").unwrap();

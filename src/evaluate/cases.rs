@@ -119,8 +119,8 @@ impl Cases {
             }
             case.events = events.into_iter().collect();
             match case.incident.kind {
-                Kind::NewHost if case.incident.held => held.add(&case),
-                Kind::NewHost => new_hosts.push(case),
+                Kind::NewHost | Kind::NewHosts if case.incident.held => held.add(&case),
+                Kind::NewHost | Kind::NewHosts => new_hosts.push(case),
                 // An incident whose rows were all taken back is none.
                 Kind::Anomaly if rows.is_empty() => {}
                 Kind::Anomaly if case.incident.held => held.add(&case),
@@ -263,7 +263,7 @@ mod tests {
         Incident {
             id: id.into(),
             kind,
-            host: "10.0.0.1".into(),
+            address: Some("10.0.0.1".into()),
             role: "source".into(),
             created: first + 10 * SECOND,
             held: false,

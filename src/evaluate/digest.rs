@@ -49,7 +49,7 @@ impl Evaluation {
         let head = format!(
             "{:<9} {} as {}, {} in {} from {since}, {}{}",
             incident.severity,
-            incident.host,
+            incident.subject(),
             incident.role,
             counted(case.rows(), "alert"),
             duration(long),
@@ -61,7 +61,7 @@ impl Evaluation {
         );
         let reasons = incident.top.and_then(|top| self.reasons.get(&top));
         let evidence = reasons
-            .map(|reasons| reasons.odd_about(&incident.host).take(PIECES).collect::<Vec<_>>().join("; "));
+            .map(|reasons| reasons.odd_about(incident.subject()).take(PIECES).collect::<Vec<_>>().join("; "));
         let why = evidence.filter(|evidence| !evidence.is_empty()).unwrap_or_else(|| incident.why.clone());
         let families = self.families_of(case);
         let truth = match (families.is_empty(), case.is_false()) {

@@ -391,7 +391,7 @@ impl Evaluation {
             let incident = Incident {
                 id: id.into(),
                 kind: IncidentKind::Anomaly,
-                host: host.into(),
+                address: Some(host.into()),
                 role: "source".into(),
                 created: rows[0].window + 10 * second,
                 held: false,

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     Anomaly,
     /// A local host that began no flow in training.
     NewHost,
+    /// Many of those at once.
+    NewHosts,
 }
 
 /// An incident as its last line has it.
@@ -39,8 +41,9 @@ pub(super) enum Kind {
 pub(super) struct Incident {
     pub(super) id: String,
     pub(super) kind: Kind,
-    /// The host that its rows have in common, and whether it is their `source` or their `target`.
-    pub(super) host: String,
+    /// The host that its rows have in common, which many new hosts have not, and whether it is their `source` or their
+    /// `target`.
+    pub(super) address: Option<String>,
     pub(super) role: String,
     /// When it was first said, nanoseconds since the Unix epoch; while it was held back nothing was said.
     pub(super) created: u64,
@@ -67,6 +70,11 @@ pub(super) struct Incident {
 }
 
 impl Incident {
+    /// Whom it is about, in words.
+    pub(super) fn subject(&self) -> &str {
+        self.address.as_deref().unwrap_or("many hosts")
+    }
+
     /// The severity that its word is of.
     pub(super) fn graded(&self) -> Severity {
         use Severity::{Critical, High, Info, Low, Medium};
@@ -132,14 +140,12 @@ struct Line<'a> {
     id: String,
     time: String,
     kind: Kind,
-    host: String,
+    #[serde(default)]
+    address: Option<String>,
     #[serde(default)]
     role: String,
     first: String,
     last: String,
-    /// 0 for what was taken back.
-    #[serde(default)]
-    windows: Option<u64>,
     #[serde(default)]
     alerts: u64,
     #[serde(default)]
@@ -158,6 +164,8 @@ struct Line<'a> {
     hints: Vec<ToldHint<'a>>,
     #[serde(default)]
     held: bool,
+    #[serde(default)]
+    withdrawn: bool,
 }
 
 #[derive(Deserialize)]
@@ -196,16 +204,19 @@ impl States {
             None => None,
             Some(top) => Some((moment("top.window_start", &top.window_start)?, top.flow_id)),
         };
+        if line.address.is_none() && line.kind != Kind::NewHosts {
+            return Err("missing field `address`; where another version wrote it, detect again".to_owned());
+        }
         let time = moment("time", &line.time)?;
         let place = *self.place_of.entry(line.id.clone()).or_insert(self.incidents.len());
-        match line.windows {
-            Some(0) => _ = self.gone.insert(line.id.clone()),
-            _ => _ = self.gone.remove(&line.id),
+        match line.withdrawn {
+            true => _ = self.gone.insert(line.id.clone()),
+            false => _ = self.gone.remove(&line.id),
         }
         let incident = Incident {
             id: line.id,
             kind: line.kind,
-            host: line.host,
+            address: line.address,
             role: line.role,
             created: match self.incidents.get(place) {
                 Some(before) if !before.held => before.created,
@@ -319,7 +330,7 @@ mod tests {
     /// Incident, window, flow, rule, sign.
     type MemberRow = (Option<&'static str>, i64, u64, Option<&'static str>, i8);
 
-    const CREATE: &str = r#"{"event":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","host":"10.0.0.1",
+    const CREATE: &str = r#"{"change":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","address":"10.0.0.1",
         "role":"source","first":"2026-11-23T00:19:31.5Z","last":"2026-11-23T00:19:39Z","windows":1,"alerts":1,"score":7.5,
         "p_value":0.0005,"severity":"low","peers":1,"ports":1,"top":{"flow_id":"7","window_start":"2026-11-23T00:19:30Z",
         "src":"10.0.0.1","src_port":4,"dst":"10.0.0.2","dst_port":22,"protocol":"tcp","score":7.5},"why":"odd",
@@ -369,9 +380,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_back_is_none_unless_it_comes_again() {
-        let close = CREATE
-            .replace("create", "close")
-            .replace("\"windows\":1,\"alerts\":1", "\"windows\":0,\"alerts\":0");
+        let close = CREATE.replace("create", "close").replace("\"why\"", "\"withdrawn\":true,\"why\"");
         let new_host = |line: &str| line.replace("\"anomaly\"", "\"new_host\"");
         for (create, close) in [(CREATE.to_owned(), close.clone()), (new_host(CREATE), new_host(&close))] {
             assert!(log(&[&create, &close], &[]).unwrap().incidents.is_empty());
@@ -403,6 +412,10 @@ mod tests {
         assert!(error.contains(", column 7") && !error.contains("at line"), "{error}");
         let error = log(&[&CREATE.replace("2026-11-23T00:19:39Z", "today")], &[]).unwrap_err().to_string();
         assert!(error.contains(":1: last `today` is no time"), "{error}");
+        let error = log(&[&CREATE.replace("\"address\"", "\"host\"")], &[]).unwrap_err().to_string();
+        assert!(error.contains(":1: missing field `address`; where another version"), "{error}");
+        let crowd = CREATE.replace("\"anomaly\",\"address\":\"10.0.0.1\"", "\"new_hosts\"");
+        assert_eq!(log(&[&crowd], &[]).unwrap().incidents[0].0.subject(), "many hosts");
     }
 
     #[test]

@@ -132,8 +132,9 @@ impl Evaluation {
             "kind": match incident.kind {
                 IncidentKind::Anomaly => "anomaly",
                 IncidentKind::NewHost => "new_host",
+                IncidentKind::NewHosts => "new_hosts",
             },
-            "host": incident.host,
+            "address": incident.address,
             "role": incident.role,
             "severity": incident.severity,
             "score": incident.score,

@@ -3,32 +3,35 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::cover::{CROWD, GREETED};
+use super::cover::GREETED;
 use super::extent::Top;
 use super::finding::{Hint, Kind};
 use super::severity::Severity;
 
 /// What happened to an incident.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Said {
     /// It began.
     Create,
     /// It grew, or its past changed.
     Update,
+    /// It was over, and goes on since its past changed.
+    Reopen,
+    /// It was taken back, and is there again.
+    Restore,
     /// It is over; with no rows left, it was taken back.
     Close,
 }
 
 impl Said {
-    /// The word.
+    /// The word. Whoever follows incidents need not know why one that was closed is open again.
     pub fn name(self) -> &'static str {
         match self {
             Said::Create => "create",
             Said::Update => "update",
+            Said::Reopen | Said::Restore => "reopen",
             Said::Close => "close",
         }
     }
@@ -41,7 +44,7 @@ pub struct State {
     pub id: u64,
     /// What it is about.
     pub kind: Kind,
-    /// Whom it is about.
+    /// Whom it is about; of many new hosts at once [`CROWD`](super::CROWD).
     pub host: IpAddr,
     /// Whether the host began most of its rows.
     pub source: bool,
@@ -148,7 +151,7 @@ impl State {
 
     /// Whether it is about many new hosts at once.
     pub fn is_crowd(&self) -> bool {
-        self.kind == Kind::NewHost && self.host == CROWD
+        self.kind == Kind::NewHosts
     }
 
     /// The strongest reason of its oddest row, in words: of whom, where it is not of the host.
@@ -186,66 +189,4 @@ impl State {
 
 fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// RFC 3339 with nanoseconds.
-pub(super) fn time(nanoseconds: i64) -> String {
-    let time = jiff::Timestamp::from_nanosecond(i128::from(nanoseconds));
-    let time = time.expect("64 bits of nanoseconds are within jiff's years");
-    time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
-}
-
-fn whole_time(nanoseconds: u64) -> String {
-    time(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
-}
-
-/// One line of `incidents.jsonl`.
-pub struct Line<'a>(pub &'a Event);
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Event { time: said_at, said, state } = self.0;
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("event", said)?;
-        line.serialize_entry("id", &state.name())?;
-        line.serialize_entry("time", &whole_time(*said_at))?;
-        line.serialize_entry("kind", state.kind.name())?;
-        line.serialize_entry("host", &state.host)?;
-        line.serialize_entry("role", state.role())?;
-        line.serialize_entry("first", &time(state.first))?;
-        line.serialize_entry("last", &time(state.last))?;
-        line.serialize_entry("windows", &state.windows)?;
-        line.serialize_entry("alerts", &state.alerts)?;
-        line.serialize_entry("score", &state.score)?;
-        line.serialize_entry("p_value", &state.p_value)?;
-        line.serialize_entry("severity", &state.reported())?;
-        line.serialize_entry("peers", &state.peers)?;
-        line.serialize_entry("ports", &state.ports)?;
-        line.serialize_entry("top", &TopLine(&state.top))?;
-        line.serialize_entry("why", &state.why())?;
-        line.serialize_entry("hints", &state.hints)?;
-        if state.held {
-            line.serialize_entry("held", &true)?;
-        }
-        line.end()
-    }
-}
-
-struct TopLine<'a>(&'a Top);
-
-impl Serialize for TopLine<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let top = self.0;
-        let mut line = serializer.serialize_map(None)?;
-        // As text, as in alerts: most readers of JSON take numbers for doubles and would change the last digits.
-        line.serialize_entry("flow_id", &top.flow_id.to_string())?;
-        line.serialize_entry("window_start", &whole_time(top.window))?;
-        line.serialize_entry("src", &top.src)?;
-        line.serialize_entry("src_port", &top.src_port)?;
-        line.serialize_entry("dst", &top.dst)?;
-        line.serialize_entry("dst_port", &top.dst_port)?;
-        line.serialize_entry("protocol", &top.protocol)?;
-        line.serialize_entry("score", &top.score.get())?;
-        line.end()
-    }
 }

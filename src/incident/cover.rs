@@ -18,7 +18,7 @@ use super::finding::{Finding, Kind, Real};
 /// addresses, or a network that the model was not trained on: that is reported, once.
 pub(super) const GREETED: usize = 16;
 
-/// In the place of a host, for new ones that are more than [`GREETED`].
+/// In the place of a host, for new ones that are more than [`GREETED`] ([`Kind::NewHosts`]).
 pub const CROWD: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// What a host did in one window, as far as it is odd.
@@ -73,17 +73,16 @@ fn new_hosts(findings: &[&Finding], threshold: Real) -> Vec<Part> {
             *kept = finding;
         }
     }
-    let part = |host: IpAddr, finding: &Finding| {
+    let part = |kind: Kind, host: IpAddr, finding: &Finding| {
         let extent = Extent { alerts: 0, ..Extent::of(finding, finding.src) };
-        let (kind, window) = (Kind::NewHost, finding.window);
-        Part { kind, host, window, threshold, flows: Vec::new(), extent }
+        Part { kind, host, window: finding.window, threshold, flows: Vec::new(), extent }
     };
     if first.len() > GREETED {
         // One of them stands for all: the one that is drawn first.
         let one = first.values().min_by_key(|finding| drawn(finding.src));
-        return one.map(|finding| part(CROWD, finding)).into_iter().collect();
+        return one.map(|finding| part(Kind::NewHosts, CROWD, finding)).into_iter().collect();
     }
-    first.into_iter().map(|(host, finding)| part(host, finding)).collect()
+    first.into_iter().map(|(host, finding)| part(Kind::NewHost, host, finding)).collect()
 }
 
 /// The host that accounts for each finding.

@@ -77,12 +77,12 @@ pub struct Top {
     pub flow_id: u64,
     /// Initiator.
     pub src: IpAddr,
-    /// Initiator's port.
-    pub src_port: u16,
+    /// Initiator's port, where the protocol has ports.
+    pub src_port: Option<u16>,
     /// Responder.
     pub dst: IpAddr,
-    /// Responder's port.
-    pub dst_port: u16,
+    /// Responder's port, where the protocol has ports.
+    pub dst_port: Option<u16>,
     /// Protocol by name.
     pub protocol: String,
     /// Its strongest reason, in words; empty where there is none.
@@ -92,14 +92,15 @@ pub struct Top {
 impl Top {
     /// The row of a finding.
     fn of(finding: &Finding) -> Top {
+        let port = |port: u16| has_ports(finding.protocol).then_some(port);
         Top {
             score: finding.score,
             window: finding.window,
             flow_id: finding.flow_id,
             src: finding.src,
-            src_port: finding.src_port,
+            src_port: port(finding.src_port),
             dst: finding.dst,
-            dst_port: finding.dst_port,
+            dst_port: port(finding.dst_port),
             protocol: finding.protocol_name.clone(),
             words: finding.words.clone(),
         }

@@ -43,6 +43,8 @@ pub enum Kind {
     Anomaly,
     /// A local host that began no flow in training, where it may have answered.
     NewHost,
+    /// Many of those at once; of incidents alone.
+    NewHosts,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
         match self {
             Kind::Anomaly => "anomaly",
             Kind::NewHost => "new_host",
+            Kind::NewHosts => "new_hosts",
         }
     }
 }

@@ -29,6 +29,7 @@ mod cover;
 mod extent;
 mod finding;
 mod findings;
+pub mod line;
 mod muting;
 mod net;
 pub mod operator;

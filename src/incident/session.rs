@@ -47,7 +47,7 @@ impl Incident {
         let silent = part.window.saturating_sub(self.end);
         match self.kind {
             // A new host is said once; that it is still there is only remembered.
-            Kind::NewHost if silent < REMEMBERED => {}
+            Kind::NewHost | Kind::NewHosts if silent < REMEMBERED => {}
             Kind::Anomaly if silent < clock.silence => {
                 self.extent.follow(&part.extent);
                 self.threshold = part.threshold;
@@ -61,7 +61,7 @@ impl Incident {
     /// The event time that ends it: after it no part can belong to it.
     fn over(&self, clock: &Clock) -> u64 {
         match self.kind {
-            Kind::NewHost => clock.end(self.start),
+            Kind::NewHost | Kind::NewHosts => clock.end(self.start),
             Kind::Anomaly => self.end.saturating_add(clock.silence),
         }
     }
@@ -69,7 +69,7 @@ impl Incident {
     /// Whether it says the same as another of the same id.
     fn says(&self, other: &Incident) -> bool {
         self.extent == other.extent
-            && (self.kind == Kind::NewHost || self.end == other.end)
+            && (self.kind != Kind::Anomaly || self.end == other.end)
             && self.severity() == other.severity()
     }
 
@@ -112,6 +112,8 @@ struct Timeline {
     parts: BTreeMap<u64, Part>,
     /// What was said, in order of time, with the number of parts of each.
     said: Vec<(Incident, usize)>,
+    /// What was taken back and may come again: incidents, with their first windows.
+    taken_back: BTreeMap<u64, u64>,
     /// When it is to be looked at again.
     due: Option<u64>,
 }
@@ -141,6 +143,7 @@ impl Timeline {
 
     /// Takes what can change no more at `now` out of the parts.
     fn settle(&mut self, now: u64, clock: &Clock) {
+        self.taken_back.retain(|_, start| clock.end(*start).saturating_add(clock.keep) > now);
         let mut moved = false;
         while let Some(entry) = self.parts.first_entry()
             && clock.end(*entry.key()).saturating_add(clock.keep) <= now
@@ -162,15 +165,18 @@ impl Timeline {
     fn next(&self, now: u64, clock: &Clock) -> Option<u64> {
         let open =
             self.said.iter().map(|(incident, _)| incident.over(clock)).filter(|over| *over > now).min();
-        open.or_else(|| {
+        let final_from = |start: &u64| clock.end(*start).saturating_add(clock.keep);
+        let taken_back = self.taken_back.values().map(final_from).filter(|time| *time > now).min();
+        let said = open.or_else(|| {
             let last = self.said.last()?;
             let settled = last.0.end.saturating_add(clock.keep);
             let forgotten = match last.0.kind {
-                Kind::NewHost => last.0.end.saturating_add(REMEMBERED),
+                Kind::NewHost | Kind::NewHosts => last.0.end.saturating_add(REMEMBERED),
                 Kind::Anomaly => settled,
             };
             [settled, forgotten].into_iter().find(|time| *time > now)
-        })
+        });
+        said.into_iter().chain(taken_back).min()
     }
 }
 
@@ -237,26 +243,34 @@ impl Sessions {
         let before = std::mem::take(&mut timeline.said);
         timeline.said = timeline.incidents(&clock);
         rows(time, timeline, &gone, &assigned, &touched, changes);
+        let Timeline { said: after, taken_back, .. } = timeline;
 
         let mut event = |said, state| changes.push(Change::Event(Box::new(Event { time, said, state })));
         for (old, _) in &before {
-            if !timeline.said.iter().any(|(new, _)| new.id == old.id) {
+            if !after.iter().any(|(new, _)| new.id == old.id) {
+                taken_back.insert(old.id, old.start);
                 let state = State { alerts: 0, windows: 0, withdrawn: true, ..old.state() };
                 event(Said::Close, state);
             }
         }
-        for (new, _) in &timeline.said {
+        for (new, _) in &*after {
             let over = new.over(&clock) < time;
             let state = || new.state();
             match before.iter().find(|(old, _)| old.id == new.id) {
                 None => {
-                    event(Said::Create, state());
+                    let again = taken_back.remove(&new.id).is_some();
+                    event(if again { Said::Restore } else { Said::Create }, state());
                     if over {
                         event(Said::Close, state());
                     }
                 }
                 Some((old, _)) if !new.says(old) => {
-                    event(if over { Said::Close } else { Said::Update }, state())
+                    let said = match old.over(&clock) < time {
+                        _ if over => Said::Close,
+                        true => Said::Reopen,
+                        false => Said::Update,
+                    };
+                    event(said, state());
                 }
                 Some(_) => {}
             }

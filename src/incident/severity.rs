@@ -71,7 +71,7 @@ impl Severity {
     /// One row alone waits at `Low`, however odd it is: most false alarms are single rows, and what goes on has more.
     pub fn of(kind: Kind, score: f64, threshold: f64, alerts: u64) -> Severity {
         let beyond = Beyond::of(score, threshold);
-        if kind == Kind::NewHost {
+        if kind != Kind::Anomaly {
             return if beyond == Beyond::Not { Severity::Low } else { Severity::Medium };
         }
         let row = match beyond {

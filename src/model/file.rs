@@ -92,17 +92,16 @@ impl Model {
     /// # Errors
     /// [`ModelError::Io`] and those of [`Model::from_bytes`].
     pub fn read(path: &Path) -> Result<Model, ModelError> {
-        let io = |source| ModelError::Io { path: path.to_owned(), doing: "read", source };
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(io)?;
-        let size = file.metadata().map_err(io)?.len();
-        if size > limits::FILE {
-            return Err(too_large(&name, "the file", size, limits::FILE));
-        }
-        let mut bytes = Vec::with_capacity(size as usize);
-        // One byte more than allowed tells what grows from what ends.
-        file.take(limits::FILE + 1).read_to_end(&mut bytes).map_err(io)?;
-        parse(&name, &bytes.into())
+        parse(&path.display().to_string(), &read(path)?)
+    }
+
+    /// Reads a model, with the SHA-256 of its file in hexadecimal digits.
+    ///
+    /// # Errors
+    /// As [`Model::read`].
+    pub fn read_hashed(path: &Path) -> Result<(Model, String), ModelError> {
+        let bytes = read(path)?;
+        Ok((parse(&path.display().to_string(), &bytes)?, hex(&Sha256::digest(&bytes))))
     }
 
     /// Reads a model from the bytes of a file; `name` is its name in messages.
@@ -115,6 +114,21 @@ impl Model {
         }
         parse(name, &Bytes::copy_from_slice(bytes))
     }
+}
+
+/// The bytes of a model's file.
+fn read(path: &Path) -> Result<Bytes, ModelError> {
+    let io = |source| ModelError::Io { path: path.to_owned(), doing: "read", source };
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    if size > limits::FILE {
+        return Err(too_large(&name, "the file", size, limits::FILE));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // One byte more than allowed tells what grows from what ends.
+    file.take(limits::FILE + 1).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes.into())
 }
 
 fn entry(bytes: &Bytes, rows: usize) -> Entry {

@@ -140,6 +140,7 @@ pub fn packets<'s>(
                     part.sort_by_key(|p| p.time);
                 }
                 let packets = std::mem::take(part);
+                reading.tally.span.reach(packets[0].time, packets[packets.len() - 1].time);
                 reading.in_flight.fetch_add(packets.len() as i64, Relaxed);
                 let time = cap.delayed(&(packets[0].time / reading.slice));
                 output.session_with_builder(&time).give_container(&mut Batch {

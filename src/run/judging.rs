@@ -19,6 +19,8 @@ use crate::spec::{self, Spec};
 /// The model that judges, and what the pipeline says of alarms.
 pub(super) struct Judging {
     model: Model,
+    /// The SHA-256 of its file.
+    hash: String,
     /// Where alarms begin by the pipeline or a flag.
     asked: Option<Threshold>,
     allow: AllowList,
@@ -33,6 +35,8 @@ pub(super) struct Judged {
     pub(super) schema: SchemaRef,
     /// The name of the pipeline that made the model.
     pub(super) model: String,
+    /// The SHA-256 of the model's file.
+    pub(super) hash: String,
     /// What the model remembers of its training.
     pub(super) memory: Option<Arc<Memory>>,
     start: InForce,
@@ -48,7 +52,7 @@ impl Judging {
     /// # Errors
     /// What is wrong with either.
     pub(super) fn read(spec: &Spec) -> Result<Option<Judging>, RunError> {
-        let model = spec.ends.model.as_deref().map(Model::read).transpose()?;
+        let model = spec.ends.model.as_deref().map(Model::read_hashed).transpose()?;
         let allow = spec.incident.allow.as_deref();
         let seen = allow.and_then(|path| following::read(path).ok());
         let allow = allow.map_or(Ok(AllowList::default()), AllowList::read)?;
@@ -57,11 +61,11 @@ impl Judging {
                 "scores alone have no incidents that rules could mute: ask for a report",
             ));
         }
-        let Some(model) = model else { return Ok(None) };
+        let Some((model, hash)) = model else { return Ok(None) };
         let named = spec.named.get("detect").cloned().unwrap_or_default();
         let asked = spec.detect.over(&model.pipeline().detect, &named)?;
         check_making(spec, model.pipeline())?;
-        Ok(Some(Judging { model, asked, allow, seen }))
+        Ok(Some(Judging { model, hash, asked, allow, seen }))
     }
 
     /// The pipeline with rows made as the model was trained: a model decides how, so that nothing can differ.
@@ -87,7 +91,7 @@ impl Judging {
     /// # Errors
     /// If two say where alarms begin, the model cannot say it, or a rule asks for what these rows have not.
     pub(super) fn begin(self, spec: &Spec, rows: &SchemaRef, of_flows: bool) -> Result<Judged, RunError> {
-        let Judging { model, asked, allow, seen } = self;
+        let Judging { model, hash, asked, allow, seen } = self;
         let detector = model.detector().clone();
         let alarms = Alarms::new(detector.clone(), asked);
         let schema = match spec.ends.scores {
@@ -117,7 +121,7 @@ impl Judging {
         }
         let memory = model.memory().cloned();
         let model = model.pipeline().name.clone();
-        Ok(Judged { detector, schema, model, memory, start, loosest, changes, following })
+        Ok(Judged { detector, schema, model, hash, memory, start, loosest, changes, following })
     }
 }
 

@@ -170,7 +170,7 @@ impl Shared {
 /// error that a room met, or what a worker panicked with. Then nothing of the run is left but what a live one keeps as it
 /// goes (logs, whole hours of a dataset, the frames that it used), and what stood there before still does.
 pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
-    let started = now();
+    let (started, began) = (now(), jiff::Timestamp::now());
     if controls.workers == 0 {
         return Err(RunError::NoWorkers);
     }
@@ -273,7 +273,16 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         return Err(if is_interrupted(origin) { RunError::Interrupted } else { RunError::met(error) });
     }
     let muted = watched.as_ref().map(|(_, muting)| muting.rows());
-    let summary = counted(&opened, &shared, live, judged.as_ref(), muted)?;
+    let summary = counted(&opened, &shared, judged.as_ref(), muted)?;
+    let summary = match (&spec.ends.model, &judged) {
+        (Some(path), Some(judged)) => summary.by_model(path, &judged.hash),
+        _ => summary,
+    };
+    // Batch runs that are alike leave the same.
+    let summary = match live {
+        true => summary.live(&opened.reader.counts()).during(began, jiff::Timestamp::now()),
+        false => summary,
+    };
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
     let mut fitted = None;
     if let (Some(draft), Some(teaching)) = (writing.model, teaching) {
@@ -322,7 +331,6 @@ fn listening(interface: &str, workers: usize, report: Option<&Path>) -> String {
 fn counted(
     opened: &Opened,
     shared: &Shared,
-    live: bool,
     judged: Option<&Judged>,
     muted: Option<u64>,
 ) -> Result<Summary, RunError> {
@@ -331,9 +339,6 @@ fn counted(
         shared.tally.check(counts.frames).map_err(RunError::Balance)?;
     }
     let mut summary = Summary::new(&shared.tally, &counts).with_cut_short(opened.reader.cut_short());
-    if live {
-        summary = summary.live(&counts);
-    }
     if let Some(InForce { threshold, by, .. }) = judged.map(Judged::now) {
         summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
@@ -343,7 +348,8 @@ fn counted(
     Ok(summary)
 }
 
-/// The only places that ask for the time, for progress and for how long it took; no row depends on it.
+/// The only place that asks for the time, for progress and for how long it took; no row depends on it. When a live run
+/// began and ended is by the clock of the wall.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()
@@ -379,6 +385,14 @@ fn check_ends(spec: &Spec) -> Result<(), RunError> {
     }
     if !ends.columns.is_empty() && ends.rows.is_some() && ends.scores.is_some() {
         return Err(RunError::Ends("columns of rows and of scores cannot be chosen in one run"));
+    }
+    if ends.sensor.as_deref() == Some("") {
+        return Err(RunError::Ends("sensor is a name: give one, or leave it out"));
+    }
+    if ends.sensor.is_some() && ends.report.is_none() {
+        return Err(RunError::Ends(
+            "sensor stands in alerts and incidents: ask for a report, or leave it out",
+        ));
     }
     if ends.model.is_some() && ends.fit.is_some() {
         return Err(RunError::Ends("model and fit exclude each other: a run trains or scores"));

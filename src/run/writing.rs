@@ -82,10 +82,15 @@ impl Writing {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
         let report = Report::begin(folder, drafts)?;
         let start = judged.start();
-        let judge = Judge { model: judged.model.clone(), threshold: start.threshold };
+        let judge = Judge {
+            model: judged.model.clone(),
+            threshold: start.threshold,
+            sensor: spec.ends.sensor.clone(),
+            interface: spec.source.interface.clone(),
+        };
         if let Some(window) = window.filter(|_| makes_incidents(spec, &judged.schema, true)) {
             // People read incidents; rows of tables, which are of nobody, by themselves.
-            self.incidents = report.incident_ends(lines.take())?;
+            self.incidents = report.incident_ends(&judge, lines.take())?;
             let slice = spec.source.slice_ns();
             let watch = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
             self.watch = Some(Watch { changes: judged.changes(), ..watch });

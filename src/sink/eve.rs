@@ -1,9 +1,12 @@
 //! Alerts as Suricata writes them: `alerts.eve.jsonl`, one event of type `alert` a line, valid against
 //! Suricata's schema (etc/schema.json), so that what reads Suricata's alerts reads these.
 //!
-//! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. Counts and
-//! times under `flow` are those of the row, which is the part of the flow within its window; the flow's
-//! own start is in the context. Bytes are those of IP datagrams; Suricata counts frames.
+//! What the schema leaves no room for stands in `alert.metadata` (texts) and `alert.context`. `flow.start` is that of
+//! the flow, as Suricata means it and readers make the start of an event of it. Counts under `flow`, and its end, are
+//! those of the row, which is the part of the flow within its window; where that begins is in the context
+//! (`row_start`). Bytes are those of IP datagrams; Suricata counts frames.
+//!
+//! A sensor that has a name is `host`, as Suricata's `sensor-name` is; `in_iface` stands in events of live runs.
 //!
 //! Rows that a rule of the allow-list mutes when they are written are no events.
 //!
@@ -21,6 +24,7 @@ use super::alert::{Alerts, Flows, setting};
 use super::community::{Ends, id_of_row};
 use super::json::{Json, Text, key};
 use super::operator::End;
+use super::protocols::protocol_name;
 use super::severity::Severity;
 use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
@@ -61,6 +65,8 @@ const AT_ONCE: usize = 1 << 17;
 
 /// What all events of a run have in common, as it stands in them.
 struct Common {
+    /// What is between the id of the flow and what the event says of it: where it comes from.
+    origin: Vec<u8>,
     /// What is between the flow and the severity.
     alert: Vec<u8>,
     /// Entries of its metadata: of the model, and of the threshold and the window.
@@ -72,7 +78,15 @@ struct Common {
 
 impl Common {
     fn of(judge: &Judge, window: Option<&str>) -> Common {
-        let [mut alert, mut model, mut threshold, mut level] = [const { Vec::new() }; 4];
+        let [mut origin, mut alert, mut model, mut threshold, mut level] = [const { Vec::new() }; 5];
+        let mut json = Json::on(&mut origin);
+        if let Some(interface) = &judge.interface {
+            json.text(key!("in_iface"), interface);
+        }
+        json.text(key!("event_type"), "alert");
+        if let Some(sensor) = &judge.sensor {
+            json.text(key!("host"), sensor);
+        }
         let mut json = Json::on(&mut alert);
         let (signature_id, rev, signature) = ANOMALOUS_FLOW;
         json.text(key!("direction"), "to_server");
@@ -91,7 +105,7 @@ impl Common {
             json.one_item(key!("netweir_window"), Text::Any(window));
         }
         Json::on(&mut level).number(key!("threshold"), judge.threshold);
-        Common { alert, model, threshold, level }
+        Common { origin, alert, model, threshold, level }
     }
 }
 
@@ -172,7 +186,7 @@ impl EveLog {
         let end = stamps.of(flows.row_end.value(row));
         json.plain(key!("timestamp"), &end);
         json.whole(key!("flow_id"), flows.flow_id.value(row) & FLOW_ID);
-        json.plain(key!("event_type"), b"alert");
+        json.piece(&common.origin);
         if flows.vlan.is_valid(row) {
             json.key(key!("vlan"));
             json.list(|json| json.whole_item(flows.vlan.value(row).into()));
@@ -235,7 +249,7 @@ impl EveLog {
         json.piece(&common.level);
         json.plain(key!("severity"), severity.name().as_bytes());
         json.plain(key!("window_start"), &stamps.of(flows.window_start.value(row)));
-        json.plain(key!("flow_start"), &stamps.of(flows.flow_start.value(row)));
+        json.plain(key!("row_start"), &stamps.of(flows.row_start.value(row)));
         // All 64 bits, as text.
         json.whole_as_text(key!("flow_id"), flows.flow_id.value(row));
         json.text(key!("service"), flows.service.value(row));
@@ -267,7 +281,7 @@ impl EveLog {
         json.whole(key!("pkts_toclient"), flows.bwd_packets.value(row));
         json.whole(key!("bytes_toserver"), flows.fwd_bytes.value(row));
         json.whole(key!("bytes_toclient"), flows.bwd_bytes.value(row));
-        json.plain(key!("start"), &stamps.of(flows.row_start.value(row)));
+        json.plain(key!("start"), &stamps.of(flows.flow_start.value(row)));
         json.plain(key!("end"), &end);
         json.text(key!("src_ip"), src_ip);
         json.text(key!("dest_ip"), dest_ip);
@@ -291,23 +305,6 @@ fn ends(flows: &Flows, row: usize) -> Ends {
     }
 }
 
-/// Suricata's name of a protocol: ours in capitals, which are made of it in `word`, but for these.
-fn protocol_name<'a>(protocol: u8, name: &str, word: &'a mut String) -> &'a str {
-    match protocol {
-        41 => "IPv6",
-        58 => "IPv6-ICMP",
-        _ => {
-            word.clear();
-            match name.is_ascii() {
-                true => word.push_str(name),
-                false => word.push_str(&name.to_uppercase()),
-            }
-            word.make_ascii_uppercase();
-            word
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
@@ -319,7 +316,9 @@ mod tests {
     const TOP: &[&str] = &[
         "timestamp",
         "flow_id",
+        "in_iface",
         "event_type",
+        "host",
         "vlan",
         "src_ip",
         "src_port",
@@ -407,11 +406,19 @@ mod tests {
         );
     }
 
+    fn judge() -> Judge {
+        Judge { model: "default".to_owned(), threshold: 0.5, sensor: None, interface: None }
+    }
+
     fn log(batches: &[RecordBatch]) -> String {
+        log_by(judge(), batches)
+    }
+
+    fn log_by(judge: Judge, batches: &[RecordBatch]) -> String {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out/alerts.eve.jsonl");
-        let judge = Judge { model: "default".to_owned(), threshold: 0.5 };
-        let mut log = Box::new(EveLog::create(Draft::growing(&path).unwrap(), &batches[0].schema(), judge));
+        let mut log =
+            Box::new(EveLog::create(Draft::growing(&path, None).unwrap(), &batches[0].schema(), judge));
         for batch in batches {
             log.take(batch).unwrap();
         }
@@ -451,6 +458,9 @@ mod tests {
             (&tcp["flow"]["pkts_toclient"], &tcp["flow"]["bytes_toserver"]),
             (&39.into(), &8210.into())
         );
+        assert_eq!(tcp["flow"]["start"], "2026-11-22T09:29:50.000000+0000");
+        assert_eq!(tcp["alert"]["context"]["netweir"]["row_start"], "2026-11-22T09:30:00.249999+0000");
+        assert!(tcp.get("host").is_none() && tcp.get("in_iface").is_none());
         let (metadata, context) = (&tcp["alert"]["metadata"], &tcp["alert"]["context"]["netweir"]);
         assert_eq!(metadata["netweir_reason"][0], "10.1.2.3: 41 peers in 10 s; usual 3, p99 6");
         assert_eq!(metadata["mitre_technique_id"], serde_json::json!(["T1046"]));
@@ -467,6 +477,18 @@ mod tests {
         assert!(ping.get("src_port").is_none() && ping["flow"].get("src_port").is_none());
         // A scoped address is no address that other tools would hash.
         assert!(events[2].get("community_id").is_none());
+    }
+
+    #[test]
+    fn events_name_their_sensor_and_interface() {
+        let (sensor, interface) = (Some("north \"1\"".to_owned()), Some("eth0".to_owned()));
+        let text = log_by(Judge { sensor, interface, ..judge() }, &[samples::alerts()]);
+        for line in text.lines() {
+            let event: Value = serde_json::from_str(line).unwrap();
+            is_valid(&event);
+            assert_eq!((&event["host"], &event["in_iface"]), (&"north \"1\"".into(), &"eth0".into()));
+        }
+        assert_eq!(text.lines().count(), 3);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl<W: Write> IncidentLines<W> {
         if *said == Said::Close {
             self.shown.remove(&state.id);
             return match before {
-                Some(_) if state.kind == Kind::NewHost => None,
+                Some(_) if state.kind != Kind::Anomaly => None,
                 Some(_) if state.withdrawn => Some("gone"),
                 None if state.withdrawn => None,
                 Some(before) if before == now => None,
@@ -48,6 +48,7 @@ impl<W: Write> IncidentLines<W> {
         }
         let word = match before {
             None if state.kind == Kind::Anomaly && state.alerts == 1 => return None,
+            None if matches!(said, Said::Reopen | Said::Restore) => "again",
             None => "new",
             Some((severity, _)) if severity < state.severity => "worse",
             Some(_) => return None,
@@ -122,8 +123,8 @@ fn coloured(severity: Severity, style: Style) -> String {
 fn who(state: &State) -> String {
     let top = &state.top;
     let ports = match (state.ports, top.dst_port) {
-        (0, _) | (1, 0) => top.protocol.clone(),
-        (1, port) => format!("{} {port}", top.protocol),
+        (0, _) | (1, None | Some(0)) => top.protocol.clone(),
+        (1, Some(port)) => format!("{} {port}", top.protocol),
         (ports, _) => format!("{ports} ports"),
     };
     let others = match state.peers {

@@ -13,12 +13,14 @@ use super::parquet::ParquetFile;
 use super::{AnyError, SinkError};
 use crate::draft::{Draft, Drafts};
 use crate::incident::Change;
-use crate::incident::change::Line;
+use crate::incident::line::Line;
 
 /// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a
 /// live run it is followed while it grows.
 pub struct IncidentLog {
     out: Draft,
+    /// Which sensor says it, where it has a name.
+    sensor: Option<String>,
     /// Whole ones, written at once: who kills the run cuts none.
     lines: Vec<u8>,
 }
@@ -27,15 +29,15 @@ pub struct IncidentLog {
 const AT_ONCE: usize = 1 << 16;
 
 impl IncidentLog {
-    /// Begins the file.
-    pub fn create(draft: Draft) -> IncidentLog {
-        IncidentLog { out: draft, lines: Vec::new() }
+    /// Begins the file, for a sensor of that name.
+    pub fn create(draft: Draft, sensor: Option<String>) -> IncidentLog {
+        IncidentLog { out: draft, sensor, lines: Vec::new() }
     }
 
     fn write(&mut self, changes: &[Change]) -> std::io::Result<()> {
         for change in changes {
             if let Change::Event(event) = change {
-                serde_json::to_writer(&mut self.lines, &Line(event))?;
+                serde_json::to_writer(&mut self.lines, &Line { event, sensor: self.sensor.as_deref() })?;
                 self.lines.push(b'\n');
             }
             if self.lines.len() >= AT_ONCE {

@@ -20,6 +20,7 @@ mod json;
 pub mod operator;
 mod pages;
 mod parquet;
+mod protocols;
 pub mod report;
 #[cfg(test)]
 mod samples;
@@ -63,6 +64,10 @@ pub struct Judge {
     pub model: String,
     /// Scores above it are anomalies.
     pub threshold: f64,
+    /// Name of the sensor, where it has one.
+    pub sensor: Option<String>,
+    /// The interface that frames came from, in a live run.
+    pub interface: Option<String>,
 }
 
 /// Why an end cannot take rows or make them stand. Each is one line: which file, what, what to do.

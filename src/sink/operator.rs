@@ -170,9 +170,9 @@ pub fn report<'s>(
                 if let Change::Event(event) = change {
                     event.state.held = budget.as_mut().is_some_and(|budget| budget.holds(event));
                     match event.said {
-                        Said::Create => _ = tally.incidents.fetch_add(1, Relaxed),
+                        Said::Create | Said::Restore => _ = tally.incidents.fetch_add(1, Relaxed),
                         Said::Close if event.state.withdrawn => _ = tally.incidents.fetch_sub(1, Relaxed),
-                        Said::Update | Said::Close => {}
+                        Said::Update | Said::Reopen | Said::Close => {}
                     }
                 }
             }

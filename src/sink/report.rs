@@ -1,6 +1,8 @@
 //! The folder of a report: files that belong together, of one run each.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -14,7 +16,7 @@ use super::incidents::{IncidentLog, IncidentRows};
 use super::operator::{ChangeEnd, End};
 use super::parquet::ParquetFile;
 use super::{Judge, Lines, SinkError, check_folder, names_a_file};
-use crate::draft::{Draft, DraftError, Drafts};
+use crate::draft::{Draft, DraftError, Drafts, is_file_or_free, led_to};
 use crate::incident::Muting;
 
 /// The file of scored rows.
@@ -76,21 +78,26 @@ fn has_hours(folder: &Path) -> bool {
 pub struct Report {
     folder: PathBuf,
     drafts: Drafts,
+    /// What the files of an earlier report were, which were moved away.
+    before: BTreeMap<&'static str, Metadata>,
 }
 
 impl Report {
     /// Begins a report in `folder`. In a live run, whose logs grow under their names, an earlier report is moved to a
-    /// folder of its own in `_earlier` at once, so that nobody reads a mixture.
+    /// folder of its own in `_earlier` at once, so that nobody reads a mixture. Of links to its files what they lead to is
+    /// moved, and the links stay.
     ///
     /// # Errors
-    /// [`SinkError`] if the folder cannot be written to, or another run writes there.
+    /// [`SinkError`] if the folder cannot be written to, another run writes there, or something has the name of a file of
+    /// the report and is none.
     pub fn begin(folder: &Path, drafts: &Drafts) -> Result<Report, SinkError> {
         if !folder.is_dir() && (names_a_file(folder) || folder.exists()) {
             return Err(SinkError::Report { path: folder.to_owned() });
         }
         check_folder(folder)?;
         drafts.folder(folder)?;
-        let report = Report { folder: folder.to_owned(), drafts: drafts.clone() };
+        let mut report =
+            Report { folder: folder.to_owned(), drafts: drafts.clone(), before: BTreeMap::new() };
         if drafts.is_live() {
             report.set_aside()?;
         } else {
@@ -103,14 +110,19 @@ impl Report {
         Ok(report)
     }
 
-    fn set_aside(&self) -> Result<(), SinkError> {
-        let files = FILES.map(|name| self.folder.join(name)).into_iter();
-        let hours = BY_HOURS.map(|name| hours_of(&self.folder, name)).into_iter();
-        let there = files.filter(|path| path.symlink_metadata().is_ok());
-        let there: Vec<PathBuf> = there.chain(hours.filter(|hours| has_hours(hours))).collect();
+    fn set_aside(&mut self) -> Result<(), SinkError> {
+        let mut before = BTreeMap::new();
+        for name in FILES {
+            let path = self.folder.join(name);
+            is_file_or_free(&path)?;
+            if let Ok(there) = path.metadata() {
+                before.insert(name, there);
+            }
+        }
+        let hours = BY_HOURS.map(|name| hours_of(&self.folder, name));
+        let hours: Vec<PathBuf> = hours.into_iter().filter(|hours| has_hours(hours)).collect();
         // Logs that nothing was written to, of a run that broke off, are no report, nor is how that run was.
-        let is_empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|at| at.is_file() && at.len() == 0);
-        if there.iter().all(|path| is_empty(path) || path.ends_with(STATE)) {
+        if hours.is_empty() && before.iter().all(|(name, file)| *name == STATE || file.len() == 0) {
             return Ok(());
         }
         let failed = |path: &Path, source| SinkError::Io { path: path.to_owned(), source };
@@ -118,10 +130,16 @@ impl Report {
         std::fs::create_dir_all(&earlier).map_err(|error| failed(&earlier, error))?;
         let place = earlier.join(next_number(&earlier).map_err(|error| failed(&earlier, error))?.to_string());
         std::fs::create_dir(&place).map_err(|error| failed(&place, error))?;
-        for path in there {
+        for name in before.keys() {
+            let path = self.folder.join(name);
+            let moved = led_to(&path).and_then(|file| move_file(&file, &place.join(name)));
+            moved.map_err(|error| failed(&path, error))?;
+        }
+        for path in hours {
             let name = path.file_name().expect("each has a name");
             std::fs::rename(&path, place.join(name)).map_err(|error| failed(&path, error))?;
         }
+        self.before = before;
         Ok(())
     }
 
@@ -130,7 +148,7 @@ impl Report {
     }
 
     fn log(&self, name: &str) -> Result<Draft, DraftError> {
-        self.drafts.log(&self.folder.join(name))
+        self.drafts.log(&self.folder.join(name), self.before.get(name))
     }
 
     /// The ends of scored rows: all rows as Parquet, in a live run by hours; alerts for machines, none of rows that
@@ -157,12 +175,16 @@ impl Report {
         Ok(ends)
     }
 
-    /// The ends of incidents: their log and their rows, readable lines to `lines`, if anybody reads them.
+    /// The ends of incidents that `judge` found: their log and their rows, readable lines to `lines`, if anybody reads them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
-    pub fn incident_ends(&self, lines: Option<Lines>) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
-        let log = IncidentLog::create(self.log(INCIDENTS)?);
+    pub fn incident_ends(
+        &self,
+        judge: &Judge,
+        lines: Option<Lines>,
+    ) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
+        let log = IncidentLog::create(self.log(INCIDENTS)?, judge.sensor.clone());
         let rows = match self.drafts.is_live() {
             true => IncidentRows::by_hours(&hours_of(&self.folder, INCIDENT_ROWS), &self.drafts)?,
             false => IncidentRows::create(self.draft(INCIDENT_ROWS)?)?,
@@ -180,6 +202,17 @@ impl Report {
     /// [`SinkError`] if the folder cannot be written to.
     pub fn summary(&self) -> Result<Draft, SinkError> {
         Ok(self.draft(SUMMARY)?)
+    }
+}
+
+/// Moves a file, also to another file system, which a link may lead to.
+fn move_file(file: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(file, to) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {
+            std::fs::copy(file, to)?;
+            std::fs::remove_file(file)
+        }
+        moved => moved,
     }
 }
 
@@ -213,7 +246,8 @@ mod tests {
         let mut expected: BTreeMap<PathBuf, &str> = BTreeMap::new();
         for run in ["first", "second", "third", "fourth"] {
             let report = Report::begin(folder.path(), &Drafts::live()).unwrap();
-            let ends = report.incident_ends(None).unwrap();
+            let judge = Judge { model: "office".to_owned(), threshold: 7.0, sensor: None, interface: None };
+            let ends = report.incident_ends(&judge, None).unwrap();
             assert!(folder.path().join(INCIDENTS).is_file(), "there to be followed");
             assert!(!folder.path().join(SUMMARY).exists() && !folder.path().join(SCORES).exists());
             drop(ends);
@@ -242,6 +276,40 @@ mod tests {
         assert!(other.exists());
         let refused = Report::begin(folder.path(), &Drafts::default()).map(drop).unwrap_err().to_string();
         assert!(refused.ends_with("name another folder, or move it away"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_live_report_writes_through_links_with_the_rights_of_the_one_before() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["out", "log"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        let written = [at("log/incidents"), at("out").join(ALERTS)];
+        let rights = [0o640, 0o604];
+        for (path, rights) in written.iter().zip(rights) {
+            std::fs::write(path, "old").unwrap();
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(rights)).unwrap();
+        }
+        symlink("../log/incidents", at("out").join(INCIDENTS)).unwrap();
+        let report = Report::begin(&at("out"), &Drafts::live()).unwrap();
+        let logs = [INCIDENTS, ALERTS].map(|name| report.log(name).unwrap());
+        for ((path, name), rights) in written.iter().zip([INCIDENTS, ALERTS]).zip(rights) {
+            assert_eq!(std::fs::read_to_string(at("out/_earlier/1").join(name)).unwrap(), "old");
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "");
+            assert_eq!(path.symlink_metadata().unwrap().permissions().mode() & 0o777, rights, "{name}");
+        }
+        assert!(at("out").join(INCIDENTS).symlink_metadata().unwrap().is_symlink());
+        drop((logs, report));
+
+        std::fs::remove_file(at("out").join(INCIDENTS)).unwrap();
+        symlink("/dev/null", at("out").join(INCIDENTS)).unwrap();
+        std::fs::write(at("out").join(ALERTS), "kept").unwrap();
+        let refused = Report::begin(&at("out"), &Drafts::live()).map(drop).unwrap_err().to_string();
+        assert!(refused.contains("incidents.jsonl: is no file that could be replaced"), "{refused}");
+        assert_eq!(std::fs::read_to_string(at("out").join(ALERTS)).unwrap(), "kept", "nothing was moved");
     }
 
     #[test]

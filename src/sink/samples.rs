@@ -176,7 +176,9 @@ pub(super) fn alerts() -> RecordBatch {
     let end = START + 250_000_000;
     let replaced: Vec<(&str, ArrayRef)> = vec![
         ("flow_id", Arc::new(UInt64Array::from(vec![u64::MAX, 5, 6]))),
-        ("row_start", times([end - 1, end - 1, end - 1])),
+        ("flow_start", times([START - WINDOW; 3])),
+        // Stamps are of microseconds.
+        ("row_start", times([end - 1000; 3])),
         ("row_end", times([end; 3])),
         ("src_ip", names(["10.0.5.23", "2001:db8::1", "fe80::1%eth"])),
         ("dst_ip", names(["198.51.100.7", "2001:db8::2", "2001:db8::2"])),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
 use super::SinkError;
+use super::alert::time;
 use super::console::unit;
 use super::doubts::doubts;
 use crate::detect::outline::grouped;
@@ -19,9 +21,37 @@ use crate::terminal::spelled;
 /// Files that are cut off or damaged and named in the lines that end a run; the file of counters names all.
 const CUT_SHORT: usize = 10;
 
+/// Ethertypes that are counted each by itself. What is on the wire is anybody's choice, and there are 65,536.
+const ETHERTYPES: usize = 32;
+
+/// In the place of an ethertype: all that are seen less often.
+const OTHER: &str = "other";
+
 /// Counters of a run. Always `frames` = `packets` + the sum of `rejects`.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Summary {
+    /// Version of the program.
+    #[serde(default)]
+    pub version: String,
+    /// The file of the model that scored, as it was named.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model: Option<String>,
+    /// The SHA-256 of that file, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub model_sha256: Option<String>,
+    /// When a live run began, by the clock of the wall (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub began: Option<String>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ended: Option<String>,
+    /// Event time of the first packet, or of that of the first row (RFC 3339); absent where there is none, or rows were
+    /// read without their times.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first: Option<String>,
+    /// Event time of the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last: Option<String>,
     /// Frames read.
     pub frames: u64,
     /// Frames that became packets.
@@ -30,7 +60,7 @@ pub struct Summary {
     pub bytes: u64,
     /// Frames that did not, by cause: `not_ip`, `truncated`, `malformed`, `unknown_link`.
     pub rejects: BTreeMap<String, u64>,
-    /// `not_ip` by ethertype (`0x0806`).
+    /// `not_ip` by ethertype (`0x0806`): the most frequent, and all others together as `other`.
     pub not_ip_by_ethertype: BTreeMap<String, u64>,
     /// Frames whose timestamp lay before the watermark.
     pub late: u64,
@@ -89,15 +119,16 @@ impl Summary {
             ("unknown_link", get(&tally.unknown_link)),
         ];
         let not_ip = tally.not_ip.lock().expect("no worker panics while it counts");
+        let span = tally.span.ends();
         Summary {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            first: span.map(|(first, _)| text_of(first)),
+            last: span.map(|(_, last)| text_of(last)),
             frames: get(&tally.frames),
             packets: get(&tally.packets),
             bytes: get(&tally.bytes),
             rejects: causes.into_iter().map(|(cause, count)| (cause.to_owned(), count)).collect(),
-            not_ip_by_ethertype: not_ip
-                .iter()
-                .map(|(kind, count)| (format!("{kind:#06x}"), *count))
-                .collect(),
+            not_ip_by_ethertype: most_frequent(&not_ip),
             late: feed.late,
             truncated_files: feed.truncated_files,
             doubts: doubts(tally, feed),
@@ -113,6 +144,17 @@ impl Summary {
     /// The same with why which files were not used to their ends.
     pub fn with_cut_short(self, cut_short: Vec<String>) -> Summary {
         Summary { cut_short, ..self }
+    }
+
+    /// The same with the model that scored: its file as it was named, and the hash of that.
+    pub fn by_model(self, path: &Path, sha256: &str) -> Summary {
+        Summary { model: Some(path.display().to_string()), model_sha256: Some(sha256.to_owned()), ..self }
+    }
+
+    /// The same with when a live run began and ended.
+    pub fn during(self, began: jiff::Timestamp, ended: jiff::Timestamp) -> Summary {
+        let text = |time: jiff::Timestamp| Some(time.strftime(TIME).to_string());
+        Summary { began: text(began), ended: text(ended), ..self }
     }
 
     /// The same with what an interface counted.
@@ -246,6 +288,26 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// RFC 3339 with nanoseconds, as in the log of incidents.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S.%9fZ";
+
+fn text_of(nanoseconds: u64) -> String {
+    time(i64::try_from(nanoseconds).unwrap_or(i64::MAX)).strftime(TIME).to_string()
+}
+
+/// The most frequent ethertypes, of equal ones the lowest, and all others together.
+fn most_frequent(not_ip: &BTreeMap<u16, u64>) -> BTreeMap<String, u64> {
+    let mut kinds: Vec<(u16, u64)> = not_ip.iter().map(|(kind, count)| (*kind, *count)).collect();
+    kinds.sort_by_key(|(kind, count)| (std::cmp::Reverse(*count), *kind));
+    let others = kinds.split_off(kinds.len().min(ETHERTYPES));
+    let mut named: BTreeMap<String, u64> =
+        kinds.into_iter().map(|(kind, count)| (format!("{kind:#06x}"), count)).collect();
+    if !others.is_empty() {
+        named.insert(OTHER.to_owned(), others.iter().map(|(_, count)| count).sum());
+    }
+    named
+}
+
 fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
@@ -286,8 +348,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        let expected =
-            "frames packets bytes rejects not_ip_by_ethertype late truncated_files flows rows shed forgotten";
+        let expected = "version frames packets bytes rejects not_ip_by_ethertype late truncated_files flows rows shed forgotten";
         assert_eq!(keys.join(" "), expected);
         assert_eq!(value["not_ip_by_ethertype"]["0x0806"], 2);
         let live = serde_json::to_value(
@@ -297,6 +358,37 @@ mod tests {
         assert_eq!(
             (&live["received"], &live["dropped"], &live["anomalies"]),
             (&9.into(), &0.into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn whoever_sends_frames_of_all_kinds_makes_no_more_keys() {
+        let (tally, mut batch) = (Tally::default(), Batch::default());
+        for kind in (0..5000).chain(4000..5000) {
+            batch.refuse(Refused::NotIp(kind));
+        }
+        tally.add(batch);
+        let summary = Summary::new(&tally, &FeedCounts::default());
+        let kinds = &summary.not_ip_by_ethertype;
+        assert_eq!((kinds.len(), kinds["0x0fa0"], kinds["0x0fbf"]), (33, 2, 2));
+        assert_eq!((kinds[OTHER], kinds.values().sum::<u64>()), (6000 - 64, summary.rejects["not_ip"]));
+    }
+
+    #[test]
+    fn it_says_what_scored_and_when() {
+        let tally = Tally::default();
+        tally.span.reach(1_795_339_800_000_000_001, 1_795_339_801_000_000_000);
+        let summary = Summary::new(&tally, &FeedCounts::default()).by_model(Path::new("a/office"), "ab12");
+        let value = serde_json::to_value(&summary).unwrap();
+        assert_eq!((&value["model"], &value["model_sha256"]), (&"a/office".into(), &"ab12".into()));
+        assert_eq!(value["first"], "2026-11-22T09:30:00.000000001Z");
+        assert_eq!(value["last"], "2026-11-22T09:30:01.000000000Z");
+        assert!(value.get("began").is_none(), "equal runs over captures leave equal files");
+        let time = |second| jiff::Timestamp::from_second(second).unwrap();
+        let live = serde_json::to_value(summary.during(time(0), time(1))).unwrap();
+        assert_eq!(
+            (&live["began"], &live["ended"]),
+            (&"1970-01-01T00:00:00.000000000Z".into(), &"1970-01-01T00:00:01.000000000Z".into())
         );
     }
 

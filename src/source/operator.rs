@@ -108,6 +108,9 @@ pub fn rows<'s>(
                 return;
             };
             reading.tally.rows.fetch_add(piece.rows.num_rows() as u64, Relaxed);
+            if let Some((first, last)) = piece.span() {
+                reading.tally.span.reach(first, last);
+            }
             let time = cap.delayed(&reading.stamp(&piece).max(*cap.time()));
             let mut session = output.session_with_builder(&time);
             for (target, rows) in deal(&piece, &reading, peers) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, TimestampNanosecondArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ProjectionMask;
@@ -131,6 +131,20 @@ pub struct Piece {
     pub number: u32,
     /// The rows.
     pub rows: RecordBatch,
+}
+
+impl Piece {
+    /// From the first packet of its rows to the last, nanoseconds since the Unix epoch; `None` where the columns that
+    /// say it are not there, or not read.
+    pub(super) fn span(&self) -> Option<(u64, u64)> {
+        let times = |name: &str| {
+            let column = self.rows.column_by_name(name)?;
+            column.as_primitive_opt::<TimestampNanosecondType>()
+        };
+        let first = arrow::compute::min(times("row_start")?)?;
+        let last = arrow::compute::max(times("row_end")?)?;
+        Some((u64::try_from(first).ok()?, u64::try_from(last).ok()?))
+    }
 }
 
 /// One file.

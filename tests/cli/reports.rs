@@ -159,6 +159,13 @@ fn what_has_no_incidents_and_no_figures_says_so() {
         fine(&[&"detect", &input, &"-q", &"-m", &model, &"-o", &out]);
     };
     detect(&capture, &scores);
+    let named = |out: &Path, sensor: &str| {
+        error(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"--sensor", &sensor])
+    };
+    let line = named(&scores, "north");
+    assert!(line.contains("sensor stands in alerts and incidents: ask for a report"), "{line}");
+    let line = named(&place.at("out"), "");
+    assert!(line.contains("sensor is a name: give one, or leave it out"), "{line}");
     let line = error(&[&"explain", &scores]);
     assert!(line.contains("scores alone have no incidents"), "{line}");
     let table = place.at("table");
@@ -197,10 +204,13 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     let (model, out, muted) = (place.at("lab.netweir"), place.at("out"), place.at("muted"));
     let (train, attacks) = (datasets("train.pcap.zst"), datasets("attacks.pcap.zst"));
     fine(&[&"train", &"-q", &train, &"-m", &model]);
-    let lines = String::from_utf8(fine(&[&"detect", &attacks, &"-m", &model, &"-o", &out]).stdout).unwrap();
+    let detect: [&dyn AsRef<OsStr>; 6] = [&"detect", &attacks, &"-m", &model, &"--sensor", &"north"];
+    let detect = |more: &[&dyn AsRef<OsStr>]| fine(&[&detect[..], more].concat());
+    let lines = String::from_utf8(detect(&[&"-o", &out]).stdout).unwrap();
     let all = incidents(&out);
+    assert!(all.values().all(|line| line["sensor"] == "north"));
     let worst = all.values().max_by_key(|event| event["alerts"].as_u64()).unwrap();
-    let (id, host) = (worst["id"].as_str().unwrap(), worst["host"].as_str().unwrap());
+    let (id, host) = (worst["id"].as_str().unwrap(), worst["address"].as_str().unwrap());
     assert!(lines.contains(&id[..8]) && lines.lines().count() < 4 * all.len(), "{lines}");
 
     let explain = |arguments: &[&OsStr]| {
@@ -225,11 +235,11 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
          [[allow]]\nsrc = \"192.0.2.1\"\nwhy = \"nobody\"\n"
     );
     let rules = place.write("rules.toml", rules);
-    let output = fine(&[&"detect", &attacks, &"-m", &model, &"-o", &muted, &"--allow", &rules]);
+    let output = detect(&[&"-o", &muted, &"--allow", &rules]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("rule 2: long over: expired (until 2020-01-01)"), "{said}");
     assert!(said.contains("rule 3: nobody: matched nothing") && !said.contains("rule 1:"), "{said}");
-    assert!(incidents(&muted).values().all(|event| event["host"] != host));
+    assert!(incidents(&muted).values().all(|event| event["address"] != host));
     let list = explain(&[muted.as_ref()]);
     assert!(list.contains("muted by rule 1: a test of ours: "), "{list}");
     // Alerts of all other rows are there, and no others; the counters say how many are not.
@@ -243,6 +253,11 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     assert!(loud.lines().eq(others.iter().copied()));
     let summary: serde_json::Value =
         serde_json::from_slice(&std::fs::read(muted.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["model"], model.display().to_string());
+    assert_eq!(summary["model_sha256"].as_str().map(str::len), Some(64));
+    assert!(summary["first"].as_str().unwrap() < summary["last"].as_str().unwrap(), "{summary}");
+    let alert: serde_json::Value = serde_json::from_str(others[0]).unwrap();
+    assert_eq!((&alert["host"], alert.get("in_iface")), (&"north".into(), None));
     let gone = all_alerts.lines().count() - others.len();
     assert!(gone > 0 && summary["muted"] == gone, "{summary}");
     assert_eq!(summary["anomalies"], all_alerts.lines().count());

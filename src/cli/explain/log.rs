@@ -13,10 +13,12 @@ use crate::incident::{Rank, Severity};
 /// An incident as its last line in the log says it.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Incident {
-    pub(super) event: String,
+    pub(super) change: String,
     pub(super) id: String,
     pub(super) kind: String,
-    pub(super) host: String,
+    /// None of a crowd of new hosts.
+    #[serde(default)]
+    pub(super) address: Option<String>,
     pub(super) role: String,
     pub(super) first: String,
     pub(super) last: String,
@@ -31,15 +33,16 @@ pub(super) struct Incident {
     pub(super) why: String,
     #[serde(default)]
     pub(super) hints: Vec<Hint>,
-    #[serde(default)]
     pub(super) held: bool,
+    pub(super) withdrawn: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Top {
     pub(super) src: String,
     pub(super) dst: String,
-    pub(super) dst_port: u16,
+    #[serde(default)]
+    pub(super) dst_port: Option<u16>,
     pub(super) protocol: String,
 }
 
@@ -71,7 +74,7 @@ pub(super) fn read_log(path: &Path) -> Result<Vec<Incident>, ExplainError> {
         }
     }
     let mut incidents: Vec<Incident> = incidents.into_values().collect();
-    incidents.retain(|incident| incident.windows > 0);
+    incidents.retain(|incident| !incident.withdrawn);
     incidents.sort_by(|a, b| {
         let rank = |of: &Incident| Rank::new(of.severity, of.score, of.alerts);
         rank(b).cmp(&rank(a)).then_with(|| a.id.cmp(&b.id))

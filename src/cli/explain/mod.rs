@@ -67,7 +67,7 @@ pub enum ExplainError {
         what: &'static str,
     },
     /// A line of the log is none.
-    #[error("{}:{line}: is no event of an incident: {what}", path.display())]
+    #[error("{}:{line}: is no line about an incident: {what}; where another version wrote it, detect again", path.display())]
     Line {
         /// The file.
         path: PathBuf,

@@ -186,7 +186,9 @@ pub(super) fn scored(
             let key = (rows.whole("window_start", row), rows.unsigned("flow_id", row));
             if mine.contains(&key) {
                 scored.rows.push((rows.number("score", row), one_row(&rows, row, &texts, reasons.get(row))));
-            } else if [texts("src_ip", row), texts("dst_ip", row)].contains(&incident.host) {
+            } else if let Some(address) = &incident.address
+                && [texts("src_ip", row), texts("dst_ip", row)].contains(address)
+            {
                 let rules = belonging.muted.iter().filter(|(_, muted)| muted.contains(&key));
                 rules.for_each(|(rule, _)| *scored.muted.entry(rule.clone()).or_default() += 1);
             }

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use super::log::Incident;
 use super::rows::{Belonging, Scored};
-use crate::incident::CROWD;
 use crate::terminal::safe;
 
 /// A count with its noun, which takes an `s` unless it is one.
@@ -23,19 +22,20 @@ fn by_number<T>(rules: &BTreeMap<String, T>) -> Vec<(&str, &T)> {
 /// Who with whom: the other end by its address where it is one.
 fn who(incident: &Incident) -> String {
     let top = &incident.top;
+    let Some(address) = &incident.address else { return "many new hosts".to_owned() };
     let others = match incident.peers {
-        1 if top.src == incident.host => top.dst.clone(),
+        1 if top.src == *address => top.dst.clone(),
         1 => top.src.clone(),
         peers => counted(peers, "host"),
     };
     let ports = match (incident.ports, top.dst_port) {
-        (0, _) | (1, 0) => top.protocol.clone(),
-        (1, port) => format!("{} {port}", top.protocol),
+        (0, _) | (1, None | Some(0)) => top.protocol.clone(),
+        (1, Some(port)) => format!("{} {port}", top.protocol),
         (ports, _) => counted(ports, "port"),
     };
     match &incident.role[..] {
-        "source" => format!("{} -> {others}, {ports}", incident.host),
-        _ => format!("{others} -> {}, {ports}", incident.host),
+        "source" => format!("{address} -> {others}, {ports}"),
+        _ => format!("{others} -> {address}, {ports}"),
     }
 }
 
@@ -48,14 +48,14 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
         let held = if incident.held { "  (held)" } else { "" };
         let line = match &incident.kind[..] {
             // Of many at once its words say it.
-            "new_host" if incident.host == CROWD.to_string() => {
+            "new_hosts" => {
                 format!("{first}Z  {:<8}  {id}  {}{held}", severity.name(), incident.why)
             }
             "new_host" => {
                 format!(
                     "{first}Z  {:<8}  {id}  {} is new: it began no flow in training{held}",
                     severity.name(),
-                    incident.host
+                    incident.address.as_deref().unwrap_or("a host")
                 )
             }
             _ => format!(
@@ -80,7 +80,7 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
 /// One incident with its rows.
 pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> String {
     let Incident { id, severity, kind, first, last, alerts, windows, .. } = incident;
-    let state = match (incident.held, &incident.event[..]) {
+    let state = match (incident.held, &incident.change[..]) {
         (true, _) => "held back by the budget",
         (_, "close") => "over",
         _ => "open",
@@ -114,8 +114,8 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
             if missing == 1 { "is" } else { "are" }
         );
     }
-    if !scored.muted.is_empty() {
-        let _ = writeln!(text, "\nmuted meanwhile, rows of {}", incident.host);
+    if let Some(address) = incident.address.as_ref().filter(|_| !scored.muted.is_empty()) {
+        let _ = writeln!(text, "\nmuted meanwhile, rows of {address}");
     }
     for (rule, rows) in by_number(&scored.muted) {
         let _ = writeln!(text, "  {rows} by rule {}", safe(rule));
@@ -129,10 +129,11 @@ mod tests {
 
     fn incident(alerts: u64, windows: u64) -> Incident {
         let line = format!(
-            r#"{{"event":"close","id":"3f9a000000000000","time":"2026-11-22T00:00:10Z","kind":"anomaly",
-            "host":"10.0.0.1","role":"source","first":"2026-11-22T00:00:01Z","last":"2026-11-22T00:00:09Z",
+            r#"{{"change":"close","id":"3f9a000000000000","time":"2026-11-22T00:00:10Z","kind":"anomaly",
+            "address":"10.0.0.1","role":"source","first":"2026-11-22T00:00:01Z","last":"2026-11-22T00:00:09Z",
             "windows":{windows},"alerts":{alerts},"score":9.5,"p_value":1e-4,"severity":"low","peers":1,"ports":1,
-            "top":{{"src":"10.0.0.1","dst":"10.0.0.2","dst_port":22,"protocol":"tcp"}},"why":"odd","hints":[]}}"#
+            "top":{{"src":"10.0.0.1","dst":"10.0.0.2","dst_port":22,"protocol":"tcp"}},"why":"odd","hints":[],
+            "held":false,"withdrawn":false}}"#
         );
         serde_json::from_str(&line).unwrap()
     }

@@ -140,7 +140,7 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let parts = reasons.parts.iter().filter(|(_, nats)| *nats >= 0.05);
         let parts = parts.map(|(name, nats)| format!("{} {}", name, short(*nats))).collect::<Vec<_>>();
         let evidence: String = reasons
-            .odd_about(&incident.host)
+            .odd_about(incident.subject())
             .filter(|words| !incident.why.contains(words))
             .take(PIECES)
             .map(|words| format!("<li>{}</li>", escape(words)))
@@ -161,7 +161,7 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
             "<li><div class=\"line\">{} <span class=\"address\">{}</span> <span class=\"soft\">as {}</span> {}{hints}</div>\
              <div class=\"soft\">{}</div><p>{}</p>{evidence}{parts}</li>",
             severity(case),
-            escape(&incident.host),
+            escape(incident.subject()),
             escape(&incident.role),
             truth(evaluation, case),
             escape(&facts(case)),
@@ -183,7 +183,7 @@ fn row(case: &Case) -> (&'static str, Vec<Cell>) {
     let cells = vec![
         Cell::Markup(severity(case)),
         number(short(incident.score)),
-        Cell::Markup(format!("<span class=\"address\">{}</span>", escape(&incident.host))),
+        Cell::Markup(format!("<span class=\"address\">{}</span>", escape(incident.subject()))),
         text(incident.role.clone()),
         number(count(case.rows())),
         number(count(incident.peers)),
@@ -221,7 +221,7 @@ fn new_hosts(cases: &Cases) -> String {
     let row = |case: &Case| {
         let incident = &case.incident;
         let cells = vec![
-            Cell::Markup(format!("<span class=\"address\">{}</span>", escape(&incident.host))),
+            Cell::Markup(format!("<span class=\"address\">{}</span>", escape(incident.subject()))),
             text(time(incident.first)),
             text(incident.why.clone()),
         ];

@@ -14,6 +14,7 @@ pub(super) struct Standing {
 pub(super) struct Heard {
     pub(super) standing: Standing,
     pub(super) closed: BTreeSet<u64>,
+    pub(super) gone: BTreeSet<u64>,
     pub(super) rows: BTreeMap<(u64, u64, Option<u64>, Option<String>), i64>,
 }
 
@@ -22,17 +23,26 @@ impl Heard {
         for change in changes {
             match change {
                 Change::Event(event) => {
-                    let known = self.standing.incidents.contains_key(&event.state.id);
-                    assert_eq!(known, event.said != Said::Create, "{event:?}");
+                    let id = &event.state.id;
+                    let open = match self.standing.incidents.contains_key(id) {
+                        true if self.closed.contains(id) => Said::Reopen,
+                        true => Said::Update,
+                        false if self.gone.remove(id) => Said::Restore,
+                        false => Said::Create,
+                    };
+                    assert!(event.said == open || event.said == Said::Close, "{event:?}, not {open:?}");
+                    let is_new = matches!(open, Said::Create | Said::Restore);
+                    assert!(!is_new || event.said == open, "{event:?}, not {open:?}");
                     self.standing.incidents.insert(event.state.id, event.state.clone());
                     match event.said {
                         Said::Close => _ = self.closed.insert(event.state.id),
-                        Said::Create | Said::Update => _ = self.closed.remove(&event.state.id),
+                        _ => _ = self.closed.remove(&event.state.id),
                     }
                     if event.state.withdrawn {
                         assert_eq!((event.said, event.state.alerts), (Said::Close, 0));
                         self.standing.incidents.remove(&event.state.id);
                         self.closed.remove(&event.state.id);
+                        self.gone.insert(event.state.id);
                     }
                 }
                 Change::Row(RowChange { window, flow_id, diff, incident, muted_by, .. }) => {

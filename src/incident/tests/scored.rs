@@ -210,7 +210,7 @@ fn a_crowd_of_new_hosts_is_one_incident_however_rows_are_cut() {
         cover(&findings.iter().collect::<Vec<_>>(), Real::new(THRESHOLD))
     };
     let whole = parts(300);
-    assert_eq!((whole.len(), whole[0].host), (1, CROWD));
+    assert_eq!((whole.len(), whole[0].kind, whole[0].host), (1, Kind::NewHosts, CROWD));
     for cut in [7, 40, 128] {
         assert_eq!(parts(cut), whole, "{cut} rows a batch");
     }
