@@ -12,9 +12,9 @@ use crate::threads;
 /// What a process gives that was asked twice to end.
 const AT_ONCE: i32 = 130;
 
-/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP, where there is one) set. Whoever asks again when a second has passed
-/// ends the process at once; until then it is one request that came by several ways: `timeout` tells the process and
-/// its group, a terminal everybody who sits at it.
+/// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP, where there is one) set. Whoever asks again when a
+/// second has passed ends the process at once; until then it is one request that came by several ways: `timeout` tells
+/// the process and its group, a terminal everybody who sits at it.
 #[cfg(unix)]
 pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};

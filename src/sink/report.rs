@@ -175,7 +175,8 @@ impl Report {
         Ok(ends)
     }
 
-    /// The ends of incidents that `judge` found: their log and their rows, readable lines to `lines`, if anybody reads them.
+    /// The ends of incidents that `judge` found: their log and their rows, readable lines to `lines`, if anybody reads
+    /// them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
