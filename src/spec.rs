@@ -4,6 +4,9 @@
 //! graph ends in stands in `[ends]`. The verbs of the command line are the files in `pipelines/` with
 //! other ends.
 
+mod effect;
+mod mistakes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +80,16 @@ pub struct Ends {
     pub write_pcap: Option<PathBuf>,
     /// What a report calls the sensor: `host` of alerts, `sensor` of incidents. They name none where it is not given.
     pub sensor: Option<String>,
+}
+
+impl Ends {
+    /// Whether anything is to be written: else the verb says what.
+    pub fn name_something(&self) -> bool {
+        // A sensor is named within a report.
+        let Ends { rows, packets: _, fit, model, report, scores, columns: _, summary, write_pcap, sensor: _ } =
+            self;
+        [rows, fit, model, report, scores, summary, write_pcap].into_iter().any(Option::is_some)
+    }
 }
 
 impl Default for Spec {
@@ -195,12 +208,11 @@ impl Spec {
                 spec.named.insert(name, table.keys().cloned().collect());
             }
         }
-        spec.checked(file)
-    }
-
-    fn checked(self, file: &str) -> Result<Spec, SpecError> {
-        self.check().map_err(|what| SpecError::Value { file: file.to_owned(), what })?;
-        Ok(self)
+        spec.check().map_err(|what| match mistakes::place_of(text, &what) {
+            Some(at) => wrong_at(text, file, at, what),
+            None => SpecError::Value { file: file.to_owned(), what },
+        })?;
+        Ok(spec)
     }
 
     /// Checks what only the values together, or the rooms, can tell.
@@ -212,7 +224,8 @@ impl Spec {
         self.flow.check().map_err(|e| text(&e))?;
         self.source.check().map_err(|e| text(&e))?;
         crate::context::Plan::new(&self.context).map_err(|e| text(&e))?;
-        self.detect.check().map_err(|e| text(&e))?;
+        self.detect.check_asked().map_err(|e| text(&e))?;
+        self.check_effect()?;
         self.incident.check().map_err(|e| text(&e))?;
         Ok(())
     }
@@ -230,7 +243,7 @@ pub(crate) fn text(path: &Path) -> Result<String, SpecError> {
 pub fn parse<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, SpecError> {
     toml::from_str(text).map_err(|error| {
         let at = error.span().map_or(0, |span| span.start);
-        wrong_at(text, file, at, with_nearest(error.message()))
+        wrong_at(text, file, at, mistakes::plainly::<T>(error.message()))
     })
 }
 
@@ -242,25 +255,6 @@ pub(crate) fn wrong_at(text: &str, file: &str, at: usize, what: String) -> SpecE
         line: before.matches('\n').count() + 1,
         column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
         what,
-    }
-}
-
-/// A parser's message about an unknown name, with the nearest of the known ones first.
-fn with_nearest(message: &str) -> String {
-    let line = message.lines().next().unwrap_or("").trim();
-    let mut names = line.split('`').skip(1).step_by(2);
-    let (Some(unknown), true) = (names.next(), line.starts_with("unknown ")) else {
-        return line.to_owned();
-    };
-    let known: Vec<&str> = names.collect();
-    let nearest = known
-        .iter()
-        .max_by(|a, b| strsim::jaro_winkler(a, unknown).total_cmp(&strsim::jaro_winkler(b, unknown)));
-    match nearest {
-        Some(nearest) => {
-            format!("unknown key `{unknown}`: did you mean `{nearest}`? (known: {})", known.join(", "))
-        }
-        None => format!("unknown key `{unknown}`"),
     }
 }
 
@@ -299,7 +293,118 @@ mod tests {
         let error = Spec::parse("[flow]\nwindow = 10\n", "p.toml").unwrap_err().to_string();
         assert!(error.starts_with("p.toml:2:10: "), "{error}");
         let error = Spec::parse("[flow]\nwindow = \"0s\"\n", "p.toml").unwrap_err().to_string();
-        assert!(error.contains("[flow] window"), "{error}");
+        assert!(error.starts_with("p.toml:2:10: [flow] window = 0ns: must be "), "{error}");
         assert!(Spec::parse("[flow\n", "p.toml").unwrap_err().to_string().starts_with("p.toml:1:"));
+    }
+
+    /// What is said of a file, less its name.
+    fn said(text: &str) -> String {
+        let error = Spec::parse(text, "p.toml").unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
+        error.strip_prefix("p.toml:").unwrap_or_else(|| panic!("{error}")).to_owned()
+    }
+
+    #[test]
+    fn a_key_that_stands_elsewhere_is_told_so_and_what_is_like_none_proposes_none() {
+        for (text, expected) in [
+            (
+                "[detect]\nseed = 3\n",
+                "2:1: unknown key `seed`: it stands at the top of the file (known: detector, ",
+            ),
+            ("[detect]\nidle = \"10s\"\n", "2:1: unknown key `idle`: it stands under [flow] (known: "),
+            (
+                "columns = []\n",
+                "1:1: unknown key `columns`: it stands under [context] and [ends] (known: name, ",
+            ),
+            ("[detect]\nfoo = 3\n", "2:1: unknown key `foo` (known: detector, "),
+            ("[packet]\nfoo = 3\n", "2:1: unknown key `foo` (known: tunnels)"),
+            ("[[allow]]\nport = 3\n", "1:3: unknown key `allow`: it stands under [incident] (known: "),
+        ] {
+            assert!(said(text).starts_with(expected), "{text}: {}", said(text));
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_told_what_may_stand_there() {
+        let duration = "expected a duration such as \"10s\" or \"5m\"";
+        for (text, expected) in [
+            ("[flow]\nwindow = 10\n", format!("2:10: invalid type: integer `10`, {duration}")),
+            ("[flow]\nwindow = \"x\"\n", format!("2:10: invalid value: string \"x\", {duration}")),
+            (
+                "[encode]\nonehot = \"service\"\n",
+                "2:10: invalid type: string \"service\", expected a list such as [\"service\"]".into(),
+            ),
+            (
+                "[encode]\nonehot = 3\n",
+                "2:10: invalid type: integer `3`, expected a list such as [\"service\"]".into(),
+            ),
+            ("seed = -1\n", "1:8: invalid value: integer `-1`, expected a whole number from 0".into()),
+            (
+                "[detect]\ncontamination = \"x\"\n",
+                "2:17: invalid type: string \"x\", expected a number".into(),
+            ),
+            ("[ends]\nrows = 3\n", "2:8: invalid type: integer `3`, expected a path in quotes".into()),
+            ("detect = 3\n", "1:10: invalid type: integer `3`, expected a table".into()),
+            (
+                "[flow]\nrows = \"flows\"\n",
+                "2:8: \"flows\" is no value that is known here; it may be \"window\" or \"flow\"".into(),
+            ),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_a_room_refuses_is_told_with_its_place() {
+        for (text, expected) in [
+            ("[detect]\n\ncontamination = 1.5\n", "3:17: [detect] contamination = 1.5: must be "),
+            ("[detect]\ndetector = \"tree\"\n", "2:12: [detect] detector = \"tree\": must be "),
+            ("[detect]\npercentile = 0.99\n", "2:14: [detect] percentile = 0.99: must be 50 to 100; "),
+            (
+                "seed = 1\nflow.timezone = \"Mars\"\n",
+                "2:17: [flow] timezone = \"Mars\": must be an IANA name",
+            ),
+            ("[context]\ncolumns = [\"ctx_x\"]\n", "2:11: [context] columns: unknown column `ctx_x`: "),
+        ] {
+            assert!(said(text).starts_with(expected), "{text}: {}", said(text));
+        }
+    }
+
+    #[test]
+    fn what_a_detector_does_not_look_at_is_refused() {
+        let forest = "left out where detector and members name no \"forest\"";
+        for (text, expected) in [
+            ("[detect]\ndetector = \"themes\"\ntrees = 100\n", format!("3:9: [detect] trees = 100: must be {forest}")),
+            ("[detect]\ndetector = \"sum\"\nsample = 256\n", format!("3:10: [detect] sample = 256: must be {forest}")),
+            (
+                "[detect]\ndetector = \"ensemble\"\nmembers = [\"themes\", \"sum\"]\npartition_by = \"none\"\n",
+                format!("4:16: [detect] partition_by = \"none\": must be {forest}"),
+            ),
+            (
+                "[detect]\ndetector = \"forest\"\nentities = 5\n",
+                "3:12: [detect] entities = 5: must be left out for a forest over columns, which knows no entities".into(),
+            ),
+            (
+                "[encode]\nlog1p = [\"fwd_bytes\"]\n[detect]\ninputs = \"surprise\"\n",
+                "2:9: [encode] log1p: must be left out for detector = \"forest\" over surprises, which takes no column as a \
+                 number"
+                    .into(),
+            ),
+        ] {
+            assert_eq!(said(text), expected, "{text}");
+        }
+        for text in [
+            "[detect]\ntrees = 100\nsample = 256\n",
+            "[detect]\ndetector = \"ensemble\"\ntrees = 100\npartition_by = \"none\"\n",
+            "[detect]\ninputs = \"surprise\"\nsample = 256\nentities = 5\n",
+            "[detect]\nentities = 5\n",
+            "[encode]\n[detect]\ndetector = \"themes\"\n",
+        ] {
+            Spec::parse(text, "p.toml").unwrap();
+        }
+        // A program that sets them, and a model that carries them, may.
+        let mut spec = Spec::built_in("train");
+        spec.detect.trees = 17;
+        assert_eq!(spec.check(), Ok(()));
     }
 }

@@ -13,7 +13,7 @@ use crate::flow::{Cut, FlowSpec, row_settings};
 use crate::incident::IncidentSpec;
 use crate::packet::{PacketSpec, Vlan};
 use crate::row::schema::flow_schema;
-use crate::run::{AllowList, RunError};
+use crate::run::{AllowList, RunError, check_ends};
 use crate::spec::Spec;
 
 /// Check a pipeline file and print the graph that it builds
@@ -27,6 +27,9 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
         let spec = Spec::find(&self.pipeline)?;
+        if spec.ends.name_something() {
+            check_ends(&spec)?;
+        }
         let rooms = rooms(&spec)?;
         let mut out = std::io::stdout().lock();
         writeln!(
@@ -187,7 +190,6 @@ fn ends(spec: &Spec) -> String {
     let ends = &spec.ends;
     let mut named = Vec::new();
     let rows = if ends.packets { "packet rows" } else { "rows" };
-    let report = ends.report.as_ref().map(|folder| folder.display().to_string()).unwrap_or_default();
     for (what, path) in [
         (rows, &ends.rows),
         ("a model", &ends.fit),
@@ -199,10 +201,11 @@ fn ends(spec: &Spec) -> String {
         }
     }
     if let Some(model) = &ends.model {
-        named.push(match &ends.scores {
-            Some(scores) => format!("scores by {} to {}", model.display(), scores.display()),
-            None => format!("scores, alerts and summary by {} to {report}", model.display()),
-        });
+        for (what, path) in [("scores", &ends.scores), ("scores, alerts and summary", &ends.report)] {
+            if let Some(path) = path {
+                named.push(format!("{what} by {} to {}", model.display(), path.display()));
+            }
+        }
     }
     match named.is_empty() {
         true => "none in the file: extract, train, detect and watch bring theirs".to_owned(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Common, Failure, Inputs};
 
-/// Captures to rows: what each flow did in each window, in Parquet, Arrow or CSV
+/// Captures to rows: what each flow did in each window, in Parquet (read again), Arrow or CSV
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   netweir extract capture.pcap -o rows.parquet

@@ -1,6 +1,6 @@
 //! Where alarms begin in this run: flags of the verbs that score.
 
-use crate::detect::Threshold;
+use crate::detect::{PERCENTILES, SHARES, Threshold};
 use crate::spec::Spec;
 
 /// Another threshold than the model's, for this run; nothing is learned anew.
@@ -8,14 +8,26 @@ use crate::spec::Spec;
 #[group(multiple = false)]
 #[command(next_help_heading = "Threshold (at most one; without any it is the model's)")]
 pub(super) struct Alarms {
-    /// Alarm at p-values up to A, above 0 and up to 0.5
-    #[arg(long, value_name = "A", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "A",
+        allow_negative_numbers = true,
+        help = format!("Alarm at p-values up to A, {SHARES}")
+    )]
     false_alarm_rate: Option<f64>,
-    /// Alarm above what a share C of rows like those of training exceeds, above 0 and up to 0.5
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "C",
+        allow_negative_numbers = true,
+        help = format!("Alarm above what a share C of rows like those of training exceeds, {SHARES}")
+    )]
     contamination: Option<f64>,
-    /// The same as a percentile of their scores, above 0 and up to 100: --contamination 0.001 is --percentile 99.9
-    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        help = format!("The same as a percentile of their scores, {PERCENTILES}, as --contamination 0.001 does")
+    )]
     percentile: Option<f64>,
 }
 

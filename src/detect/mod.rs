@@ -80,7 +80,7 @@ pub use sample::{Identity, Reservoir, Sample, Samples};
 pub use scorer::{ADDED, MEANINGS, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
 pub use spec::{DetectSettings, DetectSpec};
 pub use themes::Themes;
-pub use threshold::Threshold;
+pub use threshold::{PERCENTILES, SHARES, Threshold};
 pub use tree::{Tree, mean_path_length};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;

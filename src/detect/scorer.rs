@@ -28,7 +28,8 @@ pub const MEANINGS: [&str; 5] = [
     "how odd the row is, higher is odder: -ln of a probability, of a forest 0 to 1",
     "chance of such a score in rows like those of training",
     "score above the threshold that was in force",
-    "whose forest scored the row: a value of partition_by, or `all`",
+    "the row's value of partition_by, or `all` where rows are not parted; one that training had too few rows of is \
+     scored by the fallback (inspect)",
     "why, as JSON (words, value and what is usual); null where the row is no anomaly",
 ];
 

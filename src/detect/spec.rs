@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::threshold::{PERCENTILES, SHARES, may_lie_above};
 use super::{DetectError, Kind, PartitionBy, Threshold};
 
 /// What the pipeline file says about detection (`[detect]`), as written; [`DetectSpec::check`] makes
@@ -31,8 +32,8 @@ pub struct DetectSpec {
     /// `percentile` and `false_alarm_rate` may be given; without them it is 0.01 for `forest` over columns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contamination: Option<f64>,
-    /// The threshold as a percentile of the training scores, above 0 and up to 100. `contamination = c`
-    /// says the same as `percentile = 100 (1 - c)`.
+    /// The threshold as a percentile of the training scores, 50 to 100. `contamination = c` says the same as
+    /// `percentile = 100 (1 - c)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub percentile: Option<f64>,
     /// The threshold as a p-value: the share of rows like the calibration rows that may lie above it, above 0 and up
@@ -127,19 +128,19 @@ impl DetectSpec {
                     "left out when contamination or percentile is given: all say the threshold",
                 );
             }
-            if !(rate > 0.0 && rate <= 0.5) {
-                return wrong("false_alarm_rate", &rate, "above 0 and up to 0.5");
+            if !may_lie_above(rate) {
+                return wrong("false_alarm_rate", &rate, SHARES);
             }
         }
         if let Some(contamination) = self.contamination
-            && !(contamination > 0.0 && contamination <= 0.5)
+            && !may_lie_above(contamination)
         {
-            return wrong("contamination", &contamination, "above 0 and up to 0.5");
+            return wrong("contamination", &contamination, SHARES);
         }
         if let Some(percentile) = self.percentile
             && !(percentile > 0.0 && percentile <= 100.0)
         {
-            return wrong("percentile", &percentile, "above 0 and up to 100");
+            return wrong("percentile", &percentile, PERCENTILES);
         }
         if !(self.sample..=MAX_RESERVOIR).contains(&self.reservoir) {
             return wrong("reservoir", &self.reservoir, "from the value of `sample` to 16777216");

@@ -5,7 +5,14 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{DetectError, DetectSpec};
+use super::{DetectError, DetectSettings, DetectSpec};
+
+/// Rows above a threshold are the exception: this share of all at most.
+const MOST: f64 = 0.5;
+/// Shares of rows that may lie above a threshold, in words.
+pub const SHARES: &str = "above 0 and up to 0.5";
+/// The percentiles that say the same, in words: who means a share by it would alarm on nearly every row.
+pub const PERCENTILES: &str = "50 to 100; 99.9 leaves one in a thousand";
 
 /// Where alarms begin. All three say which share of rows may lie above the threshold; they differ in whose.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +58,28 @@ impl fmt::Display for Threshold {
 /// Keys of `[detect]` that say where alarms begin; all others say how a detector is made.
 const KEYS: [&str; 3] = ["contamination", "percentile", "false_alarm_rate"];
 
+/// Whether a share of rows may lie above a threshold.
+pub(super) fn may_lie_above(share: f64) -> bool {
+    share > 0.0 && share <= MOST
+}
+
 impl DetectSpec {
+    /// Checks every key, and that nobody asks for what alarms on most rows. A model that was trained so before can be read,
+    /// and scores with another threshold.
+    ///
+    /// # Errors
+    /// As [`DetectSpec::check`].
+    pub fn check_asked(&self) -> Result<DetectSettings, DetectError> {
+        let settings = self.check()?;
+        match self.percentile {
+            Some(percentile) if percentile < 100.0 * (1.0 - MOST) => {
+                let found = percentile.to_string();
+                Err(DetectError::Spec { key: "percentile", found, allowed: PERCENTILES })
+            }
+            _ => Ok(settings),
+        }
+    }
+
     /// Where alarms begin, if the spec says it; one of the keys at most passes [`DetectSpec::check`].
     pub fn threshold(&self) -> Option<Threshold> {
         let rate = self.false_alarm_rate.map(Threshold::FalseAlarmRate);
@@ -83,7 +111,7 @@ impl DetectSpec {
         trained: &DetectSpec,
         named: &BTreeSet<String>,
     ) -> Result<Option<Threshold>, DetectError> {
-        self.check()?;
+        self.check_asked()?;
         let keys = |spec: &DetectSpec| -> Map<String, Value> {
             let keys = serde_json::to_value(spec).expect("texts and numbers are JSON");
             keys.as_object().cloned().unwrap_or_default()
@@ -116,6 +144,28 @@ mod tests {
 
     fn spec(text: &str) -> DetectSpec {
         toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn shares_and_percentiles_have_the_bounds_that_words_say() {
+        let allowed = |text: &str| spec(text).check_asked().map(|_| ()).map_err(|error| error.to_string());
+        for (key, fine, wrong, words) in [
+            ("percentile", ["50", "100"], ["49.9", "100.1"], PERCENTILES),
+            ("percentile", ["99.9", "50.0"], ["0.99", "1"], PERCENTILES),
+            ("contamination", ["0.5", "1e-9"], ["0.51", "0"], SHARES),
+            ("false_alarm_rate", ["0.5", "1e-9"], ["0.51", "0"], SHARES),
+        ] {
+            for value in fine {
+                assert_eq!(allowed(&format!("{key} = {value}")), Ok(()), "{key} = {value}");
+            }
+            for value in wrong {
+                let error = allowed(&format!("{key} = {value}")).unwrap_err();
+                assert_eq!(error, format!("[detect] {key} = {value}: must be {words}"));
+            }
+        }
+        assert!(PERCENTILES.starts_with(&format!("{} to 100;", 100.0 * (1.0 - MOST))));
+        assert!(SHARES.ends_with(&format!("up to {MOST}")));
+        assert!(spec("percentile = 20").check().is_ok(), "a model that was trained so is read");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::EvaluateError;
+use super::epoch::looks_like;
 use crate::flow::names;
 
 const COLUMNS: [&str; 8] = ["start_ns", "end_ns", "src_ip", "dst_ip", "proto", "dst_port", "attack", "event"];
@@ -129,7 +130,7 @@ impl Labels {
         if let Some(extra) = head.iter().find(|found| !COLUMNS.contains(&found.as_str())) {
             return Err((
                 number,
-                format!("column `{extra}` is not known; labels have {}", COLUMNS.join(",")),
+                format!("column `{extra}` is not known, leave it out; labels have {}", COLUMNS.join(",")),
             ));
         }
         if head.len() > COLUMNS.len() {
@@ -180,7 +181,13 @@ fn label(line: usize, fields: [&str; 8]) -> Result<Label, String> {
     let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let time = |name, text: &str, any: u64| match text {
         "" => Ok(any),
-        text => text.parse().map_err(|_| format!("{name} `{text}` is no number of nanoseconds since 1970")),
+        text => text.parse().map_err(|_| {
+            let meant = text.parse().ok().and_then(looks_like).map(|meant| format!("; it {meant}"));
+            format!(
+                "{name} `{text}` is no whole number of nanoseconds since 1970{}",
+                meant.unwrap_or_default()
+            )
+        }),
     };
     let address = |name, text: &str| match optional(text) {
         None => Ok(None),
@@ -301,6 +308,11 @@ mod tests {
             (2, "src_ip `nowhere` is no IP address".into())
         );
         assert_eq!(error(&format!("{HEAD}\n1,2,,,ip,,scan,e\n")).0, 3);
+        assert_eq!(
+            error(&format!("{HEAD}1700000000.25,,,,,,scan,e\n")).1,
+            "start_ns `1700000000.25` is no whole number of nanoseconds since 1970; it looks like seconds: multiply by 10^9"
+        );
+        assert!(error(&format!("{HEAD}2024-01-01,,,,,,scan,e\n")).1.ends_with("nanoseconds since 1970"));
         assert!(error(&format!("{HEAD}1,2,,\n")).1.contains("4 fields"));
         assert!(error(&format!("{HEAD}2,1,,,,,scan,e\n")).1.contains("before start_ns"));
         assert!(error(&format!("{HEAD}1,2,,,,,,e\n")).1.contains("attack is empty"));

@@ -9,6 +9,7 @@ mod bootstrap;
 mod cases;
 mod conversations;
 mod digest;
+mod epoch;
 mod evaluation;
 mod incidents;
 mod labels;

@@ -1,5 +1,6 @@
 //! What a reader must know before the figures: a sentence each.
 
+use super::epoch::looks_like;
 use super::evaluation::Evaluation;
 use super::labels::Labels;
 use super::measure::RATES;
@@ -68,9 +69,12 @@ impl Evaluation {
         let from = labels.labels.iter().map(|label| label.start).min()?;
         let to = labels.labels.iter().map(|label| label.end).max()?;
         (from > last || to < first).then(|| {
+            let meant = [from, to].into_iter().find_map(|time| {
+                Some(format!("{time}, a time of the labels, {}.", looks_like(time as f64)?))
+            });
+            let meant = meant.unwrap_or_else(|| "Are these the labels of this capture?".to_owned());
             format!(
-                "Labels and rows share no time: labels from {} to {}, rows from {} to {} (UTC). Are these the labels \
-                 of this capture?",
+                "Labels and rows share no time: labels from {} to {}, rows from {} to {} (UTC). {meant}",
                 number::time(from),
                 number::time(to),
                 number::time(first),

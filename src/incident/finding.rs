@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::cover::GREETED;
 use super::extent::drawn;
 use crate::detect::reason::Gist;
+use crate::row::columns::find;
 
 /// A number that is ordered as numbers are: NaN above all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -134,6 +135,22 @@ impl Columns {
     /// Whether rows of this schema can be findings: flow rows can, tables of other columns cannot.
     pub fn known(rows: &Schema) -> bool {
         NEEDED.iter().all(|name| rows.index_of(name).is_ok())
+    }
+
+    /// The first column of rows that can be findings whose numbers or times are of another type than rows of flows have:
+    /// its name, its type and the one that it should have.
+    pub fn of_another_type(rows: &Schema) -> Option<(&'static str, DataType, DataType)> {
+        NEEDED.into_iter().find_map(|name| {
+            let found = rows.field_with_name(name).ok()?.data_type();
+            let expected = find(name)?.kind.data_type();
+            let alike = match (found, &expected) {
+                // Text is text however it is stored, and a time is the same in any zone.
+                (_, DataType::Dictionary(..)) => true,
+                (DataType::Timestamp(found, _), DataType::Timestamp(expected, _)) => found == expected,
+                (found, expected) => found == expected,
+            };
+            (!alike).then(|| (name, found.clone(), expected))
+        })
     }
 
     /// With the values of more columns, by name; those that rows do not have are null.
@@ -287,8 +304,12 @@ fn booleans<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a BooleanArray> {
 }
 
 fn numbers<T: ArrowPrimitiveType>(rows: &RecordBatch, name: &str) -> Result<PrimitiveArray<T>, ArrowError> {
-    let column = rows.column_by_name(name).and_then(|column| column.as_primitive_opt::<T>());
-    column.cloned().ok_or_else(|| missing(name))
+    let column = rows.column_by_name(name).ok_or_else(|| missing(name))?;
+    let typed = column.as_primitive_opt::<T>().cloned();
+    typed.ok_or_else(|| {
+        let what = format!("column {name} is {}, {} was expected", column.data_type(), T::DATA_TYPE);
+        ArrowError::SchemaError(what)
+    })
 }
 
 fn texts(rows: &RecordBatch, name: &str) -> Result<StringArray, ArrowError> {

@@ -231,7 +231,7 @@ impl RulesFile {
             return Ok(None);
         };
         let spec = DetectSpec { false_alarm_rate, contamination, percentile, ..DetectSpec::default() };
-        match (spec.check(), spec.threshold()) {
+        match (spec.check_asked(), spec.threshold()) {
             (Ok(_), Some(threshold)) => Ok(Some(threshold)),
             (Ok(_), None) => {
                 let what =
@@ -506,6 +506,7 @@ mod tests {
             ("[threshold]\n", "[threshold]: it says nothing"),
             ("[threshold]\nfalse_alarm_rate = 2\n", "[threshold]: false_alarm_rate = 2: must be "),
             ("[threshold]\nfalse_alarm_rate = 0.1\npercentile = 99\n", "left out when"),
+            ("[threshold]\npercentile = 0.99\n", "[threshold]: percentile = 0.99: must be 50 to 100; "),
             ("[threshold]\nscore = 7\n", "unknown field `score`"),
         ] {
             assert!(error(text).contains(said), "{text}: {}", error(text));

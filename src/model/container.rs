@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, System, ZipArchive, ZipWriter};
 
 use super::{ModelError, limits};
+use crate::source::kinds::named;
 
 /// Bytes of the record that ends an archive.
 const END: usize = 22;
@@ -51,7 +52,7 @@ pub(super) fn unpack(file: &str, archive: &Bytes, manifest: &str) -> Result<Vec<
         return Err(too_large(file, "the file", archive.len() as u64, limits::FILE));
     }
     if !archive.starts_with(b"PK\x03\x04") {
-        return Err(ModelError::NotAModel { file: file.to_owned(), found: kind(archive).to_owned() });
+        return Err(ModelError::NotAModel { file: file.to_owned(), found: named(archive).to_owned() });
     }
     check_end(archive).map_err(|what| damaged(&what))?;
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
@@ -124,34 +125,4 @@ fn check_end(archive: &[u8]) -> Result<(), &'static str> {
         return Err("its directory is not at its end");
     }
     Ok(())
-}
-
-/// What a file is that is no ZIP archive, by its first bytes.
-fn kind(bytes: &[u8]) -> &'static str {
-    const KINDS: [(&[u8], &str); 15] = [
-        (b"PAR1", "a Parquet file"),
-        (b"ARROW1", "an Arrow IPC file"),
-        (b"\xd4\xc3\xb2\xa1", "a pcap capture"),
-        (b"\xa1\xb2\xc3\xd4", "a pcap capture"),
-        (b"\x4d\x3c\xb2\xa1", "a pcap capture"),
-        (b"\xa1\xb2\x3c\x4d", "a pcap capture"),
-        (b"\x0a\x0d\x0d\x0a", "a pcapng capture"),
-        (b"\x1f\x8b", "a gzip file"),
-        (b"\x28\xb5\x2f\xfd", "a zstd file"),
-        (b"\xfd7zXZ", "an xz file"),
-        (b"BZh", "a bzip2 file"),
-        (b"PK\x05\x06", "an empty ZIP archive"),
-        (b"{", "JSON text"),
-        (b"\x7fELF", "a program"),
-        (b"\x80\x04", "a Python pickle"),
-    ];
-    if bytes.is_empty() {
-        return "an empty file";
-    }
-    if let Some((_, name)) = KINDS.iter().find(|(magic, _)| bytes.starts_with(magic)) {
-        return name;
-    }
-    let beginning = &bytes[..bytes.len().min(512)];
-    let text = beginning.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace());
-    if text { "text" } else { "something else" }
 }

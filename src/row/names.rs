@@ -16,10 +16,15 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 
 /// The name most like `name`, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    most_like(name, names, 0.4)
+}
+
+/// The name most like `name`, if one is more alike than `least`: 0 for nothing in common, 1 for the same.
+pub(crate) fn most_like<'a>(name: &str, names: impl Iterator<Item = &'a str>, least: f64) -> Option<String> {
     let alike = |candidate: &'a str| (strsim::normalized_damerau_levenshtein(name, candidate), candidate);
     names
         .map(alike)
-        .filter(|(likeness, _)| *likeness > 0.4)
+        .filter(|(likeness, _)| *likeness > least)
         .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(a.1)))
         .map(|(_, candidate)| candidate.to_owned())
 }

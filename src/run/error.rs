@@ -44,6 +44,14 @@ pub enum RunError {
         /// What is missing.
         what: &'static str,
     },
+    /// A column that names of folders seem to have.
+    #[error("{error}; the name of the folder {folder} is no column here: write it into the files")]
+    OfFolder {
+        /// What is wrong.
+        error: Box<RunError>,
+        /// The folder.
+        folder: String,
+    },
     /// The training set has no row.
     #[error("nothing to train on: {0}")]
     NoRows(String),

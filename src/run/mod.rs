@@ -219,7 +219,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         false => opened.schema.clone(),
     };
     let of_flows = opened.window.is_some();
-    let mut judged = judging.map(|judging| judging.begin(spec, &rows, of_flows)).transpose()?;
+    let mut judged = judging.map(|judging| judging.begin(spec, &rows, of_flows, &opened.name)).transpose()?;
     let teaching = Teaching::of(spec, &rows)?;
     let learnings = teaching.as_ref().map_or(Ok(Vec::new()), |teaching| teaching.pupils(controls.workers))?;
     let lines = controls.alerts.take();
@@ -339,6 +339,9 @@ fn counted(
         shared.tally.check(counts.frames).map_err(RunError::Balance)?;
     }
     let mut summary = Summary::new(&shared.tally, &counts).with_cut_short(opened.reader.cut_short());
+    if let Reader::Rows(_) = &opened.reader {
+        summary = summary.of_rows();
+    }
     if let Some(InForce { threshold, by, .. }) = judged.map(Judged::now) {
         summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
     }
@@ -364,7 +367,11 @@ fn with_context(spec: &Spec) -> Spec {
     spec
 }
 
-fn check_ends(spec: &Spec) -> Result<(), RunError> {
+/// Checks that what the graph ends in goes together.
+///
+/// # Errors
+/// The first end that has no use, or that another one excludes.
+pub(crate) fn check_ends(spec: &Spec) -> Result<(), RunError> {
     let ends = &spec.ends;
     if ends.rows.is_none() && ends.fit.is_none() && ends.model.is_none() && ends.summary.is_none() {
         return Err(RunError::NoEnd);

@@ -208,7 +208,8 @@ fn open_rows(
     if feed.settings().is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
     }
-    if let Some(taken) = taken(feed.schema(), window)? {
+    let taken = taken(feed.schema(), window).map_err(|error| of_folders(error, feed.schema(), paths))?;
+    if let Some(taken) = taken {
         feed.keep(|name| taken.contains(name));
     }
     let schema = feed.schema().clone();
@@ -223,6 +224,21 @@ fn open_rows(
     let source = Source::Rows(reading.clone());
     let reader = Reader::Rows(reading);
     Ok(Opened { origin: Origin::Stored, note: None, source, reader, schema, window, name })
+}
+
+/// The error with a word about folders, where it is about a column that rows have not and names of their folders seem to
+/// have (`day=0`): others read such names as columns.
+fn of_folders(error: RunError, rows: &Schema, paths: &[PathBuf]) -> RunError {
+    let said = error.to_string();
+    let folders = paths.iter().filter_map(|path| path.parent()).flat_map(Path::components);
+    let mut folders = folders.filter_map(|folder| folder.as_os_str().to_str());
+    // An error that is about a column quotes its name.
+    let is_meant = |key: &str| rows.index_of(key).is_err() && said.contains(&format!("`{key}`"));
+    let meant = folders.find(|folder| folder.split_once('=').is_some_and(|(key, _)| is_meant(key)));
+    match meant.map(str::to_owned) {
+        Some(folder) => RunError::OfFolder { error: Box::new(error), folder },
+        None => error,
+    }
 }
 
 pub(super) fn joined(spec: &Spec, opened: &Opened) -> Joined {

@@ -106,6 +106,9 @@ pub struct Summary {
     /// Frames that the kernel dropped, for live runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub dropped: Option<u64>,
+    /// Whether rows were read, so that lines about frames have nothing to say.
+    #[serde(skip)]
+    of_rows: bool,
 }
 
 impl Summary {
@@ -157,6 +160,11 @@ impl Summary {
         Summary { began: text(began), ended: text(ended), ..self }
     }
 
+    /// The same of a run that read rows.
+    pub fn of_rows(self) -> Summary {
+        Summary { of_rows: true, ..self }
+    }
+
     /// The same with what an interface counted.
     pub fn live(self, feed: &FeedCounts) -> Summary {
         Summary { received: Some(feed.received), dropped: Some(feed.dropped), ..self }
@@ -198,7 +206,7 @@ impl Summary {
             }
         };
         let mut read = Vec::new();
-        if self.frames > 0 || self.rows == 0 {
+        if self.frames > 0 || self.rows == 0 && !self.of_rows {
             read.push(counted(self.frames, "frame", "frames"));
             let (divisor, unit) = unit(self.bytes);
             let bytes = match divisor {
@@ -424,6 +432,7 @@ mod tests {
         let none = Summary { frames: 3, ..Summary::default() }.scored(0).lines();
         assert!(none.ends_with("0 anomalies (nothing was scored)\n"), "{none}");
         assert_eq!(Summary { rows: 7, ..Summary::default() }.lines(), "7 rows\n");
+        assert_eq!(Summary::default().of_rows().lines(), "0 rows\n");
         assert_eq!(Summary::default().lines(), "0 frames, 0 packets (0 B), 0 flows, 0 rows\n");
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,7 +14,7 @@ use walkdir::{DirEntry, WalkDir};
 pub use super::ahead::Asked;
 use super::ahead::{Ahead, Named};
 use super::stored::Stored;
-use super::{SourceError, pcap, pcapng};
+use super::{SourceError, kinds, pcap, pcapng};
 use crate::reading::guarded;
 use crate::tally::Stop;
 
@@ -134,13 +134,39 @@ impl Input {
         if let Some((_, packer)) = PACKED.iter().find(|(beginning, _)| magic.starts_with(beginning)) {
             return SourceError::Packed { path, packer };
         }
+        if let Some((kind, advice)) = self.as_table() {
+            return SourceError::Table { path, kind, advice };
+        }
         let bytes: Vec<String> = magic.iter().map(|byte| format!("{byte:02x}")).collect();
         SourceError::Unknown { path, magic: bytes.join(" ") }
+    }
+
+    /// What a table of another format is, and how it becomes one that is read; none for other files, and for those that
+    /// have the name of a capture.
+    fn as_table(&self) -> Option<(&'static str, String)> {
+        if !self.is_file() || kind_by_name(&self.path) != Kind::Other {
+            return None;
+        }
+        let mut beginning = Vec::new();
+        let stored = self.open(Arc::default()).ok()?;
+        stored.take(kinds::BEGINNING as u64).read_to_end(&mut beginning).ok()?;
+        let kind = kinds::named(&beginning);
+        let parquet = without_packing(&self.path).with_extension("parquet");
+        let advice = match kind {
+            kinds::ARROW => "rows are read from Parquet; pyarrow or Polars make that of it".to_owned(),
+            kinds::TEXT | kinds::JSON => format!(
+                "make Parquet of it, e.g. duckdb -c \"COPY (FROM '{}') TO '{}'\"",
+                self.path.display(),
+                parquet.display()
+            ),
+            _ => return None,
+        };
+        Some((kind, advice))
     }
 }
 
 /// What a file holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Capture,
     Rows,
@@ -298,16 +324,22 @@ fn beginning(input: &Input) -> Result<(Vec<u8>, bool), SourceError> {
     Ok((stored.magic().to_vec(), stored.cut()))
 }
 
+/// Whether a name ends so, in letters of either case.
+fn ends_in(path: &Path, known: &[&str]) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|found| known.iter().any(|known| known.eq_ignore_ascii_case(found)))
+}
+
+/// A name less what packing a file adds to it.
+fn without_packing(path: &Path) -> PathBuf {
+    if ends_in(path, &PACKED_NAMES) { path.with_extension("") } else { path.to_owned() }
+}
+
 /// What a file's name says that it holds.
 fn kind_by_name(path: &Path) -> Kind {
-    let ends = |path: &Path, known: &[&str]| {
-        let extension = path.extension().and_then(OsStr::to_str);
-        extension.is_some_and(|found| known.iter().any(|known| known.eq_ignore_ascii_case(found)))
-    };
-    let packed = path.file_stem().filter(|_| ends(path, &PACKED_NAMES)).map(Path::new);
-    if ends(packed.unwrap_or(path), &CAPTURE_NAMES) {
+    if ends_in(&without_packing(path), &CAPTURE_NAMES) {
         Kind::Capture
-    } else if ends(path, &["parquet"]) {
+    } else if ends_in(path, &["parquet"]) {
         Kind::Rows
     } else {
         Kind::Other

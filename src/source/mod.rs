@@ -4,6 +4,7 @@ mod ahead;
 mod capture;
 pub mod inputs;
 pub mod interface;
+pub(crate) mod kinds;
 #[cfg(feature = "pcap")]
 mod libpcap;
 mod merge;
@@ -17,6 +18,7 @@ mod socket;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod types;
 mod widening;
 
 use std::path::PathBuf;
@@ -253,6 +255,16 @@ pub enum SourceError {
         path: PathBuf,
         /// Its first bytes, in hexadecimal.
         magic: String,
+    },
+    /// A table of another format.
+    #[error("{}: {kind}: {advice}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// What to do.
+        advice: String,
     },
     /// A file that is packed in a way that is not unpacked here.
     #[error(

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, TimestampNanosecondArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
@@ -13,6 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
+use super::types::{handed_out, in_order};
 use super::widening::widened;
 use crate::reading::{self, Batches, Opened, Unreadable};
 use crate::row::RowSettings;
@@ -57,14 +57,45 @@ pub enum RowsError {
         /// The file.
         path: PathBuf,
     },
-    /// Two files hold other rows.
-    #[error("{}: {what}; {} is otherwise: rows of one run must be made alike", path.display(), first.display())]
+    /// A file has other columns than the first.
+    #[error(
+        "{}: column `{column}` {found}, in {} it {expected}: files of one run need the same columns; leave it out of all \
+         (a view, or copies without it), or run them apart",
+        path.display(),
+        first.display()
+    )]
     Differs {
         /// The file that differs.
         path: PathBuf,
         /// The first file.
         first: PathBuf,
-        /// How it differs.
+        /// The column.
+        column: String,
+        /// What is said of it in that file: its type, or that it is missing.
+        found: String,
+        /// The same in the first file.
+        expected: String,
+    },
+    /// The rows of a file were made in another way than those of the first.
+    #[error(
+        "{}: its rows were made with other settings than those of {}: extract both with one pipeline, or run them apart",
+        path.display(),
+        first.display()
+    )]
+    OtherSettings {
+        /// The file that differs.
+        path: PathBuf,
+        /// The first file.
+        first: PathBuf,
+    },
+    /// A value that the column's type does not hold.
+    #[error("{}: column `{column}`: {what}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The value and the type.
         what: String,
     },
     /// Rows of a file are not in the order of their windows.
@@ -108,17 +139,17 @@ pub enum RowsError {
         /// The column.
         column: String,
     },
-    /// A key column is missing or of another type.
+    /// A column that says which flow a row is of is missing, or of another type.
     #[error("{}: column `{column}` is {found}, {expected} was expected", path.display())]
     Column {
         /// The file.
         path: PathBuf,
         /// The column.
-        column: &'static str,
+        column: String,
         /// Its type, or that it is missing.
         found: String,
         /// What it should be.
-        expected: &'static str,
+        expected: String,
     },
 }
 
@@ -204,28 +235,27 @@ impl RowsFeed {
                 return Err(RowsError::Incidents { path: path.clone() });
             }
             let settings = RowSettings::of(whole);
-            let schema = if settings.is_some() {
-                Schema::new(whole.fields().iter().filter(|f| wanted(f)).cloned().collect::<Vec<_>>())
-            } else {
-                whole.as_ref().clone().with_metadata(std::collections::BTreeMap::new())
-            };
+            let of_flows = settings.is_some();
+            let fields = whole.fields().iter().filter(|field| !of_flows || wanted(field));
+            let schema = Schema::new(fields.map(|field| handed_out(field, of_flows)).collect::<Vec<_>>());
             total += builder.metadata().file_metadata().num_rows().max(0) as u64;
             let first = if settings.is_some() { first_window(path, &builder)? } else { 0 };
             match &mut common {
                 None => common = Some((path.clone(), schema, settings)),
                 Some((first, expected, expected_settings)) => {
-                    let differs =
-                        |what| Err(RowsError::Differs { path: path.clone(), first: first.clone(), what });
                     // Rows of flows have the types that the dictionary says.
                     let tables = settings.is_none() && expected_settings.is_none();
                     match (widened(expected, &schema).filter(|_| tables), first_difference(expected, &schema))
                     {
                         (Some(wider), _) => *expected = wider,
-                        (None, Some(what)) => return differs(what),
+                        (None, Some((column, found, expected))) => {
+                            let (path, first) = (path.clone(), first.clone());
+                            return Err(RowsError::Differs { path, first, column, found, expected });
+                        }
                         (None, None) => {}
                     }
                     if *expected_settings != settings {
-                        return differs("made with other settings".to_owned());
+                        return Err(RowsError::OtherSettings { path: path.clone(), first: first.clone() });
                     }
                 }
             }
@@ -341,7 +371,7 @@ impl Input {
                 Some(Err(what)) => return Err(damaged(&self.path, what)),
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
-                    let rows = in_order(schema, &batch).map_err(|what| damaged(&self.path, what))?;
+                    let rows = in_order(&self.path, schema, &batch)?;
                     if flows && let Some((row, column)) = first_null(&rows) {
                         let (path, row) = (self.path.clone(), self.read + row as u64 + 1);
                         return Err(RowsError::Null { path, row, column });
@@ -382,24 +412,6 @@ fn named_twice(schema: &Schema) -> Option<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).find(|name| !names.insert(*name))
 }
 
-/// A batch with the columns of a schema in its order and of its types. Files of one run may have them in others.
-fn in_order(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, String> {
-    let found = batch.schema_ref().fields();
-    let column = |(place, field): (usize, &Arc<Field>)| {
-        let column = match found.get(place) {
-            Some(here) if here.name() == field.name() => Some(batch.column(place)),
-            _ => batch.column_by_name(field.name()),
-        };
-        let column = column.ok_or_else(|| format!("column `{}` is gone", field.name()))?;
-        match column.data_type() == field.data_type() {
-            true => Ok(column.clone()),
-            false => cast(column, field.data_type()).map_err(|error| error.to_string()),
-        }
-    };
-    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, String>>()?;
-    RecordBatch::try_new(schema.clone(), columns).map_err(|error| error.to_string())
-}
-
 /// The first of these rows of a window that was there before. Twice counted, it would be context of its own, and odd.
 fn known_already(known: &mut (u64, HashSet<u64>), window: u64, rows: &RecordBatch) -> Option<usize> {
     if known.0 != window {
@@ -424,9 +436,9 @@ fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a Timestam
     let column = batch.column_by_name("window_start");
     let wrong = |found: String| RowsError::Column {
         path: path.to_owned(),
-        column: "window_start",
+        column: "window_start".to_owned(),
         found,
-        expected: "Timestamp(ns, UTC)",
+        expected: "Timestamp(ns, UTC)".to_owned(),
     };
     let Some(column) = column else { return Err(wrong("missing".to_owned())) };
     let array = column.as_any().downcast_ref::<TimestampNanosecondArray>();
@@ -463,19 +475,18 @@ fn first_window(path: &Path, builder: &Opened) -> Result<u64, RowsError> {
     }
 }
 
-/// How a schema differs from the expected one, if it does.
-fn first_difference(expected: &Schema, found: &Schema) -> Option<String> {
-    for field in expected.fields() {
-        match found.field_with_name(field.name()) {
-            Err(_) => return Some(format!("column `{}` is missing", field.name())),
-            Ok(other) if other.data_type() != field.data_type() => {
-                return Some(format!("column `{}` is {}", field.name(), other.data_type()));
-            }
-            Ok(_) => {}
-        }
-    }
-    let extra = found.fields().iter().find(|field| expected.field_with_name(field.name()).is_err());
-    extra.map(|field| format!("column `{}` is more", field.name()))
+/// The first column that a schema has otherwise than the expected one, with what is said of it in either.
+fn first_difference(expected: &Schema, found: &Schema) -> Option<(String, String, String)> {
+    let said = |schema: &Schema, name: &str| match schema.field_with_name(name) {
+        Ok(field) => format!("is {}", field.data_type()),
+        Err(_) => "is missing".to_owned(),
+    };
+    let names = expected.fields().iter().chain(found.fields()).map(|field| field.name());
+    let differs = |name: &String| {
+        let (found, expected) = (said(found, name), said(expected, name));
+        (found != expected).then(|| (name.clone(), found, expected))
+    };
+    names.into_iter().find_map(differs)
 }
 
 /// Whether a schema is one of netweir's flow rows, by its key columns.

@@ -27,7 +27,7 @@ fn common(one: &DataType, other: &DataType) -> Option<DataType> {
     }
 }
 
-fn is_text(found: &DataType) -> bool {
+pub(super) fn is_text(found: &DataType) -> bool {
     match found {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_text(values),

@@ -9,6 +9,7 @@ mod outputs;
 mod reports;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 mod words;
 
 use std::ffi::OsStr;

@@ -204,6 +204,8 @@ fn a_run_changes_the_threshold_of_a_model_and_says_which_is_in_use() {
     assert!(said.contains(" calibration rows say ") && said.contains(" at least; "), "{said}");
     let said = error(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"--contamination", &"-1"]);
     assert_eq!(said, "[detect] contamination = -1: must be above 0 and up to 0.5");
+    let said = error(&[&"detect", &capture, &"-m", &model, &"-o", &out, &"--percentile", &"0.99"]);
+    assert_eq!(said, "[detect] percentile = 0.99: must be 50 to 100; 99.9 leaves one in a thousand");
     let both: [&dyn AsRef<OsStr>; 10] =
         [&"detect", &capture, &"-m", &model, &"-o", &out, &"--contamination", &"0.1", &"--percentile", &"9"];
     assert!(error(&both).contains("cannot be used with"));

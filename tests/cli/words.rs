@@ -93,6 +93,34 @@ fn check_prints_the_graph_of_every_pipeline_that_ships() {
 }
 
 #[test]
+fn check_refuses_ends_that_run_refuses() {
+    let place = Place::new();
+    for (ends, says) in [
+        (
+            "model = \"m.netweir\"",
+            "[ends] model needs report, the folder where scores and alerts go, or scores",
+        ),
+        ("report = \"out\"", "[ends] report and scores need model: the file that scores"),
+        ("fit = \"m.netweir\"\nwrite_pcap = \"x.pcap\"", "[ends] write_pcap is for a live interface"),
+    ] {
+        let pipeline = place.write("p.toml", format!("[ends]\n{ends}\n"));
+        let said = error(&[&"check", &pipeline]);
+        assert!(said.starts_with(says), "{said}");
+        assert_eq!(error(&[&"run", &pipeline]), said);
+    }
+    // What is left to the verb, and what is whole.
+    for (ends, says) in [
+        ("columns = [\"src_ip\"]", "none in the file"),
+        ("model = \"m.netweir\"\nreport = \"out\"", "scores, alerts and summary by m.netweir to out"),
+        ("model = \"m.netweir\"\nscores = \"s.parquet\"", "scores by m.netweir to s.parquet"),
+    ] {
+        let pipeline = place.write("p.toml", format!("[ends]\n{ends}\n"));
+        let said = String::from_utf8(fine(&[&"check", &pipeline]).stdout).unwrap();
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
 fn built_in_pipelines_and_pages_of_verbs_go_by_their_names() {
     assert!(error(&[&"run", &"forest"]).contains("the pipeline ends in nothing"));
     assert!(error(&[&"run", &"frost"]).contains("no built-in pipeline"));

@@ -139,22 +139,31 @@ fn a_dataset_folder_is_rows() {
 fn what_cannot_be_read_is_named_in_a_line() {
     let folder = tempdir().unwrap();
     let root = folder.path();
-    save(root, "text", b"hello world");
-    save(root, "short", b"ab");
+    save(root, "bytes", b"\x01\x02\x03\x04 and so on");
+    save(root, "short", b"a\0");
+    save(root, "days.csv", b"day,x\n1,2\n");
+    save(root, "days.json.gz", &gzip(b"{\"day\": 1}\n", 1));
+    save(root, "days.arrow", b"ARROW1\0\0 and so on");
     save(root, "empty", b"");
     save(root, "xz", b"\xfd7zXZ\0 and so on");
     save(root, "zip", b"PK\x03\x04 and so on");
-    save(root, "packed", &gzip(b"hello world", 1));
+    save(root, "packed", &gzip(b"\x01\x02\x03\x04 and so on", 1));
     save(root, "nothing", &gzip(b"", 1));
     save(root, "cut", &gzip(b"hello world", 1)[..9]);
     fs::create_dir(root.join("folder")).unwrap();
     for (name, what) in [
         (
-            "text",
-            "text: begins with 68 65 6c 6c, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file",
+            "bytes",
+            "bytes: begins with 01 02 03 04, which is no capture (pcap, pcapng; plain, gzip or zstd) and no Parquet file",
         ),
-        ("short", "short: begins with 61 62, which is no capture"),
-        ("packed", "packed: begins with 68 65 6c 6c, which"),
+        ("short", "short: begins with 61 00, which is no capture"),
+        ("packed", "packed: begins with 01 02 03 04, which"),
+        ("days.csv", "days.csv: text: make Parquet of it, e.g. duckdb -c \"COPY (FROM '"),
+        ("days.csv", "days.csv') TO '"),
+        ("days.csv", "days.parquet'\""),
+        ("days.json.gz", "days.json.gz: JSON text: make Parquet of it"),
+        ("days.json.gz", "days.parquet'\""),
+        ("days.arrow", "days.arrow: an Arrow IPC file: rows are read from Parquet"),
         ("xz", "xz: is packed by xz: unpack it first, or pack captures with gzip or zstd"),
         ("zip", "zip: is packed by zip, as models are: unpack"),
         ("empty", "empty: holds nothing: empty"),

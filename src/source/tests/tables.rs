@@ -4,10 +4,10 @@ use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int8Array, Int64Array, StringArray,
     TimestampNanosecondArray, UInt8Array, UInt64Array,
 };
-use arrow::datatypes::{Field, Float64Type, Int8Type, Int64Type, Schema};
+use arrow::datatypes::{Field, Float64Type, Int8Type, Int64Type, Schema, UInt16Type};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use tempfile::tempdir;
@@ -110,9 +110,17 @@ fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
     table(&paths[3], None, vec![("x", words(["g", "h"])), ("word", words(["g", "h"]))]);
     let error = RowsFeed::open(&[paths[0].clone(), paths[3].clone()]).err().unwrap().to_string();
     assert!(
-        error.contains("column `x` is Utf8") && error.ends_with("rows of one run must be made alike"),
+        error.contains("3: column `x` is Utf8, in ")
+            && error.contains("0 it is Int64: files of one run need the same columns; leave it out of all"),
         "{error}"
     );
+    table(&paths[3], None, vec![("x", numbers([1, 2]))]);
+    for (files, said) in [([0, 3], ["is missing", "is Utf8"]), ([3, 0], ["is Utf8", "is missing"])] {
+        let files = files.map(|file: usize| paths[file].clone());
+        let error = RowsFeed::open(&files).err().unwrap().to_string();
+        assert!(error.contains(&format!("column `word` {}, in ", said[0])), "{error}");
+        assert!(error.contains(&format!(" it {}: ", said[1])), "{error}");
+    }
 }
 
 #[test]
@@ -195,4 +203,37 @@ fn rows_that_are_given_twice_are_an_error() {
     assert!(matches!(read(&[&alone]), Err(RowsError::Again { row: 3, .. })));
     // Tables of other making may say a thing as often as they like.
     assert_eq!(read(&[&written("e", None, &[(0, 1), (0, 1)])]).unwrap(), 2);
+}
+
+#[test]
+fn numbers_by_dictionary_are_read_as_numbers() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let keys = Int8Array::from(vec![Some(1), None]);
+    let words = DictionaryArray::new(keys, numbers([30, 40]));
+    table(&path, None, vec![("x", Arc::new(words))]);
+    let mut feed = RowsFeed::open(&[path]).unwrap();
+    let rows = feed.read().unwrap().unwrap().rows;
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(40), None]);
+}
+
+#[test]
+fn whole_numbers_of_flows_are_read_in_their_own_width_or_not_at_all() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    let settings = RowSettings { settings: [("window".to_owned(), "10s".to_owned())].into() };
+    let read = |ports: [i64; 2]| {
+        let starts = TimestampNanosecondArray::from(vec![0, 0]).with_timezone("UTC");
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("window_start", Arc::new(starts)),
+            ("flow_id", numbers([1, 2])),
+            ("dst_port", numbers(ports)),
+        ];
+        table(&path, Some(&settings), columns);
+        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+    };
+    let rows = read([443, 65_535]).unwrap().unwrap().rows;
+    assert_eq!(rows.column(2).as_primitive::<UInt16Type>().values(), &[443, 65_535]);
+    let error = read([443, 65_536]).unwrap_err().to_string();
+    assert!(error.contains("rows.parquet: column `dst_port`: ") && error.contains("65536"), "{error}");
 }

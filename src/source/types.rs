@@ -1,0 +1,79 @@
+//! The types that columns of rows are handed out in, whatever their writer stored them as.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::rows::RowsError;
+use super::widening::is_text;
+use crate::row::columns::find;
+
+/// A column of a file as it is handed out: values of a dictionary by themselves, but for text, which others know by
+/// either; whole numbers of rows of flows in the width that the dictionary of columns says, which some writers make
+/// another.
+pub(super) fn handed_out(field: &Field, of_flows: bool) -> Field {
+    let found = match field.data_type() {
+        DataType::Dictionary(_, values) if !is_text(values) => values,
+        other => other,
+    };
+    let known = find(field.name()).filter(|_| of_flows).map(|known| known.kind.data_type());
+    let known = known.filter(|known| known.is_integer() && found.is_integer());
+    field.clone().with_data_type(known.unwrap_or_else(|| found.clone()))
+}
+
+/// A batch with the columns of a schema in its order and of its types. Files of one run may have them in others.
+///
+/// # Errors
+/// [`RowsError`] for a column that is gone, and for a value that its type does not hold.
+pub(super) fn in_order(
+    path: &Path,
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+) -> Result<RecordBatch, RowsError> {
+    let damaged = |what: String| RowsError::Damaged { path: path.to_owned(), what };
+    // A value that does not fit is an error: as null it would be one that was never there.
+    let whole = CastOptions { safe: false, ..CastOptions::default() };
+    let found = batch.schema_ref().fields();
+    let column = |(place, field): (usize, &Arc<Field>)| {
+        let column = match found.get(place) {
+            Some(here) if here.name() == field.name() => Some(batch.column(place)),
+            _ => batch.column_by_name(field.name()),
+        };
+        let column = column.ok_or_else(|| damaged(format!("column `{}` is gone", field.name())))?;
+        match column.data_type() == field.data_type() {
+            true => Ok(column.clone()),
+            false => cast_with_options(column, field.data_type(), &whole).map_err(|error| RowsError::Value {
+                path: path.to_owned(),
+                column: field.name().clone(),
+                what: error.to_string(),
+            }),
+        }
+    };
+    let columns = schema.fields().iter().enumerate().map(column).collect::<Result<_, RowsError>>()?;
+    RecordBatch::try_new(schema.clone(), columns).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_handed_out_by_themselves_and_as_wide_as_flows_have_them() {
+        let dictionary = |values: DataType| DataType::Dictionary(Box::new(DataType::Int32), Box::new(values));
+        let out = |name: &str, found: DataType, of_flows: bool| {
+            handed_out(&Field::new(name, found, true), of_flows).data_type().clone()
+        };
+        use DataType::{Float64, Int64, UInt16, Utf8};
+        assert_eq!(out("x", dictionary(Int64), false), Int64);
+        assert_eq!(out("x", dictionary(Utf8), false), dictionary(Utf8));
+        assert_eq!(out("dst_port", Int64, false), Int64);
+        assert_eq!(out("dst_port", Int64, true), UInt16);
+        assert_eq!(out("dst_port", dictionary(Int64), true), UInt16);
+        assert_eq!(out("dst_port", Float64, true), Float64);
+        assert_eq!(out("of_my_own", Int64, true), Int64);
+        assert_eq!(out("src_ip", Utf8, true), Utf8);
+    }
+}
