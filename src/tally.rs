@@ -178,6 +178,8 @@ impl Tally {
 pub struct Stop {
     asked: Arc<AtomicBool>,
     met: Arc<AtomicBool>,
+    /// An input was left before its own end.
+    early: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -194,6 +196,16 @@ impl Stop {
     /// Whether it was asked to.
     pub fn is_asked(&self) -> bool {
         self.asked.load(Relaxed)
+    }
+
+    /// Notes that an input is left before its own end, as the run was asked to.
+    pub fn end_early(&self) {
+        self.early.store(true, Relaxed);
+    }
+
+    /// Whether one was.
+    pub fn ended_early(&self) -> bool {
+        self.early.load(Relaxed)
     }
 }
 

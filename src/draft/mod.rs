@@ -89,6 +89,8 @@ struct Place {
     /// Folders that were made for it, the outermost first.
     made: Vec<PathBuf>,
     stands: bool,
+    /// What had its name before and was moved away.
+    before: Option<Metadata>,
 }
 
 impl Draft {
@@ -103,7 +105,8 @@ impl Draft {
         let name = file_name(&target)?;
         let folder = folder(&target);
         let (path, made) = (path.to_owned(), make(folder)?);
-        let mut place = Place { path, target: target.clone(), temporary: PathBuf::new(), made, stands: true };
+        let temporary = PathBuf::new();
+        let mut place = Place { path, target: target.clone(), temporary, made, stands: true, before: None };
         let name = &name[..name.floor_char_boundary(NAME)];
         remove_stale(folder, name);
         let process = std::process::id();
@@ -145,12 +148,20 @@ impl Draft {
         let file = end_of(path, before).map_err(&failed)?;
         file.set_len(0).map_err(&failed)?;
         let [path, temporary] = [path; 2].map(Path::to_owned);
-        let place = Place { path, target, temporary, made: Vec::new(), stands: true };
+        let place = Place { path, target, temporary, made: Vec::new(), stands: true, before: None };
         Ok(Draft { grows: true, ..Draft::over(file, place) })
     }
 
     fn over(file: File, place: Place) -> Draft {
         Draft { file, place, among: None, grows: false, between_lines: true, open_line: 0, cut: false }
+    }
+
+    /// The same with the rights of the file that had its name before, if that was moved away.
+    #[must_use]
+    pub(crate) fn like(mut self, before: Option<&Metadata>) -> Draft {
+        rights::inherit(&self.file, before);
+        self.place.before = before.cloned();
+        self
     }
 
     /// Whether the file is still where it was begun: nobody removed it, or moved its folder away.
@@ -172,7 +183,7 @@ impl Draft {
         self.follow_name();
         let Draft { file, mut place, among, .. } = self;
         if !place.stands {
-            rights::inherit(&file, place.target.metadata().ok().as_ref());
+            rights::inherit(&file, place.target.metadata().ok().or(place.before.take()).as_ref());
         }
         file.sync_all().map_err(DraftError::io(&place.path))?;
         if place.stands {

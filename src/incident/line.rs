@@ -57,7 +57,8 @@ pub(super) fn time(nanoseconds: i64) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()
 }
 
-fn whole_time(nanoseconds: u64) -> String {
+/// The same of nanoseconds since 1970 that are never before.
+pub(crate) fn rfc3339(nanoseconds: u64) -> String {
     time(i64::try_from(nanoseconds).unwrap_or(i64::MAX))
 }
 
@@ -79,7 +80,7 @@ impl Serialize for Line<'_> {
         if let Some(sensor) = self.sensor {
             line.serialize_entry("sensor", sensor)?;
         }
-        line.serialize_entry("time", &whole_time(*said_at))?;
+        line.serialize_entry("time", &rfc3339(*said_at))?;
         line.serialize_entry("kind", state.kind.name())?;
         if !state.is_crowd() {
             line.serialize_entry("address", &state.host)?;
@@ -112,7 +113,7 @@ impl Serialize for TopLine<'_> {
         let mut line = serializer.serialize_map(None)?;
         // As text, as in alerts: most readers of JSON take numbers for doubles and would change the last digits.
         line.serialize_entry("flow_id", &top.flow_id.to_string())?;
-        line.serialize_entry("window_start", &whole_time(top.window))?;
+        line.serialize_entry("window_start", &rfc3339(top.window))?;
         line.serialize_entry("src", &top.src)?;
         line.serialize_entry("src_port", &top.src_port)?;
         line.serialize_entry("dst", &top.dst)?;

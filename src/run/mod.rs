@@ -37,6 +37,7 @@ use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
 use crate::sink::{Lines, SinkError, State, Summary};
+use crate::source::interface::wall_clock;
 use crate::spec::Spec;
 use crate::tally::{Fault, Stop, Tally};
 
@@ -170,7 +171,7 @@ impl Shared {
 /// error that a room met, or what a worker panicked with. Then nothing of the run is left but what a live one keeps as it
 /// goes (logs, whole hours of a dataset, the frames that it used), and what stood there before still does.
 pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
-    let (started, began) = (now(), jiff::Timestamp::now());
+    let (started, began) = (now(), wall_clock());
     if controls.workers == 0 {
         return Err(RunError::NoWorkers);
     }
@@ -255,7 +256,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
         tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref())));
     }
-    let state = spec.ends.report.as_deref().filter(|_| live).map(State::begin);
+    let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| State::begin(folder, began));
     let looks = Looks {
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
@@ -280,7 +281,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     // Batch runs that are alike leave the same.
     let summary = match live {
-        true => summary.live(&opened.reader.counts()).during(began, jiff::Timestamp::now()),
+        true => summary.live(&opened.reader.counts()).during(began, wall_clock()),
         false => summary,
     };
     let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
@@ -291,7 +292,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         fitted = Some(model);
     }
     // Also where the input seemed to be at its end by then: a pipe whose writer was asked to end at the same time is cut.
-    if is_interrupted(origin) {
+    // And a pipe that gave no frame yet takes the place of no report.
+    let nothing_came = shared.stop.is_asked() && summary.frames == 0 && origin == Origin::Pipe;
+    if is_interrupted(origin) || nothing_came {
         return Err(RunError::Interrupted);
     }
     // What a live run has counted is told, whatever cannot be written.
@@ -310,8 +313,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         unless_live(state.write(&shared.tally, &opened.reader.counts(), opened.reader.newest()))?;
     }
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
-    let asked = (origin == Origin::Pipe && shared.stop.is_asked())
-        .then(|| format!("ended by a signal: {} packets were read until then", grouped(summary.packets)));
+    let asked = shared
+        .stop
+        .ended_early()
+        .then(|| format!("ended by a signal, packets read until then: {}", grouped(summary.packets)));
     let misfit = writing.fit.and_then(|fit| fit.misfit());
     let complaints =
         [opened.note, left_out.take(), asked, misfit].into_iter().flatten().chain(useless_rules).collect();

@@ -130,14 +130,15 @@ impl Report {
         std::fs::create_dir_all(&earlier).map_err(|error| failed(&earlier, error))?;
         let place = earlier.join(next_number(&earlier).map_err(|error| failed(&earlier, error))?.to_string());
         std::fs::create_dir(&place).map_err(|error| failed(&place, error))?;
-        for name in before.keys() {
+        // How the run before was stays until it is said anew, within a second.
+        for name in before.keys().filter(|name| **name != STATE) {
             let path = self.folder.join(name);
             let moved = led_to(&path).and_then(|file| move_file(&file, &place.join(name)));
             moved.map_err(|error| failed(&path, error))?;
         }
         for path in hours {
             let name = path.file_name().expect("each has a name");
-            std::fs::rename(&path, place.join(name)).map_err(|error| failed(&path, error))?;
+            move_hours(&path, &place.join(name)).map_err(|error| failed(&path, error))?;
         }
         self.before = before;
         Ok(())
@@ -202,7 +203,7 @@ impl Report {
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
     pub fn summary(&self) -> Result<Draft, SinkError> {
-        Ok(self.draft(SUMMARY)?)
+        Ok(self.draft(SUMMARY)?.like(self.before.get(SUMMARY)))
     }
 }
 
@@ -215,6 +216,33 @@ fn move_file(file: &Path, to: &Path) -> io::Result<()> {
         }
         moved => moved,
     }
+}
+
+/// Moves a folder of hours. What a link leads to, maybe on another disk, is moved there, to a name beside that of its own,
+/// and linked to; the link leads to an empty folder then.
+fn move_hours(hours: &Path, to: &Path) -> io::Result<()> {
+    let folder = led_to(hours)?;
+    if folder == hours {
+        return std::fs::rename(hours, to);
+    }
+    let folder = folder.canonicalize()?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let free = |number: &u64| !folder.with_file_name(format!("{name}-earlier-{number}")).exists();
+    let number = (1..).find(free).expect("some number is free");
+    let beside = folder.with_file_name(format!("{name}-earlier-{number}"));
+    std::fs::rename(&folder, &beside)?;
+    std::fs::create_dir(&folder)?;
+    link(&beside, to)
+}
+
+#[cfg(unix)]
+fn link(folder: &Path, from: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(folder, from)
+}
+
+#[cfg(not(unix))]
+fn link(_: &Path, _: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
 }
 
 /// One above the highest number that an entry of a folder has for a name.
@@ -263,7 +291,8 @@ mod tests {
             } else {
                 let number = Path::new(if run == "first" { "1" } else { "2" });
                 let hour = "scores/date=2026-11-22/hour=09/part-0.parquet";
-                let names = FILES.iter().copied().filter(|name| *name != SCORES).chain([hour]);
+                let names =
+                    FILES.iter().copied().filter(|name| ![SCORES, STATE].contains(name)).chain([hour]);
                 for name in names {
                     std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
                     std::fs::write(folder.path().join(name), run).unwrap();
@@ -311,6 +340,28 @@ mod tests {
         let refused = Report::begin(&at("out"), &Drafts::live()).map(drop).unwrap_err().to_string();
         assert!(refused.contains("incidents.jsonl: is no file that could be replaced"), "{refused}");
         assert_eq!(std::fs::read_to_string(at("out").join(ALERTS)).unwrap(), "kept", "nothing was moved");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn hours_behind_a_link_stay_on_their_disk_and_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let hour = "date=2026-11-22/hour=09";
+        std::fs::create_dir(at("out")).unwrap();
+        std::os::unix::fs::symlink("../bulk", at("out/scores")).unwrap();
+        for run in ["1", "2"] {
+            std::fs::create_dir_all(at("bulk").join(hour)).unwrap();
+            std::fs::write(at("bulk").join(hour).join("part-0.parquet"), run).unwrap();
+            drop(Report::begin(&at("out"), &Drafts::live()).unwrap());
+            assert!(at("out/scores").symlink_metadata().unwrap().is_symlink());
+            assert_eq!(std::fs::read_dir(at("bulk")).unwrap().count(), 0);
+            let parts = parts(&at("out/_earlier").join(run), SCORES).unwrap();
+            assert_eq!(
+                parts.iter().map(|part| std::fs::read_to_string(part).unwrap()).collect::<Vec<_>>(),
+                [run]
+            );
+        }
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::Serialize;
 
 use super::SinkError;
-use super::alert::time;
 use super::report::STATE;
 use crate::draft::Draft;
+use crate::incident::line::rfc3339;
 use crate::source::FeedCounts;
 use crate::source::interface::wall_clock;
 use crate::tally::Tally;
@@ -39,9 +39,9 @@ struct Now<'a> {
 }
 
 impl State {
-    /// That of a run which begins now, in the folder of its report.
-    pub fn begin(folder: &Path) -> State {
-        State { path: folder.join(STATE), began: text(wall_clock()) }
+    /// That of a run which began then, nanoseconds since 1970, in the folder of its report.
+    pub fn begin(folder: &Path, began: u64) -> State {
+        State { path: folder.join(STATE), began: rfc3339(began) }
     }
 
     /// Writes how the run is now, in the place of what was written before: readers meet one or the other, whole.
@@ -54,8 +54,8 @@ impl State {
         let now = Now {
             version: env!("CARGO_PKG_VERSION"),
             began: &self.began,
-            written: text(wall_clock()),
-            newest_packet: (newest > 0).then(|| text(newest)),
+            written: rfc3339(wall_clock()),
+            newest_packet: (newest > 0).then(|| rfc3339(newest)),
             frames: feed.frames,
             packets: get(&tally.packets),
             received: feed.received,
@@ -74,10 +74,6 @@ impl State {
     }
 }
 
-fn text(nanoseconds: u64) -> String {
-    time(i64::try_from(nanoseconds).unwrap_or(i64::MAX)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,7 +81,7 @@ mod tests {
     #[test]
     fn the_state_is_one_whole_file_that_is_written_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let (state, tally) = (State::begin(folder.path()), Tally::default());
+        let (state, tally) = (State::begin(folder.path(), wall_clock()), Tally::default());
         let read = || -> serde_json::Value {
             serde_json::from_slice(&std::fs::read(folder.path().join(STATE)).unwrap()).unwrap()
         };
@@ -98,7 +94,7 @@ mod tests {
         let second = read();
         let counts = ["frames", "packets", "received", "dropped"].map(|key| second[key].as_u64().unwrap());
         assert_eq!(counts, [9, 7, 10, 1]);
-        assert_eq!(second["newest_packet"], "2023-11-14T22:13:20.5Z");
+        assert_eq!(second["newest_packet"], "2023-11-14T22:13:20.500000000Z");
         assert_eq!((&second["began"], &second["version"]), (&first["began"], &first["version"]));
         assert!(second["written"].as_str() >= first["written"].as_str(), "{first} {second}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use serde::{Deserialize, Serialize};
 
 use super::SinkError;
-use super::alert::time;
 use super::console::unit;
 use super::doubts::doubts;
 use crate::detect::outline::grouped;
 use crate::draft::Draft;
+use crate::incident::line::rfc3339;
 use crate::source::FeedCounts;
 use crate::tally::Tally;
 use crate::terminal::spelled;
@@ -125,8 +125,8 @@ impl Summary {
         let span = tally.span.ends();
         Summary {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            first: span.map(|(first, _)| text_of(first)),
-            last: span.map(|(_, last)| text_of(last)),
+            first: span.map(|(first, _)| rfc3339(first)),
+            last: span.map(|(_, last)| rfc3339(last)),
             frames: get(&tally.frames),
             packets: get(&tally.packets),
             bytes: get(&tally.bytes),
@@ -154,9 +154,9 @@ impl Summary {
         Summary { model: Some(path.display().to_string()), model_sha256: Some(sha256.to_owned()), ..self }
     }
 
-    /// The same with when a live run began and ended.
-    pub fn during(self, began: jiff::Timestamp, ended: jiff::Timestamp) -> Summary {
-        let text = |time: jiff::Timestamp| Some(time.strftime(TIME).to_string());
+    /// The same with when a live run began and ended, nanoseconds since 1970.
+    pub fn during(self, began: u64, ended: u64) -> Summary {
+        let text = |time| Some(rfc3339(time));
         Summary { began: text(began), ended: text(ended), ..self }
     }
 
@@ -296,13 +296,6 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// RFC 3339 with nanoseconds, as in the log of incidents.
-const TIME: &str = "%Y-%m-%dT%H:%M:%S.%9fZ";
-
-fn text_of(nanoseconds: u64) -> String {
-    time(i64::try_from(nanoseconds).unwrap_or(i64::MAX)).strftime(TIME).to_string()
-}
-
 /// The most frequent ethertypes, of equal ones the lowest, and all others together.
 fn most_frequent(not_ip: &BTreeMap<u16, u64>) -> BTreeMap<String, u64> {
     let mut kinds: Vec<(u16, u64)> = not_ip.iter().map(|(kind, count)| (*kind, *count)).collect();
@@ -392,8 +385,7 @@ mod tests {
         assert_eq!(value["first"], "2026-11-22T09:30:00.000000001Z");
         assert_eq!(value["last"], "2026-11-22T09:30:01.000000000Z");
         assert!(value.get("began").is_none(), "equal runs over captures leave equal files");
-        let time = |second| jiff::Timestamp::from_second(second).unwrap();
-        let live = serde_json::to_value(summary.during(time(0), time(1))).unwrap();
+        let live = serde_json::to_value(summary.during(0, 1_000_000_000)).unwrap();
         assert_eq!(
             (&live["began"], &live["ended"]),
             (&"1970-01-01T00:00:00.000000000Z".into(), &"1970-01-01T00:00:01.000000000Z".into())

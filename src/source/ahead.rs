@@ -103,21 +103,29 @@ impl Ahead {
     /// The next piece; `None` at the end.
     fn next(&mut self) -> Option<Result<Vec<u8>, Error>> {
         let Some((stop, asked)) = &self.stop else { return self.pieces.recv().ok() };
+        let is_asked_to_end = || *asked == Asked::IsTheEnd && stop.is_asked();
         loop {
-            let ends = *asked == Asked::IsTheEnd && stop.is_asked();
+            let ends = is_asked_to_end();
             if ends {
                 // What was read by then, and what a writer says that was asked to end at the same time; no more of one that
                 // was not.
                 let left = self.left.get_or_insert(WAITING + 2);
-                *left = left.checked_sub(1)?;
+                if *left == 0 {
+                    stop.end_early();
+                    return None;
+                }
+                *left -= 1;
             }
             match self.pieces.recv_timeout(LOOK) {
                 Ok(piece) => return Some(piece),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) if ends => {
                     self.left = Some(0);
+                    stop.end_early();
                     return None;
                 }
+                // It was asked meanwhile: what the writer says last is waited for as long again.
+                Err(RecvTimeoutError::Timeout) if is_asked_to_end() => {}
                 Err(RecvTimeoutError::Timeout) if stop.is_due() => {
                     return Some(Err(Error::other("interrupted")));
                 }
@@ -255,6 +263,22 @@ mod tests {
         assert_eq!(ahead.read(&mut some).unwrap_err().to_string(), "interrupted");
         assert_eq!(ending.read(&mut some).unwrap(), 0);
         assert_eq!(ending.read(&mut some).unwrap(), 0, "and it stays at its end");
+    }
+
+    #[test]
+    fn a_pipe_that_is_waited_for_ends_where_the_run_is_asked_to() {
+        let asked = Arc::new(AtomicBool::new(false));
+        let stop = Stop::by(asked.clone());
+        let mut ahead = Ahead::of_pipe(Box::new(Silent(false)), stop.clone(), Asked::IsTheEnd).unwrap();
+        assert_eq!(ahead.read(&mut [0; 8]).unwrap(), 1);
+        let ask = thread::spawn(move || {
+            thread::sleep(LOOK / 2);
+            asked.store(true, Relaxed);
+        });
+        assert!(!stop.ended_early());
+        assert_eq!(ahead.read(&mut [0; 8]).unwrap(), 0);
+        assert!(stop.ended_early());
+        ask.join().unwrap();
     }
 
     #[test]

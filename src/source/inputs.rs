@@ -1,6 +1,6 @@
 //! From what a person names to what is read: files, directories, patterns, standard input.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
@@ -182,10 +182,10 @@ struct Finding {
     there: BTreeSet<PathBuf>,
     /// Files of a kind that is read, each as often as it was named.
     named: usize,
-    /// Those of them that were there already.
-    again: Vec<PathBuf>,
-    /// Files of other kinds in directories and patterns, likewise.
-    passed_over: u64,
+    /// Those of them that were there already, and as what they were named again.
+    again: BTreeMap<PathBuf, PathBuf>,
+    /// Files of other kinds in directories and patterns.
+    passed_over: BTreeSet<PathBuf>,
 }
 
 impl Finding {
@@ -219,16 +219,17 @@ impl Finding {
 
     /// A file that is there already, by another name or in a directory that holds it, is not read twice.
     fn add(&mut self, input: Input, kind: Kind) {
+        let place = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
         if kind == Kind::Other {
-            self.passed_over += 1;
+            self.passed_over.insert(place);
             return;
         }
         self.named += 1;
-        let place = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
-        if !self.there.insert(place) {
-            self.again.push(input.path);
+        if self.there.contains(&place) {
+            self.again.entry(place).or_insert(input.path);
             return;
         }
+        self.there.insert(place);
         match kind {
             Kind::Capture => self.captures.push(input),
             Kind::Rows => self.rows.push(input.path),
@@ -378,5 +379,9 @@ pub fn find(inputs: &[String]) -> Result<Search, SourceError> {
         (Some(_), None) => Ok(Found::Captures(finding.captures)),
         (None, Some(_)) => Ok(Found::Rows(finding.rows)),
     };
-    Ok(Search { found: found?, again: finding.again, passed_over: finding.passed_over })
+    Ok(Search {
+        found: found?,
+        again: finding.again.into_values().collect(),
+        passed_over: finding.passed_over.len() as u64,
+    })
 }

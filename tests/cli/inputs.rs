@@ -187,7 +187,7 @@ fn told_while_it_waits(mut verb: std::process::Command, bytes: &[u8]) -> std::pr
     // Before it catches the signal it would end without a word. This one is caught last.
     let catches = |status: &str| {
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGUSR1 - 1) & 1 == 1
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGUSR2 - 1) & 1 == 1
     };
     while !catches(&std::fs::read_to_string(format!("/proc/{}/status", verb.id())).unwrap()) {
         std::thread::yield_now();
@@ -239,7 +239,7 @@ fn a_pipe_that_is_scored_ends_when_asked_and_leaves_what_its_end_would() {
         let output = told_while_it_waits(detect(out), bytes);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{said}");
-        assert!(said.contains("ended by a signal: 20 packets were read until then"), "{said}");
+        assert!(said.contains("ended by a signal, packets read until then: 20"), "{said}");
         assert_eq!(said.contains("1 file is cut off"), cut, "{said}");
     }
     fine(&[&"detect", &"-q", &place.at("train.pcap"), &"-m", &model, &"-o", &place.at("whole")]);
@@ -247,10 +247,12 @@ fn a_pipe_that_is_scored_ends_when_asked_and_leaves_what_its_end_would() {
         let read = |folder: &str| std::fs::read(place.at(folder).join(name)).unwrap();
         assert!(read("out") == read("whole"), "{name}");
     }
-    // Nothing of it was read yet.
-    let output = told_while_it_waits(detect("none"), &[]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(!place.at("none").exists());
+    // Nothing of it was read yet, or nothing but what all captures begin with.
+    for bytes in [Vec::new(), pcap(1, 65535, &[])] {
+        let output = told_while_it_waits(detect("none"), &bytes);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!place.at("none").exists());
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -276,7 +278,8 @@ fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(verb.stderr.take().unwrap()));
     let first = lines.next().unwrap().unwrap();
     assert!(
-        first.starts_with("20 of the last 40 frames were late and moved: the clock was set back"),
+        first.starts_with("20 of the last ")
+            && first.contains("frames were late and moved: the clock was set back"),
         "{first}"
     );
     drop(pipe);
