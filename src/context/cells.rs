@@ -47,7 +47,7 @@ impl Alike {
     }
 }
 
-/// No number yet; for a row, no cell.
+/// No number yet.
 const NONE: u32 = u32::MAX;
 
 /// Addresses, and cells, that are looked up one after the other once all of them were looked for.
@@ -83,17 +83,11 @@ impl Finder {
         Room { addresses: self.by_position.len(), cells: self.cells.len() }
     }
 
-    /// For each row its cell, or the number of none, [`u32::MAX`], where it is `left_out`. What the plan does not read is
-    /// the same for all.
+    /// For each row its cell. What the plan does not read is the same for all.
     ///
     /// # Errors
     /// [`ContextError`] for rows that are not as [`Plan::check`] wants them.
-    pub(super) fn find(
-        &mut self,
-        plan: &Plan,
-        rows: &RecordBatch,
-        left_out: Option<&[bool]>,
-    ) -> Result<Vec<u32>, ContextError> {
+    pub(super) fn find(&mut self, plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
         let src = self.ends(plan, rows, "src_ip")?;
         let dst = self.ends(plan, rows, "dst_ip")?;
         let ports = ports(plan, rows)?;
@@ -109,11 +103,7 @@ impl Finder {
                 (cell, short(self.seed.hash_one(src << 64 | dst << 32 | port)))
             }));
             load(&self.index, group.iter().map(|(_, hash)| *hash), |place| self.cells[place][0]);
-            for (row, (cell, hash)) in (from..).zip(&group) {
-                if left_out.is_some_and(|left_out| left_out[row]) {
-                    cells.push(NONE);
-                    continue;
-                }
+            for (cell, hash) in &group {
                 let known = self.index.find(*hash, |place| self.cells[place as usize] == *cell);
                 cells.push(known.unwrap_or_else(|| {
                     self.cells.push(*cell);

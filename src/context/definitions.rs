@@ -97,7 +97,7 @@ pub enum Statistic {
     /// Rows.
     Rows,
     /// Rows of flows that came to nothing, as far as the row tells: `conn_state` S0, REJ or RSTOS0, or
-    /// UDP, ICMP or ICMPv6 without a packet back in this row, unless it has later fragments alone.
+    /// UDP, ICMP or ICMPv6 without a packet back in this row.
     Failed,
     /// Packets, both ways.
     Packets,
@@ -184,8 +184,7 @@ impl Statistic {
             Flows => "flows that started",
             Rows => "rows",
             Failed => {
-                "rows whose conn_state is S0, REJ or RSTOS0, or UDP, ICMP, ICMPv6 without a packet back in the row \
-                 (none of later fragments alone)"
+                "rows whose conn_state is S0, REJ or RSTOS0, or UDP, ICMP, ICMPv6 without a packet back in the row"
             }
             Packets => "packets, both ways",
             FwdBytes => "bytes from the initiators",

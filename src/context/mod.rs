@@ -16,7 +16,6 @@ mod cells;
 mod definitions;
 mod distinct;
 pub(crate) mod entity;
-mod fragments;
 mod horizon;
 pub(crate) mod local;
 pub mod operator;
@@ -391,10 +390,7 @@ fn reads(entity: &Entity, statistic: Statistic) -> Vec<&'static str> {
     }
     match statistic {
         Statistic::Flows => columns.push("row_index"),
-        Statistic::Failed => {
-            columns.extend(["conn_state", "protocol", "bwd_packets"]);
-            columns.extend(fragments::LATER_FRAGMENTS);
-        }
+        Statistic::Failed => columns.extend(["conn_state", "protocol", "bwd_packets"]),
         Statistic::Packets => columns.push("bidir_packets"),
         Statistic::FwdBytes => columns.push("fwd_bytes"),
         Statistic::BwdBytes => columns.push("bwd_bytes"),

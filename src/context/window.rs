@@ -8,7 +8,6 @@ use arrow::record_batch::RecordBatch;
 use super::cells::{Alike, Finder, Room};
 use super::distinct::{self, Elements, summarise};
 use super::entity::{Key, Texts, asks, mix, numbers, service};
-use super::fragments::later_fragments;
 use super::recall::Part;
 use super::{ContextError, Counted, Entity, Group, Plan, Statistic, Sum, recall};
 use crate::row::asking::Head;
@@ -41,7 +40,7 @@ impl Cells {
     /// # Errors
     /// [`ContextError`] for rows that are not as [`Plan::check`] wants them.
     pub(super) fn add(&mut self, plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
-        let cells = self.finder.find(plan, rows, None)?;
+        let cells = self.finder.find(plan, rows)?;
         let stride = self.sums.len();
         self.counted.resize(self.finder.cells().len() * stride, 0);
         for (offset, sum) in self.sums.iter().enumerate() {
@@ -88,15 +87,10 @@ fn weights(sum: Sum, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextErro
             let failed = states.map(|state| matches!(state, Some("S0" | "REJ" | "RSTOS0")));
             let protocols = numbers(rows, "protocol")?;
             let back = numbers(rows, "bwd_packets")?;
-            let told = failed.iter().zip(protocols.iter().zip(back.iter()));
+            let rows = failed.iter().zip(protocols.iter().zip(back.iter()));
             let failed =
-                told.map(|(failed, (protocol, back))| u64::from(*failed || (asks(*protocol) && *back == 0)));
-            let mut failed: Vec<u64> = failed.collect();
-            // What nobody saw begin asks for nothing.
-            if let Some(alone) = later_fragments(rows)? {
-                failed.iter_mut().zip(alone).filter(|(_, alone)| *alone).for_each(|(failed, _)| *failed = 0);
-            }
-            Ok(Some(failed))
+                rows.map(|(failed, (protocol, back))| u64::from(*failed || (asks(*protocol) && *back == 0)));
+            Ok(Some(failed.collect()))
         }
         Statistic::Packets => values("bidir_packets"),
         Statistic::FwdBytes => values("fwd_bytes"),

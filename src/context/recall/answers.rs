@@ -169,16 +169,15 @@ impl Columns {
     ) -> Vec<Option<Newcomer>> {
         let Some(learned) = self.learned.as_ref().filter(|_| recall.tells_new()) else { return Vec::new() };
         let of_cell = &questions.of_cell[recall.place(Recalled::New.of())];
-        let source = |cell: &u32| of_cell.get(*cell as usize).map(|source| *source as usize);
-        let sources: Vec<Option<usize>> = cells.iter().map(source).collect();
-        if sources.iter().flatten().all(|source| learned[*source]) {
+        let sources: Vec<usize> = cells.iter().map(|cell| of_cell[*cell as usize] as usize).collect();
+        if sources.iter().all(|source| learned[*source]) {
             return Vec::new();
         }
         let local = Texts::new(rows, "src_ip");
         let local = local.map(|texts| texts.map(|text| recall.local.hold(&Address::parse(text))));
         let local = local.unwrap_or_else(|_| vec![false; cells.len()]);
-        let new = |(source, local): (Option<usize>, bool)| {
-            source.filter(|source| local && !learned[*source]).map(|source| Newcomer(self.times[source]))
+        let new = |(source, local): (usize, bool)| {
+            (local && !learned[source]).then(|| Newcomer(self.times[source]))
         };
         sources.into_iter().zip(local).map(new).collect()
     }
@@ -201,26 +200,25 @@ impl Columns {
         for (column, _) in &recall.columns {
             let place = recall.place(column.of());
             let of_cell = &questions.of_cell[place];
-            // Nothing where a row has no identities.
-            let numbers = cells.iter().map(|cell| of_cell.get(*cell as usize).map(|number| *number as usize));
-            let aged = |number: Option<usize>| number.map_or(OLDEST as u8, |number| self.ages[number]);
+            let numbers = cells.iter().map(|cell| of_cell[*cell as usize] as usize);
             columns.push(match *column {
                 // What a newcomer began with is usual for it from then on.
                 Recalled::Age(_) if !newcomers.is_empty() => {
-                    let age = |(number, newcomer): (Option<usize>, &Option<Newcomer>)| match newcomer {
+                    let age = |(number, newcomer): (usize, &Option<Newcomer>)| match newcomer {
                         Some(newcomer)
-                            if !newcomer.joins(self.window)
-                                && number.is_some_and(|number| newcomer.joins(self.times[number])) =>
+                            if !newcomer.joins(self.window) && newcomer.joins(self.times[number]) =>
                         {
                             OLDEST as u8
                         }
-                        _ => aged(number),
+                        _ => self.ages[number],
                     };
                     Arc::new(UInt8Array::from_iter_values(numbers.zip(&newcomers).map(age)))
                 }
-                Recalled::Age(_) => Arc::new(UInt8Array::from_iter_values(numbers.map(aged))),
+                Recalled::Age(_) => {
+                    Arc::new(UInt8Array::from_iter_values(numbers.map(|number| self.ages[number])))
+                }
                 Recalled::First(_) => {
-                    let times = numbers.map(|number| number.map_or(self.window, |number| self.times[number]));
+                    let times = numbers.map(|number| self.times[number]);
                     Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
                 }
                 Recalled::Regularity(of, measure) => {

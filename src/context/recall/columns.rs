@@ -1,7 +1,6 @@
 //! What is remembered beyond any horizon, and the columns that are made from it.
 
 use super::super::definitions::{ENTITIES, element};
-use super::super::fragments::LATER_FRAGMENTS;
 use super::super::{Entity, Statistic};
 use crate::row::Kind;
 
@@ -160,12 +159,7 @@ impl Recalled {
             )
         };
         match self {
-            Recalled::Age(_) => {
-                format!(
-                    "windows since the first row ever of {of}, at most {OLDEST}, and that in rows of later fragments alone, \
-                     which are no first row of anything"
-                )
-            }
+            Recalled::Age(_) => format!("windows since the first row ever of {of}, at most {OLDEST}"),
             Recalled::First(_) => format!("start of the window of the first row ever of {of}"),
             Recalled::Regularity(_, Measure::Cv8) => format!("{} {}", cv(8), starts(4)),
             Recalled::Regularity(_, Measure::Gap8) => {
@@ -198,7 +192,6 @@ impl Identity {
     /// The columns of rows that it is made from, and the one that orders its rows.
     pub(in crate::context) fn reads(&self) -> Vec<&'static str> {
         let mut columns = vec!["flow_id"];
-        columns.extend(LATER_FRAGMENTS);
         columns.extend(self.src.then_some("src_ip"));
         columns.extend(self.dst.then_some("dst_ip"));
         if self.part != Part::Nothing {

@@ -9,8 +9,7 @@
 //! Identities of a window are derived from its cells ([`questions`]), asked about at the worker that owns
 //! their share of keys ([`keeper`], [`shard`]), and columns are made from the answers ([`answers`]). An identity
 //! is new in the window of its first row ever, for all of the window; its lead, the row of the smallest flow
-//! id, is counted once for it. Rows of later fragments alone have no identities: who sent them began nothing, as far as
-//! anybody knows. So `new_x` of an entity is a plain sum over rows ([`FIRSTS`]), and distinct
+//! id, is counted once for it. So `new_x` of an entity is a plain sum over rows ([`FIRSTS`]), and distinct
 //! elements need no state beside the identities.
 //!
 //! What is remembered at the end of a run is a [`Memory`], which another run can begin with: as many rows of

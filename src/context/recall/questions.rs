@@ -4,7 +4,6 @@ use arrow::record_batch::RecordBatch;
 
 use super::super::cells::{Alike, Finder, Room};
 use super::super::entity::{Key, numbers, service, times};
-use super::super::fragments::later_fragments;
 use super::super::{ContextError, Plan};
 use super::starts::Start;
 use super::{IDENTITIES, Part};
@@ -37,18 +36,17 @@ impl Gathering {
         self.finder.room()
     }
 
-    /// Takes in rows, and says which cell each is in: none those of later fragments alone.
+    /// Takes in rows, and says which cell each is in.
     ///
     /// # Errors
     /// [`ContextError`] for rows that are not as [`Plan::check`] wants them.
     pub(super) fn add(&mut self, plan: &Plan, rows: &RecordBatch) -> Result<Vec<u32>, ContextError> {
         let flows = numbers(rows, "flow_id")?;
-        let cells = self.finder.find(plan, rows, later_fragments(rows)?.as_deref())?;
+        let cells = self.finder.find(plan, rows)?;
         self.leads.resize(self.finder.cells().len(), (u64::MAX, u32::MAX));
         for (row, (cell, flow)) in (self.rows..).zip(cells.iter().zip(flows.iter())) {
-            if let Some(lead) = self.leads.get_mut(*cell as usize) {
-                *lead = (*lead).min((*flow, row));
-            }
+            let lead = &mut self.leads[*cell as usize];
+            *lead = (*lead).min((*flow, row));
         }
         if plan.recall.regularities() {
             let index = numbers(rows, "row_index")?;
@@ -56,7 +54,6 @@ impl Gathering {
             let rows = index.iter().zip(starts).zip(cells.iter().zip(flows.iter()));
             for (row, ((index, time), (cell, flow))) in (self.rows..).zip(rows) {
                 match index {
-                    _ if *cell as usize >= self.leads.len() => {}
                     0 => self.began.push((*cell, row, Start { time, flow: *flow })),
                     _ => self.later.push((row, *flow)),
                 }

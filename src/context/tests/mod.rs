@@ -52,14 +52,6 @@ struct Row {
     first: bool,
     state: Option<&'static str>,
     counts: [u64; 4],
-    fragments: u64,
-}
-
-impl Row {
-    /// Whether it has later fragments alone.
-    fn is_of_later_fragments(&self) -> bool {
-        self.fragments > 0 && self.fragments >= self.counts[0]
-    }
 }
 
 fn address(host: u16) -> String {
@@ -97,7 +89,6 @@ fn batch(rows: &[Row]) -> RecordBatch {
         ("bwd_packets", count(1), false),
         ("fwd_bytes", count(2), false),
         ("bwd_bytes", count(3), false),
-        ("fragments", Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.fragments))), false),
     ])
     .unwrap()
 }
@@ -110,14 +101,13 @@ fn rows(hosts: u16, most: usize) -> impl Strategy<Value = Vec<Row>> {
     let protocol = prop::sample::select(vec![6u8, 17, 1, 58, 47]);
     let state = prop::sample::select(vec!["S0", "SF", "REJ", "RSTOS0", "OTH"]);
     let counts = (prop_oneof![9 => 0..5u64, 1 => Just(u64::MAX / 3)], 0..3u64, 0..2_000u64, 0..9u64);
-    let flow = (0..10u8, any::<prop::sample::Index>(), 0..10u64, prop_oneof![5 => Just(0u64), 2 => 1..5u64]);
+    let flow = (0..10u8, any::<prop::sample::Index>(), 0..10u64);
     let row = (gap, (0..hosts, 0..hosts), protocol, ports, 0..3u8, flow, state, counts);
     prop::collection::vec(row, 1..most).prop_map(|rows| {
         let mut window = 1_000;
         let mut flows: Vec<Row> = Vec::new();
         let number = rows.into_iter().enumerate().map(|(id, row)| {
-            let (gap, (src, dst), protocol, port, icmp_type, (way, which, tenth, fragments), state, counts) =
-                row;
+            let (gap, (src, dst), protocol, port, icmp_type, (way, which, tenth), state, counts) = row;
             window += gap;
             let (id, counts) = (id as u64, counts.into());
             if way < 3 && !flows.is_empty() {
@@ -125,7 +115,7 @@ fn rows(hosts: u16, most: usize) -> impl Strategy<Value = Vec<Row>> {
                 let there = flows.iter_mut().find(|other| other.flow == flow.flow);
                 if let Some(there) = there.filter(|there| there.window < window) {
                     there.window = window;
-                    return Row { id, window, first: false, counts, fragments, ..flow };
+                    return Row { id, window, first: false, counts, ..flow };
                 }
             }
             let row = Row {
@@ -141,7 +131,6 @@ fn rows(hosts: u16, most: usize) -> impl Strategy<Value = Vec<Row>> {
                 first: way < 9,
                 state: (protocol == 6).then_some(state),
                 counts,
-                fragments,
             };
             flows.push(row.clone());
             row
@@ -204,21 +193,6 @@ fn dealt(rows: &[Row], workers: u64) -> BTreeMap<u64, Vec<Vec<Row>>> {
 fn plain(id: u64, window: u64, src: u16) -> Row {
     let counts = [1, 1, 60, 40];
     let (protocol, port, state) = (6, 443, Some("SF"));
-    let (flow, start, icmp_type) = (id, window * WINDOW, None);
-    let fragments = 0;
-    Row {
-        id,
-        window,
-        flow,
-        start,
-        src,
-        dst: 1,
-        protocol,
-        port,
-        icmp_type,
-        first: true,
-        state,
-        counts,
-        fragments,
-    }
+    let (flow, start) = (id, window * WINDOW);
+    Row { id, window, flow, start, src, dst: 1, protocol, port, icmp_type: None, first: true, state, counts }
 }

@@ -18,18 +18,9 @@ fn parts(row: &Row, (src, dst, part): (bool, bool, Part)) -> (Option<u16>, Optio
 
 /// A column that looks beyond the horizon, from all rows.
 pub(super) fn recalled(rows: &[Row], row: &Row, column: Recalled) -> u64 {
-    if row.is_of_later_fragments() {
-        return match column {
-            Recalled::Age(_) => 60,
-            Recalled::First(_) => row.window * WINDOW,
-            Recalled::New | Recalled::Lead(_) => 0,
-            Recalled::Regularity(..) => NULL,
-        };
-    }
-    let rows: Vec<&Row> = rows.iter().filter(|other| !other.is_of_later_fragments()).collect();
     let identity = &IDENTITIES[column.of()];
     let own = |row: &Row| parts(row, (identity.src, identity.dst, identity.part));
-    let all: Vec<&Row> = rows.iter().copied().filter(|other| own(other) == own(row)).collect();
+    let all: Vec<&Row> = rows.iter().filter(|other| own(other) == own(row)).collect();
     let first = all.iter().map(|other| other.window).min().unwrap();
     match column {
         Recalled::Age(_) => (row.window - first).min(60),
@@ -43,7 +34,7 @@ pub(super) fn recalled(rows: &[Row], row: &Row, column: Recalled) -> u64 {
         Recalled::Regularity(_, measure) => {
             let (last, least) = if measure == Measure::Cv16 { (16, 8) } else { (8, 4) };
             let of_flow = rows.iter().filter(|other| other.flow == row.flow && other.window <= row.window);
-            let of_flow: Vec<&Row> = of_flow.copied().collect();
+            let of_flow: Vec<&Row> = of_flow.collect();
             let silent = of_flow.windows(2).any(|pair| pair[1].window - pair[0].window > 60);
             if !of_flow[0].first || silent {
                 return NULL;
@@ -102,8 +93,7 @@ pub(super) fn expected(rows: &[Row]) -> BTreeMap<u64, Vec<u64>> {
             Statistic::Rows => others.len() as u64,
             Statistic::Failed => sum(&|row| {
                 let tcp = matches!(row.state, Some("S0" | "REJ" | "RSTOS0"));
-                let asks = matches!(row.protocol, 1 | 17 | 58) && row.counts[1] == 0;
-                u64::from((tcp || asks) && !row.is_of_later_fragments())
+                u64::from(tcp || (matches!(row.protocol, 1 | 17 | 58) && row.counts[1] == 0))
             }),
             Statistic::Packets => sum(&|row| row.counts[0]),
             Statistic::FwdBytes => sum(&|row| row.counts[2]),
@@ -118,11 +108,9 @@ pub(super) fn expected(rows: &[Row]) -> BTreeMap<u64, Vec<u64>> {
                 let before: BTreeSet<_> = rows
                     .iter()
                     .filter(|other| same(row, other, entity) && other.window + horizon <= row.window)
-                    .filter(|other| !other.is_of_later_fragments())
                     .map(element)
                     .collect();
-                let now = others.iter().filter(|other| !other.is_of_later_fragments());
-                let now: BTreeSet<_> = now.map(|other| element(other)).collect();
+                let now: BTreeSet<_> = others.iter().map(|other| element(other)).collect();
                 now.difference(&before).count() as u64
             }
             Statistic::Active => others.iter().map(|row| row.window).collect::<BTreeSet<u64>>().len() as u64,
