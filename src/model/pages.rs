@@ -39,7 +39,8 @@ pub(super) fn read(chunk: &Bytes, shape: Shape) -> Result<Vec<Decompressed>, Str
             return Err(format!("a page has {} bytes, at most {} are read", page.uncompressed, limits::PAGE));
         }
         let stored = rest.take(page.compressed).ok_or("a page goes beyond its column")?;
-        total += page.uncompressed;
+        // A page that is held takes room, whatever is in it.
+        total = total.saturating_add(page.uncompressed).saturating_add(size_of::<Decompressed>() as u64);
         if total > allowed {
             return Err(format!("its pages have {total} bytes or more, at most {allowed} are read"));
         }
@@ -268,6 +269,15 @@ mod tests {
             check(&huge, shape(10)).unwrap_err(),
             "a page has 2147483647 bytes, at most 67108864 are read"
         );
+    }
+
+    #[test]
+    fn pages_of_nothing_take_room_too() {
+        let nothing = [0x15, 0, 0x15, 0, 0x15, 0, 0x2c, 0x15, 0, 0x15, 0, 0x15, 6, 0x15, 6, 0, 0];
+        assert_eq!(check(&nothing.repeat(1000), shape(0)), Ok(0));
+        let refused = check(&nothing.repeat(1_000_000), shape(0)).unwrap_err();
+        assert!(refused.starts_with("its pages have 67108"), "{refused}");
+        assert!(refused.ends_with(" bytes or more, at most 67108864 are read"), "{refused}");
     }
 
     proptest! {

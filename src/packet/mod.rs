@@ -38,6 +38,7 @@ pub struct PacketSpec {
     /// carries of it: the rest is counted with the later ones.
     pub tunnels: bool,
     /// Whether VLAN ids tell flows apart.
+    #[serde(skip_serializing_if = "Vlan::is_key")]
     pub vlan: Vlan,
 }
 
@@ -51,6 +52,14 @@ pub enum Vlan {
     /// None is, and rows have none: for taps where each direction of a link carries an id of its own (Suricata's
     /// `vlan.use-for-tracking: false`).
     Ignore,
+}
+
+impl Vlan {
+    /// Whether it is the usual one, which goes without saying: a model of it has the bytes that it had before there was a
+    /// choice.
+    fn is_key(&self) -> bool {
+        *self == Vlan::Key
+    }
 }
 
 /// [`FlowKey::vlan`] of a frame without a VLAN id (ids have 12 bits). A priority tag (id 0) has none.

@@ -39,7 +39,7 @@ struct Sources {
 
 impl Memory {
     /// Networks (of 24 bits, of 64 with IPv6) outside of `local` whose hosts begin flows as those of one's own network do: at
-    /// least three and most of them to several destinations, and together a quarter of all pairs of a source and a
+    /// least three and half of them to several destinations, and together a quarter of all pairs of a source and a
     /// destination. In the order of their names; there are four at most.
     pub(crate) fn busy_strangers(&self, local: &Networks) -> Vec<Busy> {
         let mut all = 0;
