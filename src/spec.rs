@@ -317,7 +317,7 @@ mod tests {
                 "1:1: unknown key `columns`: it stands under [context] and [ends] (known: name, ",
             ),
             ("[detect]\nfoo = 3\n", "2:1: unknown key `foo` (known: detector, "),
-            ("[packet]\nfoo = 3\n", "2:1: unknown key `foo` (known: tunnels)"),
+            ("[packet]\nfoo = 3\n", "2:1: unknown key `foo` (known: tunnels, vlan)"),
             ("[[allow]]\nport = 3\n", "1:3: unknown key `allow`: it stands under [incident] (known: "),
         ] {
             assert!(said(text).starts_with(expected), "{text}: {}", said(text));

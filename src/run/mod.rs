@@ -378,6 +378,9 @@ fn with_context(spec: &Spec) -> Spec {
 /// The first end that has no use, or that another one excludes.
 pub(crate) fn check_ends(spec: &Spec) -> Result<(), RunError> {
     let ends = &spec.ends;
+    if ends.model.is_none() && (ends.report.is_some() || ends.scores.is_some()) {
+        return Err(RunError::Ends("report and scores need model: the file that scores"));
+    }
     if ends.rows.is_none() && ends.fit.is_none() && ends.model.is_none() && ends.summary.is_none() {
         return Err(RunError::NoEnd);
     }
@@ -388,9 +391,6 @@ pub(crate) fn check_ends(spec: &Spec) -> Result<(), RunError> {
     }
     if ends.model.is_some() && ends.report.is_none() && ends.scores.is_none() {
         return Err(RunError::Ends("model needs report, the folder where scores and alerts go, or scores"));
-    }
-    if ends.model.is_none() && (ends.report.is_some() || ends.scores.is_some()) {
-        return Err(RunError::Ends("report and scores need model: the file that scores"));
     }
     if !ends.columns.is_empty() && (ends.report.is_some() || ends.rows.is_none() && ends.scores.is_none()) {
         return Err(RunError::Ends("columns are those of a file of rows or scores; a report has all"));

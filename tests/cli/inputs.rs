@@ -261,10 +261,10 @@ fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
     let place = Place::new();
     let model = small_model(&place);
     let mut bytes = pcap(1, 65535, &some_frames());
-    // The clock is set back by an hour.
-    for (second, frame) in (1_699_996_420_u32..).zip(some_frames()) {
+    // The clock is set back by half a minute, and goes on for longer than that: frames are counted as event time does.
+    for (at, frame) in some_frames().into_iter().cycle().take(2000).enumerate() {
         let length = frame.len() as u32;
-        for word in [second, 0, length, length] {
+        for word in [1_699_999_990 + at as u32 / 20, 0, length, length] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(frame);
@@ -277,11 +277,7 @@ fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
     std::io::Write::write_all(&mut pipe, &bytes).unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(verb.stderr.take().unwrap()));
     let first = lines.next().unwrap().unwrap();
-    assert!(
-        first.starts_with("20 of the last ")
-            && first.contains("frames were late and moved: the clock was set back"),
-        "{first}"
-    );
+    assert!(first.contains(" frames were late and moved: the clock was set back"), "{first}");
     drop(pipe);
     assert!(lines.map(|line| line.unwrap()).all(|line| !line.contains("of the last")));
     assert!(verb.wait().unwrap().success());

@@ -61,7 +61,7 @@ fn whole_numbers_of_flows_may_have_any_width_and_nothing_else_another_type() {
         (scores(&out), std::fs::read(out.join("incidents.jsonl")).unwrap())
     };
     let expected = detect(&rows);
-    assert!(!expected.1.is_empty());
+    assert!(!expected.0.is_empty());
     let wide = place.at("i64.parquet");
     let narrow = |field: &Field| field.data_type().is_integer() && field.name() != "flow_id";
     write(&wide, &with_type(&whole, narrow, &DataType::Int64));
