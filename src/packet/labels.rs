@@ -113,7 +113,7 @@ mod tests {
         datagram[10..12].fill(0);
         let words =
             datagram[..header].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-        let sum = words.fold(0, |sum, word| sum + word);
+        let sum = words.sum::<u32>();
         let sum = (sum & 0xFFFF) + (sum >> 16);
         datagram[10..12].copy_from_slice(&(!((sum & 0xFFFF) + (sum >> 16)) as u16).to_be_bytes());
         datagram

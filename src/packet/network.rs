@@ -22,7 +22,7 @@ pub(super) fn wide(address: [u8; 4]) -> [u8; 16] {
 /// bytes, at most 60.
 pub(super) fn checksum_holds(header: &[u8]) -> bool {
     let words = header.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
-    let sum = words.fold(0, |sum, word| sum + word);
+    let sum = words.sum::<u32>();
     (sum & 0xFFFF) + (sum >> 16) == 0xFFFF
 }
 
