@@ -100,10 +100,10 @@ impl End for Counted {
 /// Makes rows of a capture. Returns how many of how many packets.
 fn rows(capture: &Path, workers: usize) -> Result<(u64, u64), AnyError> {
     let (source, flow) = (SourceSpec::default(), FlowSpec::default());
-    let found = inputs::find(&[capture.display().to_string()])?;
+    let found = inputs::find(&[capture.display().to_string()])?.found;
     let Found::Captures(found) = found else { return Err("a capture is wanted".into()) };
     let feed = Captures::open(found, &source)?;
-    let schema = flow_schema(&row_settings(&flow, false), |_| true);
+    let schema = flow_schema(&row_settings(&flow, &PacketSpec::default()), |_| true);
     let in_flight = Arc::new(AtomicI64::new(0));
     let (tally, fault) = (Arc::new(Tally::default()), Arc::new(Fault::default()));
     let reading = Arc::new(Reading {
