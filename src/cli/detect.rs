@@ -29,8 +29,8 @@ prints one in full.
 
 Standard input (-) or another pipe ends where its writer ends it, or where the run is told to end
 (ctrl-c, SIGTERM, the end of the terminal): what was read until then is scored, and the report is
-whole. A second signal, a second later, ends the run at once; of what it wrote files with hidden names
-stay in OUT, which the next run there removes.
+whole. A second signal, a second later, ends the run at once; of what it wrote files with hidden
+names stay in OUT, which the next run there removes.
 
 Rules of an allow-list (--allow) hold where all that they name does: net (either end), src, dst,
 port, protocol, column with min or max. `why` must be there, `until` ends a rule.
