@@ -20,8 +20,8 @@ const ODD: f64 = 0.001;
 /// A model does not fit where most sources are odd in one window of so many. Attacks, floods among them, make many rows of
 /// few sources odd, or all sources for a few windows: in each of 55 networks that were attacked and scored with models of
 /// their own, up to every point of the run, 7 % of windows were so at most. Where addresses change or the model is of
-/// another network it is 26 % to 80 % of windows in all six that were tried and have more than 30 % of their rows
-/// anomalous without any attack; five with 11 % to 17 % of such rows are not told from an attack.
+/// another network it is 26 % to 80 % of windows in five of six that were tried and have more than 30 % of their rows
+/// anomalous without any attack; the sixth and five with 11 % to 17 % of such rows are not told from an attack.
 const FEW: u64 = 5;
 
 /// Fewer windows and rows say nothing.
