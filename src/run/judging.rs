@@ -14,7 +14,6 @@ use crate::detect::{Detector, Threshold, scored_schema, scored_schema_without_re
 use crate::incident::rules::RulesFile;
 use crate::incident::{Changes, Columns, InForce, Rules, RulesError};
 use crate::model::{Model, Pipeline};
-use crate::source::rows::RowsError;
 use crate::spec::{self, Spec};
 
 /// The model that judges, and what the pipeline says of alarms.
@@ -87,18 +86,11 @@ impl Judging {
         Ok(self.model.check_rows(rows)?)
     }
 
-    /// What judges rows with this schema, `of_flows` or of a table, from `source`.
+    /// What judges rows with this schema, `of_flows` or of a table.
     ///
     /// # Errors
-    /// If two say where alarms begin, the model cannot say it, a column that incidents are made of is of another type, or a
-    /// rule asks for what these rows have not.
-    pub(super) fn begin(
-        self,
-        spec: &Spec,
-        rows: &SchemaRef,
-        of_flows: bool,
-        source: &Path,
-    ) -> Result<Judged, RunError> {
+    /// If two say where alarms begin, the model cannot say it, or a rule asks for what these rows have not.
+    pub(super) fn begin(self, spec: &Spec, rows: &SchemaRef, of_flows: bool) -> Result<Judged, RunError> {
         let Judging { model, hash, asked, allow, seen } = self;
         let detector = model.detector().clone();
         let alarms = Alarms::new(detector.clone(), asked);
@@ -107,11 +99,6 @@ impl Judging {
             None => scored_schema(rows),
         };
         if makes_incidents(spec, &schema, of_flows) {
-            if let Some((column, found, expected)) = Columns::of_another_type(&schema) {
-                let (column, path) = (column.to_owned(), source.to_owned());
-                let (found, expected) = (found.to_string(), expected.to_string());
-                return Err(RowsError::Column { path, column, found, expected }.into());
-            }
             allow.check_columns(&schema)?;
         } else if !allow.rules.rules().is_empty() {
             return Err(RunError::Ends(

@@ -220,7 +220,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         false => opened.schema.clone(),
     };
     let of_flows = opened.window.is_some();
-    let mut judged = judging.map(|judging| judging.begin(spec, &rows, of_flows, &opened.name)).transpose()?;
+    let mut judged = judging.map(|judging| judging.begin(spec, &rows, of_flows)).transpose()?;
     let teaching = Teaching::of(spec, &rows)?;
     let learnings = teaching.as_ref().map_or(Ok(Vec::new()), |teaching| teaching.pupils(controls.workers))?;
     let lines = controls.alerts.take();

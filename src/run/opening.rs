@@ -13,6 +13,7 @@ use crate::apart::{self, ApartError, Named};
 use crate::flow::operator::{Assembly, Given, Product};
 use crate::flow::{row_settings, window_of};
 use crate::graph::Source;
+use crate::incident::Columns;
 use crate::packet::operator::Reading;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
@@ -21,7 +22,7 @@ use crate::source::inputs::{self, Asked, Found, Input, Search};
 use crate::source::interface::listen;
 use crate::source::operator::RowReading;
 use crate::source::recording::{part_of, record};
-use crate::source::rows::RowsFeed;
+use crate::source::rows::{RowsError, RowsFeed};
 use crate::source::{Captures, Feed, FeedCounts, SourceError};
 use crate::spec::Spec;
 use crate::tally::Tally;
@@ -207,6 +208,14 @@ fn open_rows(
     let window = feed.settings().and_then(window_of);
     if feed.settings().is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
+    }
+    // What incidents are made of is looked at first: whoever scores rows alone may have it in other types.
+    if spec.ends.report.is_some()
+        && window.is_some()
+        && let Some((column, found, expected)) = Columns::of_another_type(feed.schema())
+    {
+        let (column, found, expected) = (column.to_owned(), found.to_string(), expected.to_string());
+        return Err(RowsError::Column { path: name, column, found, expected }.into());
     }
     let taken = taken(feed.schema(), window).map_err(|error| of_folders(error, feed.schema(), paths))?;
     if let Some(taken) = taken {
