@@ -131,7 +131,7 @@ fn a_pipeline_that_asks_for_rows_of_another_making_than_the_models_is_refused() 
         ("[packet]\ntunnels = true\n", "[packet] tunnels = true, and the model was trained with false: "),
         (
             "[packet]\nvlan = 'ignore'\n",
-            "[packet] vlan = \"ignore\", and the model was trained with \"key\": ",
+            "[packet] vlan = \"ignore\", and the model was trained with left out: ",
         ),
         ("[context]\ncolumns = ['ctx_src_w1_peers', 'ctx_pair_w30_rows']\n", "[context] columns = "),
         ("[encode]\nlog1p = ['fwd_bytes']\n", "[encode] log1p = "),
