@@ -1,6 +1,7 @@
 //! Captures that cannot be read, and the limits of the system.
 
 use std::ffi::OsStr;
+use std::sync::mpsc;
 
 use super::{Place, error, fine, frame, pcap, small_model, some_frames};
 use crate::support::datagram::{self, tcp, udp};
@@ -260,25 +261,36 @@ fn a_pipe_that_is_scored_ends_when_asked_and_leaves_what_its_end_would() {
 fn frames_of_a_pipe_that_begin_to_be_late_are_told_while_it_is_open() {
     let place = Place::new();
     let model = small_model(&place);
-    let mut bytes = pcap(1, 65535, &some_frames());
-    // The clock is set back by half a minute, and goes on for longer than that: frames are counted as event time does.
-    for (at, frame) in some_frames().into_iter().cycle().take(2000).enumerate() {
-        let length = frame.len() as u32;
-        for word in [1_699_999_990 + at as u32 / 20, 0, length, length] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(frame);
-    }
     let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_netweir"));
     verb.args(["detect", "-", "-m"]).arg(&model).arg("-o").arg(place.at("out"));
     let verb = verb.stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut verb = verb.spawn().unwrap();
     let mut pipe = verb.stdin.take().unwrap();
-    std::io::Write::write_all(&mut pipe, &bytes).unwrap();
+    // The clock is set back by half a minute and goes on. What was counted is looked at between what comes, so the writer
+    // must not fall silent.
+    let (told, until) = mpsc::channel::<()>();
+    let writing = std::thread::spawn(move || {
+        let mut bytes = pcap(1, 65535, &some_frames());
+        for second in 1_699_999_990_u32.. {
+            for frame in some_frames() {
+                let length = frame.len() as u32;
+                bytes.extend([second, 0, length, length].iter().flat_map(|word| word.to_le_bytes()));
+                bytes.extend(frame);
+            }
+            std::io::Write::write_all(&mut pipe, &bytes).unwrap();
+            bytes.clear();
+            if until.recv_timeout(std::time::Duration::from_millis(20))
+                != Err(mpsc::RecvTimeoutError::Timeout)
+            {
+                return;
+            }
+        }
+    });
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(verb.stderr.take().unwrap()));
     let first = lines.next().unwrap().unwrap();
     assert!(first.contains(" frames were late and moved: the clock was set back"), "{first}");
-    drop(pipe);
+    drop(told);
+    writing.join().unwrap();
     assert!(lines.map(|line| line.unwrap()).all(|line| !line.contains("of the last")));
     assert!(verb.wait().unwrap().success());
 }
