@@ -147,36 +147,15 @@ impl Budget {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::extent::Extent;
-    use super::super::tests::finding;
-    use super::super::{Kind, State};
+    use super::super::State;
+    use super::super::tests::{finding, state};
     use super::*;
 
     const HOUR: u64 = DAY / 24;
 
     fn event(time: u64, said: Said, id: u64, severity: Severity, weight: u64) -> Event {
         let finding = finding(0, id, [10, 0, 0, 1], [10, 0, 0, 2], 9.0);
-        let top = Extent::of(&finding, finding.src).top;
-        let state = State {
-            id,
-            kind: Kind::Anomaly,
-            host: finding.src,
-            source: true,
-            first: 0,
-            last: 0,
-            windows: 1,
-            alerts: 2,
-            score: 9.0,
-            p_value: 1e-4,
-            weight,
-            severity,
-            peers: 1,
-            ports: 1,
-            top,
-            hints: Vec::new(),
-            withdrawn: false,
-            held: false,
-        };
+        let state = State { alerts: 2, weight, severity, ..state(&finding) };
         Event { time, said, state }
     }
 

@@ -130,33 +130,13 @@ mod tests {
 
     use super::super::change::{Said, State};
     use super::super::cover::CROWD;
-    use super::super::extent::Extent;
     use super::super::finding::{Finding, Hint, Kind};
-    use super::super::severity::Severity;
-    use super::super::tests::finding;
+    use super::super::tests::{finding, state};
     use super::*;
 
     fn event(finding: &Finding) -> Event {
-        let state = State {
-            id: 7,
-            kind: Kind::Anomaly,
-            host: finding.src,
-            source: true,
-            first: 0,
-            last: 0,
-            windows: 1,
-            alerts: 1,
-            score: 9.0,
-            p_value: 1e-4,
-            weight: 1,
-            severity: Severity::Low,
-            peers: 1,
-            ports: 1,
-            top: Extent::of(finding, finding.src).top,
-            hints: vec![Hint { technique: "T1046".to_owned(), name: "Scan".to_owned() }],
-            withdrawn: false,
-            held: false,
-        };
+        let hints = vec![Hint { technique: "T1046".to_owned(), name: "Scan".to_owned() }];
+        let state = State { id: 7, hints, ..state(finding) };
         Event { time: 10, said: Said::Create, state }
     }
 

@@ -33,12 +33,7 @@ pub(super) fn read(text: &str) -> Option<Told<'_>> {
         let name = rest.text()?.into();
         rest.pass(",\"nats\":")?;
         told.parts.push(ToldPart { name, nats: rest.number()? });
-        rest.pass(",\"groups\":[")?;
-        // In brief there are none.
-        if rest.pass("]}").is_none() {
-            rest.skip(b']')?;
-            rest.pass("}")?;
-        }
+        rest.groups()?;
     }
     rest.pass(",\"evidence\":[")?;
     while rest.more()? {
@@ -87,11 +82,7 @@ pub(super) fn repeated(text: &str, columns: usize) -> Option<Repeated<'_>> {
         let name = rest.text()?;
         rest.pass(",\"nats\":")?;
         repeated.parts.push((name.into(), rest.nats()?));
-        rest.pass(",\"groups\":[")?;
-        if rest.pass("]}").is_none() {
-            rest.skip(b']')?;
-            rest.pass("}")?;
-        }
+        rest.groups()?;
     }
     rest.pass(",\"evidence\":[")?;
     while rest.more()? {
@@ -174,6 +165,16 @@ impl<'a> Rest<'a> {
     /// Passes what is not asked for, up to a mark that is not part of it, and the mark.
     fn skip(&mut self, mark: u8) -> Option<()> {
         self.until(mark).map(drop)
+    }
+
+    /// Passes the groups of a part, of which there are none in brief, and its end.
+    fn groups(&mut self) -> Option<()> {
+        self.pass(",\"groups\":[")?;
+        if self.pass("]}").is_none() {
+            self.skip(b']')?;
+            self.pass("}")?;
+        }
+        Some(())
     }
 
     /// What is before a mark of ASCII, which it passes.

@@ -25,7 +25,7 @@ use timely::dataflow::{InputHandle, ProbeHandle};
 use super::change::{Change, RowChange, Said, State};
 use super::changes::{Changes, InForce};
 use super::cover::cover;
-use super::extent::weight;
+use super::extent::{Extent, weight};
 use super::finding::{Columns, Finding, Kind, Real};
 use super::findings::Findings;
 use super::operator::{Incidents, Watch, follow, incidents};
@@ -56,6 +56,30 @@ pub(super) fn finding(window: u64, flow_id: u64, src: [u8; 4], dst: [u8; 4], sco
         values: Vec::new(),
         words: String::new(),
         hints: Vec::new(),
+    }
+}
+
+/// An incident of this row alone, about its source.
+pub(super) fn state(finding: &Finding) -> State {
+    State {
+        id: finding.flow_id,
+        kind: Kind::Anomaly,
+        host: finding.src,
+        source: true,
+        first: 0,
+        last: 0,
+        windows: 1,
+        alerts: 1,
+        score: finding.score.get(),
+        p_value: finding.p_value.get(),
+        weight: 1,
+        severity: Severity::Low,
+        peers: 1,
+        ports: 1,
+        top: Extent::of(finding, finding.src).top,
+        hints: Vec::new(),
+        withdrawn: false,
+        held: false,
     }
 }
 
