@@ -641,11 +641,13 @@ fn rules_that_change_while_watch_runs_end_as_in_a_run_that_had_them_from_the_sta
 }
 
 /// An interface that goes down, the end of the terminal, and a request that comes by two ways (`timeout` tells a process
-/// and its group) end a run as Ctrl-C does.
+/// and its group) end a run as Ctrl-C does. The next run goes on with its report.
 #[test]
 fn whatever_ends_a_live_run_leaves_a_whole_report() {
     alone(|| {
         let wire = Wire::new();
+        let log = |folder| wire.text(folder, "incidents.jsonl");
+        let (mut lines, mut rows) = (String::new(), 0);
         for end in ["the terminal is gone", "it is told twice", "the interface is down"] {
             let terminal = (end == "the terminal is gone").then(Terminal::open);
             let (mut watcher, witness) = Watcher::start_on(terminal.as_ref(), wire.watch("live"));
@@ -694,12 +696,16 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             );
             let _ = std::fs::remove_dir_all(wire.at("again"));
             wire.detect("again", &[]);
-            assert_same_rows(&wire.rows("live", SCORES), &wire.rows("again", SCORES));
-            let log = |folder| wire.text(folder, "incidents.jsonl");
-            assert!(!log("live").is_empty());
-            assert_eq!(log("live"), log("again"), "every incident is closed");
-            assert!(Path::new(&wire.at("live/summary.json")).is_file());
-            assert_eq!(Path::new(&wire.at("live/_earlier")).exists(), end != "the terminal is gone");
+            let scored = wire.rows("live", SCORES);
+            assert_same_rows(&scored.slice(rows, scored.num_rows() - rows), &wire.rows("again", SCORES));
+            assert!(!log("again").is_empty());
+            assert_eq!(log("live"), lines.clone() + &log("again"), "every incident is closed");
+            assert_eq!(said.contains(", going on with the one there)\n"), rows > 0, "{said}");
+            (lines, rows) = (log("live"), scored.num_rows());
+            // What several runs have written is one report, and learned from as one.
+            succeed("explain", &netweir(&["explain", &wire.at("live")]).output().unwrap());
+            let all = ["train", &wire.at("live/scores"), "-m", &wire.at("anew"), "-q"];
+            succeed("train", &netweir(&all).output().unwrap());
         }
     });
 }

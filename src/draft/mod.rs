@@ -4,6 +4,7 @@
 mod group;
 mod lock;
 mod rights;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -131,8 +132,8 @@ impl Draft {
         Err(failed(io::Error::new(ErrorKind::AlreadyExists, what)))
     }
 
-    /// Begins a file that has its name from the start and loses what it held before: one that is followed while it
-    /// grows. Missing folders are made; through a link it is written to what that leads to. A file that was not there gets
+    /// Begins a file of lines of JSON that has its name from the start: one that is followed while it grows. It goes on
+    /// behind the lines that it holds; one that a killed run has cut is taken back. Missing folders are made; through a link it is written to what that leads to. A file that was not there gets
     /// the rights of the one that it takes the place of, if there was one: who follows such a file may read the next.
     ///
     /// It may be rotated meanwhile: where others cut it short it goes on from there, and where they gave it another
@@ -146,7 +147,7 @@ impl Draft {
         let target = led_to(path).map_err(&failed)?;
         make(folder(&target))?;
         let file = end_of(path, before).map_err(&failed)?;
-        file.set_len(0).map_err(&failed)?;
+        tail::mend(&target, &file).map_err(&failed)?;
         let [path, temporary] = [path; 2].map(Path::to_owned);
         let place = Place { path, target, temporary, made: Vec::new(), stands: true, before: None };
         Ok(Draft { grows: true, ..Draft::over(file, place) })
@@ -185,7 +186,7 @@ impl Draft {
         if !place.stands {
             rights::inherit(&file, place.target.metadata().ok().or(place.before.take()).as_ref());
         }
-        file.sync_all().map_err(DraftError::io(&place.path))?;
+        synced(&file).map_err(DraftError::io(&place.path))?;
         if place.stands {
             return Ok(());
         }
@@ -208,7 +209,7 @@ impl Draft {
         self.cut = true;
         let whole = self.file.metadata().map(|now| now.len().saturating_sub(self.open_line));
         // Where that fails as well, readers meet a line that is cut.
-        let _ = whole.and_then(|whole| self.file.set_len(whole));
+        let _ = whole.and_then(|whole| tail::cut(&self.place.target, &self.file, whole));
     }
 
     /// Where a growing file has lost its name, a new one begins, in a new folder where that is gone too. Where none can,
@@ -269,10 +270,18 @@ impl Drop for Place {
 fn sync(folders: BTreeSet<PathBuf>, path: &Path) -> Result<(), DraftError> {
     if cfg!(unix) {
         for folder in folders {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(DraftError::io(path))?;
+            File::open(folder).and_then(|folder| synced(&folder)).map_err(DraftError::io(path))?;
         }
     }
     Ok(())
+}
+
+/// Brings a file or folder to the disk, as far as the file system offers it: some that lie elsewhere do not.
+fn synced(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Checks that a name is that of a file, or leads to one, or is free.

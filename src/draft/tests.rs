@@ -38,7 +38,7 @@ fn a_dropped_draft_leaves_what_was_there() {
 fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
-    std::fs::write(&path, "of an earlier run\n").unwrap();
+    std::fs::write(&path, "{}\n{\"cut").unwrap();
     let mut log = Draft::growing(&path, None).unwrap();
     let mut say = |line: &str| {
         let (half, rest) = line.split_at(line.len() / 2);
@@ -50,7 +50,7 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
     std::fs::copy(&path, &earlier).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
     say("second\n");
-    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "first\n");
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "{}\nfirst\n", "behind those of an earlier run");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n", "copied and cut short");
     std::fs::rename(&path, &earlier).unwrap();
     say("third\n");

@@ -36,6 +36,7 @@ use crate::graph::{Rooms, Source};
 use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
+use crate::sink::report::Found;
 use crate::sink::{Lines, SinkError, State, Summary};
 use crate::source::interface::wall_clock;
 use crate::spec::Spec;
@@ -254,7 +255,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     };
     let mut notices = controls.notices;
     if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
-        tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref())));
+        tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref(), &writing.found)));
     }
     let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| State::begin(folder, began));
     let looks = Looks {
@@ -325,11 +326,18 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
 }
 
-/// That a live run has begun, and where.
-fn listening(interface: &str, workers: usize, report: Option<&Path>) -> String {
+/// That a live run has begun, where, and what it found there.
+fn listening(interface: &str, workers: usize, report: Option<&Path>, found: &Found) -> String {
     let workers = if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") };
     let report = report.map(|folder| format!(", report in {}", folder.display())).unwrap_or_default();
-    format!("listening on {interface} ({workers}{report})")
+    let found = match found {
+        Found::Nothing => String::new(),
+        Found::Same => ", going on with the one there".to_owned(),
+        Found::Other(place) => {
+            format!("; one of other columns, or of detect, was moved to {}", place.display())
+        }
+    };
+    format!("listening on {interface} ({workers}{report}{found})")
 }
 
 /// What was counted on the way, where it balances; `muted` rows where incidents were made.

@@ -9,6 +9,7 @@ use super::{RunError, columns};
 use crate::draft::{Draft, Drafts};
 use crate::incident::operator::Watch;
 use crate::model::ModelError;
+use crate::sink::report::Found;
 use crate::sink::{self, ChangeEnd, End, Fit, Judge, Lines, Report, SinkError};
 use crate::spec::Spec;
 
@@ -21,6 +22,8 @@ pub(super) struct Writing {
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
+    /// What a live run found where its report goes.
+    pub(super) found: Found,
     /// Whether the model fits, where a report says how rows were scored.
     pub(super) fit: Option<Fit>,
     /// Where the model goes, where one is fitted.
@@ -80,7 +83,8 @@ impl Writing {
         drafts: &Drafts,
     ) -> Result<Vec<Box<dyn End>>, RunError> {
         let folder = spec.ends.report.as_deref().unwrap_or(Path::new("."));
-        let report = Report::begin(folder, drafts)?;
+        let report = Report::begin(folder, &judged.schema, drafts)?;
+        self.found = report.found().clone();
         let start = judged.start();
         let judge = Judge {
             model: judged.model.clone(),
@@ -96,7 +100,7 @@ impl Writing {
             self.watch = Some(Watch { changes: judged.changes(), ..watch });
         }
         let muting = self.watch.as_ref().map(|watch| watch.muting.clone());
-        let mut ends = report.score_ends(&judged.schema, &judge, muting, lines)?;
+        let mut ends = report.score_ends(&judge, muting, lines)?;
         if makes_incidents(spec, &judged.schema, window.is_some()) {
             let fit = Fit::default();
             ends.push(Box::new(fit.looking()));

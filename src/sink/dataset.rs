@@ -16,9 +16,27 @@ const NANOSECONDS: i64 = 3600 * 1_000_000_000;
 /// Columns that say which hour a row belongs to: of flow rows, of packet rows.
 const TIMES: [&str; 2] = ["window_start", "timestamp"];
 
-/// A folder with a Parquet file for each hour. They appear together at the end; in a live run that of an hour when rows
-/// move on to the next one, so that a run which is cut short leaves the hours before its last one whole. Hours of
-/// earlier runs stay: one that is there already is an error.
+/// The file of a part of an hour, in the folder of that.
+fn part(number: u64) -> String {
+    format!("part-{number}.parquet")
+}
+
+/// The number of such a file.
+pub(super) fn part_number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()
+}
+
+/// The number behind all parts that a folder has.
+fn next_part(hour: &Path) -> u64 {
+    let names = std::fs::read_dir(hour).into_iter().flatten().flatten();
+    let numbers = names.filter_map(|entry| part_number(Path::new(&entry.file_name())));
+    numbers.max().map_or(0, |last| last.saturating_add(1))
+}
+
+/// A folder with a Parquet file for each hour. They appear together at the end, and one that is there already is an error.
+/// In a live run that of an hour appears when rows move on to the next one, so that a run which is cut short leaves the
+/// hours before its last one whole; what an earlier run has left of the same hour stays, and that of this run is a further
+/// part of it.
 pub struct Dataset {
     folder: PathBuf,
     schema: SchemaRef,
@@ -68,7 +86,9 @@ impl Dataset {
         match &mut self.open {
             Some(file) => Ok(file),
             none => {
-                let path = self.folder.join(name(hour)).join("part-0.parquet");
+                let hour = self.folder.join(name(hour));
+                let number = if self.drafts.is_live() { next_part(&hour) } else { 0 };
+                let path = hour.join(part(number));
                 if path.symlink_metadata().is_ok() {
                     return Err(SinkError::Hour { path });
                 }
@@ -81,9 +101,9 @@ impl Dataset {
 impl Dataset {
     /// In a live run, that the open file was not removed: nobody would notice until the hour is over.
     fn check_open(&self) -> Result<(), SinkError> {
-        match (&self.open, self.last) {
-            (Some(file), Some(hour)) if self.drafts.is_live() && !file.is_there() => {
-                Err(SinkError::Gone { path: self.folder.join(name(hour)).join("part-0.parquet") })
+        match &self.open {
+            Some(file) if self.drafts.is_live() && !file.is_there() => {
+                Err(SinkError::Gone { path: file.path().to_owned() })
             }
             _ => Ok(()),
         }
@@ -272,21 +292,38 @@ mod tests {
 
     #[test]
     fn an_hour_that_has_rows_is_an_error_and_keeps_them() {
-        for drafts in [Drafts::default, Drafts::live] {
-            let folder = tempfile::tempdir().unwrap();
-            let (_, end, first) = take(folder.path(), &[0, 1], Drafts::default());
+        let folder = tempfile::tempdir().unwrap();
+        let (_, end, first) = take(folder.path(), &[0, 1], Drafts::default());
+        end.finish().unwrap();
+        first.commit().unwrap();
+        drop(first);
+        let (taken, end, second) = take(folder.path(), &[2, HOUR], Drafts::default());
+        let error = taken.unwrap_err().to_string();
+        assert!(
+            error.contains("hour=00/part-0.parquet: is there already") && !error.contains('\n'),
+            "{error}"
+        );
+        drop((end, second));
+        assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_live_run_adds_a_part_to_an_hour_that_has_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let hour = |number: u64| format!("date=1970-01-01/hour=00/part-{number}.parquet");
+        for run in 0..3 {
+            let times: Vec<i64> = (0..=run).collect();
+            let (taken, end, _drafts) = take(folder.path(), &times, Drafts::live());
+            taken.unwrap();
             end.finish().unwrap();
-            first.commit().unwrap();
-            drop(first);
-            let (taken, end, second) = take(folder.path(), &[2, HOUR], drafts());
-            let error = taken.unwrap_err().to_string();
-            assert!(
-                error.contains("hour=00/part-0.parquet: is there already") && !error.contains('\n'),
-                "{error}"
-            );
-            drop((end, second));
-            assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
         }
+        assert_eq!(files(folder.path()), [(hour(0), 1), (hour(1), 2), (hour(2), 3)]);
+        // Behind the last one, also where others were removed.
+        std::fs::remove_file(folder.path().join(hour(1))).unwrap();
+        let (_, end, _drafts) = take(folder.path(), &[7, HOUR], Drafts::live());
+        end.finish().unwrap();
+        let next = "date=1970-01-01/hour=01/part-0.parquet".to_owned();
+        assert_eq!(files(folder.path()), [(hour(0), 1), (hour(2), 3), (hour(3), 1), (next, 1)]);
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Incidents to files: a log to follow, and the rows of each.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use serde::Deserialize;
 
 use super::dataset::Dataset;
 use super::operator::ChangeEnd;
@@ -34,6 +39,23 @@ impl IncidentLog {
         IncidentLog { out: draft, sensor, lines: Vec::new() }
     }
 
+    /// Closes what an earlier run, which was killed, left open in the same file: nobody else would.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the file cannot be read or written.
+    pub(super) fn close_left_open(mut self) -> Result<IncidentLog, SinkError> {
+        let path = self.out.path().to_owned();
+        let closed = left_open(&path).and_then(|states| {
+            for state in states {
+                self.lines.extend_from_slice(state.as_bytes());
+                self.lines.push(b'\n');
+            }
+            if self.lines.is_empty() { Ok(()) } else { self.hand_on() }
+        });
+        closed.map_err(|source| SinkError::Io { path, source })?;
+        Ok(self)
+    }
+
     fn write(&mut self, changes: &[Change]) -> std::io::Result<()> {
         for change in changes {
             if let Change::Event(event) = change {
@@ -52,6 +74,37 @@ impl IncidentLog {
         self.lines.clear();
         self.out.flush()
     }
+}
+
+/// The last line of each incident of a log that is not closed, in the order in which they began, as one that closes it at
+/// the time at which it was said. Lines that are none of an incident are left to who reads them.
+fn left_open(path: &Path) -> io::Result<Vec<String>> {
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(borrow)]
+        change: Cow<'a, str>,
+        #[serde(borrow)]
+        id: Cow<'a, str>,
+    }
+    let mut open: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (number, line) in BufReader::new(File::open(path)?).lines().enumerate() {
+        let line = line?;
+        let Ok(Said { change, id }) = serde_json::from_str(&line) else { continue };
+        if change == "close" {
+            open.remove(&*id);
+        } else {
+            let began = open.get(&*id).map_or(number, |(began, _)| *began);
+            open.insert(id.into_owned(), (began, line));
+        }
+    }
+    let mut open: Vec<(usize, String)> = open.into_values().collect();
+    open.sort_unstable();
+    let closed = open.into_iter().filter_map(|(_, line)| {
+        let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).ok()?;
+        line.insert("change".to_owned(), "close".into());
+        serde_json::to_string(&line).ok()
+    });
+    Ok(closed.collect())
 }
 
 impl ChangeEnd for IncidentLog {
@@ -143,5 +196,38 @@ impl ChangeEnd for IncidentRows {
             Into::File(file) => file.commit(),
             Into::Hours(hours) => hours.commit(),
         }?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_open_is_closed_as_it_was_last_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("incidents.jsonl");
+        let line = |change: &str, id: &str, alerts: u64| {
+            format!(
+                "{{\"change\":\"{change}\",\"id\":\"{id}\",\"time\":\"T\",\"alerts\":{alerts},\"score\":7.1}}\n"
+            )
+        };
+        let held = [
+            line("create", "b", 1),
+            line("create", "a", 2),
+            line("create", "c", 3),
+            "no line\n".to_owned(),
+            line("close", "c", 3),
+            line("update", "b", 5),
+            line("close", "a", 2),
+            line("reopen", "a", 4),
+        ];
+        std::fs::write(&path, held.concat()).unwrap();
+        let begin = || IncidentLog::create(Draft::growing(&path, None).unwrap(), None);
+        let expected = held.concat() + &line("close", "b", 5) + &line("close", "a", 4);
+        for _ in 0..2 {
+            drop(begin().close_left_open().unwrap());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected, "once");
+        }
     }
 }

@@ -12,6 +12,7 @@ mod console;
 mod csv;
 mod dataset;
 mod doubts;
+mod earlier;
 mod eve;
 mod fit;
 mod incident_lines;

@@ -66,6 +66,11 @@ impl ParquetFile {
         self.writer.write(rows).map_err(|error| failed(self.writer.file.inner().path(), error))
     }
 
+    /// The name that the file will have.
+    pub(super) fn path(&self) -> &Path {
+        self.writer.file.inner().path()
+    }
+
     /// Whether it still lies where it was begun.
     pub(super) fn is_there(&self) -> bool {
         self.writer.file.inner().is_there()
