@@ -9,9 +9,15 @@ pub(super) fn allow_open_files() {
     // SAFETY: the limit is written to a value that outlives the call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
     if known && limit.rlim_cur < limit.rlim_max {
-        limit.rlim_cur = limit.rlim_max;
-        // SAFETY: the limit is read from a value that outlives the call. Where it is refused the one before holds.
-        let _ = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+        let before = limit.rlim_cur;
+        // macOS may name no highest one and refuse more than this.
+        for most in [limit.rlim_max, limit.rlim_max.min(10_240)] {
+            limit.rlim_cur = most;
+            // SAFETY: the limit is read from a value that outlives the call. Where it is refused the one before holds.
+            if most > before && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } == 0 {
+                break;
+            }
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use std::marker::PhantomData;
 
 use bytemuck::Pod;
-use memmap2::{Advice, MmapMut, MmapOptions};
+#[cfg(target_os = "linux")]
+use memmap2::Advice;
+use memmap2::{MmapMut, MmapOptions};
 
 /// A fixed number of `T`, zeroed, committed by the system page by page as they are touched.
 ///

@@ -12,8 +12,9 @@ const HELD: i32 = 64 << 20;
 /// How long the library may gather frames where it cannot hand out each at once, in milliseconds.
 const PATIENCE: i32 = 10;
 
-/// Stamps are nanoseconds where the library can; Npcap's are microseconds.
-const TICK: u64 = if cfg!(windows) { 1000 } else { 1 };
+/// Stamps are nanoseconds where the library is known to give them when asked: whether it does it does not say, and on
+/// other systems than Linux it often gives microseconds.
+const TICK: u64 = if cfg!(target_os = "linux") { 1 } else { 1000 };
 
 const RAW: u16 = 101;
 
@@ -43,7 +44,7 @@ impl Handle {
             .promisc(true)
             .timeout(PATIENCE)
             .immediate_mode(true);
-        #[cfg(not(windows))]
+        #[cfg(target_os = "linux")]
         let capture = capture.precision(pcap::Precision::Nano);
         let capture = capture.open().and_then(Capture::setnonblock).map_err(failed)?;
         let link = capture.get_datalink().0;

@@ -28,6 +28,7 @@ fn inputs_that_cannot_be_read_are_named() {
     assert!(!out.exists());
 }
 
+#[cfg(unix)]
 #[test]
 fn files_without_permission_are_named() {
     use std::os::unix::fs::PermissionsExt;

@@ -15,9 +15,10 @@ fn who_stops_reading_the_output_is_not_told_of_an_error() {
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_under_the_final_name() {
-    if !Path::new("/dev/full").exists() || !nix_root() {
+    if !Path::new("/dev/full").exists() || !is_root() {
         eprintln!("skipped: needs root and mount");
         return;
     }
@@ -55,7 +56,8 @@ fn a_file_beyond_what_a_process_may_write_is_told_and_not_left() {
     assert!(place.files().is_empty(), "{:?}", place.files());
 }
 
-fn nix_root() -> bool {
+#[cfg(target_os = "linux")]
+fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
