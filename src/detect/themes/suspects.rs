@@ -5,6 +5,10 @@
 //! attack is as odd as that. So rows are held against the calibration rows of other sources, and against those to
 //! other destinations: who is odd among those, and again and again, is left out. What is odd a few times stays, as that
 //! is what calibration is for. And as many as chance makes so odd count among the odd, as somebody's may be harmless.
+//!
+//! What comes all the time, from ever other hosts, is no attack that happens to be there but what the network is like: the
+//! noise of the internet at a server that it reaches, or clients of a service that are there today alone. It will come
+//! again, and calibrates.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +31,15 @@ const MANY: usize = 12;
 
 /// And so many times those that chance would make.
 const TIMES: f64 = 7.0;
+
+/// Calibration rows are cut in so many stretches of time.
+const STRETCHES: u64 = 8;
+
+/// What is odd in so many of them comes all the time.
+const STEADY: u32 = 5;
+
+/// What is between one host and ever others: no other end has more than this share of its odd rows.
+const ONE_END: f64 = 0.25;
 
 /// Parts that sources or destinations are shared out in; each is judged by the others.
 const PARTS: u64 = 2;
@@ -75,14 +88,15 @@ impl<'a> Calibrating<'a> {
 
     /// Whether each row is suspect.
     fn suspect(&self) -> Vec<bool> {
-        let sides = [self.side(|[source, _]| source), self.side(|[_, destination]| destination)];
+        let sides = [self.side(|ends| ends), self.side(|[source, destination]| [destination, source])];
+        let stretches = self.stretches();
         let mut suspect = vec![false; self.about.len()];
         for _ in 0..ROUNDS {
             let mut odd = suspect.clone();
             for side in &sides {
                 self.find_odd(side, &suspect, &mut odd);
             }
-            let repeated: Vec<Vec<bool>> = sides.iter().map(|side| side.repeated(&odd)).collect();
+            let repeated: Vec<Vec<bool>> = sides.iter().map(|side| side.repeated(&odd, &stretches)).collect();
             let found: Vec<bool> = odd
                 .iter()
                 .enumerate()
@@ -96,20 +110,29 @@ impl<'a> Calibrating<'a> {
         suspect
     }
 
-    /// The hosts on one side of rows.
-    fn side(&self, of: impl Fn([Address; 2]) -> Address) -> Side {
+    /// The hosts on one side of rows; `of` names that side's end first.
+    fn side(&self, of: impl Fn([Address; 2]) -> [Address; 2]) -> Side {
         let mut numbers: HashMap<Key, u32, RandomState> = HashMap::default();
-        let mut side = Side { hosts: Vec::with_capacity(self.about.len()), parts: Vec::new() };
+        let mut side = Side { hosts: Vec::with_capacity(self.about.len()), ..Side::default() };
         for (key, _) in &self.about {
-            let host = Key::of(Some(&of(key.ends())), None, 0);
+            let [own, other] = of(key.ends());
+            let host = Key::of(Some(&own), None, 0);
             let next = side.parts.len() as u32;
             let number = *numbers.entry(host).or_insert_with(|| {
                 side.parts.push(host.hash() % PARTS);
                 next
             });
             side.hosts.push(number);
+            side.others.push(other);
         }
         side
+    }
+
+    /// The stretch of the calibration rows' time that each row lies in.
+    fn stretches(&self) -> Vec<u64> {
+        let windows = || self.about.iter().map(|(_, window)| *window);
+        let (first, last) = (windows().min().unwrap_or(0), windows().max().unwrap_or(0));
+        windows().map(|window| (window - first) * STRETCHES / (last - first + 1)).collect()
     }
 
     /// Marks the rows that are odd among those of the other parts that are not suspect.
@@ -157,24 +180,53 @@ impl<'a> Calibrating<'a> {
 }
 
 /// The hosts on one side of rows, numbered.
+#[derive(Default)]
 struct Side {
     /// Of each row.
     hosts: Vec<u32>,
+    /// The host on the other side of each row.
+    others: Vec<Address>,
     /// The part of each host.
     parts: Vec<u64>,
 }
 
 impl Side {
-    /// For each row whether its host has more odd ones than chance makes.
-    fn repeated(&self, odd: &[bool]) -> Vec<bool> {
-        let mut counts = vec![(0usize, 0usize); self.parts.len()];
-        for (host, odd) in self.hosts.iter().zip(odd) {
-            let (all, of_them) = &mut counts[*host as usize];
-            *all += 1;
-            *of_them += usize::from(*odd);
+    /// For each row whether its host has more odd ones than chance makes, and not all the time with ever other hosts.
+    fn repeated(&self, odd: &[bool], stretches: &[u64]) -> Vec<bool> {
+        let mut hosts = vec![OfHost::default(); self.parts.len()];
+        let mut between: HashMap<(u32, Address), usize, RandomState> = HashMap::default();
+        for (row, host) in self.hosts.iter().enumerate() {
+            let of_host = &mut hosts[*host as usize];
+            of_host.rows += 1;
+            if odd[row] {
+                let with_one = between.entry((*host, self.others[row])).or_default();
+                *with_one += 1;
+                of_host.odd += 1;
+                of_host.with_one = of_host.with_one.max(*with_one);
+                of_host.stretches |= 1 << stretches[row];
+            }
         }
-        let many = |(all, odd): (usize, usize)| odd >= MANY && odd as f64 >= all as f64 * SHARE * TIMES;
-        self.hosts.iter().map(|host| many(counts[*host as usize])).collect()
+        self.hosts.iter().map(|host| hosts[*host as usize].is_suspect()).collect()
+    }
+}
+
+/// What the rows of a host are like.
+#[derive(Clone, Copy, Default)]
+struct OfHost {
+    rows: usize,
+    odd: usize,
+    /// The most odd ones with one other host.
+    with_one: usize,
+    /// A bit for each stretch with an odd one.
+    stretches: u8,
+}
+
+impl OfHost {
+    fn is_suspect(&self) -> bool {
+        let many = self.odd >= MANY && self.odd as f64 >= self.rows as f64 * SHARE * TIMES;
+        let always =
+            self.stretches.count_ones() >= STEADY && self.with_one as f64 <= self.odd as f64 * ONE_END;
+        many && !always
     }
 }
 
@@ -240,6 +292,24 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_all_the_time_from_ever_other_hosts_calibrates() {
+        // The same rows spread over all of the time, or over its first third.
+        let spread = |every: usize, between: &dyn Fn(usize) -> (usize, usize)| {
+            let (surprises, mut about) = rows(4000, 40, between);
+            for (row, about) in about.iter_mut().enumerate().take(40) {
+                about.1 = 1000 + (row * every) as u64 / 100;
+            }
+            left_out(&(surprises, about)).len()
+        };
+        let noise = |row: usize| (100 + row, 77);
+        assert_eq!(spread(100, &noise), 0);
+        assert!(spread(33, &noise) >= 40, "a scan by many");
+        // One host that calls another again and again may be an attacker's.
+        assert!(spread(100, &|_| (78, 77)) >= 40);
+        assert!(spread(100, &|row| (if row % 3 == 0 { 78 } else { 100 + row }, 77)) >= 40);
+    }
+
+    #[test]
     fn as_many_as_chance_makes_count_among_the_odd() {
         let counted = |(surprises, about): (Array2<f32>, Vec<(Key, u64)>)| {
             let calibrating = Calibrating::of(surprises.rows().into_iter().zip(about));
@@ -270,9 +340,11 @@ mod tests {
         fn hosts_with_many_odd_rows_are_told_from_those_with_few(
             rows in proptest::collection::vec((0u32..6, any::<bool>()), 0..400),
         ) {
-            let side = Side { hosts: rows.iter().map(|row| row.0).collect(), parts: vec![0; 6] };
+            let other = Address::parse(Some("10.0.0.1"));
+            let others = vec![other; rows.len()];
+            let side = Side { hosts: rows.iter().map(|row| row.0).collect(), others, parts: vec![0; 6] };
             let odd: Vec<bool> = rows.iter().map(|row| row.1).collect();
-            for (row, repeated) in side.repeated(&odd).into_iter().enumerate() {
+            for (row, repeated) in side.repeated(&odd, &vec![0; rows.len()]).into_iter().enumerate() {
                 let of_host = rows.iter().filter(|other| other.0 == rows[row].0 && other.1).count();
                 prop_assert_eq!(repeated, of_host >= MANY);
             }
