@@ -227,6 +227,11 @@ impl Spec {
         self.detect.check_asked().map_err(|e| text(&e))?;
         self.check_effect()?;
         self.incident.check().map_err(|e| text(&e))?;
+        // A finding comes and goes with its slice otherwise.
+        let (slice, keep) = (self.source.slice, self.incident.keep);
+        if slice > keep {
+            return Err(format!("[source] slice = {slice:?}: must be at most [incident] keep, {keep:?}"));
+        }
         Ok(())
     }
 }

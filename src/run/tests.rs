@@ -49,9 +49,12 @@ fn what_cannot_be_is_an_error_before_anything_is_touched() {
     };
     let controls = Controls { workers: 0, ..Controls::default() };
     assert!(matches!(run(&asked(), controls), Err(RunError::NoWorkers)));
-    let wrong: [(&str, Wrong); 12] = [
+    let wrong: [(&str, Wrong); 13] = [
         ("[source] slice = 0ns: must be between", |spec| spec.source.slice = Duration::ZERO),
         ("[source] slice = ", |spec| spec.source.slice = Duration::MAX),
+        ("[source] slice = 61s: must be at most [incident] keep, 60s", |spec| {
+            spec.source.slice = Duration::from_secs(61);
+        }),
         ("[source] lateness = ", |spec| spec.source.lateness = Duration::MAX),
         ("[source] inputs and interface exclude", |spec| spec.source.interface = Some("lo".to_owned())),
         ("[flow] window = 0ns: must be between", |spec| spec.flow.window = Duration::ZERO),
