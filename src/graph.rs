@@ -56,6 +56,8 @@ pub struct Ends {
     pub rows: Option<Vec<Box<dyn End>>>,
     /// What takes scored rows, on worker 0 (none on others).
     pub scored: Vec<Box<dyn End>>,
+    /// What takes scored rows with the incidents that they came to, on worker 0; `None` on all where nobody does.
+    pub alerts: Option<Vec<Box<dyn End>>>,
     /// What takes changes of incidents, on worker 0 (none on others).
     pub incidents: Vec<Box<dyn ChangeEnd>>,
 }
@@ -65,7 +67,7 @@ pub fn build(
     scope: Scope<'_, u64>,
     source: Source,
     rooms: Rooms,
-    ends: Ends,
+    mut ends: Ends,
     probe: &ProbeHandle<u64>,
 ) -> Activator {
     let fault = rooms.fault;
@@ -100,6 +102,10 @@ pub fn build(
                 incident::incidents(scored.clone(), &watch, fault.clone());
             if watch.changes.is_some() {
                 scored = detect::mark(scored, thresholds, rooms.tally.clone(), fault.clone());
+            }
+            if let Some(alerts) = ends.alerts.take() {
+                let belonging = sink::belonging(scored.clone(), changes.clone(), fault.clone());
+                sink::write(belonging, alerts, rooms.joined, fault.clone());
             }
             sink::report(changes, ends.incidents, budget, rooms.tally, fault.clone());
         }

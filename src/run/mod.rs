@@ -251,6 +251,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         learned: Arc::default(),
         rows: Mutex::new(writing.rows),
         scored: Mutex::new(writing.scored),
+        alerts: Mutex::new(writing.alerts),
         incidents: Mutex::new(writing.incidents),
     };
     let mut notices = controls.notices;

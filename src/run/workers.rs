@@ -27,6 +27,7 @@ pub(super) struct Work {
     pub(super) learned: Arc<Mutex<Option<Learning>>>,
     pub(super) rows: Mutex<Option<Vec<Box<dyn End>>>>,
     pub(super) scored: Mutex<Vec<Box<dyn End>>>,
+    pub(super) alerts: Mutex<Option<Vec<Box<dyn End>>>>,
     pub(super) incidents: Mutex<Vec<Box<dyn ChangeEnd>>>,
 }
 
@@ -88,16 +89,19 @@ impl Work {
     /// The ends of one worker: files are written by worker 0, every worker learns.
     fn ends(&self, worker: usize) -> Ends {
         let lock = "no worker panics while it takes its ends";
-        let writes_rows = self.rows.lock().expect(lock).is_some();
-        let mut rows = writes_rows.then(Vec::new);
+        // Every worker builds the same graph.
+        let of_all =
+            |ends: &Mutex<Option<Vec<Box<dyn End>>>>| ends.lock().expect(lock).is_some().then(Vec::new);
+        let (mut rows, mut alerts) = (of_all(&self.rows), of_all(&self.alerts));
         let (mut scored, mut incidents) = (Vec::new(), Vec::new());
         if worker == 0 {
             rows = self.rows.lock().expect(lock).as_mut().map(std::mem::take);
+            alerts = self.alerts.lock().expect(lock).as_mut().map(std::mem::take);
             scored = std::mem::take(&mut *self.scored.lock().expect(lock));
             incidents = std::mem::take(&mut *self.incidents.lock().expect(lock));
         }
         let learning = self.learnings.lock().expect(lock).get_mut(worker).and_then(Option::take);
         let learning = learning.map(|learning| (learning, self.learned.clone()));
-        Ends { learning, rows, scored, incidents }
+        Ends { learning, rows, scored, alerts, incidents }
     }
 }

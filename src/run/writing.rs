@@ -19,6 +19,8 @@ pub(super) struct Writing {
     /// What takes rows; `None` where they go no further.
     pub(super) rows: Option<Vec<Box<dyn End>>>,
     pub(super) scored: Vec<Box<dyn End>>,
+    /// What takes scored rows with their incidents; `None` where rows have none.
+    pub(super) alerts: Option<Vec<Box<dyn End>>>,
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
@@ -70,6 +72,7 @@ impl Writing {
             None => writing.report(spec, window, judged, lines, drafts)?,
         };
         writing.scored = sink::beside(writing.scored, workers)?;
+        writing.alerts = writing.alerts.map(|alerts| sink::beside(alerts, workers)).transpose()?;
         Ok(writing)
     }
 
@@ -100,7 +103,12 @@ impl Writing {
             self.watch = Some(Watch { changes: judged.changes(), ..watch });
         }
         let muting = self.watch.as_ref().map(|watch| watch.muting.clone());
-        let mut ends = report.score_ends(&judge, muting, lines)?;
+        let alerts: Box<dyn End> = Box::new(report.alerts(&judge, muting)?);
+        let mut ends = report.score_ends(&judge, lines)?;
+        match self.watch {
+            Some(_) => self.alerts = Some(vec![alerts]),
+            None => ends.push(alerts),
+        }
         if makes_incidents(spec, &judged.schema, window.is_some()) {
             let fit = Fit::default();
             ends.push(Box::new(fit.looking()));

@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 
 use super::AnyError;
-use super::operator::End;
+use super::operator::{End, INCIDENT};
 
 /// The anomalous rows of a batch.
 pub(super) struct Alerts {
@@ -27,6 +27,8 @@ pub(super) struct Alerts {
     /// Why, as the detector wrote it, of all rows of the batch: these texts are long. `None` for rows of a writer that
     /// had no reasons.
     reasons: Option<StringArray>,
+    /// Which incident each came to; `None` where none are made.
+    incidents: Option<PrimitiveArray<UInt64Type>>,
     /// `None` for tables of other columns.
     pub(super) flows: Option<Flows>,
 }
@@ -58,8 +60,9 @@ pub(super) struct Flows {
 }
 
 /// The columns that alerts are made of; rows have hundreds.
-const WANTED: [&str; 24] = [
+const WANTED: [&str; 25] = [
     "score",
+    INCIDENT,
     "partition",
     "window_start",
     "flow_start",
@@ -103,12 +106,21 @@ impl Alerts {
         let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
             return Err(unscored());
         };
-        Ok(Some(Alerts { numbers, before, scores, partitions, reasons, flows: Flows::of(&rows)? }))
+        let (incidents, flows) = (numbers_of(&rows, INCIDENT), Flows::of(&rows)?);
+        Ok(Some(Alerts { numbers, before, scores, partitions, reasons, incidents, flows }))
     }
 
     /// Where an anomalous row stands in its batch.
     pub(super) fn place(&self, row: usize) -> usize {
         (self.numbers[row] - self.before - 1) as usize
+    }
+
+    /// The incident that an anomalous row came to.
+    pub(super) fn incident(&self, row: usize) -> Option<u64> {
+        self.incidents
+            .as_ref()
+            .filter(|incidents| incidents.is_valid(row))
+            .map(|incidents| incidents.value(row))
     }
 
     /// Why a row is there, as the detector wrote it.

@@ -182,7 +182,8 @@ mod tests {
         let (schema, drafts) = (schema(column), Drafts::live());
         let report = Report::begin(folder, &schema, &drafts).unwrap();
         let judge = Judge { model: "office".to_owned(), threshold: 7.0, sensor: None, interface: None };
-        let mut ends = report.score_ends(&judge, None, None).unwrap();
+        let mut ends = report.score_ends(&judge, None).unwrap();
+        drop(report.alerts(&judge, None).unwrap());
         drop(report.incident_ends(&judge, None).unwrap());
         if !line.is_empty() {
             let times = || Arc::new(TimestampNanosecondArray::from(vec![7]).with_timezone("UTC"));

@@ -8,13 +8,15 @@
 //!
 //! A sensor that has a name is `host`, as Suricata's `sensor-name` is; `in_iface` stands in events of live runs.
 //!
-//! Rows that a rule of the allow-list mutes when they are written are no events.
+//! Rows that a rule of the allow-list mutes when they are written are no events. The others name the incident that they
+//! came to, in `alert.metadata.netweir_incident`; a row that goes to another one later is said in the log of incidents.
 //!
 //! Why the row is odd stands in `alert.metadata.netweir_reason`, the strongest three of what its columns say; what the
 //! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::Write;
 
 use arrow::array::{Array, RecordBatch};
@@ -224,6 +226,11 @@ impl EveLog {
                     json.item(&[Text::read(&hint.technique), Text::Plain(" "), Text::read(&hint.name)]);
                 }
             });
+        }
+        if let Some(incident) = alerts.incident(row) {
+            word.clear();
+            let _ = write!(word, "{incident:016x}");
+            json.one_item(key!("netweir_incident"), Text::Plain(word));
         }
         json.piece(&common.model);
         json.one_item(key!("netweir_partition"), Text::Any(alerts.partitions.value(row)));

@@ -6,18 +6,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::{AsArray, UInt32Array};
+use arrow::array::{AsArray, UInt32Array, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::{TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
+use hashbrown::HashMap;
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
+use timely::dataflow::operators::vec::Map;
 
 use crate::incident::budget::Budget;
-use crate::incident::{Change, Said};
+use crate::incident::{Change, RowChange, Said};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
@@ -142,6 +144,97 @@ pub fn write<'s>(
             }
         }
     })
+}
+
+/// The column that says which incident an anomalous row came to, as a number.
+pub(super) const INCIDENT: &str = "incident";
+
+/// Scored rows, on worker 0, with the column [`INCIDENT`]; null where a row came to none. What a later change of the rules
+/// or of the past makes of a row is said in the log of incidents, not of rows that went on.
+pub fn belonging<'s>(
+    scored: Stream<'s, u64, RowBatch>,
+    changes: Stream<'s, u64, Vec<Change>>,
+    fault: Arc<Fault>,
+) -> Stream<'s, u64, RowBatch> {
+    let members = changes.flat_map(|change| match change {
+        Change::Row(RowChange { window, flow_id, diff: 1, incident: Some(incident), .. }) => {
+            Some(((window, flow_id), incident))
+        }
+        Change::Row(_) | Change::Event(_) => None,
+    });
+    let to_writer = Exchange::new(|_: &((u64, u64), u64)| 0);
+    scored.binary_frontier::<_, NoopBuilder<RowBatch>, _, _, _, _>(
+        members,
+        to_target(),
+        to_writer,
+        "belonging",
+        move |capability, _| {
+            let mut capability = Some(capability);
+            let mut waiting: BTreeMap<u64, Vec<RowBatch>> = BTreeMap::new();
+            // Of each timestamp, that of the rows.
+            let mut members: BTreeMap<u64, HashMap<(u64, u64), u64>> = BTreeMap::new();
+            move |(rows, rows_frontier), (said, said_frontier), output| {
+                rows.for_each(|cap, batch| {
+                    let time = *cap.least().expect("sent under a capability");
+                    waiting.entry(time).or_default().push(std::mem::take(batch));
+                });
+                said.for_each(|cap, said| {
+                    let time = *cap.least().expect("sent under a capability");
+                    members.entry(time).or_default().extend(said.drain(..));
+                });
+                let Some(cap) = capability.as_mut() else { return };
+                let open =
+                    [rows_frontier, said_frontier].map(|frontier| frontier.frontier().first().copied());
+                while let Some(first) = waiting.first_entry()
+                    && open[1].is_none_or(|open| *first.key() < open)
+                {
+                    let (time, batches) = first.remove_entry();
+                    let at = cap.delayed(&time);
+                    let none = HashMap::new();
+                    let of_time = members.get(&time).unwrap_or(&none);
+                    for batch in batches {
+                        match with_incidents(&batch.rows, of_time) {
+                            Ok(rows) => {
+                                let mut batch = RowBatch { rows, target: 0, ..batch };
+                                output.session_with_builder(&at).give_container(&mut batch);
+                            }
+                            Err(error) => fault.note(error),
+                        }
+                    }
+                }
+                // No more rows come before; what changes about those that went on is not theirs.
+                let open = open.into_iter().flatten().chain(waiting.keys().next().copied()).min();
+                match open {
+                    Some(open) => {
+                        members = members.split_off(&open);
+                        cap.downgrade(&open);
+                    }
+                    None => capability = None,
+                }
+            }
+        },
+    )
+}
+
+/// Rows with a column more: the incident of each window and flow that has one.
+fn with_incidents(rows: &RecordBatch, members: &HashMap<(u64, u64), u64>) -> Result<RecordBatch, ArrowError> {
+    let windows =
+        rows.column_by_name("window_start").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
+    let flows = rows.column_by_name("flow_id").and_then(|c| c.as_primitive_opt::<UInt64Type>());
+    let incident = |row: usize| {
+        let window = u64::try_from(windows?.value(row)).ok()?;
+        members.get(&(window, flows?.value(row))).copied()
+    };
+    let incidents: UInt64Array = match members.is_empty() {
+        true => UInt64Array::new_null(rows.num_rows()),
+        false => (0..rows.num_rows()).map(incident).collect(),
+    };
+    let schema = rows.schema_ref();
+    let field = Arc::new(Field::new(INCIDENT, DataType::UInt64, true));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain([field]).collect();
+    let schema = Schema::new(fields).with_metadata(schema.metadata().clone());
+    let columns = rows.columns().iter().cloned().chain([Arc::new(incidents) as _]);
+    RecordBatch::try_new(Arc::new(schema), columns.collect())
 }
 
 /// Hands changes of incidents to `ends`, on worker 0, in order of event time; with a `budget` some are held back.

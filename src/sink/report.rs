@@ -120,23 +120,25 @@ impl Report {
         self.drafts.log(&self.folder.join(name), self.before.get(name))
     }
 
-    /// The ends of scored rows: all rows as Parquet, in a live run by hours; alerts for machines, none of rows that
-    /// `muting` mutes; alerts as lines to `lines`, if anybody reads them.
+    /// The end of alerts for machines, none of rows that `muting` mutes.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
-    pub fn score_ends(
-        &self,
-        judge: &Judge,
-        muting: Option<Muting>,
-        lines: Option<Lines>,
-    ) -> Result<Vec<Box<dyn End>>, SinkError> {
+    pub fn alerts(&self, judge: &Judge, muting: Option<Muting>) -> Result<EveLog, SinkError> {
+        Ok(EveLog::create(self.log(ALERTS)?, &self.schema, judge.clone()).muted_by(muting))
+    }
+
+    /// The ends of scored rows: all rows as Parquet, in a live run by hours; alerts as lines to `lines`, if anybody reads
+    /// them.
+    ///
+    /// # Errors
+    /// [`SinkError`] if the folder cannot be written to.
+    pub fn score_ends(&self, judge: &Judge, lines: Option<Lines>) -> Result<Vec<Box<dyn End>>, SinkError> {
         let scores: Box<dyn End> = match self.drafts.is_live() {
             true => Box::new(Dataset::create(&hours_of(&self.folder, SCORES), &self.schema, &self.drafts)?),
             false => Box::new(ParquetFile::create(self.draft(SCORES)?, &self.schema)?),
         };
-        let alerts = EveLog::create(self.log(ALERTS)?, &self.schema, judge.clone()).muted_by(muting);
-        let mut ends: Vec<Box<dyn End>> = vec![Box::new(alerts), scores];
+        let mut ends = vec![scores];
         if let Some((out, style)) = lines {
             ends.push(Box::new(Console::new(out, style, judge.threshold)));
         }

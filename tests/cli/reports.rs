@@ -245,19 +245,36 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     // Alerts of all other rows are there, and no others; the counters say how many are not.
     let alerts = |out: &Path| std::fs::read_to_string(out.join("alerts.eve.jsonl")).unwrap();
     let (loud, all_alerts) = (alerts(&muted), alerts(&out));
-    let of_host = |line: &&str| {
-        let alert: serde_json::Value = serde_json::from_str(line).unwrap();
-        alert["src_ip"] == host || alert["dest_ip"] == host
+    // Each names its incident, which has as many.
+    let named = |lines: &str| {
+        let mut named = std::collections::BTreeMap::<String, u64>::new();
+        for line in lines.lines() {
+            let alert: serde_json::Value = serde_json::from_str(line).unwrap();
+            let incident = alert["alert"]["metadata"]["netweir_incident"][0].as_str().unwrap();
+            *named.entry(incident.to_owned()).or_default() += 1;
+        }
+        named
     };
-    let others: Vec<&str> = all_alerts.lines().filter(|line| !of_host(line)).collect();
-    assert!(loud.lines().eq(others.iter().copied()));
+    for (out, alerts) in [(&out, &all_alerts), (&muted, &loud)] {
+        let of_incidents =
+            incidents(out).into_iter().map(|(id, last)| (id, last["alerts"].as_u64().unwrap()));
+        assert!(of_incidents.filter(|(_, alerts)| *alerts > 0).eq(named(alerts)));
+    }
+    // Without the muted ones the others may belong together in another way.
+    let plainly = |line: &str| {
+        let mut alert: serde_json::Value = serde_json::from_str(line).unwrap();
+        alert["alert"]["metadata"]["netweir_incident"].take();
+        alert
+    };
+    let of_host = |alert: &serde_json::Value| alert["src_ip"] == host || alert["dest_ip"] == host;
+    let others: Vec<_> = all_alerts.lines().map(plainly).filter(|alert| !of_host(alert)).collect();
+    assert!(loud.lines().map(plainly).eq(others.iter().cloned()));
     let summary: serde_json::Value =
         serde_json::from_slice(&std::fs::read(muted.join("summary.json")).unwrap()).unwrap();
     assert_eq!(summary["model"], model.display().to_string());
     assert_eq!(summary["model_sha256"].as_str().map(str::len), Some(64));
     assert!(summary["first"].as_str().unwrap() < summary["last"].as_str().unwrap(), "{summary}");
-    let alert: serde_json::Value = serde_json::from_str(others[0]).unwrap();
-    assert_eq!((&alert["host"], alert.get("in_iface")), (&"north".into(), None));
+    assert_eq!((&others[0]["host"], others[0].get("in_iface")), (&"north".into(), None));
     let gone = all_alerts.lines().count() - others.len();
     assert!(gone > 0 && summary["muted"] == gone, "{summary}");
     assert_eq!(summary["anomalies"], all_alerts.lines().count());

@@ -234,7 +234,13 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
         if worker.index() == 0 {
             ends.push(Box::new(Kept(to.clone())));
         }
-        let ends = Ends { learning: None, rows: Some(ends), scored: Vec::new(), incidents: Vec::new() };
+        let ends = Ends {
+            learning: None,
+            rows: Some(ends),
+            scored: Vec::new(),
+            alerts: None,
+            incidents: Vec::new(),
+        };
         let probe = ProbeHandle::new();
         let source = Source::Frames(reading.clone(), assembly.clone());
         let wake = worker
