@@ -196,9 +196,16 @@ impl Cases {
         self.a_day(count).filter(|_| self.hosts > 0).map(|count| count / self.hosts as f64)
     }
 
-    /// False incidents that begin where no event is labelled, in a day of such time.
+    /// Between what the number in an hour lies, of events that come one like another, in 95 of 100 such runs.
+    pub(super) fn an_hour_between(&self, count: u64) -> Option<[f64; 2]> {
+        let bounds = poisson(count);
+        (self.time > 0).then(|| bounds.map(|count| count * HOUR / self.time as f64))
+    }
+
+    /// False incidents that begin where no event is labelled, in a day of such time, of which there is an hour at least.
     pub(super) fn a_quiet_day(&self) -> Option<f64> {
-        (self.quiet_time > 0).then(|| self.quiet_wrong as f64 * DAY / self.quiet_time as f64)
+        let time = self.quiet_time as f64;
+        (time >= HOUR).then(|| self.quiet_wrong as f64 * DAY / time)
     }
 
     /// All cases but those of new hosts, the worst first.
@@ -247,6 +254,26 @@ fn quiet(judged: &Judged) -> Vec<[u64; 2]> {
         quiet.push([from, last]);
     }
     quiet
+}
+
+/// The rates of a Poisson process that a count does not speak against: exact bounds of 95 % (Garwood, Biometrika 28,
+/// 1936).
+fn poisson(count: u64) -> [f64; 2] {
+    // That no more than `most` come at such a rate.
+    let within = |most: u64, rate: f64| -> f64 {
+        let of = |number: u64| (number as f64 * rate.ln() - rate - libm::lgamma(number as f64 + 1.0)).exp();
+        (0..=most).map(of).sum()
+    };
+    let bound = |is_beyond: &dyn Fn(f64) -> bool| {
+        let mut ends = [0.0, 2.0 * count as f64 + 10.0];
+        for _ in 0..60 {
+            let middle = (ends[0] + ends[1]) / 2.0;
+            ends[usize::from(is_beyond(middle))] = middle;
+        }
+        ends[0]
+    };
+    let low = count.checked_sub(1).map_or(0.0, |less| bound(&|rate| within(less, rate) < 0.975));
+    [low, bound(&|rate| within(count, rate) < 0.025)]
 }
 
 #[cfg(test)]
@@ -321,6 +348,17 @@ mod tests {
             unsaid: 0,
         };
         Cases::new(log, &judged)
+    }
+
+    #[test]
+    fn few_events_say_little_of_their_rate() {
+        let known =
+            [(0, [0.0, 3.689]), (1, [0.0253, 5.572]), (10, [4.795, 18.39]), (1000, [938.97, 1063.94])];
+        for (count, bounds) in known {
+            for (found, known) in poisson(count).into_iter().zip(bounds) {
+                assert!((found - known).abs() <= 1e-3 * known, "{count}: {found}, {known}");
+            }
+        }
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Evaluation {
             "held_back": count(cases.held),
             "by_severity": severities.map(|(name, of)| ((*name).to_owned(), count(of))).collect::<Map<_, _>>(),
             "false_per_hour": cases.an_hour(cases.count.wrong),
+            "false_per_hour_interval": cases.an_hour_between(cases.count.wrong),
             "false_of_two_rows_or_more_per_hour": cases.an_hour(cases.larger.wrong),
             "false_per_day": cases.a_day(cases.count.wrong),
             "false_per_host_and_day": cases.a_host_and_day(cases.count.wrong),

@@ -16,8 +16,8 @@ const MIXED: u64 = 10;
 impl Evaluation {
     pub(super) fn remarks(&self, labels: &Labels) -> Vec<String> {
         let mut notes = Vec::new();
-        notes.extend(self.of_classes());
         notes.extend(self.of_time(labels));
+        notes.extend(self.of_classes());
         notes.extend(self.of_events());
         if self.head.rows > 0 && self.whole.edge[1].is_none() {
             let muted = self.cases().is_some_and(|cases| !cases.muted.is_empty());
@@ -33,6 +33,13 @@ impl Evaluation {
         let own = self.own();
         let benign = match (own.benign, own.attacks) {
             (0, 0) => return Some("There is no row whose truth is known: nothing can be measured.".into()),
+            (_, 0) if self.events.events.iter().any(|event| !event.not_ip) => {
+                return Some(
+                    "No label fits a row, so all rows count as benign and all alarms as false: are the labels of these rows, \
+                     of their time and their addresses?"
+                        .into(),
+                );
+            }
             (_, 0) => {
                 return Some(
                     "All rows are benign: ROC-AUC, average precision and recall need attack rows and are not stated; \

@@ -56,7 +56,7 @@ fn roc(evaluation: &Evaluation) -> String {
     let (x, y) = (Scale::linear([0.0, 1.0], across), Scale::linear([0.0, 1.0], up));
     canvas.bottom_axis(x, 5, "False-positive rate (part of benign rows)");
     canvas.left_axis(y, 5, "Recall (part of attack rows)");
-    canvas.line("line s-sixth thin faintline", [[x.at(0.0), y.at(0.0)], [x.at(1.0), y.at(1.0)]].into_iter());
+    canvas.line("line axis", [[x.at(0.0), y.at(0.0)], [x.at(1.0), y.at(1.0)]].into_iter());
     for (detector, stroke) in strokes(evaluation).into_iter().rev() {
         let places = detector.curve.iter().map(|point| [x.at(point.false_positive_rate), y.at(point.recall)]);
         canvas.line(&format!("line {stroke}"), places);
@@ -65,7 +65,8 @@ fn roc(evaluation: &Evaluation) -> String {
         let place = [x.at(point.false_positive_rate.unwrap_or(0.0)), y.at(point.recall.unwrap_or(0.0))];
         canvas.diamond("f-attack edge", place, 6.0, &title(point));
     }
-    let legend = legend(evaluation, |detector| maybe(detector.roc_auc));
+    let mut legend = legend(evaluation, |detector| maybe(detector.roc_auc));
+    legend.push(Entry::line("axis", "by chance 0.500"));
     let caption = "Rows, all families together: a flood of many rows outweighs everything quiet. The number is the \
                    area (ROC-AUC).";
     figure("roc", "ROC curve", caption, &legend, &canvas.finish())
@@ -92,7 +93,7 @@ fn roc_log(evaluation: &Evaluation) -> String {
     }
     let recall = |detector: &Detector| {
         let point = detector.points.get(1);
-        format!("{} at 1e-3", maybe(point.and_then(|point| point.recall)))
+        format!("{} of rows at 1e-3", maybe(point.and_then(|point| point.recall)))
     };
     let caption = format!(
         "Where alarms are few enough to be read. The dashed upright is one benign row of {}; nothing finer can be \

@@ -8,7 +8,7 @@ use super::{Entry, absent, figure, shorten};
 
 /// Families that are drawn.
 const MOST: usize = 40;
-const FILLS: [&str; 3] = ["f-rate1", "f-rate2", "f-rate3"];
+const FILLS: [&str; 3] = ["f-rate1 edge", "f-rate2 edge", "f-rate3 edge"];
 
 /// A row of the plot: a name, and for each rate recall and interval.
 struct Bars {
@@ -56,7 +56,7 @@ pub(super) fn families(evaluation: &Evaluation) -> String {
     for (place, bars) in bars.iter().enumerate() {
         let middle = top + step * (place as f64 + 0.5);
         let class = if bars.rows.is_none() { "label strong" } else { "label" };
-        canvas.text([168.0, middle + 4.5], "end", class, &shorten(&bars.name, 18));
+        canvas.text([168.0, middle + 4.5], "end", class, &shorten(&bars.name, 16));
         for (bar, (recall, interval)) in bars.recalls.iter().enumerate() {
             let y = middle - 9.0 + 6.0 * bar as f64;
             let allowed = points[bar].rate.map_or_else(String::new, rate);

@@ -6,7 +6,7 @@ use super::super::incidents::SEVERITIES;
 use super::super::number::{count, counted, duration, part, short, time};
 use super::super::reasons::Reasons;
 use super::svg::escape;
-use super::tables::{Cell, card, dash, number, table, text};
+use super::tables::{Cell, card, dash, number, text, titled};
 
 /// Incidents that are shown with their reasons, and in tables.
 const WORST: usize = 12;
@@ -31,6 +31,11 @@ fn numbers(cases: &Cases) -> String {
             number(count(count_of.wrong)),
             dash((count_of.all > 0).then(|| part(right as f64 / count_of.all as f64))),
             dash(cases.an_hour(count_of.wrong).map(short)),
+            dash(
+                cases
+                    .an_hour_between(count_of.wrong)
+                    .map(|[low, high]| format!("{} to {}", short(low), short(high))),
+            ),
             dash(cases.a_day(count_of.wrong).map(short)),
             dash(cases.a_host_and_day(count_of.wrong).map(short)),
         ];
@@ -46,17 +51,18 @@ fn numbers(cases: &Cases) -> String {
         "#False",
         "#Part that is not false",
         "#False an hour",
+        "#95 % interval",
         "#False a day",
         "#False a host and day",
     ];
-    let quiet = match cases.a_quiet_day() {
-        Some(a_day) => format!(
-            "For {} of the time no event is labelled: {} then, {} a day.",
-            duration(cases.quiet_time),
-            counted(cases.quiet_wrong, "false incident"),
-            short(a_day)
-        ),
-        None => "There is no time without a labelled event.".into(),
+    let quiet = match cases.quiet_time {
+        0 => "There is no time without a labelled event.".into(),
+        time => {
+            let a_day =
+                cases.a_quiet_day().map_or_else(String::new, |count| format!(", {} a day", short(count)));
+            let wrong = counted(cases.quiet_wrong, "false incident");
+            format!("For {} of the time no event is labelled: {wrong} then{a_day}.", duration(time))
+        }
     };
     let muted: u64 = cases.muted.values().sum();
     let muted = match muted {
@@ -77,10 +83,13 @@ fn numbers(cases: &Cases) -> String {
     };
     let caption = format!(
         "An incident joins the alerts of one host, as their source or their target; it is false where no row of it is attack \
-         and some are benign. Most events in one incident: {}. {quiet}{muted}{held}",
-        count(cases.most_merged)
+         and some are benign. Most events in one incident: {}. \
+         Rates are of {} and of {} with benign rows; their interval is what that many false ones allow for, one like another. {quiet}{muted}{held}",
+        count(cases.most_merged),
+        duration(cases.time),
+        counted(cases.hosts as u64, "source")
     );
-    card("Right and false", &caption, &table(&headings, rows))
+    titled("Right and false", &caption, &headings, rows)
 }
 
 /// What the rows of an incident are, by the labels.
@@ -206,7 +215,7 @@ fn wrong(cases: &Cases) -> String {
     let rest = if more > 0 { format!(" {more} more are in metrics.json.") } else { String::new() };
     let caption =
         format!("By severity and score: what an allow-list rule or more training could spare.{rest}");
-    card("False incidents", &caption, &table(&HEADINGS, wrong.into_iter().take(MOST).map(row)))
+    titled("False incidents", &caption, &HEADINGS, wrong.into_iter().take(MOST).map(row))
 }
 
 fn new_hosts(cases: &Cases) -> String {
@@ -228,7 +237,7 @@ fn new_hosts(cases: &Cases) -> String {
         ("", cells)
     };
     let headings = ["Host", "First packet (UTC)", "Why"];
-    card("New hosts", &caption, &table(&headings, cases.new_hosts.iter().take(MOST).map(row)))
+    titled("New hosts", &caption, &headings, cases.new_hosts.iter().take(MOST).map(row))
 }
 
 /// Pipelines under several seeds.
@@ -243,7 +252,7 @@ pub(super) fn seeds(evaluation: &Evaluation) -> String {
             let words = figure.mean().zip(figure.ends()).map(|(mean, [least, most])| {
                 let deviation =
                     figure.deviation().map_or_else(String::new, |sd| format!(" ± {}", figure.say(sd)));
-                format!("{}{deviation} ({} to {})", figure.say(mean), figure.say(least), figure.say(most))
+                format!("{}{deviation}\n({} to {})", figure.say(mean), figure.say(least), figure.say(most))
             });
             cells.push(dash(words));
         }
@@ -251,7 +260,7 @@ pub(super) fn seeds(evaluation: &Evaluation) -> String {
     });
     let caption = "The same training and the same rows under several seeds of the model: mean ± deviation of single seeds \
                    (least to greatest). What differs between seeds is luck.";
-    card("Spread over model seeds", caption, &table(&headings, rows))
+    titled("Spread over model seeds", caption, &headings, rows)
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ fn figure(name: &str, heading: &str, caption: &str, legend: &[Entry], drawing: &
     let legend = if legend.is_empty() { legend } else { format!("<ul class=\"legend\">{legend}</ul>") };
     let (name, heading, caption) = (escape(name), escape(heading), escape(caption));
     format!(
-        "<figure class=\"card\" data-plot=\"{name}\"><h3>{heading}</h3><figcaption>{caption}</figcaption>{legend}{drawing}</figure>\n"
+        "<figure class=\"card\" data-plot=\"{name}\" aria-label=\"{heading}\"><figcaption><h3>{heading}</h3>{caption}</figcaption>{legend}{drawing}</figure>\n"
     )
 }
 
@@ -76,10 +76,25 @@ fn absent(name: &str, heading: &str, why: &str) -> String {
     )
 }
 
-/// The first letters of a name that is too long for its place.
+/// The first and the last letters of a name that is too long for its place: names that begin alike end apart.
 fn shorten(name: &str, most: usize) -> String {
-    match name.chars().count() <= most {
-        true => name.to_owned(),
-        false => name.chars().take(most - 1).chain(['…']).collect(),
+    let length = name.chars().count();
+    if length <= most {
+        return name.to_owned();
+    }
+    let last = (most - 1) / 2;
+    let first = name.chars().take(most - 1 - last);
+    first.chain(['…']).chain(name.chars().skip(length - last)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(shorten("exfiltration_over_dns", 18), "exfiltrat…over_dns");
+        assert_eq!(shorten("exfiltration_über_dns", 9), "exfi…_dns");
+        assert_eq!(shorten("port_scan", 9), "port_scan");
     }
 }

@@ -72,6 +72,11 @@ fn beside_histogram(evaluation: &Evaluation) -> String {
             "Incident",
             "alerts of one host, closed by a silence; false if no row of it is attack and some are benign.",
         ),
+        (
+            "Parts of a score",
+            "in nats, as rare as each is in training: volume, fan-out to others, novelty, persistence in time, shape of the \
+             flow; and lasting, what the same hosts showed in the windows before.",
+        ),
         ("Nat", "a unit of surprise: 6.9 nats are one chance in a thousand, 13.8 one in a million."),
     ];
     let words: String = words

@@ -134,7 +134,7 @@ pub(super) fn boxes(evaluation: &Evaluation) -> String {
             None => ("benign", "s-benign", "f-benign"),
             Some(family) => (evaluation.events.families[family].as_str(), "s-attack", "f-attack"),
         };
-        canvas.text([168.0, middle + 4.5], "end", "label", &shorten(name, 18));
+        canvas.text([168.0, middle + 4.5], "end", "label", &shorten(name, 16));
         let [least, low, quarter, median, upper, high, most] = spread.quantiles;
         let title = format!(
             "{name}: {}, median {}, middle half {} to {}, 90 % {} to {}, all {} to {}",

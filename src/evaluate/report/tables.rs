@@ -31,27 +31,34 @@ pub(super) fn dash(value: Option<String>) -> Cell {
     Cell::Number(value.unwrap_or_else(|| "–".into()))
 }
 
-/// A table in a container that scrolls where the page is narrow. A heading that begins with `#` stands over numbers.
-pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = (&'static str, Vec<Cell>)>) -> String {
+/// A table of that name in a container that scrolls where the page is narrow. A heading that begins with `#` stands over
+/// numbers; text in the first column is what the row is about.
+pub(super) fn table(
+    name: &str,
+    headings: &[&str],
+    rows: impl Iterator<Item = (&'static str, Vec<Cell>)>,
+) -> String {
     let heading = |heading: &&str| match heading.strip_prefix('#') {
-        Some(heading) => format!("<th class=\"n\">{}</th>", escape(heading)),
-        None => format!("<th>{}</th>", escape(heading)),
+        Some(heading) => format!("<th scope=\"col\" class=\"n\">{}</th>", escape(heading)),
+        None => format!("<th scope=\"col\">{}</th>", escape(heading)),
     };
-    let cell = |cell: Cell| match cell {
+    let cell = |(place, cell): (usize, Cell)| match cell {
         Cell::Text(text) => {
             let text = escape(&text);
-            format!("<td class=\"name\" title=\"{text}\">{text}</td>")
+            let (tag, scope) = if place == 0 { ("th", " scope=\"row\"") } else { ("td", "") };
+            format!("<{tag}{scope} class=\"name\" title=\"{text}\">{text}</{tag}>")
         }
         Cell::Number(text) => format!("<td class=\"n\">{}</td>", escape(&text)),
         Cell::Markup(markup) => format!("<td>{markup}</td>"),
     };
     let row = |(class, cells): (&str, Vec<Cell>)| {
         let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-        format!("<tr{class}>{}</tr>\n", cells.into_iter().map(cell).collect::<String>())
+        format!("<tr{class}>{}</tr>\n", cells.into_iter().enumerate().map(cell).collect::<String>())
     };
     let many = if headings.len() > 12 { " class=\"many\"" } else { "" };
+    let name = escape(name);
     format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\"><table{many}><thead><tr>{}</tr></thead>\n\
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{name}\"><table aria-label=\"{name}\"{many}><thead><tr>{}</tr></thead>\n\
          <tbody>{}</tbody></table></div>",
         headings.iter().map(heading).collect::<String>(),
         rows.map(row).collect::<String>()
@@ -64,6 +71,16 @@ pub(super) fn card(heading: &str, caption: &str, table: &str) -> String {
     format!(
         "<section class=\"card wide\"><h3>{heading}</h3><p class=\"caption\">{caption}</p>{table}</section>\n"
     )
+}
+
+/// The same made of headings and rows.
+pub(super) fn titled(
+    heading: &str,
+    caption: &str,
+    headings: &[&str],
+    rows: impl Iterator<Item = (&'static str, Vec<Cell>)>,
+) -> String {
+    card(heading, caption, &table(heading, headings, rows))
 }
 
 fn range(interval: Option<[f64; 2]>) -> Cell {
@@ -106,7 +123,7 @@ pub(super) fn detectors(evaluation: &Evaluation) -> String {
     };
     let headings = [
         "Scores",
-        "",
+        "Kind",
         "#ROC\u{2011}AUC",
         "#Average precision",
         "#Recall at 1e-2",
@@ -122,7 +139,7 @@ pub(super) fn detectors(evaluation: &Evaluation) -> String {
                    times. The lead is in recall at 1e-3 and on the same draws: where its interval holds 0, these events do \
                    not tell the two apart. \
                    Baselines use nothing but the rows: what does not beat them finds nothing.";
-    card("Side by side", caption, &table(&headings, evaluation.detectors.iter().map(row)))
+    titled("Side by side", caption, &headings, evaluation.detectors.iter().map(row))
 }
 
 /// What the evaluated scores do at each threshold.
@@ -179,7 +196,7 @@ pub(super) fn points(evaluation: &Evaluation) -> String {
                    were only that part of traffic an attack (family mean of recall, measured false-positive rate; ≥ \
                    where no benign row was alarmed about: then the rate is taken as three in all benign rows).";
     let points = own.shipped.iter().chain(&own.points);
-    card("Operating points", caption, &table(&headings, points.map(row)))
+    titled("Operating points", caption, &headings, points.map(row))
 }
 
 /// Every event: whether it was found, when, and how much of it.
@@ -246,7 +263,7 @@ pub(super) fn events(evaluation: &Evaluation) -> String {
          counted as 1.{rest}"
     );
     let all = evaluation.events.events.iter().enumerate().take(MOST);
-    card("Events", &caption, &table(&headings, all.map(row)))
+    titled("Events", &caption, &headings, all.map(row))
 }
 
 /// The family by label, `benign` or `unknown`.
@@ -288,7 +305,7 @@ pub(super) fn oddest(evaluation: &Evaluation) -> String {
         "Rows of one source, destination and service are one line, by the oddest of them; truth is that of this row. Of \
          one event no more than {OF_ONE_EVENT} lines are shown."
     );
-    card("Oddest conversations", &caption, &table(&headings, evaluation.oddest.iter().map(row)))
+    titled("Oddest conversations", &caption, &headings, evaluation.oddest.iter().map(row))
 }
 
 /// What each partition did.
@@ -321,7 +338,7 @@ pub(super) fn partitions(evaluation: &Evaluation) -> String {
         "#Lowest score with an alarm",
     ];
     let caption = "At the shipped threshold, rows, by the partition that scored them.";
-    card("Partitions", caption, &table(&headings, evaluation.partitions.iter().map(row)))
+    titled("Partitions", caption, &headings, evaluation.partitions.iter().map(row))
 }
 
 /// Label rows that have no rows of their own, those of one event and cause together.
@@ -344,7 +361,7 @@ pub(super) fn idle(evaluation: &Evaluation) -> String {
         ("", cells)
     });
     let headings = ["Cause", "Event", "Family", "#Label rows", "Lines of the file"];
-    let table = table(&headings, shown);
+    let table = table("Label rows without rows", &headings, shown);
     let words = format!(
         "{} of {} label rows have no row of their own",
         count(evaluation.idle.len() as u64),
@@ -397,7 +414,7 @@ pub(super) fn families(evaluation: &Evaluation) -> String {
     let mut headings = vec!["Family".to_owned(), "#Events".into(), "#Rows".into(), "#Shipped".into()];
     headings.extend(points.iter().map(|point| format!("#{}", point.rate.map_or_else(String::new, rate))));
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    let table = table(&headings, (0..first.families.len().min(MOST)).map(row));
+    let table = table("Recall by family", &headings, (0..first.families.len().min(MOST)).map(row));
     format!("<details class=\"card wide\"><summary>Recall by family in numbers</summary>{table}</details>\n")
 }
 

@@ -123,7 +123,7 @@ impl Plot<'_> {
 
     /// One lane around its middle line: labelled stretches, incidents with rows of them, when events are known.
     fn lane(&mut self, lane: &Lane, middle: f64, cases: &[Case]) {
-        self.canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 25));
+        self.canvas.text([198.0, middle + 4.5], "end", "label", &shorten(&lane.name, 23));
         let events = &self.evaluation.events.events;
         let labelled = lane.events.iter().map(|event| &events[*event]);
         let labelled = labelled.map(|event| [self.at(event.start), self.at(event.end)]).collect();
