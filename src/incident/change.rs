@@ -9,6 +9,7 @@ use super::cover::GREETED;
 use super::extent::Top;
 use super::finding::{Hint, Kind};
 use super::severity::Severity;
+use crate::detect::outline::grouped;
 
 /// What happened to an incident.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -188,5 +189,5 @@ impl State {
 }
 
 fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
