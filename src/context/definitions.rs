@@ -37,7 +37,8 @@ use Statistic::{
 
 /// Every entity, in the order of columns.
 ///
-/// A service is protocol and responder port, ports from 32768 pooled; for ICMP protocol and type.
+/// A service is protocol and responder port, ports from 32768 pooled, with them ports of UDP from 1024 that have no name;
+/// for ICMP protocol and type.
 pub const ENTITIES: [Entity; 6] = [
     Entity {
         name: "src",
@@ -191,7 +192,9 @@ impl Statistic {
             BwdBytes => "bytes from the responders",
             Peers => "distinct addresses at the other end",
             Ports => "distinct (protocol, responder port), for ICMP (protocol, type)",
-            Services => "distinct services: (protocol, responder port), ports from 32768 pooled",
+            Services => {
+                "distinct services: (protocol, responder port), ports from 32768, of UDP unnamed ones from 1024 pooled"
+            }
             Ends => "distinct (destination, protocol, responder port)",
             NewPeers => "those of peers that were met for the first time ever",
             NewPorts => "those of ports that were met for the first time ever",

@@ -12,9 +12,13 @@ use bytemuck::{Pod, Zeroable};
 use sha2::{Digest, Sha256};
 
 use super::{ContextError, Entity};
+use crate::flow::names::is_named;
 
 /// Ports from here on are one service: those that clients take for themselves.
 const POOLED: u32 = 32_768;
+/// Of UDP so are those from here on that no service is known for: calls and conferences agree on a port for each
+/// (RFC 8866), and so each would be a service that nobody has met.
+const AGREED: u32 = 1024;
 /// The type of an ICMP flow that began with a fragment, whose type nobody saw.
 const NO_TYPE: u32 = 256;
 
@@ -163,7 +167,8 @@ pub(crate) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
 /// Whether a port shares its service with others.
 #[inline]
 pub(super) fn pools(port: u32) -> bool {
-    port & 65_535 >= POOLED
+    let number = port & 65_535;
+    number >= POOLED || port >> 16 == UDP && number >= AGREED && !is_named(number as u16)
 }
 
 /// The service of a port.
@@ -422,6 +427,11 @@ mod tests {
         assert_eq!(service(port(6, 32_768, None)), service(port(6, 65_535, None)));
         assert_ne!(service(port(6, 32_767, None)), service(port(6, 32_768, None)));
         assert_ne!(service(port(6, 40_000, None)), service(port(17, 40_000, None)));
+        // Of UDP also below, but for what has a name.
+        assert_eq!(service(port(17, 12_050, None)), service(port(17, 40_000, None)));
+        assert_eq!(service(port(17, 5060, None)), 17 << 16 | 5060);
+        assert_eq!(service(port(17, 1023, None)), 17 << 16 | 1023);
+        assert_eq!(service(port(6, 12_050, None)), 6 << 16 | 12_050);
         assert_ne!(port(1, 0, Some(8)), port(1, 0, Some(0)));
         assert_ne!(port(1, 0, None), port(1, 0, Some(0)));
     }

@@ -152,6 +152,11 @@ pub fn service(port: u16) -> Cow<'static, str> {
     }
 }
 
+/// Whether a port has a name.
+pub fn is_named(port: u16) -> bool {
+    SERVICES.binary_search_by_key(&port, |entry| entry.0).is_ok()
+}
+
 /// The service of an ICMP or ICMPv6 flow: the type of its first packet.
 pub fn icmp_service(icmp_type: u8) -> String {
     format!("icmp-{icmp_type}")

@@ -9,7 +9,7 @@ use crate::row::Kind;
 pub(in crate::context) enum Part {
     /// Nothing.
     Nothing,
-    /// The service: ports from 32768 are one.
+    /// The service: ports from 32768 are one, with them those of UDP from 1024 that have no name.
     Service,
     /// The port itself.
     Port,
