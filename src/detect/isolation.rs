@@ -150,16 +150,6 @@ impl Isolation {
         }
         Ok(read)
     }
-
-    /// Columns to numbers.
-    pub fn encoders(&self) -> &Encoders {
-        &self.encoders
-    }
-
-    /// Numbers to scores.
-    pub fn forest(&self) -> &PartitionedForest {
-        &self.forest
-    }
 }
 
 impl Detector for Isolation {

@@ -36,7 +36,6 @@ use std::sync::Arc;
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 
-pub use self::alert::Anomalies;
 pub use self::arrow::ArrowFile;
 pub use self::beside::Beside;
 pub use self::console::{Console, Style};

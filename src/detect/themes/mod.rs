@@ -49,7 +49,7 @@ use super::{
     Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
     Threshold,
 };
-use crate::encode::{self, Blocks, Crowd, EncodeError, Known, Past};
+use crate::encode::{self, Crowd, EncodeError, Known};
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -82,16 +82,6 @@ impl Themes {
         let surprises = Surprises::read(fields, tables)?;
         let (scale, known) = (read_scale(tables)?, encode::Kept::default());
         Ok(Themes { settings, seed, surprises, scale, known, suspects: None })
-    }
-
-    /// How training was cut.
-    pub fn blocks(&self) -> &Blocks {
-        &self.surprises.blocks
-    }
-
-    /// What is usual.
-    pub fn past(&self) -> &Past {
-        &self.surprises.past
     }
 
     /// Judges rows of a crowd that are few enough to be judged at once.
