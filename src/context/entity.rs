@@ -12,9 +12,10 @@ use bytemuck::{Pod, Zeroable};
 use sha2::{Digest, Sha256};
 
 use super::{ContextError, Entity};
+use crate::flow::names::HIGH;
 
-/// Ports from here on are one service: those that clients take for themselves.
-const POOLED: u32 = 32_768;
+/// Ports from here on are one service.
+const POOLED: u32 = HIGH as u32;
 /// The type of an ICMP flow that began with a fragment, whose type nobody saw.
 const NO_TYPE: u32 = 256;
 

@@ -45,6 +45,8 @@ use entity::SHARDS;
 use local::Networks;
 use recall::{IDENTITIES, Recall};
 
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What the pipeline file says about context (`[context]`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -16,13 +16,12 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
 
+use super::AnyError;
 use crate::incident::budget::Budget;
 use crate::incident::{Change, Said};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What takes rows in their final order.
 pub trait End: Send {

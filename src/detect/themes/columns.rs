@@ -9,8 +9,11 @@ use crate::encode::{Judgement, Side, Since, Subject};
 /// Judged columns.
 pub(in crate::detect) const WIDTH: usize = 150;
 
-/// Horizons in windows.
-pub(super) const HORIZONS: [u32; 3] = [1, 6, 30];
+/// Horizons in windows: those of context.
+pub(super) const HORIZONS: [u32; 3] = {
+    let [shortest, middle, longest] = crate::context::HORIZONS;
+    [shortest as u32, middle as u32, longest as u32]
+};
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
 pub(in crate::detect) const GROUPS: [&str; 20] = [
@@ -146,10 +149,6 @@ pub(super) const FIRST: &str = "first_pairsvc";
 pub(super) const NEW: &str = "src_is_new";
 /// Column of the state of a TCP connection.
 pub(super) const STATE: &str = "conn_state";
-
-/// States in the order of their numbers.
-pub(super) const STATES: [&str; 13] =
-    ["OTH", "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR"];
 
 /// Statistics of the context of an entity.
 fn statistics(subject: Subject) -> &'static [&'static str] {

@@ -46,12 +46,10 @@ pub(in crate::detect) use self::tables::{
 };
 use super::outline::{Line, grouped, percent};
 use super::{
-    Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
-    Threshold,
+    AnyError, Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason,
+    Scores, Threshold,
 };
 use crate::encode::{self, Crowd, EncodeError, Known};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is usual, and how unusual calibration rows are.
 #[derive(Debug)]
