@@ -5,7 +5,7 @@
 //! in 20 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
 //! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
-//! ([`lasting`](crate::detect::Lasting)). DETECTION.md says why and what it finds.
+//! ([`lasting`](crate::detect::Lasting)).
 //!
 //! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, and [`rhythm`] what regularities weigh;
 //!   [`surprises`]: to surprises, which other detectors begin with too.
