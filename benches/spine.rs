@@ -139,7 +139,7 @@ fn rows(capture: &Path, workers: usize) -> Result<(u64, u64), AnyError> {
         let wake = worker.dataflow::<u64, _, _>(|scope| {
             let (packets, wake) = packets(scope, reading.clone(), probe.clone());
             let rows = assemble(packets, how.clone());
-            write(rows, ends, Joined::ByShard, fault.clone()).probe_with(&probe);
+            write(rows, ends, Joined::ByWorker, fault.clone()).probe_with(&probe);
             wake
         });
         let mut seen = 0;

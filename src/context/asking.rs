@@ -3,15 +3,13 @@
 use std::mem::take;
 use std::sync::Arc;
 
-use super::Plan;
 use super::attach::{Layouts, Values};
 use super::cells::Room;
 use super::horizon::{Answer, Horizons, Taken};
 use super::window::{Ask, Cells, Window};
+use super::{AnyError, Plan};
 use crate::row::RowBatch;
 use crate::row::asking::{Attacher, Gatherer, Head, Keeper, MESSAGE, message};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Rows, and the cell of each.
 pub(super) type Celled = (RowBatch, Vec<u32>);

@@ -12,10 +12,10 @@ use bytemuck::{Pod, Zeroable};
 use sha2::{Digest, Sha256};
 
 use super::{ContextError, Entity};
-use crate::flow::names::is_named;
+use crate::flow::names::{HIGH, is_named};
 
 /// Ports from here on are one service: those that clients take for themselves.
-const POOLED: u32 = 32_768;
+const POOLED: u32 = HIGH as u32;
 /// Of UDP so are those from here on that no service is known for: calls and conferences agree on a port for each
 /// (RFC 8866), and so each would be a service that nobody has met.
 const AGREED: u32 = 1024;

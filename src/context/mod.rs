@@ -45,6 +45,8 @@ use entity::SHARDS;
 use local::Networks;
 use recall::{IDENTITIES, Recall};
 
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What the pipeline file says about context (`[context]`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -394,7 +396,17 @@ fn reads(entity: &Entity, statistic: Statistic) -> Vec<&'static str> {
         Statistic::Packets => columns.push("bidir_packets"),
         Statistic::FwdBytes => columns.push("fwd_bytes"),
         Statistic::BwdBytes => columns.push("bwd_bytes"),
-        _ => {}
+        // Rows are there, and what elements are made of is above.
+        Statistic::Rows
+        | Statistic::Peers
+        | Statistic::Ports
+        | Statistic::Services
+        | Statistic::Ends
+        | Statistic::NewPeers
+        | Statistic::NewPorts
+        | Statistic::NewServices
+        | Statistic::NewEnds
+        | Statistic::Active => {}
     }
     columns
 }

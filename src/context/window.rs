@@ -95,7 +95,17 @@ fn weights(sum: Sum, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextErro
         Statistic::Packets => values("bidir_packets"),
         Statistic::FwdBytes => values("fwd_bytes"),
         Statistic::BwdBytes => values("bwd_bytes"),
-        _ => Ok(None),
+        Statistic::Rows => Ok(None),
+        // No sums of what rows count.
+        Statistic::Peers
+        | Statistic::Ports
+        | Statistic::Services
+        | Statistic::Ends
+        | Statistic::NewPeers
+        | Statistic::NewPorts
+        | Statistic::NewServices
+        | Statistic::NewEnds
+        | Statistic::Active => Ok(None),
     }
 }
 

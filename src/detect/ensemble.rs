@@ -27,12 +27,10 @@ use super::themes::{
     read_parts, read_scale, write_parts, write_scale,
 };
 use super::{
-    DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest, Partitions,
-    Scores, Threshold, partitions,
+    AnyError, DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest,
+    Partitions, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, FEWEST, SHORTEST};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What one column adds to a sum of surprises at most, in nats.
 const CAP: f32 = 10.0;

@@ -12,13 +12,11 @@ use super::outline::{Line, grouped, percent};
 use super::reason::facts::Lookup;
 use super::usual::{self, Usuals};
 use super::{
-    Asked, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy, PartitionSummary,
-    PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
+    AnyError, Asked, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy,
+    PartitionSummary, PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type};
 use crate::row::names::nearest;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Tables of the model file.
 pub(super) const TABLES: [&str; 5] = ["calibration", "encoders", "forest", "tail", usual::TABLE];
@@ -149,16 +147,6 @@ impl Isolation {
             return Err(damaged("settings", what));
         }
         Ok(read)
-    }
-
-    /// Columns to numbers.
-    pub fn encoders(&self) -> &Encoders {
-        &self.encoders
-    }
-
-    /// Numbers to scores.
-    pub fn forest(&self) -> &PartitionedForest {
-        &self.forest
     }
 }
 

@@ -9,12 +9,10 @@ use arrow::datatypes::{Schema, TimestampNanosecondType, UInt64Type};
 use super::ensemble::EnsembleLearning;
 use super::isolation::IsolationLearning;
 use super::themes::ThemesLearning;
-use super::{DetectSettings, Detector, Identity, Kind};
+use super::{AnyError, DetectSettings, Detector, Identity, Kind};
 use crate::context::{Memory, OwnHosts};
 use crate::encode::EncodeSpec;
 use crate::row::RowBatch;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What names a row of flows, and says how many packets it was made of.
 const WINDOW_START: &str = "window_start";

@@ -35,7 +35,7 @@ pub mod operator;
 pub(crate) mod outline;
 mod partition;
 mod partitioned;
-mod random;
+pub(crate) mod random;
 pub mod reason;
 mod sample;
 mod scorer;

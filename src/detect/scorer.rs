@@ -14,10 +14,8 @@ use super::reason::facts::{Facts, Lookup};
 use super::reason::hints::hints;
 use super::reason::line::line;
 use super::reason::vocabulary::Vocabulary;
-use super::{Asked, Detector, Kept, Partitions, Scores};
+use super::{AnyError, Asked, Detector, Kept, Partitions, Scores};
 use crate::context::entity::mix;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Names of the columns that scoring adds.
 pub const ADDED: [&str; 5] = ["score", "p_value", "is_anomaly", "partition", REASONS];

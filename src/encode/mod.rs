@@ -5,7 +5,7 @@
 //! make. Arithmetic is `f64`, rounded once to `f32`.
 //!
 //! Beside them, columns to surprise: [`Histograms`] counts, in one pass, what values are like for each entity
-//! ([`Subject`]), [`Past`] says how unlikely a value is there (DETECTION.md 3).
+//! ([`Subject`]), [`Past`] says how unlikely a value is there.
 
 mod blocks;
 pub mod bucket;

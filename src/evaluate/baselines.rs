@@ -2,8 +2,8 @@
 
 use hashbrown::HashMap;
 
-use super::random::Random;
 use super::scores::ScoredRow;
+use crate::detect::random::SplitMix64;
 
 /// Their names.
 pub(crate) const BASELINES: [&str; 3] = ["random", "bytes of the row", "flows of the source"];
@@ -13,7 +13,7 @@ pub(super) type Baseline = (&'static str, Vec<f64>);
 
 /// The baselines that the rows allow.
 pub(super) fn baselines(rows: &[ScoredRow], seed: u64) -> Vec<Baseline> {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let [chance, size, count] = BASELINES;
     let mut all = vec![(chance, rows.iter().map(|_| random.unit()).collect())];
     let bytes: Option<Vec<f64>> = rows.iter().map(|row| row.bytes.map(|bytes| bytes as f64)).collect();

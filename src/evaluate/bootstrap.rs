@@ -4,7 +4,7 @@
 //! Introduction to the Bootstrap", 1993, percentile interval). What it says nothing about is other benign
 //! traffic: thresholds stay where they are.
 
-use super::random::Random;
+use crate::detect::random::SplitMix64;
 
 /// Draws.
 const DRAWS: usize = 1000;
@@ -69,7 +69,7 @@ fn percentiles(
     if count < 2 {
         return None;
     }
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64::new(seed);
     let mut places = vec![0; count];
     let mut drawn = Vec::with_capacity(DRAWS);
     for _ in 0..DRAWS {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn events(count: u64, families: u64) -> Vec<Found> {
-        let mut random = Random::new(count);
+        let mut random = SplitMix64::new(count);
         (0..count)
             .map(|at| {
                 let rows = 1 + random.below(50) as u64;

@@ -17,7 +17,6 @@ mod matching;
 mod measure;
 mod metrics;
 mod number;
-mod random;
 mod ranking;
 mod reasons;
 mod remarks;

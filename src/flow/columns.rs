@@ -7,15 +7,12 @@ use arrow::datatypes::{
 };
 
 use super::group::{BOTH, Group, Has, Lane};
-use super::names;
+use super::names::{self, HIGH};
 use super::rows::{Column, Ends, FirstLengths, Named, Values};
 use super::state::Head;
 use super::tcp::CONN_STATES;
 use super::text::{Addresses, Names};
 use crate::row::columns::Kind;
-
-/// Ports from here on are one service.
-const HIGH: u16 = 32768;
 
 /// What the values of a column hang on; where it is missing they are null.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

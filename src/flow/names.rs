@@ -130,6 +130,9 @@ const SERVICES: &[(u16, &str)] = &[
     (27017, "mongodb"),
 ];
 
+/// Ports from here on are one service: those that clients take for themselves.
+pub(crate) const HIGH: u16 = 32_768;
+
 /// The protocol's name, or its number as text.
 pub fn protocol(number: u8) -> Cow<'static, str> {
     match PROTOCOLS.binary_search_by_key(&number, |entry| entry.0) {
@@ -143,11 +146,11 @@ pub fn protocol_number(name: &str) -> Option<u8> {
     PROTOCOLS.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
 }
 
-/// The name of the responder's port; `high` above 32767, else the number.
+/// The name of the responder's port; `high` from [`HIGH`] on, else the number.
 pub fn service(port: u16) -> Cow<'static, str> {
     match SERVICES.binary_search_by_key(&port, |entry| entry.0) {
         Ok(at) => SERVICES[at].1.into(),
-        Err(_) if port > 32767 => "high".into(),
+        Err(_) if port >= HIGH => "high".into(),
         Err(_) => port.to_string().into(),
     }
 }

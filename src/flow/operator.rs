@@ -50,9 +50,9 @@ struct Giver {
 
 impl Given {
     /// Notes that all rows of windows that end up to `until` are given; wakes whoever waits for that.
-    fn note(&self, shard: u32, until: u64) {
+    fn note(&self, worker: u32, until: u64) {
         let mut workers = self.lock();
-        let giver = workers.entry(shard).or_default();
+        let giver = workers.entry(worker).or_default();
         if until <= giver.until {
             return;
         }
@@ -63,16 +63,16 @@ impl Given {
         }
     }
 
-    /// Whether all rows are given that stand in front of those of `shard` in the window from `start` to `end`; if
+    /// Whether all rows are given that stand in front of those of `worker` in the window from `start` to `end`; if
     /// not, its flow room will be woken when they may be. Whoever is first of all waits for nobody.
-    fn reached(&self, shard: u32, [start, end]: [u64; 2], wake: &SyncActivator) -> bool {
+    fn reached(&self, worker: u32, [start, end]: [u64; 2], wake: &SyncActivator) -> bool {
         let mut workers = self.lock();
-        let reached = workers.iter().all(|(other, giver)| match other.cmp(&shard) {
+        let reached = workers.iter().all(|(other, giver)| match other.cmp(&worker) {
             Ordering::Less => giver.until >= end,
             Ordering::Equal => true,
             Ordering::Greater => giver.until >= start,
         });
-        workers.entry(shard).or_default().waits = (!reached).then(|| wake.clone());
+        workers.entry(worker).or_default().waits = (!reached).then(|| wake.clone());
         reached
     }
 
@@ -111,7 +111,7 @@ pub struct Assembly {
 /// One worker's flow room.
 struct Room {
     how: Arc<Assembly>,
-    shard: u32,
+    worker: u32,
     order: Order,
     table: Table,
     /// Where flow rows are wanted.
@@ -175,7 +175,7 @@ impl Room {
     fn close(&mut self, limit: u64) {
         let newest = self.newest.filter(|_| limit == u64::MAX);
         self.pending = Some((self.table.close(newest), 0));
-        self.how.given.note(self.shard, self.table.window_start());
+        self.how.given.note(self.worker, self.table.window_start());
         self.number = 0;
         self.seen.sort_by_key(Seen::key);
     }
@@ -187,7 +187,7 @@ impl Room {
         // Packet rows are gathered by windows anyway.
         if self.how.product == Product::Rows
             && self.number >= AHEAD
-            && !self.how.given.reached(self.shard, [window, end], &self.wake)
+            && !self.how.given.reached(self.worker, [window, end], &self.wake)
         {
             return Turn::Wait;
         }
@@ -198,12 +198,12 @@ impl Room {
         let Some(rows) = rows else {
             let (listed, _) = self.pending.take().expect("a window is closed");
             self.table.advance(listed);
-            self.how.given.note(self.shard, end);
+            self.how.given.note(self.worker, end);
             return Turn::More;
         };
         let listed = self.pending.as_ref().map(|(pending, from)| (*from, pending.len()));
         let last = listed.is_some_and(|(from, rows)| from == rows) && self.how.product == Product::Rows;
-        let place = Place { window, shard: self.shard, number: self.number, last };
+        let place = Place { window, worker: self.worker, number: self.number, last };
         self.number += 1;
         self.how.tally.rows.fetch_add(rows.num_rows() as u64, Relaxed);
         Turn::Rows(place, rows)
@@ -258,7 +258,7 @@ impl Room {
 /// Assembles flows. Rows of window W leave with the slice that holds W's last nanosecond.
 pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stream<'s, u64, RowBatch> {
     let scope = packets.scope();
-    let shard = scope.index() as u32;
+    let worker = scope.index() as u32;
     packets.unary_frontier::<NoopBuilder<RowBatch>, _, _, _>(to_owner(), "flows", move |capability, info| {
         let activator = scope.activator_for(info.address.clone());
         // Windows end without a packet to tell: the room keeps one capability, moved along with its
@@ -266,7 +266,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
         let mut capability = Some(capability);
         let calendar = Calendar::new(&how.spec.timezone).expect("the settings were checked");
         let mut room = Room {
-            shard,
+            worker,
             order: Order::default(),
             table: Table::of_worker(&how.spec, scope.index(), scope.peers()),
             builder: (how.product == Product::Rows)
@@ -313,7 +313,7 @@ pub fn assemble<'s>(packets: Stream<'s, u64, Batch>, how: Arc<Assembly>) -> Stre
                     Turn::Done => break,
                 }
             }
-            how.given.note(shard, limit);
+            how.given.note(worker, limit);
             match next {
                 Some(slice) => cap.downgrade(&slice),
                 None => {
@@ -336,10 +336,10 @@ mod tests {
     fn rows_wait_for_all_that_stand_in_front_of_them_and_for_no_others() {
         let given = Given::default();
         let wake = SyncActivator::new(vec![0], Activations::new(None).sync());
-        let reached = |shard, window| given.reached(shard, [window, window + 10], &wake);
+        let reached = |worker, window| given.reached(worker, [window, window + 10], &wake);
         // Every worker is at the window from 20 to 30.
-        (0..3).for_each(|shard| given.note(shard, 20));
-        assert_eq!([0, 1, 2].map(|shard| reached(shard, 20)), [true, false, false]);
+        (0..3).for_each(|worker| given.note(worker, 20));
+        assert_eq!([0, 1, 2].map(|worker| reached(worker, 20)), [true, false, false]);
         given.note(0, 30);
         assert_eq!([reached(0, 30), reached(1, 20), reached(2, 20)], [false, true, false]);
         given.note(1, 30);

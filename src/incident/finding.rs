@@ -97,7 +97,7 @@ pub struct Finding {
     pub score: Real,
     /// Its p-value.
     pub p_value: Real,
-    /// Values of the columns that rules ask for ([`Columns::extra`]).
+    /// Values of the columns that rules ask for ([`Columns::with`]).
     pub values: Vec<Option<Real>>,
     /// The strongest reason, in words; empty where there is none.
     pub words: String,
@@ -156,11 +156,6 @@ impl Columns {
     /// With the values of more columns, by name; those that rows do not have are null.
     pub fn with(extra: Vec<String>) -> Columns {
         Columns { extra }
-    }
-
-    /// The columns whose values findings carry.
-    pub fn extra(&self) -> &[String] {
-        &self.extra
     }
 
     /// The findings of scored rows: anomalies, and new hosts once for each window and batch. Rows whose addresses are

@@ -1,10 +1,10 @@
-//! How bad an incident is, in a word.
+//! How bad an incident or an anomalous row is, in a word.
 
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Kind, Real};
 
-/// Severity of an incident, by [`Severity::of`].
+/// Severity of an incident, by [`Severity::of`], or of an anomalous row, by [`Severity::of_row`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -89,6 +89,19 @@ impl Severity {
         TABLE[row][column]
     }
 
+    /// Of an anomalous row: how far its score lies beyond the threshold. There is no `Critical`: one odd row does not say
+    /// so much.
+    ///
+    /// It ranks scores of one model, no more: it knows nothing of what a flow carried or whom it hurt.
+    pub fn of_row(score: f64, threshold: f64) -> Severity {
+        match Beyond::of(score, threshold) {
+            Beyond::Not => Severity::Info,
+            Beyond::Near => Severity::Low,
+            Beyond::Midway => Severity::Medium,
+            Beyond::Far => Severity::High,
+        }
+    }
+
     /// The word.
     pub fn name(self) -> &'static str {
         match self {
@@ -97,6 +110,16 @@ impl Severity {
             Severity::Medium => "medium",
             Severity::High => "high",
             Severity::Critical => "critical",
+        }
+    }
+
+    /// The number of Suricata's `alert.severity`, where 1 is worst.
+    pub fn eve(self) -> u8 {
+        match self {
+            Severity::Critical | Severity::High => 1,
+            Severity::Medium => 2,
+            Severity::Low => 3,
+            Severity::Info => 4,
         }
     }
 }
@@ -138,8 +161,25 @@ mod tests {
         for (score, threshold) in [(7.0, 0.5), (f64::INFINITY, 0.5), (2.0, 1.0)] {
             assert_eq!(Beyond::of(score, threshold), Beyond::Near, "{score} {threshold}");
             assert_eq!(Severity::of(Kind::Anomaly, score, threshold, 20), Severity::Medium);
+            assert_eq!(Severity::of_row(score, threshold), Severity::Low);
         }
         assert_eq!(Beyond::of(f64::NAN, 0.5), Beyond::Not);
         assert_eq!(Beyond::of(1.0, 0.5), Beyond::Far);
+    }
+
+    #[test]
+    fn severity_of_a_row_rises_with_its_score() {
+        let scores = [0.49, 0.5, 0.51, 0.625, 0.7, 0.75, 0.9, 1.0];
+        let found: Vec<_> = scores.iter().map(|score| Severity::of_row(*score, 0.5).name()).collect();
+        assert_eq!(found, ["info", "info", "low", "medium", "medium", "high", "high", "high"]);
+    }
+
+    #[test]
+    fn nats_are_graded_up_to_twice_the_threshold_and_beyond() {
+        let of = |score: f64| Severity::of_row(score, 6.9).name();
+        assert_eq!(
+            [6.9, 7.0, 9.0, 11.0, 13.8, 40.0].map(of),
+            ["info", "low", "medium", "high", "high", "high"]
+        );
     }
 }

@@ -43,7 +43,7 @@ use crate::flow::{FlowSpec, row_settings};
 use crate::packet::PacketSpec;
 use crate::row::{FEATURE_VERSION, RowSettings};
 
-pub use rows::Make;
+use rows::Make;
 
 /// Version of the file's form: raised when an older netweir can no longer read it, or judges by other rules.
 pub const FORMAT_VERSION: u32 = 4;
@@ -217,21 +217,6 @@ impl Model {
     /// Rows that were learned from.
     pub fn rows(&self) -> u64 {
         self.detector.rows().unwrap_or(u64::MAX)
-    }
-
-    /// Version of the netweir that trained it.
-    pub fn netweir_version(&self) -> &str {
-        &self.netweir_version
-    }
-
-    /// Version of the meaning of columns when it was trained.
-    pub fn feature_version(&self) -> u32 {
-        self.feature_version
-    }
-
-    /// Whether it was trained on flow rows, and how they were made.
-    pub fn make(&self) -> &Make {
-        &self.make
     }
 
     /// How flow rows were made; `None` for a model of another table.

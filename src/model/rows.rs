@@ -12,7 +12,7 @@ use crate::row::schema::{FEATURES, SETTINGS};
 
 /// How rows were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Make {
+pub(super) enum Make {
     /// Flow rows of netweir, with what they depend on beside the packets.
     Flows(RowSettings),
     /// Rows of any other table.

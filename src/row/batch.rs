@@ -10,10 +10,10 @@ pub struct Place {
     /// Window start in nanoseconds; 0 for tables that know no windows.
     pub window: u64,
     /// The worker whose rows these are; 0 for tables.
-    pub shard: u32,
-    /// Counts the batches of a shard in a window from 0; for tables the batch's number in the input.
+    pub worker: u32,
+    /// Counts the batches of a worker in a window from 0; for tables the batch's number in the input.
     pub number: u32,
-    /// The shard has no more batches in the window. Where nobody says so, the frontier does, later.
+    /// The worker has no more batches in the window. Where nobody says so, the frontier does, later.
     pub last: bool,
 }
 

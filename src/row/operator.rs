@@ -31,7 +31,7 @@ impl ContainerBytes for RowBatch {
             .and_then(|mut stream| stream.next().unwrap_or(Ok(RecordBatch::new_empty(stream.schema()))))
             .expect("a peer of the same build sends whole Arrow streams");
         let last = head[2] >> 32 != 0;
-        let place = Place { window: head[0], shard: (head[1] >> 32) as u32, number: head[1] as u32, last };
+        let place = Place { window: head[0], worker: (head[1] >> 32) as u32, number: head[1] as u32, last };
         RowBatch { place, target: head[2] as u32, rows }
     }
 
@@ -44,7 +44,7 @@ impl ContainerBytes for RowBatch {
         let place = self.place;
         let head = [
             place.window,
-            u64::from(place.shard) << 32 | u64::from(place.number),
+            u64::from(place.worker) << 32 | u64::from(place.number),
             u64::from(place.last) << 32 | u64::from(self.target),
         ];
         let mut body = stream(&self.rows);
@@ -102,7 +102,8 @@ mod tests {
         let columns: Vec<(&str, ArrayRef)> =
             vec![("n", Arc::new(UInt64Array::from(vec![1, 2, 3]))), ("s", Arc::new(names))];
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        let batch = RowBatch { place: Place { window: 7, shard: 2, number: 9, last: true }, target: 5, rows };
+        let batch =
+            RowBatch { place: Place { window: 7, worker: 2, number: 9, last: true }, target: 5, rows };
         let mut bytes = Vec::new();
         batch.into_bytes(&mut bytes);
         assert_eq!(bytes.len(), batch.length_in_bytes());

@@ -254,8 +254,8 @@ pub(super) fn joined(spec: &Spec, opened: &Opened) -> Joined {
     let slice = spec.source.slice_ns();
     match opened.window {
         _ if spec.ends.packets => Joined::ByTime,
-        Some(window) if window < slice => Joined::ByShardLate,
-        _ => Joined::ByShard,
+        Some(window) if window < slice => Joined::ByWorkerLate,
+        _ => Joined::ByWorker,
     }
 }
 

@@ -1,8 +1,5 @@
 //! Anomalous rows as alerts see them: few columns of few rows, in the types that lines are made of.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Float64Array, PrimitiveArray, RecordBatch,
     StringArray,
@@ -13,8 +10,7 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::AnyError;
-use super::operator::{End, INCIDENT};
+use super::operator::INCIDENT;
 
 /// The anomalous rows of a batch.
 pub(super) struct Alerts {
@@ -193,26 +189,4 @@ pub(super) fn time(nanoseconds: i64) -> jiff::Timestamp {
 /// The metadata of a schema under a key, if any.
 pub(super) fn setting(schema: &Schema, key: &str) -> Option<String> {
     schema.metadata().get(key).cloned()
-}
-
-/// Counts anomalous rows, for the summary.
-#[derive(Clone, Default, Debug)]
-pub struct Anomalies(Arc<AtomicU64>);
-
-impl Anomalies {
-    /// Those so far.
-    pub fn count(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl End for Anomalies {
-    fn take(&mut self, rows: &RecordBatch) -> Result<(), AnyError> {
-        self.0.fetch_add(anomalous(rows)?.true_count() as u64, Relaxed);
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), AnyError> {
-        Ok(())
-    }
 }

@@ -6,8 +6,8 @@ use arrow::array::{Array, RecordBatch};
 
 use super::alert::{Alerts, Flows, time};
 use super::operator::End;
-use super::severity::Severity;
 use super::{AnyError, SinkError};
+use crate::incident::Severity;
 use crate::terminal::safe;
 
 /// How lines look.
@@ -39,7 +39,7 @@ impl<W: Write> Console<W> {
     fn write(&mut self, alerts: &Alerts) -> std::io::Result<()> {
         for row in 0..alerts.numbers.len() {
             let score = alerts.scores.value(row);
-            let severity = Severity::of(score, self.threshold);
+            let severity = Severity::of_row(score, self.threshold);
             let grade = format!("{score:.3} {:<6}", severity.name());
             let grade = match (self.style, severity) {
                 (Style::Colour, Severity::High) => format!("\x1b[31m{grade}\x1b[0m"),

@@ -27,14 +27,13 @@ use super::community::{Ends, id_of_row};
 use super::json::{Json, Text, key};
 use super::operator::End;
 use super::protocols::protocol_name;
-use super::severity::Severity;
 use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
 use crate::detect::reason::Repeated;
 use crate::detect::reason::digits::fixed;
 use crate::draft::Draft;
-use crate::incident::Muting;
+use crate::incident::{Muting, Severity};
 use crate::row::schema::WINDOW;
 
 /// Not 1, which is that of Suricata's own rules.
@@ -173,7 +172,7 @@ impl EveLog {
         let EveLog { lines, judge, common, word, stamps, .. } = self;
         let mut json = Json::on(lines);
         let score = alerts.scores.value(row);
-        let severity = Severity::of(score, judge.threshold);
+        let severity = Severity::of_row(score, judge.threshold);
         let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
         let protocol = flows.protocol.value(row);
         let ends = ends(flows, row);

@@ -25,7 +25,6 @@ mod protocols;
 pub mod report;
 #[cfg(test)]
 mod samples;
-mod severity;
 mod stamps;
 mod state;
 mod summary;
@@ -36,7 +35,6 @@ use std::sync::Arc;
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 
-pub use self::alert::Anomalies;
 pub use self::arrow::ArrowFile;
 pub use self::beside::Beside;
 pub use self::console::{Console, Style};
@@ -49,7 +47,6 @@ pub use self::incidents::{IncidentLog, IncidentRows};
 pub use self::operator::{ChangeEnd, End};
 pub use self::parquet::ParquetFile;
 pub use self::report::Report;
-pub use self::severity::Severity;
 pub use self::state::State;
 pub use self::summary::Summary;
 

@@ -18,13 +18,12 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::vec::Map;
 
+use super::AnyError;
 use crate::incident::budget::Budget;
 use crate::incident::{Change, RowChange, Said};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What takes rows in their final order.
 pub trait End: Send {
@@ -60,9 +59,9 @@ pub trait ChangeEnd: Send {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Joined {
     /// Workers own ranges of the order: one after the other. Each window has a timestamp of its own.
-    ByShard,
+    ByWorker,
     /// The same, but windows are shorter than slices and share timestamps.
-    ByShardLate,
+    ByWorkerLate,
     /// Packet rows: by (timestamp, flow_id).
     ByTime,
 }
@@ -99,21 +98,21 @@ pub fn write<'s>(
             });
             let open = frontier.frontier().first().copied();
             match joined {
-                Joined::ByShard | Joined::ByShardLate => {
+                Joined::ByWorker | Joined::ByWorkerLate => {
                     while let Some(first) = waiting.first_entry() {
                         let (time, place) = *first.key();
                         let complete = open.is_none_or(|open| time < open);
                         let next = expected.filter(|next| next.0 == time).unwrap_or((time, 0, 0));
-                        let next = joined == Joined::ByShard
+                        let next = joined == Joined::ByWorker
                             && open == Some(time)
-                            && next == (time, place.shard, place.number);
+                            && next == (time, place.worker, place.number);
                         if !complete && !next {
                             break;
                         }
                         put(&first.remove());
                         expected = Some(match place.last {
-                            true => (time, place.shard + 1, 0),
-                            false => (time, place.shard, place.number + 1),
+                            true => (time, place.worker + 1, 0),
+                            false => (time, place.worker, place.number + 1),
                         });
                     }
                 }

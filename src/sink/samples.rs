@@ -13,6 +13,7 @@ use arrow::datatypes::{
     ArrowDictionaryKeyType, ArrowNativeType, DataType, Int8Type, Int16Type, Int32Type, SchemaRef, UInt8Type,
 };
 
+use crate::detect::random::SplitMix64;
 use crate::detect::scored_schema;
 use crate::row::schema::flow_schema;
 use crate::row::{COLUMNS, Kind, RowSettings};
@@ -29,23 +30,6 @@ const REASON: &str = concat!(
     r#""hints":[{"technique":"T1046","name":"Network Service Discovery"}]}"#,
 );
 
-/// A generator of numbers for tests (splitmix64).
-pub(super) struct Numbers(pub(super) u64);
-
-impl Numbers {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
 /// The schema of scored flow rows.
 pub(super) fn schema() -> SchemaRef {
     let settings = BTreeMap::from([("window".to_owned(), "10s".to_owned())]);
@@ -55,11 +39,12 @@ pub(super) fn schema() -> SchemaRef {
 /// Scored flow rows of many hosts, a hundred to a window. One in ten is an anomaly.
 pub(super) fn scored(rows: usize, seed: u64) -> RecordBatch {
     let schema = schema();
-    let mut numbers = Numbers(seed);
+    let mut numbers = SplitMix64::new(seed);
     let mut columns: Vec<ArrayRef> = Vec::new();
     for column in COLUMNS {
-        let exists: Vec<bool> = (0..rows).map(|_| !column.nullable || numbers.below(3) > 0).collect();
-        let values: Vec<u64> = (0..rows).map(|_| numbers.next() >> (numbers.below(60) + 1)).collect();
+        let exists: Vec<bool> =
+            (0..rows).map(|_| !column.nullable || !numbers.next().is_multiple_of(3)).collect();
+        let values: Vec<u64> = (0..rows).map(|_| numbers.next() >> (numbers.next() % 60 + 1)).collect();
         columns.push(array(column.name, column.kind, &exists, &values));
     }
     let protocols = columns[schema.index_of("protocol").unwrap()].as_primitive::<UInt8Type>().clone();
@@ -72,7 +57,7 @@ pub(super) fn scored(rows: usize, seed: u64) -> RecordBatch {
     columns[schema.index_of("protocol_name").unwrap()] =
         texts::<Int16Type>(protocols.values().iter().map(|number| Some(protocol_name(*number).to_owned())));
     columns[schema.index_of("ip_version").unwrap()] = Arc::new(UInt8Array::from(vec![4; rows]));
-    let scores: Vec<f64> = (0..rows).map(|_| numbers.below(1000) as f64 / 1000.0).collect();
+    let scores: Vec<f64> = (0..rows).map(|_| (numbers.next() % 1000) as f64 / 1000.0).collect();
     columns.push(Arc::new(Float64Array::from(scores.clone())));
     columns.push(Arc::new(scores.iter().map(|score| Some(1.0 - score)).collect::<Float64Array>()));
     columns.push(Arc::new(scores.iter().map(|score| Some(*score > 0.9)).collect::<BooleanArray>()));
@@ -125,7 +110,7 @@ pub(super) fn cut(rows: &RecordBatch, mut cuts: Vec<usize>, layout: u64) -> Vec<
     cuts.retain(|cut| *cut <= rows.num_rows());
     cuts.extend([0, rows.num_rows()]);
     cuts.sort_unstable();
-    let mut numbers = Numbers(layout);
+    let mut numbers = SplitMix64::new(layout);
     let part = |pair: &[usize]| {
         let part = rows.slice(pair[0], pair[1] - pair[0]);
         let columns = part.columns().iter().map(|column| laid_out(column, &mut numbers)).collect();
@@ -135,7 +120,7 @@ pub(super) fn cut(rows: &RecordBatch, mut cuts: Vec<usize>, layout: u64) -> Vec<
 }
 
 /// The same values by a dictionary in another order, with values that nobody uses.
-fn laid_out(column: &ArrayRef, numbers: &mut Numbers) -> ArrayRef {
+fn laid_out(column: &ArrayRef, numbers: &mut SplitMix64) -> ArrayRef {
     match column.data_type() {
         DataType::Dictionary(key, _) => match key.as_ref() {
             DataType::Int8 => relaid::<Int8Type>(column, numbers),
@@ -146,14 +131,14 @@ fn laid_out(column: &ArrayRef, numbers: &mut Numbers) -> ArrayRef {
     }
 }
 
-fn relaid<K: ArrowDictionaryKeyType>(column: &ArrayRef, numbers: &mut Numbers) -> ArrayRef {
+fn relaid<K: ArrowDictionaryKeyType>(column: &ArrayRef, numbers: &mut SplitMix64) -> ArrayRef {
     let texts = cast(column, &DataType::Utf8).unwrap();
     let texts = texts.as_string::<i32>();
     let mut values: Vec<&str> = texts.iter().flatten().chain(["unused", "values"]).collect();
     values.sort_unstable();
     values.dedup();
     for at in (1..values.len()).rev() {
-        values.swap(at, numbers.below(at as u64 + 1) as usize);
+        values.swap(at, (numbers.next() % (at as u64 + 1)) as usize);
     }
     let keys = values.iter().enumerate().map(|(at, value)| (*value, K::Native::from_usize(at).unwrap()));
     let index: BTreeMap<&str, K::Native> = keys.collect();

@@ -164,7 +164,7 @@ fn flow_ids(rows: &RecordBatch) -> &[u64] {
 /// Gathers a window's rows and gives them sorted by flow id.
 fn arrange<'s>(pieces: Stream<'s, u64, RowBatch>, reading: Arc<RowReading>) -> Stream<'s, u64, RowBatch> {
     let scope = pieces.scope();
-    let shard = if reading.window.is_some() { scope.index() as u32 } else { 0 };
+    let worker = if reading.window.is_some() { scope.index() as u32 } else { 0 };
     pieces.unary_frontier::<NoopBuilder<RowBatch>, _, _, _>(
         to_target(),
         "arrange",
@@ -186,7 +186,7 @@ fn arrange<'s>(pieces: Stream<'s, u64, RowBatch>, reading: Arc<RowReading>) -> S
                         let count = ROWS.min(rows.num_rows() - *from);
                         let number = (*from / ROWS) as u32;
                         let last = *from + count == rows.num_rows();
-                        let place = Place { window: *window, shard, number, last };
+                        let place = Place { window: *window, worker, number, last };
                         let part = rows.slice(*from, count);
                         *from += count;
                         let time = cap.delayed(&(*time).max(*cap.time()));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, TimestampNanosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ProjectionMask;
@@ -487,14 +487,4 @@ fn first_difference(expected: &Schema, found: &Schema) -> Option<(String, String
         (found != expected).then(|| (name.clone(), found, expected))
     };
     names.into_iter().find_map(differs)
-}
-
-/// Whether a schema is one of netweir's flow rows, by its key columns.
-pub fn is_row_key(field: &Field) -> bool {
-    let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-    match field.name().as_str() {
-        "window_start" => *field.data_type() == time,
-        "flow_id" => *field.data_type() == DataType::UInt64,
-        _ => false,
-    }
 }

@@ -215,8 +215,8 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
     });
     let joined = match packets {
         true => Joined::ByTime,
-        false if window < manner.slice => Joined::ByShardLate,
-        false => Joined::ByShard,
+        false if window < manner.slice => Joined::ByWorkerLate,
+        false => Joined::ByWorker,
     };
     let rooms = Rooms {
         context: None,

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::datatypes::SchemaRef;
 
-use super::super::Plan;
 use super::super::asking::Celled;
 use super::super::cells::Room;
+use super::super::{AnyError, Plan};
 use super::answers::{Answers, Columns};
 use super::flows::Flows;
 use super::keeper::{Answer, Keeper, Taken};
@@ -15,8 +15,6 @@ use super::questions::{Gathering, Question, Questions};
 use crate::row::RowBatch;
 use crate::row::asking::{self, Attacher, Gatherer, Head, MESSAGE, message};
 use crate::tally::Tally;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Finds the identities of a worker's rows, and asks their owners about them.
 pub(super) struct Identifying {

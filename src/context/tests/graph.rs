@@ -92,15 +92,15 @@ fn graph(plan: &Plan, rows: &[Row], how: How, remembering: Remembering) -> (BTre
     let How { workers, size, slice, seed } = how;
     let mut feeds: Vec<Vec<RowBatch>> = vec![Vec::new(); workers];
     for (window, parts) in dealt(rows, workers as u64) {
-        for (shard, part) in parts.iter().enumerate() {
+        for (worker, part) in parts.iter().enumerate() {
             for (number, rows) in part.chunks(size).enumerate() {
                 let place = Place {
                     window: window * WINDOW,
-                    shard: shard as u32,
+                    worker: worker as u32,
                     number: number as u32,
                     last: false,
                 };
-                feeds[shard].push(RowBatch { place, target: 0, rows: batch(rows) });
+                feeds[worker].push(RowBatch { place, target: 0, rows: batch(rows) });
             }
         }
     }
@@ -140,10 +140,10 @@ fn graph(plan: &Plan, rows: &[Row], how: How, remembering: Remembering) -> (BTre
     assert!(!fault.met());
     let mut values_by_id = BTreeMap::new();
     let found = found.lock().unwrap();
-    for (shard, batches) in found.iter().enumerate() {
+    for (worker, batches) in found.iter().enumerate() {
         assert!(batches.is_sorted_by(|a, b| a.place < b.place), "places are out of order");
         for batch in batches {
-            assert_eq!(batch.place.shard as usize, shard);
+            assert_eq!(batch.place.worker as usize, worker);
             assert_eq!(batch.rows.schema(), plan.schema(&super::batch(&rows[..1]).schema()));
             values(&batch.rows, &mut values_by_id);
         }

@@ -13,13 +13,11 @@ use super::{
 };
 use crate::context::entity::Key;
 use crate::detect::scorer::attached;
-use crate::detect::{Detector, Kept, Scores};
+use crate::detect::{AnyError, Detector, Kept, Scores};
 use crate::encode::{Subject, parties};
 use crate::row::RowBatch;
 use crate::row::asking::{Attacher, Gatherer, Head, Keeper, MESSAGE, message};
 use crate::tally::Tally;
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// In the place of a service: the key is of a host, as the destination of rows.
 const HOST: u32 = u32::MAX;

@@ -81,7 +81,7 @@ const LOGINS: [u16; 22] = [
     21, 22, 23, 25, 110, 139, 143, 389, 445, 465, 587, 993, 995, 1433, 1521, 3306, 3389, 5432, 5900, 5985,
     5986, 6379,
 ];
-/// Of them those that give a shell, a desktop or files.
+/// Services that give a shell, a desktop or files: ssh (also on 2222), telnet, remote calls, smb, rdp, vnc, winrm.
 const REMOTE: [u16; 10] = [22, 23, 135, 139, 445, 3389, 5900, 5985, 5986, 2222];
 
 /// The technique that a row looks like, if any; `reason` says what its anomaly is about.

@@ -10,7 +10,7 @@
 //!   row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
 //! - [`plain`]: texts that need no escapes. [`vocabulary`]: what names of columns say, each looked at once.
-//! - [`told`]: what was written of a reason, read back; [`written`]: that in one pass.
+//! - [`told`]: what was written of a reason, read back; [`written`]: what alerts and incidents want of it, in one pass.
 
 mod amount;
 pub(crate) mod digits;
@@ -371,6 +371,7 @@ impl fmt::Display for Reason {
 
 #[cfg(test)]
 mod tests {
+    use super::told::REPEATED;
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
@@ -450,18 +451,30 @@ mod tests {
             prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
             for brief in [false, true] {
                 let json = reason.json(None, brief);
-                let Some(told) = written::read(&json) else {
+                let told = Told::read(&json).unwrap();
+                prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
+                let (repeated, gist) = (written::repeated(&json, REPEATED), written::gist(&json));
+                let (Some(repeated), Some(gist)) = (repeated, gist) else {
                     prop_assert!(json.contains('\\'), "{json}");
                     continue;
                 };
-                prop_assert_eq!(&told, &serde_json::from_str::<Told<'_>>(&json).unwrap());
-                let ToldEvidence { entity, words, .. } = told.evidence[0].clone();
-                let gist = Gist { entity, words, hints: told.hints.clone() };
-                prop_assert_eq!(written::gist(&json), Some(gist));
-                prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
+                let number = |nats: Nats<'_>| match nats {
+                    Nats::Digits(digits) => digits.parse().unwrap(),
+                    Nats::Number(number) => number,
+                };
+                prop_assert_eq!(repeated.total.map(number), told.total);
+                let parts = repeated.parts.into_iter().map(|(name, nats)| ToldPart { name, nats: number(nats) });
+                prop_assert_eq!(parts.collect::<Vec<_>>(), told.parts);
+                let said = |said: &ToldEvidence<'_>| (said.entity.to_string(), said.words.to_string());
+                let told_of: Vec<_> = told.evidence.iter().map(said).collect();
+                let of = |(entity, words): (Cow<'_, str>, Cow<'_, str>)| (entity.into_owned(), words.into_owned());
+                let repeats: Vec<_> = repeated.evidence.into_iter().map(of).collect();
+                prop_assert_eq!(&repeats[..], &told_of[..told_of.len().min(REPEATED)]);
+                prop_assert_eq!(of((gist.entity, gist.words)), told_of[0].clone());
+                prop_assert_eq!((&repeated.hints, &gist.hints), (&told.hints, &told.hints));
                 // Cut off, it is none.
                 let cut = json.char_indices().nth(json.chars().count() * 2 / 3).unwrap().0;
-                prop_assert_eq!(written::read(&json[..cut]), None);
+                prop_assert_eq!(written::repeated(&json[..cut], REPEATED), None);
                 prop_assert_eq!(written::gist(&json[..cut]), None);
             }
         }

@@ -23,8 +23,9 @@ enum Unit {
 
 use Unit::{Bytes, Count, Percent, Seconds, Windows};
 
-/// Statistics of context columns: of a source, of a destination.
-const STATISTICS: [(&str, &str, &str, Unit); 16] = [
+/// Statistics of context columns: of an entity that begins with a source, and of one that begins with a destination. Others
+/// go by their names.
+const STATISTICS: [(&str, &str, &str, Unit); 15] = [
     ("flows", "{} flow~", "{} flow~", Count),
     ("rows", "{} flow record~", "{} flow record~", Count),
     ("failed", "{} failed flow~", "{} failed flow~", Count),
@@ -40,7 +41,6 @@ const STATISTICS: [(&str, &str, &str, Unit); 16] = [
     ("new_services", "{} new service~", "{} new service~ asked for", Count),
     ("new_ends", "{} new target~ (host and port)", "{} new target~ (host and port)", Count),
     ("active", "active {}", "active {}", Windows),
-    ("", "{}", "{}", Count),
 ];
 
 /// What is seen for the first time, by the identity of an age: now, and a while ago.
@@ -123,11 +123,12 @@ const STATES: [(&str, &str); 13] = [
     ("SHR", "closed by the destination, its beginning unseen"),
 ];
 
-/// The age from which on everything is equally old, in windows, as a bucket's least value.
+/// A usual age of so many windows or more is told as over so many: ages end at 60, in a bucket that begins at 53, and the
+/// one before begins at 45.
 const OLD: f64 = 48.0;
 
-/// What a column is about: whose (empty for the row itself) and which statistic; horizons and the new among the counted
-/// do not tell columns apart.
+/// What a column is about: whose (empty for the row itself) and which statistic; horizons, the new among the counted and
+/// the number of gaps that vary do not tell columns apart.
 pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
     let (name, parts) = parts(column);
     match parts.into() {

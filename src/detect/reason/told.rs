@@ -93,7 +93,7 @@ pub(crate) struct Repeated<'a> {
 }
 
 /// Columns of a reason that alerts repeat.
-const REPEATED: usize = 3;
+pub(super) const REPEATED: usize = 3;
 
 /// Nats as they were read.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,10 +156,7 @@ impl<'a> Told<'a> {
     /// # Errors
     /// What is wrong with the text, in one line.
     pub fn read(text: &'a str) -> Result<Told<'a>, serde_json::Error> {
-        match written::read(text) {
-            Some(told) => Ok(told),
-            None => serde_json::from_str(text),
-        }
+        serde_json::from_str(text)
     }
 }
 

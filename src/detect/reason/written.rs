@@ -1,68 +1,17 @@
-//! A reason's text taken apart as it is written here: in one pass, without a copy. Alerts and incidents read every
-//! reason of a flood.
+//! What alerts and incidents want of a reason's text, taken from it as it is written here: in one pass, without a copy.
+//! They read every reason of a flood.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::WRITTEN;
-use super::told::{Gist, Nats, Repeated, Told, ToldEvidence, ToldHint, ToldPart};
+use super::told::{Gist, Nats, Repeated, ToldHint};
 
-/// `None` for text of another form, with escapes in it, or of another writer: that is for a reader of JSON.
-pub(super) fn read(text: &str) -> Option<Told<'_>> {
-    // Looked for at once: with neither in it, all between two marks is text.
-    if text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'\\')) {
-        return None;
-    }
-    let mut rest = Rest(text);
-    // The five themes and what lasts; columns that are written.
-    let mut told =
-        Told { parts: Vec::with_capacity(6), evidence: Vec::with_capacity(WRITTEN), ..Told::default() };
-    rest.pass("{\"score\":")?;
-    told.score = Some(rest.number()?);
-    rest.pass(",\"total\":")?;
-    told.total = Some(rest.number()?);
-    if rest.pass(",\"at_zero\":").is_some() {
-        rest.number()?;
-    }
-    rest.pass(",\"line\":")?;
-    told.line = rest.text()?.into();
-    rest.pass(",\"parts\":[")?;
-    while rest.more()? {
-        rest.pass("{\"name\":")?;
-        let name = rest.text()?.into();
-        rest.pass(",\"nats\":")?;
-        told.parts.push(ToldPart { name, nats: rest.number()? });
-        rest.groups()?;
-    }
-    rest.pass(",\"evidence\":[")?;
-    while rest.more()? {
-        let mut said = ToldEvidence::default();
-        rest.pass("{\"column\":")?;
-        said.column = rest.text()?.into();
-        rest.pass(",\"entity\":")?;
-        said.entity = rest.text()?.into();
-        rest.pass(",\"value\":")?;
-        rest.pair()?;
-        rest.pass(",\"usual\":")?;
-        rest.pair()?;
-        rest.pass(",\"p\":")?;
-        said.p = if rest.pass("null").is_some() { None } else { Some(rest.number()?) };
-        rest.pass(",\"nats\":")?;
-        rest.skip(b',')?;
-        rest.pass("\"words\":")?;
-        said.words = rest.text()?.into();
-        rest.pass("}")?;
-        told.evidence.push(said);
-    }
-    rest.pass(",\"hints\":[")?;
-    told.hints = rest.hints()?;
-    Some(told)
-}
-
-/// The same as alerts repeat it, with so many columns: what they do not is passed over.
+/// What alerts repeat of a reason, with so many columns: what they do not is passed over. `None` for text of another form,
+/// with escapes in it, or of another writer: that is for a reader of JSON.
 pub(super) fn repeated(text: &str, columns: usize) -> Option<Repeated<'_>> {
     static HINTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("],\"hints\":["));
+    // Looked for at once: with neither in it, all between two marks is text.
     if text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'\\')) {
         return None;
     }
@@ -212,14 +161,9 @@ impl<'a> Rest<'a> {
     }
 
     fn number(&mut self) -> Option<f64> {
-        let (number, end) = match few_digits(self.0.as_bytes()) {
-            Some((number, end)) => (number, end),
-            None => {
-                let part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e');
-                let end = self.0.bytes().position(|byte| !part(byte))?;
-                (self.0[..end].parse().ok()?, end)
-            }
-        };
+        let part = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e');
+        let end = self.0.bytes().position(|byte| !part(byte))?;
+        let number = self.0[..end].parse().ok()?;
         self.0 = &self.0[end..];
         Some(number)
     }
@@ -265,77 +209,10 @@ fn decimal(text: &[u8]) -> Option<usize> {
     (fits && matches!(text[end], b',' | b'}')).then_some(end)
 }
 
-/// A number at the beginning of a text and where it ends, if it has at most fifteen digits, with a point or without, and
-/// perhaps a small power of ten below 1, and an entry or an object ends behind it: digits and power are exact, so that their
-/// quotient is rounded but once, and is what any reader makes of it. `None` for others.
-fn few_digits(text: &[u8]) -> Option<(f64, usize)> {
-    const TENS: [f64; 23] = [
-        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
-        1e18, 1e19, 1e20, 1e21, 1e22,
-    ];
-    // What it is too long for does not come back.
-    let mut number = 0u64;
-    let mut digits = |from: usize| {
-        let mut at = from;
-        loop {
-            let digit = text.get(at)?.wrapping_sub(b'0');
-            if digit > 9 {
-                return Some(at);
-            }
-            number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-            at += 1;
-        }
-    };
-    let mut at = digits(0)?;
-    let (mut count, mut after) = (at, 0);
-    // A point stands between digits.
-    if count > 0 && text[at] == b'.' {
-        let end = digits(at + 1)?;
-        after = end - (at + 1);
-        if after == 0 {
-            return None;
-        }
-        (at, count) = (end, count + after);
-    }
-    if text[at] == b'e' {
-        let down = text.get(at + 1) == Some(&b'-');
-        at += 1 + usize::from(down);
-        let digit = |at: usize| {
-            text.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| usize::from(byte - b'0'))
-        };
-        let mut power = digit(at)?;
-        at += 1;
-        if let Some(one) = digit(at).filter(|_| power > 0) {
-            power = 10 * power + one;
-            at += 1;
-        }
-        if power > 0 && !down {
-            return None;
-        }
-        after += power;
-    }
-    if count == 0 || count > 15 || !matches!(text.get(at)?, b',' | b'}' | b']') {
-        return None;
-    }
-    TENS.get(after).map(|power| (number as f64 / power, at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn numbers_of_few_digits_are_read_as_the_standard_library_does(
-            text in "[0-9.]{1,17}(e-?[0-9]{1,3})?[-+e.]?,?",
-        ) {
-            if let Some((number, end)) = few_digits(text.as_bytes()) {
-                prop_assert_eq!(&text[end..], ",");
-                prop_assert_eq!(number, text[..end].parse::<f64>().unwrap());
-            }
-        }
-    }
 
     proptest! {
         #[test]
@@ -345,15 +222,6 @@ mod tests {
                 let again = serde_json::to_string(&text.parse::<f64>().unwrap()).unwrap();
                 prop_assert_eq!((end, again), (text.len(), text));
             }
-        }
-    }
-
-    #[test]
-    fn numbers_that_reasons_have_are_of_few_digits() {
-        for text in ["0", "7.904", "123456", "1.2e-5", "1.0e0", "9.9e-17"] {
-            let found = few_digits(&[text.as_bytes(), b"}"].concat());
-            assert_eq!(found, text.parse().ok().map(|number| (number, text.len())), "{text}");
-            assert_eq!(few_digits(text.as_bytes()), None, "{text}");
         }
     }
 }

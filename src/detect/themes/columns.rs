@@ -1,5 +1,5 @@
-//! What `themes` judges: the 149 columns of DETECTION.md's lean set and how seldom a source uses a service; whose past
-//! each is held against, how much of it is the row's own doing, and the group that it is evidence for.
+//! What `themes` judges: 149 columns of context, shape, age and regularity, and how seldom a source uses a service; whose
+//! past each is held against, how much of it is the row's own doing, and the group that it is evidence for.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,11 @@ use crate::encode::{Judgement, Side, Since, Subject};
 /// Judged columns.
 pub(in crate::detect) const WIDTH: usize = 150;
 
-/// Horizons in windows.
-pub(super) const HORIZONS: [u32; 3] = [1, 6, 30];
+/// Horizons in windows: those of context.
+pub(super) const HORIZONS: [u32; 3] = {
+    let [shortest, middle, longest] = crate::context::HORIZONS;
+    [shortest as u32, middle as u32, longest as u32]
+};
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
 pub(in crate::detect) const GROUPS: [&str; 20] = [
@@ -146,10 +149,6 @@ pub(super) const FIRST: &str = "first_pairsvc";
 pub(super) const NEW: &str = "src_is_new";
 /// Column of the state of a TCP connection.
 pub(super) const STATE: &str = "conn_state";
-
-/// States in the order of their numbers.
-pub(super) const STATES: [&str; 13] =
-    ["OTH", "S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "RSTRH", "SH", "SHR"];
 
 /// Statistics of the context of an entity.
 fn statistics(subject: Subject) -> &'static [&'static str] {
@@ -408,7 +407,8 @@ pub(in crate::detect) fn context_columns() -> Vec<String> {
     names
 }
 
-/// For each kind of entity with context columns the name of the column that is true in one of its rows a window.
+/// The name of the column that is true in one row a window of each entity of a kind; `None` for kinds that have no context
+/// columns.
 pub(super) fn lead(subject: Subject) -> Option<String> {
     (!statistics(subject).is_empty()).then(|| format!("lead_{}", subject.name()))
 }
@@ -422,7 +422,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lean_set_and_one_have_150_columns_in_20_groups_of_five_themes() {
+    fn there_are_150_columns_in_20_groups_of_five_themes() {
         assert_eq!(columns().len(), WIDTH);
         let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();

@@ -5,7 +5,7 @@
 //! in 20 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
 //! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
-//! ([`lasting`](crate::detect::Lasting)). DETECTION.md says why and what it finds.
+//! ([`lasting`](crate::detect::Lasting)).
 //!
 //! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, and [`rhythm`] what regularities weigh;
 //!   [`surprises`]: to surprises, which other detectors begin with too.
@@ -46,12 +46,10 @@ pub(in crate::detect) use self::tables::{
 };
 use super::outline::{Line, grouped, percent};
 use super::{
-    Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
-    Threshold,
+    AnyError, Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason,
+    Scores, Threshold,
 };
-use crate::encode::{self, Blocks, Crowd, EncodeError, Known, Past};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
+use crate::encode::{self, Crowd, EncodeError, Known};
 
 /// What is usual, and how unusual calibration rows are.
 #[derive(Debug)]
@@ -82,16 +80,6 @@ impl Themes {
         let surprises = Surprises::read(fields, tables)?;
         let (scale, known) = (read_scale(tables)?, encode::Kept::default());
         Ok(Themes { settings, seed, surprises, scale, known, suspects: None })
-    }
-
-    /// How training was cut.
-    pub fn blocks(&self) -> &Blocks {
-        &self.surprises.blocks
-    }
-
-    /// What is usual.
-    pub fn past(&self) -> &Past {
-        &self.surprises.past
     }
 
     /// Judges rows of a crowd that are few enough to be judged at once.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{
-    FAILED, FIRST, NEW, Reading, STATE, STATES, WIDTH, Weight, columns, lead, of_the_unknown,
-};
+use super::columns::{FAILED, FIRST, NEW, Reading, STATE, WIDTH, Weight, columns, lead, of_the_unknown};
 use super::rhythm;
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
@@ -17,6 +15,7 @@ use crate::detect::DetectError;
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::subject::{PARTY_COLUMNS, Party, parties};
 use crate::encode::{Subject, Which, numbers_of};
+use crate::flow::tcp::CONN_STATES;
 
 /// Rows as they are judged.
 pub(in crate::detect) struct Resolved {
@@ -467,7 +466,7 @@ fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut Vec<f32
 /// States of TCP connections as numbers, NaN for other protocols.
 fn states(rows: &RecordBatch) -> Result<Vec<f64>, DetectError> {
     let state = |text: Option<&str>| {
-        let number = text.and_then(|text| STATES.iter().position(|state| *state == text));
+        let number = text.and_then(|text| CONN_STATES.iter().position(|state| *state == text));
         number.map_or(f64::NAN, |number| number as f64)
     };
     Ok(Texts::new(rows, STATE)?.map(state))

@@ -14,13 +14,11 @@ use super::newcomers;
 use super::resolve::{self, Resolved, Resolver, Rows};
 use super::scale::Batch;
 use super::tables;
-use crate::detect::DetectError;
 use crate::detect::isolation::differs;
 use crate::detect::outline::{Line, grouped};
+use crate::detect::{AnyError, DetectError};
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Known, Past, SHORTEST, Side, Since, Subject};
-
-type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What is usual, and what rows are that can be held against it.
 #[derive(Debug)]

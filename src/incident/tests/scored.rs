@@ -64,7 +64,7 @@ fn run_rows(
                 move |input, output| {
                     input.for_each(|cap, rows| {
                         for (window, rows) in rows.drain(..) {
-                            let place = Place { window, shard: index as u32, number: 0, last: false };
+                            let place = Place { window, worker: index as u32, number: 0, last: false };
                             let mut batch = RowBatch { place, target: 0, rows };
                             output.session_with_builder(&cap).give_container(&mut batch);
                         }
