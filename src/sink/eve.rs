@@ -39,8 +39,9 @@ use crate::row::schema::WINDOW;
 /// Not 1, which is that of Suricata's own rules.
 const GENERATOR: u32 = 7777;
 
-/// The one kind of finding so far: a row whose score is above the threshold.
-const ANOMALOUS_FLOW: (u32, u32, &str) = (7000, 1, "NETWEIR anomalous flow");
+/// The one kind of finding so far: a row whose score is above the threshold. Its number is of those that Suricata leaves
+/// to rules of one's own (1,000,000 to 1,999,999): readers that look at no generator take it for no other's rule.
+const ANOMALOUS_FLOW: (u32, u32, &str) = (1_007_000, 1, "NETWEIR anomalous flow");
 
 /// Suricata keeps 51 bits of flow ids, since more are lost in readers that take numbers for doubles.
 const FLOW_ID: u64 = (1 << 51) - 1;
