@@ -87,7 +87,7 @@ fn numbers(cases: &Cases) -> String {
          Rates are of {} and of {} with benign rows; their interval is what that many false ones allow for, one like another. {quiet}{muted}{held}",
         count(cases.most_merged),
         duration(cases.time),
-        counted(cases.hosts as u64, "source")
+        counted(cases.hosts, "source")
     );
     titled("Right and false", &caption, &headings, rows)
 }
