@@ -86,10 +86,10 @@ fn left_open(path: &Path) -> io::Result<Vec<String>> {
         #[serde(borrow)]
         id: Cow<'a, str>,
     }
-    let mut open: BTreeMap<String, (usize, String)> = BTreeMap::new();
-    for (number, line) in BufReader::new(File::open(path)?).lines().enumerate() {
+    let mut open: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
+    for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
         let line = line?;
-        let Ok(Said { change, id }) = serde_json::from_str(&line) else { continue };
+        let Ok(Said { change, id }) = serde_json::from_slice(&line) else { continue };
         if change == "close" {
             open.remove(&*id);
         } else {
@@ -97,10 +97,10 @@ fn left_open(path: &Path) -> io::Result<Vec<String>> {
             open.insert(id.into_owned(), (began, line));
         }
     }
-    let mut open: Vec<(usize, String)> = open.into_values().collect();
+    let mut open: Vec<(usize, Vec<u8>)> = open.into_values().collect();
     open.sort_unstable();
     let closed = open.into_iter().filter_map(|(_, line)| {
-        let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).ok()?;
+        let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).ok()?;
         line.insert("change".to_owned(), "close".into());
         serde_json::to_string(&line).ok()
     });
@@ -212,22 +212,23 @@ mod tests {
                 "{{\"change\":\"{change}\",\"id\":\"{id}\",\"time\":\"T\",\"alerts\":{alerts},\"score\":7.1}}\n"
             )
         };
-        let held = [
-            line("create", "b", 1),
-            line("create", "a", 2),
-            line("create", "c", 3),
-            "no line\n".to_owned(),
-            line("close", "c", 3),
-            line("update", "b", 5),
-            line("close", "a", 2),
-            line("reopen", "a", 4),
-        ];
-        std::fs::write(&path, held.concat()).unwrap();
+        let mut held = Vec::new();
+        let mut hold = |lines: &[u8]| held.extend_from_slice(lines);
+        for (change, id, alerts) in [("create", "b", 1), ("create", "a", 2), ("create", "c", 3)] {
+            hold(line(change, id, alerts).as_bytes());
+        }
+        hold(b"no line, and bytes that are no text: \xff\n");
+        for (change, id, alerts) in
+            [("close", "c", 3), ("update", "b", 5), ("close", "a", 2), ("reopen", "a", 4)]
+        {
+            hold(line(change, id, alerts).as_bytes());
+        }
+        std::fs::write(&path, &held).unwrap();
         let begin = || IncidentLog::create(Draft::growing(&path, None).unwrap(), None);
-        let expected = held.concat() + &line("close", "b", 5) + &line("close", "a", 4);
+        let closed = line("close", "b", 5) + &line("close", "a", 4);
         for _ in 0..2 {
             drop(begin().close_left_open().unwrap());
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), expected, "once");
+            assert!(std::fs::read(&path).unwrap() == [&held[..], closed.as_bytes()].concat(), "once");
         }
     }
 }
