@@ -463,8 +463,12 @@ fn rows_of_another_make_are_refused_by_the_first_difference() {
          setting"
     );
     assert_eq!(
-        refused(flow_model(), &said(FEATURES, "2".to_owned())),
-        "feature version is 1 in the model, 2 in the rows; extract the rows again and train anew with one netweir"
+        refused(flow_model(), &said(FEATURES, (FEATURE_VERSION + 1).to_string())),
+        format!(
+            "feature version is {FEATURE_VERSION} in the model, {} in the rows; extract the rows again and train anew with \
+             one netweir",
+            FEATURE_VERSION + 1
+        )
     );
     assert_eq!(
         refused(&table_model(), &schema),
@@ -495,11 +499,12 @@ fn rows_decide_how_a_model_makes_rows() {
 #[test]
 fn a_stranger_can_read_what_a_model_is() {
     let text = flow_model().describe();
+    let version = env!("CARGO_PKG_VERSION");
     for line in [
-        concat!("Model of pipeline `office`, trained by netweir ", env!("CARGO_PKG_VERSION"), ", format 3"),
+        &format!("Model of pipeline `office`, trained by netweir {version}, format {FORMAT_VERSION}"),
         "  rows           300 flow rows of 12,345 packets",
         "  windows        2025-11-24 16:00:00 UTC to 2025-11-24 17:00:00 UTC (starts)",
-        "Rows to score: flow rows, feature version 1",
+        &format!("Rows to score: flow rows, feature version {FEATURE_VERSION}"),
         "  window         10s of event time",
         "Columns: 5 read, 8 features",
         "  log1p 2        fwd_bytes, bwd_bytes",

@@ -119,6 +119,19 @@ impl Dataset {
         self.file(self.last.map_or(hour, |last| last.max(hour)))?.write(rows)
     }
 
+    /// Nothing more is said before a time: the hour of the rows before is whole where that lies in a later one.
+    ///
+    /// # Errors
+    /// [`SinkError`] if its file cannot be finished.
+    pub(super) fn pass(&mut self, time: i64) -> Result<(), SinkError> {
+        if self.last.is_some_and(|last| time.div_euclid(NANOSECONDS) > last)
+            && let Some(file) = self.open.take()
+        {
+            file.commit()?;
+        }
+        Ok(())
+    }
+
     /// All rows were taken: the last hour is whole.
     ///
     /// # Errors
@@ -337,6 +350,23 @@ mod tests {
         hours.commit().unwrap();
         let name = |hour: &str| format!("date=1970-01-01/hour={hour}/part-0.parquet");
         assert_eq!(files(folder.path()), [(name("00"), 1), (name("01"), 2)]);
+    }
+
+    #[test]
+    fn an_hour_is_whole_when_a_later_one_is_spoken_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let schema = schema("window_start");
+        let mut hours = Dataset::create(folder.path(), &schema, &Drafts::live()).unwrap();
+        let name = |part: u64| format!("date=1970-01-01/hour=00/part-{part}.parquet");
+        hours.take_at(5, &rows(&schema, &[5])).unwrap();
+        hours.pass(HOUR - 1).unwrap();
+        assert_eq!(files(folder.path()), []);
+        hours.pass(HOUR).unwrap();
+        assert_eq!(files(folder.path()), [(name(0), 1)]);
+        // What is said of it afterwards is a further part.
+        hours.take_at(6, &rows(&schema, &[6])).unwrap();
+        hours.commit().unwrap();
+        assert_eq!(files(folder.path()), [(name(0), 1), (name(1), 1)]);
     }
 
     #[test]

@@ -172,6 +172,14 @@ impl ChangeEnd for IncidentRows {
             })
         };
         if rows().next().is_none() {
+            let said = changes.iter().filter_map(|change| match change {
+                Change::Event(event) => i64::try_from(event.time).ok(),
+                Change::Row(_) => None,
+            });
+            if let (Into::Hours(hours), Some(time)) = (&mut self.into, said.max()) {
+                // The hour before may be over while no row comes to anything.
+                hours.pass(time)?;
+            }
             return Ok(());
         }
         let incident: StringArray = rows().map(|row| row.incident.map(|id| format!("{id:016x}"))).collect();

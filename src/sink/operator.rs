@@ -175,7 +175,13 @@ pub fn belonging<'s>(
             move |(rows, rows_frontier), (said, said_frontier), output| {
                 rows.for_each(|cap, batch| {
                     let time = *cap.least().expect("sent under a capability");
-                    waiting.entry(time).or_default().push(std::mem::take(batch));
+                    let mut batch = std::mem::take(batch);
+                    // Most have nothing that belongs to anything, and need not be held.
+                    let odd = batch.rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
+                    if odd.is_some_and(|odd| odd.true_count() == 0) {
+                        batch.rows = RecordBatch::new_empty(batch.rows.schema());
+                    }
+                    waiting.entry(time).or_default().push(batch);
                 });
                 said.for_each(|cap, said| {
                     let time = *cap.least().expect("sent under a capability");

@@ -6,7 +6,7 @@
 //! other destinations: who is odd among those, and again and again, is left out. What is odd a few times stays, as that
 //! is what calibration is for. And as many as chance makes so odd count among the odd, as somebody's may be harmless.
 //!
-//! What comes all the time, from ever other hosts, is no attack that happens to be there but what the network is like: the
+//! What comes to a host all the time, from ever other ones, is no attack that happens to be there but what the network is like: the
 //! noise of the internet at a server that it reaches, or clients of a service that are there today alone. It will come
 //! again, and calibrates.
 
@@ -38,8 +38,8 @@ const STRETCHES: u64 = 8;
 /// What is odd in so many of them comes all the time.
 const STEADY: u32 = 5;
 
-/// What is between one host and ever others: no other end has more than this share of its odd rows.
-const ONE_END: f64 = 0.25;
+/// What comes from ever other hosts: no source has more than this share of the odd rows of a destination.
+const ONE_SOURCE: f64 = 0.25;
 
 /// Parts that sources or destinations are shared out in; each is judged by the others.
 const PARTS: u64 = 2;
@@ -88,7 +88,9 @@ impl<'a> Calibrating<'a> {
 
     /// Whether each row is suspect.
     fn suspect(&self) -> Vec<bool> {
-        let sides = [self.side(|ends| ends), self.side(|[source, destination]| [destination, source])];
+        let sources = self.side(|ends| ends);
+        let destinations = self.side(|[source, destination]| [destination, source]);
+        let sides = [sources, Side { may_be_noise: true, ..destinations }];
         let stretches = self.stretches();
         let mut suspect = vec![false; self.about.len()];
         for _ in 0..ROUNDS {
@@ -186,6 +188,9 @@ struct Side {
     hosts: Vec<u32>,
     /// The host on the other side of each row.
     others: Vec<Address>,
+    /// Whether what comes all the time may be what the network is like: at a destination, not from a source, which may
+    /// be a patient scanner.
+    may_be_noise: bool,
     /// The part of each host.
     parts: Vec<u64>,
 }
@@ -206,7 +211,7 @@ impl Side {
                 of_host.stretches |= 1 << stretches[row];
             }
         }
-        self.hosts.iter().map(|host| hosts[*host as usize].is_suspect()).collect()
+        self.hosts.iter().map(|host| hosts[*host as usize].is_suspect(self.may_be_noise)).collect()
     }
 }
 
@@ -222,11 +227,11 @@ struct OfHost {
 }
 
 impl OfHost {
-    fn is_suspect(&self) -> bool {
+    fn is_suspect(&self, may_be_noise: bool) -> bool {
         let many = self.odd >= MANY && self.odd as f64 >= self.rows as f64 * SHARE * TIMES;
         let always =
-            self.stretches.count_ones() >= STEADY && self.with_one as f64 <= self.odd as f64 * ONE_END;
-        many && !always
+            self.stretches.count_ones() >= STEADY && self.with_one as f64 <= self.odd as f64 * ONE_SOURCE;
+        many && !(may_be_noise && always)
     }
 }
 
@@ -304,6 +309,7 @@ mod tests {
         let noise = |row: usize| (100 + row, 77);
         assert_eq!(spread(100, &noise), 0);
         assert!(spread(33, &noise) >= 40, "a scan by many");
+        assert!(spread(100, &|row| (77, 100 + row)) >= 40, "a patient scan by one");
         // One host that calls another again and again may be an attacker's.
         assert!(spread(100, &|_| (78, 77)) >= 40);
         assert!(spread(100, &|row| (if row % 3 == 0 { 78 } else { 100 + row }, 77)) >= 40);
@@ -342,7 +348,8 @@ mod tests {
         ) {
             let other = Address::parse(Some("10.0.0.1"));
             let others = vec![other; rows.len()];
-            let side = Side { hosts: rows.iter().map(|row| row.0).collect(), others, parts: vec![0; 6] };
+            let hosts = rows.iter().map(|row| row.0).collect();
+            let side = Side { hosts, others, parts: vec![0; 6], ..Side::default() };
             let odd: Vec<bool> = rows.iter().map(|row| row.1).collect();
             for (row, repeated) in side.repeated(&odd, &vec![0; rows.len()]).into_iter().enumerate() {
                 let of_host = rows.iter().filter(|other| other.0 == rows[row].0 && other.1).count();
