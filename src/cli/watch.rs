@@ -25,12 +25,12 @@ keep). netweir detect --help says what rules are made of.
 OUTDIR/status.json says how the run is; it is written anew every minute, and at the end.
 
 The logs in OUTDIR grow while it runs. Rows come by hours, each when it is over, in its folders
-scores and incident_rows (date=2026-11-22/hour=09/part-0.parquet), counters at the end. A run
-that begins anew goes on behind what is there; a report of other columns, or of detect, is moved
-to OUTDIR/_earlier/1, 2 and so on. Logs may be rotated: moved
-away (the next window begins new ones, no signal is needed; SIGUSR1 changes nothing, nor does
-SIGHUP without a controlling terminal) or copied and cut short. Where there is a controlling
-terminal SIGHUP is its end, and ends the run as SIGTERM does.
+scores and incident_rows (date=2026-11-22/hour=09/part-0.parquet), counters at the end. A run that
+begins anew goes on behind what is there; a report of other columns, or of detect, is moved to
+OUTDIR/_earlier/1, 2 and so on. Logs may be rotated: moved away (the next window begins new ones, no
+signal is needed; SIGUSR1 changes nothing, nor does SIGHUP without a controlling terminal) or copied
+and cut short. Where there is a controlling terminal SIGHUP is its end, and ends the run as SIGTERM
+does.
 
 Capturing needs CAP_NET_RAW: run as root, or once
   sudo setcap cap_net_raw,cap_net_admin=eip $(command -v netweir)")]

@@ -312,14 +312,18 @@ fn another_format_is_told_apart_before_anything_else() {
         })
     };
     let here = format!("this is netweir {}, which reads formats", env!("CARGO_PKG_VERSION"));
+    let (next, last) = (FORMAT_VERSION + 1, OLDEST_FORMAT - 1);
     assert_eq!(
-        error(&of_format(FORMAT_VERSION + 1)),
-        format!("m.model: model format 4 of netweir 0.9.0; {here} up to 3: update netweir, or train anew")
+        error(&of_format(next)),
+        format!(
+            "m.model: model format {next} of netweir 0.9.0; {here} up to {FORMAT_VERSION}: update netweir, or train anew"
+        )
     );
     assert_eq!(
-        error(&of_format(OLDEST_FORMAT - 1)),
+        error(&of_format(last)),
         format!(
-            "m.model: model format 2 of netweir 0.9.0, which judged by other rules; {here} from 3 on: train anew"
+            "m.model: model format {last} of netweir 0.9.0, which judged by other rules; {here} from {OLDEST_FORMAT} on: train \
+             anew"
         )
     );
 }

@@ -30,10 +30,10 @@ the way from the threshold to its double (a forest's: to 1) as 1, and rows:
   beyond     low   medium   high       critical
 A new host is low, or medium where a row of it is odd. What a budget holds back is told as info.
 Below a row stands what it is made of, in nats (-ln of a probability), with the sum before: how rare
-such a sum is in training is the score. A forest's say how much shorter than usual paths are; its score
-rises with their sum. Then come reasons: what was seen, and what is usual (the median) for the one
-named, or for others where that has no past; p99 is what one value in a hundred exceeds. A live run
-writes the rows of an hour when it is over.")]
+such a sum is in training is the score. A forest's say how much shorter than usual paths are; its
+score rises with their sum. Then come reasons: what was seen, and what is usual (the median) for the
+one named, or for others where that has no past; p99 is what one value in a hundred exceeds. A live
+run writes the rows of an hour when it is over.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR")]
