@@ -97,7 +97,8 @@ pub fn build(
         let mut scored =
             detect::score(rows.clone(), detector, threshold, schema, rooms.tally.clone(), fault.clone());
         if let Some((watch, budget)) = rooms.incidents {
-            // The probe does not wait for it: it is woken by whole windows, and what it holds is small.
+            // The probe does not wait for it: it is woken by whole windows. What it holds are findings, and until those of
+            // a window are known the batches for alerts that have some.
             let Incidents { changes, thresholds } =
                 incident::incidents(scored.clone(), &watch, fault.clone());
             if watch.changes.is_some() {

@@ -6,9 +6,9 @@
 //! other destinations: who is odd among those, and again and again, is left out. What is odd a few times stays, as that
 //! is what calibration is for. And as many as chance makes so odd count among the odd, as somebody's may be harmless.
 //!
-//! What comes to a host all the time, from ever other ones, is no attack that happens to be there but what the network is like: the
-//! noise of the internet at a server that it reaches, or clients of a service that are there today alone. It will come
-//! again, and calibrates.
+//! What comes to a host all the time, from ever other ones, is no attack that happens to be there but what the network
+//! is like: the noise of the internet at a server that it reaches, or clients of a service that are there today alone.
+//! It will come again, and calibrates.
 
 use std::collections::BTreeMap;
 
