@@ -36,7 +36,7 @@
 //! | [`graph`] | connects the rooms, once |
 //! | [`apart`] | holds what is written against what is read: nothing is written over an input |
 //! | [`draft`] | files that appear whole or not at all, those of a run together |
-//! | [`reading`] | Parquet that may be damaged |
+//! | [`reading`] | Parquet and tables that may be damaged |
 //! | [`tally`] | counters at the doorways, the first error of a run, and what ends it |
 //! | [`threads`] | threads beside the workers, which the system may refuse |
 //! | `terminal` | foreign text that does nothing to a terminal, and a terminal that does nothing to a run |

@@ -36,7 +36,7 @@ pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definit
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub(crate) use local::OwnHosts;
 pub(crate) use recall::{Busy, JOINING, OnLink};
-pub use recall::{Memory, MemoryError, OLDEST};
+pub use recall::{Memory, OLDEST};
 
 use crate::row::columns::is_context;
 use crate::row::names::matches;

@@ -11,8 +11,6 @@
 //! ([`FOREST`]): `member_calibration` and `member_tails`, of the same form as `calibration` and `tails` of `themes`,
 //! a part for each member and, where there are several, for their sum.
 
-use std::collections::BTreeMap;
-
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use ndarray::{Array2, ArrayView1, Axis};
@@ -31,6 +29,7 @@ use super::{
     Partitions, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, FEWEST, SHORTEST};
+use crate::reading::{Damage, Tables};
 
 /// What one column adds to a sum of surprises at most, in nats.
 const CAP: f32 = 10.0;
@@ -213,15 +212,14 @@ impl Ensemble {
     /// Reads its tables.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`] names the table, or `settings` for what the manifest says.
+    /// What is damaged of them, or of what the manifest says.
     pub(super) fn read(
         spec: &DetectSpec,
         seed: u64,
         fields: &[Field],
-        tables: &BTreeMap<String, RecordBatch>,
-    ) -> Result<Ensemble, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
-        let settings = spec.check().map_err(|error| damaged(error.to_string()))?;
+        tables: &Tables,
+    ) -> Result<Ensemble, Damage> {
+        let settings = spec.check().map_err(Damage::of_settings)?;
         let surprises = Surprises::read(fields, tables)?;
         let (members, inputs) = (spec.members(), spec.inputs().unwrap_or(Inputs::Surprise));
         let forest = match members.contains(&Member::Forest) {
@@ -250,18 +248,13 @@ fn read_forest(
     spec: &DetectSpec,
     seed: u64,
     features: usize,
-    tables: &BTreeMap<String, RecordBatch>,
-) -> Result<PartitionedForest, DetectError> {
+    tables: &Tables,
+) -> Result<PartitionedForest, Damage> {
     let own = FOREST.iter().filter_map(|(name, here)| Some(((*name).to_owned(), tables.get(*here)?.clone())));
-    let spec = of_forest(spec)?;
-    let settings = json!({ "detect": spec.spec(), "seed": seed, "features": features });
-    let forest = PartitionedForest::from_tables(&settings, &own.collect::<Vec<_>>());
-    forest.map_err(|error| match error {
-        DetectError::Damaged { table, what } => {
-            let here = FOREST.iter().find(|(name, _)| *name == table);
-            DetectError::Damaged { table: here.map_or(table, |(_, here)| (*here).to_owned()), what }
-        }
-        other => other,
+    let settings = of_forest(spec).map_err(Damage::of_settings)?;
+    PartitionedForest::read(settings, seed, features, &own.collect()).map_err(|Damage { table, what }| {
+        let here = FOREST.iter().find(|(name, _)| *name == table);
+        Damage { table: here.map_or(table, |(_, here)| (*here).to_owned()), what }
     })
 }
 

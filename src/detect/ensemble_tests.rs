@@ -1,12 +1,12 @@
 //! Laws of detectors over surprises: any split of rows learns the same, a model read back scores bit for bit, scores
 //! are tails of calibration rows, damage is named.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, StringArray};
 
 use super::*;
+use crate::reading::{Damage, Tables};
 
 /// One of each kind, small.
 fn specs() -> Vec<DetectSpec> {
@@ -25,14 +25,11 @@ fn specs() -> Vec<DetectSpec> {
     .to_vec()
 }
 
-fn tables(detector: &dyn Detector) -> BTreeMap<String, RecordBatch> {
+fn tables(detector: &dyn Detector) -> Tables {
     detector.tables().unwrap().into_iter().collect()
 }
 
-fn again(
-    detector: &dyn Detector,
-    tables: &BTreeMap<String, RecordBatch>,
-) -> Result<Arc<dyn Detector>, DetectError> {
+fn again(detector: &dyn Detector, tables: &Tables) -> Result<Arc<dyn Detector>, Damage> {
     let (spec, seed) = detector.settings();
     read(spec, seed, detector.features(), detector.columns(), tables)
 }
@@ -138,7 +135,7 @@ fn damaged_tables_are_named() {
                 }
                 match again(detector.as_ref(), &damaged).map(drop) {
                     // Counts of entities that are not there are seen in the counts.
-                    Err(DetectError::Damaged { table, .. }) => assert!(
+                    Err(Damage { table, .. }) => assert!(
                         table == name
                             || (name == "entities" && table == "baselines")
                             || name == "forest_calibration",

@@ -130,14 +130,6 @@ pub enum DetectError {
         /// Calibration rows that there are.
         found: u64,
     },
-    /// A table or setting of the model file that no fit has written.
-    #[error("model table `{table}` is damaged: {what}")]
-    Damaged {
-        /// The table.
-        table: String,
-        /// What is wrong.
-        what: String,
-    },
     /// Arrow refused.
     #[error("rows cannot be handled: {0}")]
     Arrow(#[from] ArrowError),

@@ -1,7 +1,5 @@
 //! The detector `forest`: columns encoded to numbers, isolation forests by partition.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -16,6 +14,7 @@ use super::{
     PartitionSummary, PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type};
+use crate::reading::{Damage, Table, Tables};
 use crate::row::names::nearest;
 
 /// Tables of the model file.
@@ -119,32 +118,25 @@ impl Isolation {
     /// Reads its tables.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`] names the table, or `settings` for what the manifest says.
+    /// What is damaged of them, or of what the manifest says.
     pub(super) fn read(
         spec: &DetectSpec,
         seed: u64,
         features: usize,
         columns: &[Field],
-        tables: &BTreeMap<String, RecordBatch>,
-    ) -> Result<Isolation, DetectError> {
-        let damaged = |table: &str, what: String| DetectError::Damaged { table: table.to_owned(), what };
-        let encoders =
-            tables.get("encoders").ok_or_else(|| damaged("encoders", "it is missing".to_owned()))?;
-        let encoders =
-            Encoders::from_table(encoders).map_err(|error| damaged("encoders", error.to_string()))?;
-        let usuals =
-            tables.get(usual::TABLE).ok_or_else(|| damaged(usual::TABLE, "it is missing".to_owned()))?;
-        let usuals = Usuals::from_table(usuals)?;
-        let settings = json!({ "detect": spec, "seed": seed, "features": features });
-        let tables: Vec<(String, RecordBatch)> =
-            tables.iter().map(|(name, table)| (name.clone(), table.clone())).collect();
-        let forest = PartitionedForest::from_tables(&settings, &tables)?;
+        tables: &Tables,
+    ) -> Result<Isolation, Damage> {
+        let encoders = Table::find(tables, "encoders")?;
+        let encoders = Encoders::from_table(encoders.rows).map_err(|error| encoders.damaged(error))?;
+        let usuals = Usuals::from_tables(tables)?;
+        let settings = spec.check().map_err(Damage::of_settings)?;
+        let forest = PartitionedForest::read(settings, seed, features, tables)?;
         let unread = columns.get(encoders.columns().len()).cloned();
         let read = Isolation::new(encoders, forest, usuals, unread);
         let (expected, found) = (read.encoders.features().len(), read.forest.features());
         if expected != found {
             let what = format!("encoders give {expected} features, the forest was grown on {found}");
-            return Err(damaged("settings", what));
+            return Err(Damage::of_settings(what));
         }
         Ok(read)
     }

@@ -55,7 +55,6 @@ mod goldens;
 pub(crate) use themes::tests::{learned_as, rows as judged_rows};
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,6 +63,7 @@ use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value};
 
 use crate::encode::EncodeError as ColumnError;
+use crate::reading::{Damage, Tables};
 
 pub use ensemble::Ensemble;
 pub use error::DetectError;
@@ -197,14 +197,14 @@ pub trait Detector: Send + Sync + fmt::Debug {
 /// Reads a detector from the tables of a model file.
 ///
 /// # Errors
-/// [`DetectError::Damaged`] for everything that no fit can have written; it names the table, or `settings`.
-pub fn read(
+/// Everything that no fit can have written: the table, or that it is of what the manifest says.
+pub(crate) fn read(
     spec: &DetectSpec,
     seed: u64,
     features: usize,
     columns: &[Field],
-    tables: &BTreeMap<String, RecordBatch>,
-) -> Result<Arc<dyn Detector>, DetectError> {
+    tables: &Tables,
+) -> Result<Arc<dyn Detector>, Damage> {
     match spec.kind() {
         Some(Kind::Themes) => Ok(Arc::new(Themes::read(spec, seed, columns, tables)?)),
         Some(Kind::Ensemble) => Ok(Arc::new(Ensemble::read(spec, seed, columns, tables)?)),

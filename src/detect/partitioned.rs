@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use ndarray::{Array2, ArrayView2};
-use serde::{Deserialize, Serialize};
 
 use super::calibration::Steps;
 use super::growing::Growing;
 use super::shares::Shares;
 use super::tree::MAX_FEATURES;
-use super::{DetectError, DetectSettings, DetectSpec, Forest, Partitions, Samples, Threshold, tables};
+use super::{DetectError, DetectSettings, Forest, Partitions, Samples, Threshold, tables};
 use crate::encode::SHORTEST;
+use crate::reading::{Damage, Tables};
 
 /// Why encoders refused rows.
 pub type EncodeError = Box<dyn std::error::Error + Send + Sync>;
@@ -45,15 +45,6 @@ pub struct PartitionedForest {
     trained: Steps,
     /// The same by forests that were grown from the rows of other times; none where training was too short.
     tail: Option<Steps>,
-}
-
-/// What [`PartitionedForest::settings`] gives.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    detect: DetectSpec,
-    seed: u64,
-    features: usize,
 }
 
 impl PartitionedForest {
@@ -140,20 +131,19 @@ impl PartitionedForest {
         Ok((forest, held_out.unwrap_or(own)))
     }
 
-    /// Reads what [`PartitionedForest::settings`] and [`PartitionedForest::tables`] gave.
+    /// Reads what [`PartitionedForest::tables`] gave, of forests that were fitted with these settings, seed and number of
+    /// encoded columns.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`] for everything that no fit can have written.
-    pub fn from_tables(
-        settings: &serde_json::Value,
-        tables: &[(String, RecordBatch)],
-    ) -> Result<PartitionedForest, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
-        let Settings { detect, seed, features } =
-            Settings::deserialize(settings).map_err(|error| damaged(error.to_string()))?;
-        let settings = detect.check().map_err(|error| damaged(error.to_string()))?;
+    /// [`Damage`] for everything that no fit can have written.
+    pub(crate) fn read(
+        settings: DetectSettings,
+        seed: u64,
+        features: usize,
+        tables: &Tables,
+    ) -> Result<PartitionedForest, Damage> {
         if features > MAX_FEATURES {
-            return Err(damaged(format!("{features} features")));
+            return Err(Damage::of_settings(format_args!("{features} features")));
         }
         let read = tables::read(tables, settings.trees(), features)?;
         Ok(PartitionedForest {
@@ -278,13 +268,6 @@ impl PartitionedForest {
         self.seed
     }
 
-    /// What it was made with, for the manifest of the model file.
-    pub fn settings(&self) -> serde_json::Value {
-        let detect = self.settings.spec().clone();
-        let settings = Settings { detect, seed: self.seed, features: self.features() };
-        serde_json::to_value(settings).expect("numbers and texts are JSON")
-    }
-
     /// What it learned, as named tables for the model file. The same fit gives the same tables.
     ///
     /// # Errors
@@ -302,8 +285,8 @@ mod tests {
     use ndarray::Axis;
 
     use super::*;
-    use crate::detect::Reservoir;
     use crate::detect::random::{SplitMix64, tree_seed};
+    use crate::detect::{DetectSpec, Reservoir};
 
     /// Two columns; rows of `b` lie elsewhere than those of `a`.
     fn training(rows: &[(&str, u64)], reservoir: usize, seed: u64) -> Samples {
@@ -435,8 +418,7 @@ mod tests {
         let (short, long) = (fit(2), fit(3));
         assert_eq!((short.held_out(), long.held_out()), (false, true));
         for forest in [short, long] {
-            let (settings, tables) = (forest.settings(), forest.tables().unwrap());
-            let again = PartitionedForest::from_tables(&settings, &tables).unwrap();
+            let again = again(&forest);
             assert_eq!((again.held_out(), again.p_value(0.55)), (forest.held_out(), forest.p_value(0.55)));
         }
     }
@@ -478,13 +460,18 @@ mod tests {
         assert!(matches!(fit, Err(DetectError::Empty)));
     }
 
+    /// The forest as its tables bring it back.
+    fn again(forest: &PartitionedForest) -> PartitionedForest {
+        let tables = forest.tables().unwrap().into_iter().collect();
+        let settings = forest.detect_settings().clone();
+        PartitionedForest::read(settings, forest.seed(), forest.features(), &tables).unwrap()
+    }
+
     #[test]
     fn tables_bring_back_the_same_forests() {
         let forest = fitted();
-        let (settings, tables) = (forest.settings(), forest.tables().unwrap());
-        let again = PartitionedForest::from_tables(&settings, &tables).unwrap();
-        assert_eq!(again.tables().unwrap(), tables);
-        assert_eq!(again.settings(), settings);
+        let again = again(&forest);
+        assert_eq!(again.tables().unwrap(), forest.tables().unwrap());
         assert_eq!(again.threshold(), forest.threshold());
         assert_eq!(again.partitions(), forest.partitions());
         let rows = Array2::from_shape_fn((100, 2), |(i, j)| (i * 3 % 101 + j) as f32);
@@ -498,11 +485,14 @@ mod tests {
     #[test]
     fn damaged_tables_are_errors() {
         let forest = fitted();
-        let (settings, tables) = (forest.settings(), forest.tables().unwrap());
-        let error = |tables: &[(String, RecordBatch)]| match PartitionedForest::from_tables(&settings, tables)
-        {
-            Err(DetectError::Damaged { table, what }) => format!("{table}: {what}"),
-            other => panic!("{other:?}"),
+        let (settings, tables) = (forest.detect_settings(), forest.tables().unwrap());
+        let read = |settings: &DetectSettings, features, tables: &[(String, RecordBatch)]| {
+            let tables = tables.iter().cloned().collect();
+            PartitionedForest::read(settings.clone(), forest.seed(), features, &tables)
+        };
+        let error = |tables: &[(String, RecordBatch)]| {
+            let Damage { table, what } = read(settings, 2, tables).unwrap_err();
+            format!("{table}: {what}")
         };
         let with = |table: usize, column: &str, values: ArrayRef| {
             let mut tables = tables.clone();
@@ -549,11 +539,9 @@ mod tests {
         assert!(error(&cut).starts_with("forest: "));
         cut[1].1 = tables[1].1.project(&[0, 1]).unwrap();
         assert!(error(&cut).starts_with("calibration: "));
-        let mut other = settings.clone();
-        other["features"] = 1_000_000.into();
-        assert!(PartitionedForest::from_tables(&other, &tables).is_err());
-        other["features"] = 2.into();
-        other["detect"]["trees"] = 21.into();
-        assert!(PartitionedForest::from_tables(&other, &tables).is_err());
+        assert!(read(settings, 2, &tables).is_ok());
+        assert!(read(settings, 1_000_000, &tables).is_err());
+        let other = DetectSpec { trees: 21, ..settings.spec().clone() }.check().unwrap();
+        assert!(read(&other, 2, &tables).is_err());
     }
 }

@@ -34,16 +34,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Float32Array, Float64Array, PrimitiveArray, RecordBatch,
-    StringArray, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, Float32Array, Float64Array, RecordBatch, StringArray, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use arrow::array::{DictionaryArray, StringDictionaryBuilder};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{Float32Type, Float64Type, Int32Type, UInt16Type, UInt32Type, UInt64Type};
 
 use super::calibration::Steps;
 use super::tree::{Node, Tree};
 use super::{DetectError, Forest, PartitionSummary};
+use crate::reading::{Damage, Table, Tables};
 
 const FOREST: &str = "forest";
 const CALIBRATION: &str = "calibration";
@@ -146,13 +146,9 @@ pub(super) fn write(
     ])
 }
 
-pub(super) fn read(
-    tables: &[(String, RecordBatch)],
-    trees: usize,
-    features: usize,
-) -> Result<Read, DetectError> {
+pub(super) fn read(tables: &Tables, trees: usize, features: usize) -> Result<Read, Damage> {
     let calibration = Table::find(tables, CALIBRATION)?;
-    let names = calibration.texts("partition")?;
+    let names = calibration.optional_texts("partition")?;
     let rows = calibration.numbers::<UInt64Type>("rows")?;
     let kept = calibration.numbers::<UInt64Type>("kept")?;
     let sample = calibration.optional::<UInt32Type>("sample")?;
@@ -190,11 +186,9 @@ pub(super) fn read(
     Ok(Read { partitions, forests, fallback, threshold, trained, tail })
 }
 
-fn read_tail(table: Table<'_>) -> Result<(Steps, Option<Steps>), DetectError> {
+fn read_tail(table: Table<'_>) -> Result<(Steps, Option<Steps>), Damage> {
     let by = table.texts("by")?;
-    let (scores, reached) =
-        (table.numbers::<Float64Type>("score")?, table.numbers::<Float64Type>("reached")?);
-    let (scores, reached) = (scores.values(), reached.values());
+    let (scores, reached) = (table.floats("score")?, table.floats("reached")?);
     let own = by.iter().take_while(|name| *name == Some(OWN)).count();
     if by.iter().skip(own).any(|name| name != Some(OTHERS)) {
         return Err(table.damaged("its rows are out of order"));
@@ -205,55 +199,6 @@ fn read_tail(table: Table<'_>) -> Result<(Steps, Option<Steps>), DetectError> {
     };
     let others = (own < by.len()).then(|| read(own..by.len())).transpose()?;
     Ok((read(0..own)?, others))
-}
-
-/// A table whose columns are asked for by name and type.
-#[derive(Clone, Copy)]
-struct Table<'a> {
-    name: &'static str,
-    rows: &'a RecordBatch,
-}
-
-impl<'a> Table<'a> {
-    fn find(tables: &'a [(String, RecordBatch)], name: &'static str) -> Result<Table<'a>, DetectError> {
-        let table = tables.iter().find(|(table, _)| table == name);
-        let missing =
-            || DetectError::Damaged { table: name.to_owned(), what: "the table is missing".to_owned() };
-        Ok(Table { name, rows: &table.ok_or_else(missing)?.1 })
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> DetectError {
-        DetectError::Damaged { table: self.name.to_owned(), what: what.into() }
-    }
-
-    fn column(&self, column: &str) -> Result<&'a ArrayRef, DetectError> {
-        self.rows.column_by_name(column).ok_or_else(|| self.damaged(format!("column `{column}` is missing")))
-    }
-
-    fn optional<N: ArrowPrimitiveType>(&self, column: &str) -> Result<&'a PrimitiveArray<N>, DetectError> {
-        let values = self.column(column)?.as_primitive_opt::<N>();
-        values.ok_or_else(|| self.damaged(format!("column `{column}` is not {}", N::DATA_TYPE)))
-    }
-
-    fn numbers<N: ArrowPrimitiveType>(&self, column: &str) -> Result<&'a PrimitiveArray<N>, DetectError> {
-        let values = self.optional::<N>(column)?;
-        if values.null_count() > 0 {
-            return Err(self.damaged(format!("column `{column}` has nulls")));
-        }
-        Ok(values)
-    }
-
-    fn texts(&self, column: &str) -> Result<StringArray, DetectError> {
-        let values = self.column(column)?;
-        let text = match values.data_type() {
-            DataType::Dictionary(_, value) => value.is_string(),
-            other => other.is_string(),
-        };
-        if !text {
-            return Err(self.damaged(format!("column `{column}` is not text")));
-        }
-        Ok(cast(values, &DataType::Utf8)?.as_string::<i32>().clone())
-    }
 }
 
 /// The table of nodes, read from its first row to its last.
@@ -271,12 +216,12 @@ struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    fn find(tables: &'a [(String, RecordBatch)]) -> Result<Nodes<'a>, DetectError> {
+    fn find(tables: &'a Tables) -> Result<Nodes<'a>, Damage> {
         let table = Table::find(tables, FOREST)?;
         Ok(Nodes {
             table,
             at: 0,
-            partition: table.texts("partition")?,
+            partition: table.optional_texts("partition")?,
             tree: table.numbers::<UInt32Type>("tree")?,
             node: table.numbers::<UInt32Type>("node")?,
             feature: table.optional::<UInt16Type>("feature")?,
@@ -294,7 +239,7 @@ impl<'a> Nodes<'a> {
         trees: usize,
         features: usize,
         sample: u32,
-    ) -> Result<Forest, DetectError> {
+    ) -> Result<Forest, Damage> {
         let mut grown = Vec::new();
         for number in 0..trees {
             let what = |what: &str| match partition {

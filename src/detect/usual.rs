@@ -10,13 +10,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
-use arrow::datatypes::Float64Type;
+use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use rayon::prelude::*;
 
 use super::reason::Usual;
 use super::{DetectError, Samples};
 use crate::encode::numbers;
+use crate::reading::{Damage, Table, Tables};
 
 /// Name of the table.
 pub(super) const TABLE: &str = "usual";
@@ -89,29 +89,19 @@ impl Usuals {
         Ok(RecordBatch::try_from_iter_with_nullable(table)?)
     }
 
-    /// From a table.
+    /// From its table.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`].
-    pub(super) fn from_table(table: &RecordBatch) -> Result<Usuals, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: TABLE.to_owned(), what };
-        let column =
-            |name: &str| table.column_by_name(name).ok_or_else(|| damaged(format!("it has no `{name}`")));
-        let texts = |name: &str| {
-            let texts = column(name)?.as_string_opt::<i32>().cloned();
-            texts.ok_or_else(|| damaged(format!("`{name}` is no text")))
-        };
-        let numbers = |name: &str| {
-            let numbers = column(name)?.as_primitive_opt::<Float64Type>().cloned();
-            numbers.ok_or_else(|| damaged(format!("`{name}` is no number")))
-        };
-        let (partitions, columns) = (texts("partition")?, texts("column")?);
-        let quantiles = [numbers("low")?, numbers("median")?, numbers("high")?];
+    /// What is wrong with it.
+    pub(super) fn from_tables(tables: &Tables) -> Result<Usuals, Damage> {
+        let table = Table::find(tables, TABLE)?;
+        let (partitions, columns) = (table.optional_texts("partition")?, table.texts("column")?);
+        let quantiles = [table.floats("low")?, table.floats("median")?, table.floats("high")?];
         let mut usuals: BTreeMap<Option<String>, BTreeMap<String, Quantiles>> = BTreeMap::new();
-        for row in 0..table.num_rows() {
-            let found = quantiles.each_ref().map(|values| values.value(row));
-            if columns.is_null(row) || !found.is_sorted() {
-                return Err(damaged(format!("row {row} has no column, or its values are not in order")));
+        for row in 0..table.rows.num_rows() {
+            let found = quantiles.map(|values| values[row]);
+            if !found.is_sorted() {
+                return Err(table.damaged_at(row, "its values are not in order"));
             }
             let partition = partitions.is_valid(row).then(|| partitions.value(row).to_owned());
             usuals.entry(partition).or_default().insert(columns.value(row).to_owned(), found);
@@ -167,10 +157,11 @@ mod tests {
     #[test]
     fn tables_bring_it_back_and_damage_is_named() {
         let table = usuals().to_table().unwrap();
-        assert_eq!(Usuals::from_table(&table).unwrap(), usuals());
+        let read = |table: &RecordBatch| Usuals::from_tables(&[(TABLE.to_owned(), table.clone())].into());
+        assert_eq!(read(&table).unwrap(), usuals());
         for column in 0..table.num_columns() {
             let keep: Vec<usize> = (0..table.num_columns()).filter(|at| *at != column).collect();
-            let error = Usuals::from_table(&table.project(&keep).unwrap()).unwrap_err().to_string();
+            let error = read(&table.project(&keep).unwrap()).unwrap_err().to_string();
             assert!(error.contains("`usual`"), "{error}");
         }
     }

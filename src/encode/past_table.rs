@@ -23,11 +23,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, RecordBatch, StringArray, StringDictionaryBuilder, UInt16Array, UInt32Array,
-    UInt64Array,
+    Array, ArrayRef, RecordBatch, StringArray, StringDictionaryBuilder, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int16Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{Int16Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 
 use super::bucket::ABSENT;
@@ -35,6 +33,7 @@ use super::histograms::{Judgement, Name};
 use super::past::{Count, Index, Past};
 use super::subject::{Subject, address_of, address_text};
 use crate::context::entity::Key;
+use crate::reading::{Damage, Table, Tables};
 
 /// Name of the table of entities.
 pub(crate) const ENTITIES: &str = "entities";
@@ -98,49 +97,22 @@ impl Past {
     pub(crate) fn from_tables(
         judgements: Arc<[Judgement]>,
         windows: u64,
-        entities: &RecordBatch,
-        baselines: &RecordBatch,
-    ) -> Result<Past, (&'static str, String)> {
-        let index = read_entities(entities).map_err(|what| (ENTITIES, what))?;
-        let counts = read_counts(&judgements, &index, baselines).map_err(|what| (BASELINES, what))?;
+        tables: &Tables,
+    ) -> Result<Past, Damage> {
+        let index = read_entities(Table::find(tables, ENTITIES)?)?;
+        let counts = read_counts(&judgements, &index, Table::find(tables, BASELINES)?)?;
         Ok(Past::new(judgements, Arc::new(index), windows, &counts))
     }
 }
 
-fn column<'a>(table: &'a RecordBatch, name: &str, kind: &DataType) -> Result<&'a ArrayRef, String> {
-    let column = table.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
-    match column.data_type() == kind {
-        true => Ok(column),
-        false => Err(format!("column `{name}` is not {kind}")),
-    }
-}
-
-fn full<'a>(table: &'a RecordBatch, name: &str, kind: &DataType) -> Result<&'a ArrayRef, String> {
-    let column = column(table, name, kind)?;
-    if column.null_count() > 0 { Err(format!("column `{name}` has nulls")) } else { Ok(column) }
-}
-
-fn texts(table: &RecordBatch, name: &str) -> Result<StringArray, String> {
-    let column = table.column_by_name(name).ok_or_else(|| format!("column `{name}` is missing"))?;
-    let text = match column.data_type() {
-        DataType::Dictionary(_, value) => value.is_string(),
-        other => other.is_string(),
-    };
-    let wrong = || format!("column `{name}` is not text");
-    if !text {
-        return Err(wrong());
-    }
-    Ok(cast(column, &DataType::Utf8).map_err(|_| wrong())?.as_string::<i32>().clone())
-}
-
-fn read_entities(table: &RecordBatch) -> Result<Index, String> {
-    let subjects = texts(table, "subject")?;
-    let (sources, destinations) = (texts(table, "src")?, texts(table, "dst")?);
-    let services = column(table, "service", &DataType::UInt32)?.as_primitive::<UInt32Type>();
-    let rows = full(table, "rows", &DataType::UInt64)?.as_primitive::<UInt64Type>();
-    let mut entities: Vec<(Subject, Name, u64)> = Vec::with_capacity(table.num_rows());
-    for row in 0..table.num_rows() {
-        let wrong = |what: &str| format!("row {row}: {what}");
+fn read_entities(table: Table<'_>) -> Result<Index, Damage> {
+    let subjects = table.optional_texts("subject")?;
+    let (sources, destinations) = (table.optional_texts("src")?, table.optional_texts("dst")?);
+    let services = table.optional::<UInt32Type>("service")?;
+    let rows = table.numbers::<UInt64Type>("rows")?;
+    let mut entities: Vec<(Subject, Name, u64)> = Vec::with_capacity(table.rows.num_rows());
+    for row in 0..table.rows.num_rows() {
+        let wrong = |what: &str| table.damaged_at(row, what);
         let subject = subjects.is_valid(row).then(|| subjects.value(row));
         let subject = Subject::ALL.into_iter().find(|known| Some(known.name()) == subject);
         let subject = subject.ok_or_else(|| wrong("its subject is unknown"))?;
@@ -167,15 +139,15 @@ fn read_entities(table: &RecordBatch) -> Result<Index, String> {
     Ok(Index::new(entities))
 }
 
-fn read_counts(judgements: &[Judgement], index: &Index, table: &RecordBatch) -> Result<Vec<Count>, String> {
-    let entities = full(table, "entity", &DataType::UInt32)?.as_primitive::<UInt32Type>();
-    let columns = full(table, "column", &DataType::UInt16)?.as_primitive::<UInt16Type>();
-    let buckets = full(table, "bucket", &DataType::UInt16)?.as_primitive::<UInt16Type>();
-    let values = full(table, "count", &DataType::UInt64)?.as_primitive::<UInt64Type>();
-    let mut counts: Vec<Count> = Vec::with_capacity(table.num_rows());
+fn read_counts(judgements: &[Judgement], index: &Index, table: Table<'_>) -> Result<Vec<Count>, Damage> {
+    let entities = table.numbers::<UInt32Type>("entity")?;
+    let columns = table.numbers::<UInt16Type>("column")?;
+    let buckets = table.numbers::<UInt16Type>("bucket")?;
+    let values = table.numbers::<UInt64Type>("count")?;
+    let mut counts: Vec<Count> = Vec::with_capacity(table.rows.num_rows());
     let mut all = 0u64;
-    for row in 0..table.num_rows() {
-        let wrong = |what: &str| format!("row {row}: {what}");
+    for row in 0..table.rows.num_rows() {
+        let wrong = |what: &str| table.damaged_at(row, what);
         let column = u8::try_from(columns.value(row)).ok().filter(|at| usize::from(*at) < judgements.len());
         let column = column.ok_or_else(|| wrong("its column is unknown"))?;
         let bucket = u8::try_from(buckets.value(row)).ok().filter(|bucket| *bucket != ABSENT);

@@ -13,9 +13,10 @@ use sha2::{Digest, Sha256};
 use super::container::{Member, pack, too_large, unpack};
 use super::manifest::{self, Entry, Manifest, hex};
 use super::{Model, ModelError, limits, table};
-use crate::context::{Memory, MemoryError};
-use crate::detect::{DetectError, DetectSpec};
+use crate::context::Memory;
+use crate::detect::DetectSpec;
 use crate::draft::Draft;
+use crate::reading::Tables;
 
 /// Ends the name of a table's member.
 const PARQUET: &str = ".parquet";
@@ -158,17 +159,13 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
     let fields = fields.ok_or_else(|| blame.manifest(&"a column has a type that no column has"))?;
     let seed = manifest.pipeline.seed;
     let read = crate::detect::read(spec, seed, manifest.features, &fields, &tables);
-    let detector = read.map_err(|error| match &error {
-        DetectError::Damaged { table, .. } if own.contains(&table.as_str()) => blame.table(table, &error),
-        _ => blame.manifest(&error),
+    let detector = read.map_err(|damage| match own.contains(&damage.table.as_str()) {
+        true => blame.table(&damage.table, &damage),
+        false => blame.manifest(&damage),
     })?;
-    let tables: Vec<_> = tables.into_iter().filter(|(name, _)| MEMORY.contains(&name.as_str())).collect();
-    let memory = (!tables.is_empty()).then(|| Memory::from_tables(&tables)).transpose().map_err(|error| {
-        let (MemoryError::Missing(table)
-        | MemoryError::Column { table, .. }
-        | MemoryError::Row { table, .. }) = &error;
-        blame.table(table, &error)
-    })?;
+    let remembers = tables.contains_key(MEMORY[0]);
+    let memory = remembers.then(|| Memory::from_tables(&tables)).transpose();
+    let memory = memory.map_err(|damage| blame.table(&damage.table, &damage))?;
     drop(tables);
     let make = manifest.make().ok_or_else(|| blame.manifest(&"flow rows have settings, tables have none"))?;
     let model = Model {
@@ -237,7 +234,7 @@ fn read_tables(
     manifest: &Manifest,
     own: &[&str],
     members: &[Member],
-) -> Result<BTreeMap<String, RecordBatch>, ModelError> {
+) -> Result<Tables, ModelError> {
     let spec = &manifest.pipeline.detect;
     if own.is_empty() {
         let name: String = spec.detector.chars().take(40).flat_map(char::escape_debug).collect();

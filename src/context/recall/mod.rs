@@ -42,7 +42,6 @@ pub use columns::OLDEST;
 pub(crate) use link::OnLink;
 pub use memory::Memory;
 pub(crate) use strangers::Busy;
-pub use tables::MemoryError;
 
 pub(super) use columns::{IDENTITIES, Measure, Part, Recalled, with_element};
 

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray, UInt32Array, UInt64Array};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, UInt32Type, UInt64Type};
+use arrow::array::{Array, ArrayRef, StringArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
 use super::super::entity::{Address, Key, service};
@@ -15,40 +15,10 @@ use super::memory::Memory;
 use super::shard::Known;
 use super::starts::{REMEMBERED, Starts};
 use super::{IDENTITIES, Part};
+use crate::reading::{Damage, Table, Tables};
 
 const SEEN: &str = "seen";
 const STARTS: &str = "starts";
-
-/// What is wrong with the tables of a memory.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MemoryError {
-    /// A table is not there.
-    #[error("memory: table `{0}` is missing")]
-    Missing(&'static str),
-    /// A column is not there, or is not as it was written.
-    #[error("memory: table `{table}`: column `{column}` is {found}, {expected} was expected")]
-    Column {
-        /// The table.
-        table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// Its type, or that it is missing or has nulls.
-        found: String,
-        /// What it should be.
-        expected: DataType,
-    },
-    /// A value that nothing could have written.
-    #[error("memory: table `{table}`: row {row}: {what}")]
-    Row {
-        /// The table.
-        table: &'static str,
-        /// Number of the row, from 1.
-        row: usize,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-}
 
 impl Memory {
     /// The memory as tables with their names, in an order that depends on nothing but what is remembered.
@@ -89,23 +59,18 @@ impl Memory {
     /// The memory that [`Memory::tables`] wrote; tables of other names are passed over.
     ///
     /// # Errors
-    /// [`MemoryError`] for anything that it could not have written.
-    pub fn from_tables(tables: &[(String, RecordBatch)]) -> Result<Memory, MemoryError> {
-        let table = |name: &'static str| {
-            let found = tables.iter().find(|(other, _)| other == name).map(|(_, table)| table);
-            found.ok_or(MemoryError::Missing(name))
-        };
-        let (seen, starts) = (table(SEEN)?, table(STARTS)?);
+    /// [`Damage`] for anything that it could not have written.
+    pub(crate) fn from_tables(tables: &Tables) -> Result<Memory, Damage> {
+        let seen = Table::find(tables, SEEN)?;
         let mut all = read_seen(seen)?;
-        read_starts(starts, &mut all)?;
+        read_starts(Table::find(tables, STARTS)?, &mut all)?;
         let mut memory = Memory::default();
         memory.extend(all);
         match memory.twice() {
             None => Ok(memory),
             Some(key) => {
-                let again = |known: &Known| known.key == key;
-                let row = read_seen(seen)?.iter().rposition(again).map_or(0, |row| row + 1);
-                Err(MemoryError::Row { table: SEEN, row, what: "is there twice" })
+                let row = read_seen(seen)?.iter().rposition(|known| known.key == key).unwrap_or_default();
+                Err(seen.damaged_at(row, "is there twice"))
             }
         }
     }
@@ -118,15 +83,15 @@ fn identity(key: &Key) -> &'static Identity {
     &IDENTITIES[(key.code() >> 24) as usize]
 }
 
-fn read_seen(table: &RecordBatch) -> Result<Vec<Known>, MemoryError> {
-    let kinds = texts(table, "kind", false)?;
-    let (src, dst) = (texts(table, "src", true)?, texts(table, "dst", true)?);
-    let ports = numbers::<UInt32Type>(table, SEEN, "port")?;
-    let firsts = numbers::<UInt64Type>(table, SEEN, "first")?;
-    let lasts = numbers::<UInt64Type>(table, SEEN, "last")?;
-    let mut all = Vec::with_capacity(table.num_rows());
-    for row in 0..table.num_rows() {
-        let wrong = |what| MemoryError::Row { table: SEEN, row: row + 1, what };
+fn read_seen(table: Table<'_>) -> Result<Vec<Known>, Damage> {
+    let kinds = table.texts("kind")?;
+    let (src, dst) = (table.optional_texts("src")?, table.optional_texts("dst")?);
+    let ports = table.numbers::<UInt32Type>("port")?;
+    let firsts = table.numbers::<UInt64Type>("first")?;
+    let lasts = table.numbers::<UInt64Type>("last")?;
+    let mut all = Vec::with_capacity(table.rows.num_rows());
+    for row in 0..table.rows.num_rows() {
+        let wrong = |what| table.damaged_at(row, what);
         let kind = IDENTITIES.iter().position(|identity| identity.name == kinds.value(row));
         let kind = kind.ok_or_else(|| wrong("kind is none that is known"))?;
         let identity = &IDENTITIES[kind];
@@ -138,7 +103,7 @@ fn read_seen(table: &RecordBatch) -> Result<Vec<Known>, MemoryError> {
                 None => Err(wrong("src or dst is no address in its plain form")),
             },
         };
-        let (src, dst) = (end(src, identity.src)?, end(dst, identity.dst)?);
+        let (src, dst) = (end(&src, identity.src)?, end(&dst, identity.dst)?);
         let port = ports.value(row);
         let fits = match identity.part {
             Part::Nothing => port == 0,
@@ -158,13 +123,13 @@ fn read_seen(table: &RecordBatch) -> Result<Vec<Known>, MemoryError> {
     Ok(all)
 }
 
-fn read_starts(table: &RecordBatch, all: &mut [Known]) -> Result<(), MemoryError> {
-    let rows = numbers::<UInt64Type>(table, STARTS, "seen")?;
-    let times = numbers::<UInt64Type>(table, STARTS, "start")?;
+fn read_starts(table: Table<'_>, all: &mut [Known]) -> Result<(), Damage> {
+    let rows = table.numbers::<UInt64Type>("seen")?;
+    let times = table.numbers::<UInt64Type>("start")?;
     let mut at = 0;
     let mut before = None;
-    while at < table.num_rows() {
-        let wrong = |row: usize, what| MemoryError::Row { table: STARTS, row: row + 1, what };
+    while at < table.rows.num_rows() {
+        let wrong = |row: usize, what| table.damaged_at(row, what);
         let seen = rows.value(at);
         if before.is_some_and(|before| before >= seen) {
             return Err(wrong(at, "seen goes back"));
@@ -184,42 +149,6 @@ fn read_starts(table: &RecordBatch, all: &mut [Known]) -> Result<(), MemoryError
         at += length;
     }
     Ok(())
-}
-
-fn found(table: &RecordBatch, name: &str) -> String {
-    match table.column_by_name(name) {
-        None => "missing".to_owned(),
-        Some(column) if column.null_count() > 0 => format!("{} with nulls", column.data_type()),
-        Some(column) => column.data_type().to_string(),
-    }
-}
-
-fn numbers<'a, T: ArrowPrimitiveType>(
-    table: &'a RecordBatch,
-    name: &'static str,
-    column: &'static str,
-) -> Result<&'a PrimitiveArray<T>, MemoryError> {
-    let numbers = table.column_by_name(column).and_then(|column| column.as_primitive_opt::<T>());
-    numbers.filter(|numbers| numbers.null_count() == 0).ok_or_else(|| MemoryError::Column {
-        table: name,
-        column,
-        found: found(table, column),
-        expected: T::DATA_TYPE,
-    })
-}
-
-fn texts<'a>(
-    table: &'a RecordBatch,
-    column: &'static str,
-    nullable: bool,
-) -> Result<&'a StringArray, MemoryError> {
-    let texts = table.column_by_name(column).and_then(|column| column.as_string_opt::<i32>());
-    texts.filter(|texts| nullable || texts.null_count() == 0).ok_or_else(|| MemoryError::Column {
-        table: SEEN,
-        column,
-        found: found(table, column),
-        expected: DataType::Utf8,
-    })
 }
 
 #[cfg(test)]
@@ -249,16 +178,20 @@ mod tests {
         memory
     }
 
+    fn again(tables: &[(String, RecordBatch)]) -> Result<Memory, Damage> {
+        Memory::from_tables(&tables.iter().cloned().collect())
+    }
+
     #[test]
     fn a_memory_is_its_tables() {
         let hosts: Vec<u8> = (0..70).collect();
         let there = memory(&hosts);
         assert_eq!(there.len(), 9 * 70);
         let tables = there.tables();
-        assert_eq!(Memory::from_tables(&tables).unwrap(), there);
+        assert_eq!(again(&tables).unwrap(), there);
         let back: Vec<u8> = hosts.into_iter().rev().collect();
         assert_eq!(memory(&back).tables(), tables);
-        assert_eq!(Memory::from_tables(&Memory::default().tables()).unwrap(), Memory::default());
+        assert_eq!(again(&Memory::default().tables()).unwrap(), Memory::default());
     }
 
     #[test]
@@ -273,32 +206,40 @@ mod tests {
                 .map(|(name, old)| (name.clone(), if name == column { value.clone() } else { old.clone() }))
                 .collect();
             tables[table].1 = RecordBatch::try_from_iter(columns).unwrap();
-            Memory::from_tables(&tables).unwrap_err().to_string()
+            again(&tables).unwrap_err().to_string()
         };
         let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value; 27])) };
         let number =
             |value: u64, count: usize| -> ArrayRef { Arc::new(UInt64Array::from(vec![value; count])) };
         let rows = tables[1].1.num_rows();
         let errors = [
-            (with(0, "kind", text("nobody")), "memory: table `seen`: row 1: kind is none that is known"),
+            (
+                with(0, "kind", text("nobody")),
+                "model table `seen` is damaged: row 1: kind is none that is known",
+            ),
             (with(0, "kind", text("dst")), "row 1: has an address that its kind does not have"),
             (with(0, "src", text("10.0.0.01")), "row 1: src or dst is no address in its plain form"),
             (with(0, "port", Arc::new(UInt32Array::from(vec![7; 27]))), "row 1: port is none"),
             (with(0, "first", number(99, 27)), "last is before first"),
-            (with(0, "last", text("x")), "column `last` is Utf8, UInt64 was expected"),
+            (with(0, "last", text("x")), "column `last` is Utf8, not UInt64"),
             (with(1, "seen", number(27, rows)), "row 18: is one more start than is ever remembered"),
             (with(1, "start", Arc::new(UInt64Array::from_iter_values((0..rows as u64).rev()))), "goes back"),
         ];
         for (error, expected) in errors {
             assert!(error.contains(expected), "{error}");
         }
-        assert!(Memory::from_tables(&tables[..1]).unwrap_err().to_string().contains("`starts` is missing"));
+        assert!(
+            again(&tables[..1])
+                .unwrap_err()
+                .to_string()
+                .contains("`starts` is damaged: the table is missing")
+        );
         let mut twice = tables.clone();
         let schema = twice[0].1.schema();
         twice[0].1 =
             arrow::compute::concat_batches(&schema, [&tables[0].1, &tables[0].1.slice(3, 1)]).unwrap();
-        let error = Memory::from_tables(&twice).unwrap_err().to_string();
-        assert_eq!(error, "memory: table `seen`: row 28: is there twice");
+        let error = again(&twice).unwrap_err().to_string();
+        assert_eq!(error, "model table `seen` is damaged: row 28: is there twice");
     }
 
     proptest! {
@@ -324,8 +265,8 @@ mod tests {
             };
             let starts = RecordBatch::try_from_iter([("seen", rows(|s| s.0)), ("start", rows(|s| s.1))]).unwrap();
             let tables = [(SEEN.to_owned(), seen), (STARTS.to_owned(), starts)];
-            match Memory::from_tables(&tables) {
-                Ok(memory) => prop_assert_eq!(Memory::from_tables(&memory.tables()), Ok(memory)),
+            match again(&tables) {
+                Ok(memory) => prop_assert_eq!(again(&memory.tables()), Ok(memory)),
                 Err(error) => prop_assert!(!error.to_string().contains('\n')),
             }
         }

@@ -36,7 +36,7 @@ proptest! {
         let leaving = Remembering { before: None, after: Some(kept.clone()) };
         let (mut found, _) = graph(&plan, &before, how, leaving);
         let memory = kept.lock().unwrap().take().unwrap();
-        let memory = Memory::from_tables(&memory.tables()).unwrap();
+        let memory = Memory::from_tables(&memory.tables().into_iter().collect()).unwrap();
         let beginning = Remembering { before: Some(Arc::new(memory)), after: Some(kept.clone()) };
         found.extend(graph(&plan, &after, How { workers: others, ..how }, beginning).0);
         for (row, values) in expected(&rows) {

@@ -50,6 +50,7 @@ use super::{
     Scores, Threshold,
 };
 use crate::encode::{self, Crowd, EncodeError, Known};
+use crate::reading::{Damage, Tables};
 
 /// What is usual, and how unusual calibration rows are.
 #[derive(Debug)]
@@ -68,15 +69,14 @@ impl Themes {
     /// Reads its tables.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`] names the table, or `settings` for what the manifest says.
+    /// What is damaged of them, or of what the manifest says.
     pub(super) fn read(
         spec: &DetectSpec,
         seed: u64,
         fields: &[Field],
-        tables: &BTreeMap<String, RecordBatch>,
-    ) -> Result<Themes, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
-        let settings = spec.check().map_err(|error| damaged(error.to_string()))?;
+        tables: &Tables,
+    ) -> Result<Themes, Damage> {
+        let settings = spec.check().map_err(Damage::of_settings)?;
         let surprises = Surprises::read(fields, tables)?;
         let (scale, known) = (read_scale(tables)?, encode::Kept::default());
         Ok(Themes { settings, seed, surprises, scale, known, suspects: None })

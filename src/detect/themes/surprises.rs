@@ -1,6 +1,5 @@
 //! Rows to surprises: what `themes` and every other detector over surprises begins with.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use arrow::array::RecordBatch;
@@ -19,6 +18,7 @@ use crate::detect::outline::{Line, grouped};
 use crate::detect::{AnyError, DetectError};
 use crate::encode::bucket::{ABSENT, bucket};
 use crate::encode::{Blocks, Crowd, EncodeError, FEWEST, Kept, Known, Past, SHORTEST, Side, Since, Subject};
+use crate::reading::{Damage, Tables};
 
 /// What is usual, and what rows are that can be held against it.
 #[derive(Debug)]
@@ -150,17 +150,12 @@ impl Surprises {
     /// Reads its tables.
     ///
     /// # Errors
-    /// [`DetectError::Damaged`] names the table, or `settings` for what the manifest says.
-    pub(in crate::detect) fn read(
-        fields: &[Field],
-        tables: &BTreeMap<String, RecordBatch>,
-    ) -> Result<Surprises, DetectError> {
-        let damaged = |what: String| DetectError::Damaged { table: "settings".to_owned(), what };
+    /// What is damaged of them, or of what the manifest says.
+    pub(in crate::detect) fn read(fields: &[Field], tables: &Tables) -> Result<Surprises, Damage> {
         // What is read from rows is asked for by name; types that cannot be read are refused here.
-        let again =
-            resolve::fields(&Schema::new(fields.to_vec())).map_err(|error| damaged(error.to_string()))?;
+        let again = resolve::fields(&Schema::new(fields.to_vec())).map_err(Damage::of_settings)?;
         if again != fields {
-            return Err(damaged("its columns are not those that are judged".to_owned()));
+            return Err(Damage::of_settings("its columns are not those that are judged"));
         }
         let (window, blocks, past) = tables::read_past(tables)?;
         Ok(Surprises {

@@ -17,21 +17,17 @@
 //!
 //! What is read is not trusted: a table that no fit can have written is an error.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, StringDictionaryBuilder, UInt16Array,
-    UInt64Array,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int16Type, UInt16Type, UInt64Type};
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringDictionaryBuilder, UInt16Array, UInt64Array};
+use arrow::datatypes::{Int16Type, UInt64Type};
 
 use super::columns::{GROUPS, THEMES, columns};
 use super::scale::Scale;
 use crate::detect::calibration::{Steps, Tail};
 use crate::detect::{DetectError, Lasting};
 use crate::encode::{Blocks, Judgement, Kept, Past};
+use crate::reading::{Damage, Table, Tables};
 
 /// The tables of what every detector over surprises has.
 pub(in crate::detect) const TABLES: [&str; 3] = [BASELINES, BLOCKS, ENTITIES];
@@ -133,86 +129,18 @@ pub(in crate::detect) fn write_parts(
     ])
 }
 
-/// A table whose columns are asked for by name and type.
-struct Table<'a> {
-    name: &'static str,
-    rows: &'a RecordBatch,
-}
-
-impl<'a> Table<'a> {
-    fn find(tables: &'a BTreeMap<String, RecordBatch>, name: &'static str) -> Result<Table<'a>, DetectError> {
-        let missing =
-            || DetectError::Damaged { table: name.to_owned(), what: "the table is missing".to_owned() };
-        Ok(Table { name, rows: tables.get(name).ok_or_else(missing)? })
-    }
-
-    fn damaged(&self, what: impl Into<String>) -> DetectError {
-        DetectError::Damaged { table: self.name.to_owned(), what: what.into() }
-    }
-
-    fn column(&self, column: &str) -> Result<&'a ArrayRef, DetectError> {
-        let found = self.rows.column_by_name(column);
-        let found = found.ok_or_else(|| self.damaged(format!("column `{column}` is missing")))?;
-        match found.null_count() {
-            0 => Ok(found),
-            _ => Err(self.damaged(format!("column `{column}` has nulls"))),
-        }
-    }
-
-    fn wholes(&self, column: &str) -> Result<&'a [u64], DetectError> {
-        let values = self.column(column)?.as_primitive_opt::<UInt64Type>();
-        Ok(values.ok_or_else(|| self.damaged(format!("column `{column}` is not UInt64")))?.values())
-    }
-
-    fn floats(&self, column: &str) -> Result<&'a [f64], DetectError> {
-        let values = self.column(column)?.as_primitive_opt::<Float64Type>();
-        let values =
-            values.ok_or_else(|| self.damaged(format!("column `{column}` is not Float64")))?.values();
-        match values.iter().all(|value| value.is_finite()) {
-            true => Ok(values),
-            false => Err(self.damaged(format!("column `{column}` is not finite"))),
-        }
-    }
-
-    fn flags(&self, column: &str) -> Result<Vec<bool>, DetectError> {
-        let values = self.column(column)?.as_primitive_opt::<UInt16Type>();
-        let values = values.ok_or_else(|| self.damaged(format!("column `{column}` is not UInt16")))?.values();
-        match values.iter().all(|value| *value < 2) {
-            true => Ok(values.iter().map(|value| *value == 1).collect()),
-            false => Err(self.damaged(format!("column `{column}` is not 0 or 1"))),
-        }
-    }
-
-    fn texts(&self, column: &str) -> Result<StringArray, DetectError> {
-        let values = self.column(column)?;
-        let text = match values.data_type() {
-            DataType::Dictionary(_, value) => value.is_string(),
-            other => other.is_string(),
-        };
-        if !text {
-            return Err(self.damaged(format!("column `{column}` is not text")));
-        }
-        let values = cast(values, &DataType::Utf8)?.as_string::<i32>().clone();
-        match values.null_count() {
-            0 => Ok(values),
-            _ => Err(self.damaged(format!("column `{column}` has nulls"))),
-        }
-    }
-}
-
-pub(super) fn read_past(tables: &BTreeMap<String, RecordBatch>) -> Result<(u64, Blocks, Past), DetectError> {
-    let (window, blocks) = read_blocks(&Table::find(tables, BLOCKS)?)?;
+pub(super) fn read_past(tables: &Tables) -> Result<(u64, Blocks, Past), Damage> {
+    let (window, blocks) = read_blocks(Table::find(tables, BLOCKS)?)?;
     let judgements: Arc<[Judgement]> = columns().iter().map(|column| column.judged).collect();
-    let (entities, baselines) = (Table::find(tables, ENTITIES)?.rows, Table::find(tables, BASELINES)?.rows);
-    let past = Past::from_tables(judgements, blocks.total(), entities, baselines)
-        .map_err(|(table, what)| DetectError::Damaged { table: table.to_owned(), what })?;
+    let past = Past::from_tables(judgements, blocks.total(), tables)?;
     Ok((window, blocks, past))
 }
 
-fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
-    let (starts, windows) = (table.wholes("first_window")?.to_vec(), table.wholes("windows")?.to_vec());
+fn read_blocks(table: Table<'_>) -> Result<(u64, Blocks), Damage> {
+    let wholes = |column: &str| Ok::<_, Damage>(table.numbers::<UInt64Type>(column)?.values().to_vec());
+    let (starts, windows) = (wholes("first_window")?, wholes("windows")?);
     let (flags, apart) = (table.flags("late")?, table.flags("judged_apart")?);
-    let lengths = table.wholes("window_ns")?;
+    let lengths = wholes("window_ns")?;
     let Some((window, apart)) = lengths.first().zip(apart.first()) else {
         return Err(table.damaged("there is no block"));
     };
@@ -226,34 +154,27 @@ fn read_blocks(table: &Table<'_>) -> Result<(u64, Blocks), DetectError> {
     Ok((*window, Blocks { starts, windows, late, apart: *apart }))
 }
 
-pub(in crate::detect) fn read_scale(tables: &BTreeMap<String, RecordBatch>) -> Result<Scale, DetectError> {
-    let (mut parts, ranked) = parts();
-    // Models that were made before there was a tail of newcomers hold them against that of all.
-    let names = Table::find(tables, CALIBRATION)?.texts("name")?;
-    if names.iter().next_back() != Some(Some(SUMS[2].1)) {
-        parts.pop();
-    }
+pub(in crate::detect) fn read_scale(tables: &Tables) -> Result<Scale, Damage> {
+    let (parts, ranked) = parts();
     let (ranks, tails) = read_parts(tables, [CALIBRATION, TAILS], &parts, ranked)?;
     let mut tails = tails.into_iter();
     let groups = tails.by_ref().take(GROUPS.len()).collect();
     let themes = tails.by_ref().take(THEMES.len()).collect();
     let mut sum = || tails.next().expect("the parts end with the sums");
-    let (sum, tail) = (sum(), sum());
-    let newcomers = tails.next().unwrap_or_else(|| tail.clone());
-    let lasting = Lasting { tail, newcomers };
+    let (sum, lasting) = (sum(), Lasting { tail: sum(), newcomers: sum() });
     Ok(Scale { ranks, groups, themes, sum, lasting, met: Kept::default() })
 }
 
 /// From the tables of these names, which [`write_parts`] made.
 ///
 /// # Errors
-/// [`DetectError::Damaged`] for tables that are not of these parts.
+/// [`Damage`] for tables that are not of these parts.
 pub(in crate::detect) fn read_parts(
-    tables: &BTreeMap<String, RecordBatch>,
+    tables: &Tables,
     [calibration, tails]: [&'static str; 2],
     parts: &Parts,
     ranked: usize,
-) -> Result<(Vec<Steps>, Vec<Tail>), DetectError> {
+) -> Result<(Vec<Steps>, Vec<Tail>), Damage> {
     let (calibration, tails) = (Table::find(tables, calibration)?, Table::find(tables, tails)?);
     let (of, name) = (calibration.texts("part")?, calibration.texts("name")?);
     let (values, reached) = (calibration.floats("value")?, calibration.floats("reached")?);

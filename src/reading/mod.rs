@@ -5,6 +5,8 @@
 //! page; that is caught here, and here alone. [`is_guarded`] tells whoever is asked about a panic that it will
 //! be an error.
 
+mod table;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +18,7 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::errors::ParquetError;
 
+pub(crate) use self::table::{Damage, Table, Tables};
 use crate::threads;
 
 /// A file that is open, its columns known.
