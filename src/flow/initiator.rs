@@ -1,5 +1,6 @@
 //! Who began: the rules by which one end of a flow's first packet is called the initiator.
 
+use super::names::is_named;
 use super::tcp::{ACK, SYN};
 use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet};
 
@@ -11,8 +12,8 @@ const ICMP6: u8 = 58;
 ///
 /// The sender of the first packet began, with these exceptions, in order: a SYN-ACK or an ICMP reply
 /// comes from the responder; without a SYN, the initiator of the key's `previous` flow (given if it
-/// ended recently enough) began this one too; else of two ports on either side of 1024, else of 32768,
-/// the higher is the initiator's.
+/// ended recently enough) began this one too; else of two ports of which one has a name ([`is_named`]) the other is the
+/// initiator's, and else of two on either side of 1024, else of 32768, the higher.
 ///
 /// What came before says nothing about ICMP and ICMPv6: their messages have no connection to go on, each end may
 /// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered. A fragment that is not the
@@ -32,6 +33,9 @@ pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
 
 /// Whether a flow without anything before it was begun by the key's end `b`, where ports tell.
 fn told_by_ports(key: &FlowKey) -> Option<bool> {
+    if is_named(key.port_a) != is_named(key.port_b) {
+        return Some(is_named(key.port_a));
+    }
     let tells = |border| (key.port_a < border) != (key.port_b < border);
     [1024, 32768].into_iter().any(tells).then_some(key.port_b > key.port_a)
 }
@@ -102,8 +106,15 @@ mod tests {
     #[test]
     fn what_need_not_be_remembered_makes_no_difference() {
         for (protocol, flags) in [(TCP, ACK), (TCP, SYN), (TCP, SYN | ACK), (17, 0), (ICMP, 0), (ICMP6, 0)] {
-            for ports in [(80, 50_000), (50_000, 80), (5000, 6000), (40_000, 33_000), (2000, 40_000), (7, 7)]
-            {
+            for ports in [
+                (80, 50_000),
+                (50_000, 80),
+                (5000, 6000),
+                (40_000, 33_000),
+                (2000, 40_000),
+                (7, 7),
+                (736, 2049),
+            ] {
                 for (bits, previous) in [(0, false), (0, true), (BACKWARD, false), (BACKWARD, true)] {
                     let first = packet(protocol, ports, bits, flags, 8);
                     let told = [None, Some(previous)].map(|previous| initiator_is_b(&first, previous));
@@ -118,5 +129,12 @@ mod tests {
         assert!(initiator_is_b(&packet(TCP, (443, 1024), 0, ACK, 0), None));
         assert!(!initiator_is_b(&packet(17, (40_000, 8080), BACKWARD, 0, 0), None));
         assert!(initiator_is_b(&packet(17, (5000, 6000), BACKWARD, 0, 0), None), "the sender, on one side");
+        for other in [736, 26_384, 60_441] {
+            assert!(
+                initiator_is_b(&packet(17, (51_820, other), 0, 0, 0), None),
+                "a name is the responder's: {other}"
+            );
+            assert!(!initiator_is_b(&packet(TCP, (other, 2049), BACKWARD, ACK, 0), None), "{other}");
+        }
     }
 }

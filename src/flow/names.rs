@@ -128,6 +128,7 @@ const SERVICES: &[(u16, &str)] = &[
     (11211, "memcached"),
     (20000, "dnp3"),
     (27017, "mongodb"),
+    (51820, "wireguard"),
 ];
 
 /// Ports from here on are one service: those that clients take for themselves.

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::span::Trace;
-use super::tcp::{Tcp, Told};
+use super::tcp::{ACK, SYN, Tcp, Told};
 use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet, flow_id};
 
 /// No span, no list entry.
@@ -112,6 +112,15 @@ impl Head {
     /// Whether the connection closed.
     pub fn has_closed(&self) -> bool {
         self.bits & HAS_CLOSED != 0
+    }
+
+    /// Whether a segment behind the close begins another connection: a SYN does, unless it is the one again that was refused,
+    /// since that is one attempt, which Windows repeats twice within a second; and then the answer to it does.
+    pub fn begins_anew(&self, p: &Packet) -> bool {
+        match (p.flags & (SYN | ACK), self.tcp.refused()) {
+            (SYN, Some(sequence)) => self.side(p) == 1 || p.sequence != sequence,
+            (flags, refused) => flags == SYN || flags == SYN | ACK && refused.is_some(),
+        }
     }
 
     /// The index of the packet's side: 0 from the initiator, 1 from the responder.

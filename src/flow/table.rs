@@ -15,7 +15,6 @@ use super::remembered::Remembered;
 use super::slab::Slab;
 use super::span::{Brief, Span, Trace};
 use super::state::{Aside, Head, NONE};
-use super::tcp::{ACK, SYN};
 use super::{Cut, FlowSpec, nanoseconds};
 use crate::packet::{FlowKey, Packet, SHARDS, owned};
 
@@ -284,7 +283,7 @@ impl Table {
         if p.time - head.last > self.idle {
             return false;
         }
-        let begins = || p.flags & (SYN | ACK) == SYN && head.is_tcp();
+        let begins = || head.is_tcp() && head.begins_anew(p);
         !head.has_closed() || p.time - self.asides.get()[id as usize].closed <= LINGER && !begins()
     }
 

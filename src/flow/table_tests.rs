@@ -306,3 +306,29 @@ fn places_are_used_again() {
     let members: usize = table.members.iter().map(Vec::len).sum();
     assert!(members <= 80, "what is silent for a minute is over: {members}");
 }
+
+#[test]
+fn a_refused_syn_again_is_the_same_attempt() {
+    let segment = |time: u64, flags: u8, sequence: u32, back: bool| {
+        let mut p = packet(time, 50_000);
+        p.key.protocol = 6;
+        (p.flags, p.sequence, p.length) = (flags, sequence, 40);
+        p.bits |= if back { BACKWARD } else { 0 };
+        p
+    };
+    let refused =
+        |from: u64, sequence| [segment(from, SYN, sequence, false), segment(from + 1, RST | ACK, 0, true)];
+    let counts =
+        |packets: &[Packet]| rows(&FlowSpec::default(), packets).iter().map(|row| row.2).collect::<Vec<_>>();
+    let half = S / 2;
+    let tries = [refused(S, 7), refused(S + half, 7), refused(2 * S, 7)].concat();
+    assert_eq!(counts(&tries), [6], "three times the same");
+    let others = [refused(S, 7), refused(S + half, 8)].concat();
+    assert_eq!(counts(&others), [2, 2], "another number is another attempt");
+    let late = [refused(S, 7), refused(8 * S, 7)].concat();
+    assert_eq!(counts(&late), [2, 2], "and so is one that comes late");
+    let mut answered = [refused(S, 7), refused(S + half, 7)].concat();
+    answered[3] = segment(S + half + 1, SYN | ACK, 70, true);
+    answered.push(segment(S + half + 2, ACK, 8, false));
+    assert_eq!(counts(&answered), [3, 2], "an answer begins a connection");
+}

@@ -324,6 +324,12 @@ impl Tcp {
         self.state == [SYN_SENT, INACTIVE]
     }
 
+    /// The sequence number of the initiator's SYN, where that was all that it sent and was answered by a RST.
+    pub fn refused(&self) -> Option<u32> {
+        let alone = self.state == [SYN_SENT, RESET] && self.seen & PAYLOAD == 0;
+        alone.then(|| self.highest[0].wrapping_sub(1))
+    }
+
     /// Advertised window of the side's first segment, `None` before it.
     pub fn window_first(&self, side: usize) -> Option<u16> {
         (self.seen & WINDOW << side != 0).then_some(self.window_first[side])
@@ -461,6 +467,15 @@ mod tests {
         };
         assert_eq!(after_answer(0), "S1");
         assert_eq!(after_answer(1), "OTH", "it answers another SYN");
+    }
+
+    #[test]
+    fn a_syn_that_was_refused_is_known_by_its_number() {
+        for (script, number) in
+            [("St", Some(1000)), ("Sr", Some(1000)), ("S", None), ("ShAr", None), ("SDt", None)]
+        {
+            assert_eq!(play(script).0.refused(), number, "{script}");
+        }
     }
 
     #[test]

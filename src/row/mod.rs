@@ -16,4 +16,4 @@ pub use columns::{COLUMNS, Column, Kind};
 pub use schema::RowSettings;
 
 /// Version of the meaning of the columns: raised when a column's name, type or meaning changes.
-pub const FEATURE_VERSION: u32 = 2;
+pub const FEATURE_VERSION: u32 = 3;
