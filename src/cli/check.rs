@@ -1,7 +1,7 @@
-//! `netweir check`: the graph that a pipeline file builds.
+//! `netweir check`: the graph that a pipeline file builds, or that a file of rules can be used.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Schema;
 
@@ -13,19 +13,25 @@ use crate::flow::{Cut, FlowSpec, row_settings};
 use crate::incident::IncidentSpec;
 use crate::packet::{PacketSpec, Vlan};
 use crate::row::schema::flow_schema;
-use crate::run::{AllowList, RunError, check_ends};
+use crate::run::{AllowList, RunError, check_ends, useless};
 use crate::spec::Spec;
 
-/// Check a pipeline file and print the graph that it builds
+/// Check a pipeline file and print the graph that it builds, or check a file of rules
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// The pipeline file, or the name of one that is built in
-    #[arg(value_name = "PIPELINE.toml")]
+    /// The pipeline file, the name of one that is built in, or a file of rules as `--allow` takes
+    #[arg(value_name = "FILE.toml")]
     pipeline: PathBuf,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<(), Failure> {
+        if holds_rules(&self.pipeline) {
+            let (list, what) = rules(&self.pipeline)?;
+            let mut out = std::io::stdout().lock();
+            writeln!(out, "{} is well formed: {what}", self.pipeline.display())?;
+            return useless(&list.rules).try_for_each(|rule| Ok(writeln!(out, "  {rule}")?));
+        }
         let spec = Spec::find(&self.pipeline)?;
         if spec.ends.name_something() {
             check_ends(&spec)?;
@@ -45,6 +51,25 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// Whether a file is one of rules: no pipeline has tables of their names.
+fn holds_rules(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let table = text.parse::<toml::Table>().unwrap_or_default();
+    ["allow", "threshold"].iter().any(|name| table.contains_key(*name))
+}
+
+/// Rules that rows of flows can be held against, and what they are in a few words.
+fn rules(path: &Path) -> Result<(AllowList, String), RunError> {
+    let list = AllowList::read(path)?;
+    list.check_columns(&any_column())?;
+    let count = list.rules.rules().len();
+    let mut what = format!("{count} {}", if count == 1 { "rule" } else { "rules" });
+    if let Some(threshold) = list.rules.threshold() {
+        what.push_str(&format!(", threshold by {threshold}"));
+    }
+    Ok((list, what))
 }
 
 /// Rooms on the way of a packet, with what they do.
@@ -138,18 +163,7 @@ fn incidents(spec: &IncidentSpec) -> Result<String, RunError> {
     let mut what =
         format!("anomalies by the host that accounts for them, until {:?} of silence", spec.silence);
     if let Some(path) = &spec.allow {
-        let file = AllowList::read(path)?;
-        file.check_columns(&any_column())?;
-        let file = file.rules;
-        let rules = file.rules().len();
-        what.push_str(&format!(
-            "; {rules} {} of {}",
-            if rules == 1 { "rule" } else { "rules" },
-            path.display()
-        ));
-        if let Some(threshold) = file.threshold() {
-            what.push_str(&format!(", which puts the threshold by {threshold}"));
-        }
+        what.push_str(&format!("; {}: {}", path.display(), rules(path)?.1));
     }
     match spec.alerts_per_day {
         Some(reports) => what.push_str(&format!("; at most {reports} a day are reported")),

@@ -126,13 +126,9 @@ impl Hits {
     /// over before the end or they held for nothing.
     pub fn complaints(&self) -> Vec<String> {
         let newest = self.newest.load(Relaxed);
-        let complaint = |(rule, hit): &(Rule, AtomicBool)| match (rule.expired(newest), hit.load(Relaxed)) {
-            (true, _) => {
-                let until = rule.until().unwrap_or_default();
-                Some(format!("allow-list rule {rule}: expired (until {until}); remove it or move `until`"))
-            }
-            (false, false) => Some(format!("allow-list rule {rule}: matched nothing")),
-            (false, true) => None,
+        let complaint = |(rule, hit): &(Rule, AtomicBool)| {
+            let unused = || (!hit.load(Relaxed)).then(|| format!("allow-list rule {rule}: matched nothing"));
+            rule.useless_at(newest).or_else(unused)
         };
         let unaddressed = match self.unaddressed.load(Relaxed) {
             0 => None,

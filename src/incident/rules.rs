@@ -393,6 +393,13 @@ impl Rule {
             && self.range.as_ref().is_none_or(in_range)
     }
 
+    /// That its time is over, if at this time it is: what is to be done.
+    pub fn useless_at(&self, end: u64) -> Option<String> {
+        let until = self.until().unwrap_or_default();
+        let said = || format!("allow-list rule {self}: expired (until {until}); remove it or move `until`");
+        self.expired(end).then(said)
+    }
+
     /// Whether its time is over for windows that end at `end`, nanoseconds.
     pub fn expired(&self, end: u64) -> bool {
         self.until.is_some_and(|until| i64::try_from(end).is_ok_and(|end| end > until))

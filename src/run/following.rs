@@ -10,6 +10,7 @@ use super::{Notice, RunError};
 use crate::detect::{Detector, Threshold};
 use crate::incident::rules::RulesFile;
 use crate::incident::{Changes, InForce, Rules};
+use crate::source::interface::wall_clock;
 use crate::spec;
 
 /// Bytes of a file of rules at most.
@@ -104,7 +105,11 @@ impl Following {
                 let rules = next.rules.rules().len();
                 let rules = format!("{rules} rule{}", if rules == 1 { "" } else { "s" });
                 let InForce { threshold, by, .. } = &next;
-                let notice = format!("{file}: changed: {rules}, scores above {threshold:.4} by {by}");
+                let mut notice = format!("{file}: changed: {rules}, scores above {threshold:.4} by {by}");
+                for useless in useless(&next.rules) {
+                    notice.push_str("; ");
+                    notice.push_str(&useless);
+                }
                 self.changes.put(next);
                 Notice::Changed(notice)
             }
@@ -129,6 +134,12 @@ impl Following {
         }
         Ok(next)
     }
+}
+
+/// Rules that hold for nothing that comes from now on, as their time is over: what is to be done, a line each.
+pub(crate) fn useless(rules: &Rules) -> impl Iterator<Item = String> {
+    let now = wall_clock();
+    rules.rules().iter().filter_map(move |rule| rule.useless_at(now))
 }
 
 /// The text of a file of rules, or why there is none.
