@@ -94,8 +94,9 @@ pub fn build(
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
     if let Some((detector, threshold, schema)) = rooms.detector {
+        let (of_flows, tally) = (rooms.incidents.is_some(), rooms.tally.clone());
         let mut scored =
-            detect::score(rows.clone(), detector, threshold, schema, rooms.tally.clone(), fault.clone());
+            detect::score(rows.clone(), detector, (threshold, schema), of_flows, tally, fault.clone());
         if let Some((watch, budget)) = rooms.incidents {
             // The probe does not wait for it: it is woken by whole windows. What it holds are findings, and until those of
             // a window are known the batches for alerts that have some.
@@ -105,7 +106,8 @@ pub fn build(
                 scored = detect::mark(scored, thresholds, rooms.tally.clone(), fault.clone());
             }
             if let Some(alerts) = ends.alerts.take() {
-                let belonging = sink::belonging(scored.clone(), changes.clone(), fault.clone());
+                let belonging =
+                    sink::belonging(scored.clone(), changes.clone(), rooms.tally.clone(), fault.clone());
                 sink::write(belonging, alerts, rooms.joined, fault.clone());
             }
             sink::report(changes, ends.incidents, budget, rooms.tally, fault.clone());

@@ -42,6 +42,8 @@ pub struct Tally {
     pub rows: AtomicU64,
     /// Rows that scored above the threshold.
     pub anomalies: AtomicU64,
+    /// Those of them that say why, where they become incidents: what is written as alerts unless rules mute it.
+    pub alerts: AtomicU64,
     /// Incidents that began and were not taken back.
     pub incidents: AtomicU64,
     /// Packets in all rows.

@@ -34,7 +34,7 @@ pub(super) fn show(bar: &ProgressBar, progress: &Progress) {
         }
     }
     if progress.anomalies > 0 {
-        message.push_str(&format!("  {} alerts", progress.anomalies));
+        message.push_str(&format!("  {} anomalies", progress.anomalies));
     }
     if progress.dropped > 0 {
         message.push_str(&format!("  {} frames dropped", progress.dropped));

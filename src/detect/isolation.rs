@@ -10,7 +10,7 @@ use super::outline::{Line, grouped, percent};
 use super::reason::facts::Lookup;
 use super::usual::{self, Usuals};
 use super::{
-    AnyError, Asked, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy,
+    AnyError, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy,
     PartitionSummary, PartitionedForest, Reason, Reservoir, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, EncodeSpec, Encoder, Encoders, FEWEST, Fit, input_type};
@@ -215,8 +215,8 @@ impl Detector for Isolation {
         &self,
         rows: &RecordBatch,
         _: Option<&Kept>,
-        which: &[Asked],
-        tell: &mut dyn FnMut(&Asked, Reason),
+        which: &[usize],
+        tell: &mut dyn FnMut(usize, Reason),
     ) -> Result<(), AnyError> {
         if which.is_empty() {
             return Ok(());
@@ -224,15 +224,15 @@ impl Detector for Isolation {
         let by = self.forest.detect_settings().partition_by();
         let places = self.columns.iter().map(|column| rows.schema_ref().index_of(column.name()));
         let read = rows.project(&places.collect::<Result<Vec<_>, _>>()?)?;
-        let of_rows = UInt64Array::from_iter_values(which.iter().map(|asked| asked.row as u64));
+        let of_rows = UInt64Array::from_iter_values(which.iter().map(|row| *row as u64));
         let read = take_record_batch(&read, &of_rows)?;
         let (encoded, partitions) = (self.encoders.encode(&read)?, partitions(&read, by)?);
         let scores = self.forest.score(encoded.view(), &partitions)?;
         let shares = self.forest.shares(encoded.view(), &partitions);
         let lookup = Lookup::new(rows);
-        for (at, asked) in which.iter().enumerate() {
-            let facts = lookup.row(asked.row);
-            tell(asked, self.told.reason(scores[at], &shares[at], partitions.name(at), &facts));
+        for (at, row) in which.iter().enumerate() {
+            let facts = lookup.row(*row);
+            tell(*row, self.told.reason(scores[at], &shares[at], partitions.name(at), &facts));
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ pub use member::{Inputs, Kind, Member};
 pub use outline::Line;
 pub use partition::{MAX_PARTITIONS, PartitionBy, Partitions, partitions};
 pub use partitioned::{EncodeError, PartitionSummary, PartitionedForest};
-pub use reason::{Asked, Evidence, Group, Hint, Part, Reason};
+pub use reason::{Evidence, Group, Hint, Part, Reason};
 pub use sample::{Identity, Reservoir, Sample, Samples};
 pub use scorer::{ADDED, MEANINGS, THRESHOLD, marked, scored, scored_schema, scored_schema_without_reasons};
 pub use spec::{DetectSettings, DetectSpec};
@@ -175,8 +175,8 @@ pub trait Detector: Send + Sync + fmt::Debug {
         &self,
         rows: &RecordBatch,
         kept: Option<&Kept>,
-        which: &[Asked],
-        tell: &mut dyn FnMut(&Asked, Reason),
+        which: &[usize],
+        tell: &mut dyn FnMut(usize, Reason),
     ) -> Result<(), AnyError> {
         let _ = (rows, kept, which, tell);
         Ok(())

@@ -51,17 +51,17 @@ pub fn learn<'s>(
     })
 }
 
-/// Scores rows on the worker that has them, with what lasts where the detector looks at that; scores above the
-/// threshold are anomalies.
+/// Scores rows on the worker that has them; scores above the threshold are anomalies. Rows of flows are seen with the others
+/// of their window: with what lasts where the detector looks at that, and told only some of where they are many.
 pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     detector: Arc<dyn Detector>,
-    threshold: f64,
-    schema: SchemaRef,
+    (threshold, schema): (f64, SchemaRef),
+    of_flows: bool,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
-    if detector.lasting().is_some() {
+    if of_flows || detector.lasting().is_some() {
         return lasting::score(rows, detector, threshold, schema, tally, fault);
     }
     rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "score", move |_, _| {

@@ -7,14 +7,16 @@ use arrow::array::{
     StringArray, StringBuilder,
 };
 use arrow::compute::{not, nullif};
-use arrow::datatypes::{DataType, Field, Float64Type, Int16Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    DataType, Field, Float64Type, Int16Type, Schema, SchemaRef, TimestampNanosecondType, UInt64Type,
+};
 
-use super::reason::Words;
-use super::reason::facts::{Facts, Lookup};
+use super::reason::facts::Lookup;
 use super::reason::hints::hints;
 use super::reason::line::line;
 use super::reason::vocabulary::Vocabulary;
-use super::{AnyError, Asked, Detector, Kept, Partitions, Scores};
+use super::reason::{ONE_OF, Words};
+use super::{AnyError, Detector, Kept, Partitions, Scores};
 use crate::context::entity::mix;
 
 /// Names of the columns that scoring adds.
@@ -28,7 +30,8 @@ pub const MEANINGS: [&str; 5] = [
     "score above the threshold that was in force",
     "the row's value of partition_by, or `all` where rows are not parted; one that training had too few rows of is \
      scored by the fallback (inspect)",
-    "why, as JSON (words, value and what is usual); null where the row is no anomaly",
+    "why, as JSON (words, value and what is usual); of many anomalies of one window and source, or destination, some have \
+     it and the others say one_of how many; null where the row is no anomaly",
 ];
 
 /// Metadata key of the threshold that rows were marked by, where that changes while a run goes on.
@@ -51,6 +54,11 @@ pub fn scored_schema_without_reasons(rows: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()).with_metadata(whole.metadata().clone()))
 }
 
+/// Whether rows of this schema say why.
+pub(super) fn tells(schema: &Schema) -> bool {
+    schema.index_of(REASONS).is_ok()
+}
+
 /// The rows with their scores, each by itself, in the columns of [`ADDED`]; scores above the threshold are anomalies,
 /// `schema` is that of [`scored_schema`], or of [`scored_schema_without_reasons`].
 ///
@@ -62,8 +70,9 @@ pub fn scored(
     rows: &RecordBatch,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
-    let (scores, kept) = detector.judge(rows)?;
-    attached(detector, threshold, rows, schema, (scores, kept), None)
+    let (own, kept) = detector.judge(rows)?;
+    let judged = Judged { own, kept, summed: None, many: &[] };
+    attached(detector, threshold, rows, schema, judged)
 }
 
 /// Scored rows with the anomalies of another threshold, not below the one that they were scored with, which the schema
@@ -88,20 +97,32 @@ pub fn marked(rows: &RecordBatch, threshold: f64) -> Result<(RecordBatch, usize)
     Ok((RecordBatch::try_new(schema, columns)?, count))
 }
 
-/// The rows with these scores and what the detector kept of them; `summed` are the own score and the level that each is made of, where what lasts is in
-/// them.
+/// What is known of rows that were judged.
+pub(super) struct Judged<'a> {
+    /// Their scores.
+    pub(super) own: Scores,
+    /// What the detector kept of them.
+    pub(super) kept: Option<Kept>,
+    /// The own score and the level that each score is made of, where what lasts is in them.
+    pub(super) summed: Option<Vec<(f64, f64)>>,
+    /// Of how many odd rows of its window, from its source or to its destination, each is one; nothing where nobody
+    /// counted, or nobody is told.
+    pub(super) many: &'a [f64],
+}
+
+/// The rows with their scores, in the columns of [`ADDED`].
 pub(super) fn attached(
     detector: &dyn Detector,
     threshold: f64,
     rows: &RecordBatch,
     schema: &SchemaRef,
-    (found, kept): (Scores, Option<Kept>),
-    summed: Option<&[(f64, f64)]>,
+    judged: Judged<'_>,
 ) -> Result<RecordBatch, AnyError> {
-    let told = match schema.index_of(REASONS) {
-        Ok(_) => Some(told(detector, threshold, rows, (&found.scores, kept.as_ref()), summed)?),
-        Err(_) => None,
+    let told = match tells(schema) {
+        true => Some(told(detector, threshold, rows, &judged)?),
+        false => None,
     };
+    let found = judged.own;
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -123,55 +144,161 @@ fn names(partitions: &Partitions) -> DictionaryArray<Int16Type> {
     DictionaryArray::new(keys, Arc::new(values))
 }
 
-/// Flows of one service, from one source or to one destination in a window, whose reasons are told in full.
-const IN_FULL: f64 = 64.0;
+/// Of the odd rows of one window from one source, and of those to one destination, about so many are told where they are
+/// more: an analyst reads no more of a flood, and what it is made of must not be what fills a disk.
+const TOLD: f64 = 50.0;
 
-/// Whether a row is one of a flood whose reason is told in brief: of so many flows some are told in full, chosen by
-/// what names the row, so that they are the same in every run.
-fn is_one_of_many(facts: &Facts<'_>) -> bool {
-    let at = facts.at();
-    let flows = [at.ctx_srcsvc_w1_flows, at.ctx_dstsvc_w1_flows];
-    let flows = flows.map(|place| facts.number_at(place).unwrap_or(0.0)).into_iter().fold(0.0, f64::max);
-    let Some(flow) = facts.number_at(at.flow_id).filter(|_| flows > IN_FULL) else { return false };
-    (mix(flow.to_bits()) >> 32) as f64 / 2f64.powi(32) * flows >= IN_FULL
+/// Draws those that are told of many, by what names the row: they are the same in every run.
+struct Draw<'a> {
+    flows: Option<&'a [u64]>,
+    windows: Option<&'a [i64]>,
+}
+
+impl<'a> Draw<'a> {
+    fn of(rows: &'a RecordBatch) -> Draw<'a> {
+        let flows = rows.column_by_name("flow_id").and_then(|flows| flows.as_primitive_opt::<UInt64Type>());
+        let windows = rows.column_by_name("window_start");
+        let windows = windows.and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>());
+        Draw {
+            flows: flows.map(|flows| flows.values().as_ref()),
+            windows: windows.map(|w| w.values().as_ref()),
+        }
+    }
+
+    /// Whether a row is told that is one of so many.
+    fn tells(&self, row: usize, many: f64) -> bool {
+        let (Some(flows), true) = (self.flows, many > TOLD) else { return true };
+        let window = self.windows.map_or(0, |windows| windows[row] as u64);
+        (mix(flows[row] ^ mix(window)) >> 32) as f64 / 2f64.powi(32) * many < TOLD
+    }
 }
 
 /// Reasons as text ([`Reason::json`](super::Reason::json)) of the rows above the threshold, told with what the rows say;
-/// null for the others.
+/// null for the others. Of rows that are one of many, those that are not told say so ([`ONE_OF`]).
 fn told(
     detector: &dyn Detector,
     threshold: f64,
     rows: &RecordBatch,
-    (scores, kept): (&[f64], Option<&Kept>),
-    summed: Option<&[(f64, f64)]>,
+    Judged { own, kept, summed, many }: &Judged<'_>,
 ) -> Result<StringArray, AnyError> {
-    let odd: Vec<usize> = (0..scores.len()).filter(|row| scores[*row] > threshold).collect();
-    if odd.is_empty() {
+    let scores = &own.scores;
+    let draw = Draw::of(rows);
+    let (mut which, mut one_of) = (Vec::new(), Vec::new());
+    for row in (0..scores.len()).filter(|row| scores[*row] > threshold) {
+        let many = many.get(row).copied().unwrap_or_default();
+        match draw.tells(row, many) {
+            true => which.push(row),
+            false => one_of.push((row, many as u64)),
+        }
+    }
+    if which.is_empty() && one_of.is_empty() {
         return Ok(StringArray::new_null(scores.len()));
     }
     let lookup = Lookup::new(rows);
-    let asked = |row: usize| Asked { row, brief: is_one_of_many(&lookup.row(row)) };
-    let which: Vec<Asked> = odd.into_iter().map(asked).collect();
     let mut vocabulary = Vocabulary::default();
-    let mut texts = StringBuilder::with_capacity(scores.len(), which.len() * 1024);
+    let mut texts = Texts {
+        out: StringBuilder::with_capacity(scores.len(), which.len() * 1024 + one_of.len() * 16),
+        one_of: one_of.into_iter().peekable(),
+    };
     let (mut words, mut line_of_row, mut text) = (Words::default(), String::new(), String::new());
-    detector.reasons(rows, kept, &which, &mut |Asked { row, brief }, mut reason| {
-        let (row, brief) = (*row, *brief);
+    detector.reasons(rows, kept.as_ref(), &which, &mut |row, mut reason| {
         if let Some(summed) = summed {
             reason.last(summed[row], scores[row]);
         }
         let facts = lookup.row(row);
         reason.hints = hints(&reason, &facts, &mut vocabulary);
-        words.find(&reason, lookup.window, brief, &mut vocabulary);
+        words.find(&reason, lookup.window, &mut vocabulary);
         line_of_row.clear();
         line(&mut line_of_row, &reason, words.first(), &facts);
         std::mem::swap(&mut reason.line, &mut line_of_row);
         text.clear();
-        reason.tell(&mut text, &words, brief);
+        reason.tell(&mut text, &words);
         std::mem::swap(&mut reason.line, &mut line_of_row);
-        texts.append_nulls(row - texts.len());
-        texts.append_value(&text);
+        texts.up_to(row);
+        texts.out.append_value(&text);
     })?;
-    texts.append_nulls(scores.len() - texts.len());
-    Ok(texts.finish())
+    texts.up_to(scores.len());
+    Ok(texts.out.finish())
+}
+
+/// Texts of rows, in their order.
+struct Texts<M: Iterator<Item = (usize, u64)>> {
+    out: StringBuilder,
+    /// Rows that are one of many, and of how many.
+    one_of: std::iter::Peekable<M>,
+}
+
+impl<M: Iterator<Item = (usize, u64)>> Texts<M> {
+    /// Those of all rows before this one that have none yet.
+    fn up_to(&mut self, row: usize) {
+        while let Some((at, many)) = self.one_of.next_if(|(at, _)| *at < row) {
+            self.out.append_nulls(at - self.out.len());
+            self.out.append_value(format_args!("{ONE_OF}{many}}}").to_string());
+        }
+        self.out.append_nulls(row - self.out.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{TimestampNanosecondArray, UInt64Array};
+
+    use super::*;
+
+    fn rows(flows: std::ops::Range<u64>, window: i64) -> RecordBatch {
+        let windows = TimestampNanosecondArray::from_iter_values(flows.clone().map(|_| window));
+        RecordBatch::try_from_iter([
+            ("flow_id", Arc::new(UInt64Array::from_iter_values(flows.map(mix))) as ArrayRef),
+            ("window_start", Arc::new(windows.with_timezone("UTC"))),
+        ])
+        .unwrap()
+    }
+
+    /// Which of so many rows of a window are told.
+    fn told(many: u64, window: i64, batch: u64) -> Vec<u64> {
+        let mut told = Vec::new();
+        for from in (0..many).step_by(batch as usize) {
+            let rows = rows(from..many.min(from + batch), window);
+            let draw = Draw::of(&rows);
+            let of_batch = (0..rows.num_rows()).filter(|row| draw.tells(*row, many as f64));
+            told.extend(of_batch.map(|row| from + row as u64));
+        }
+        told
+    }
+
+    #[test]
+    fn of_many_rows_about_fifty_are_told_and_the_same_however_they_are_cut() {
+        assert_eq!(told(50, 7, 50).len(), 50);
+        for many in [200, 10_000, 100_000] {
+            let all = told(many, 7, many);
+            assert!((25..=80).contains(&all.len()), "{} of {many}", all.len());
+            assert_eq!(told(many, 7, 37), all);
+            assert_ne!(told(many, 8, many), all, "others of the next window");
+        }
+        let nameless = rows(0..9, 7).project(&[1]).unwrap();
+        assert!(Draw::of(&nameless).tells(0, 1e9), "who has no name is told");
+    }
+
+    #[test]
+    fn texts_stand_in_the_order_of_rows() {
+        let one_of = vec![(1, 70), (2, 80), (5, 90)].into_iter().peekable();
+        let mut texts = Texts { out: StringBuilder::new(), one_of };
+        texts.up_to(3);
+        texts.out.append_value("why");
+        texts.up_to(7);
+        let texts = texts.out.finish();
+        let texts: Vec<_> = texts.iter().collect();
+        assert_eq!(
+            texts,
+            [
+                None,
+                Some("{\"one_of\":70}"),
+                Some("{\"one_of\":80}"),
+                Some("why"),
+                None,
+                Some("{\"one_of\":90}"),
+                None
+            ]
+        );
+    }
 }

@@ -66,7 +66,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// The row that stands for an incident: the one that scored most.
+/// The row that stands for an incident: the one that scored most of those that say why.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Top {
     /// Its score.
@@ -106,9 +106,9 @@ impl Top {
         }
     }
 
-    /// The greater one stands for both; of equal ones the earlier.
+    /// The greater one stands for both; of equal ones the earlier, but who says nothing for nobody who does.
     fn rank(&self) -> impl Ord + use<> {
-        (self.score, std::cmp::Reverse((self.window, self.flow_id)))
+        (!self.words.is_empty(), self.score, std::cmp::Reverse((self.window, self.flow_id)))
     }
 }
 
@@ -141,13 +141,15 @@ pub struct Extent {
     pub(super) begun: u64,
     /// Sum of scores, in millionths.
     pub(super) weight: u64,
+    /// Largest score.
+    pub(super) score: Real,
     /// Smallest p-value.
     pub(super) p_value: Real,
     /// Other ends.
     pub(super) peers: Distinct,
     /// Protocols and responders' ports, where protocols have some.
     pub(super) ports: Distinct,
-    /// The row that scored most.
+    /// The row that stands for all.
     pub(super) top: Top,
     /// What shapes hint at, ascending.
     pub(super) hints: Vec<Hint>,
@@ -163,6 +165,7 @@ impl Extent {
             alerts: 0,
             begun: 0,
             weight: 0,
+            score: finding.score,
             p_value: finding.p_value,
             peers: Distinct::default(),
             ports: Distinct::default(),
@@ -182,13 +185,14 @@ impl Extent {
         self.alerts += 1;
         self.begun += u64::from(begun);
         self.weight = self.weight.saturating_add(weight(finding.score));
+        self.score = self.score.max(finding.score);
         self.p_value = self.p_value.min(finding.p_value);
         self.peers.add(number(peer));
         if has_ports(finding.protocol) {
             self.ports.add(u128::from(finding.protocol) << 16 | u128::from(finding.dst_port));
         }
-        // Most score less, and are not looked at further.
-        if finding.score >= self.top.score {
+        // Most say nothing or score less, and are not looked at further.
+        if (!finding.words.is_empty(), finding.score) >= (!self.top.words.is_empty(), self.top.score) {
             let top = Top::of(finding);
             if top > self.top {
                 self.top = top;
@@ -214,6 +218,7 @@ impl Extent {
         self.alerts += other.alerts;
         self.begun += other.begun;
         self.weight = self.weight.saturating_add(other.weight);
+        self.score = self.score.max(other.score);
         self.p_value = self.p_value.min(other.p_value);
         self.peers.unite(&other.peers);
         self.ports.unite(&other.ports);
@@ -228,4 +233,35 @@ impl Extent {
 pub(super) fn weight(score: Real) -> u64 {
     // Casts of numbers that are too large, or none, end at the bounds.
     ((score.get() * 1e6) as u64).clamp(1, 1 << 40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::finding;
+    use super::*;
+
+    #[test]
+    fn the_oddest_row_that_says_why_stands_for_all_and_the_oddest_gives_the_score() {
+        let says = |flow, score, words: &str| Finding {
+            words: words.to_owned(),
+            ..finding(0, flow, [10, 0, 0, 9], [10, 0, 0, 1], score)
+        };
+        let all = [
+            says(1, 9.0, ""),
+            says(2, 7.0, "new"),
+            says(3, 8.0, "odd"),
+            says(4, 7.5, "seldom"),
+            says(5, 9.5, ""),
+        ];
+        let host = all[0].src;
+        for turn in 0..all.len() {
+            let at = |n: usize| &all[(turn + n) % all.len()];
+            let mut extent = Extent::of(at(0), host);
+            (1..all.len()).for_each(|n| extent.add(at(n), host));
+            assert_eq!((extent.top.flow_id, &*extent.top.words, extent.score.get()), (3, "odd", 9.5));
+            let mut followed = Extent::of(at(0), host);
+            (1..all.len()).for_each(|n| followed.follow(&Extent::of(at(n), host)));
+            assert_eq!((followed.top, followed.score), (extent.top, extent.score));
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub const FIELDS: [(&str, &str); 31] = [
     ("severity", "`low`, `medium`, `high`, `critical`; `info` where it is held or withdrawn"),
     ("peers", "distinct other ends; an estimate above 1,024"),
     ("ports", "distinct protocols and responders' ports; an estimate above 1,024"),
-    ("top", "the row that scored most"),
+    ("top", "the row that scored most of those that say why"),
     (
         "top.flow_id",
         "its flow, with the window its key in `scores.parquet`; as text, since all 64 bits count",

@@ -74,7 +74,7 @@ impl Incident {
     }
 
     fn severity(&self) -> Severity {
-        let (score, threshold) = (self.extent.top.score.get(), self.threshold.get());
+        let (score, threshold) = (self.extent.score.get(), self.threshold.get());
         Severity::of(self.kind, score, threshold, self.extent.alerts)
     }
 
@@ -89,7 +89,7 @@ impl Incident {
             last: extent.last,
             windows: extent.windows,
             alerts: extent.alerts,
-            score: extent.top.score.get(),
+            score: extent.score.get(),
             p_value: extent.p_value.get(),
             weight: extent.weight,
             severity: self.severity(),

@@ -66,6 +66,10 @@ const TABLE: [[Severity; 4]; 3] = {
 };
 
 impl Severity {
+    /// All, by what they are as numbers.
+    pub const ALL: [Severity; 5] =
+        [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+
     /// Of an incident with `alerts` rows of which the oddest has `score`.
     ///
     /// One row alone waits at `Low`, however odd it is: most false alarms are single rows, and what goes on has more.

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::context::ContextSpec;
-use crate::detect::{Asked, Learning, Lesson, Reason, scored, scored_schema};
+use crate::detect::{Learning, Lesson, Reason, scored, scored_schema};
 use crate::encode::NullPolicy;
 use crate::packet::Vlan;
 use crate::row::schema::{FEATURES, SETTINGS};
@@ -232,11 +232,11 @@ fn reasons_stand_where_anomalies_are_and_scored_rows_score_again() {
         assert!(!words.is_empty(), "{reason}");
     }
     for (row, anomaly) in anomalies.iter().enumerate().filter(|(_, anomaly)| *anomaly == Some(true)) {
-        let mut check = |_: &Asked, reason: Reason| {
+        let mut check = |_: usize, reason: Reason| {
             let score = reason.at_zero.unwrap() * reason.total.exp();
             assert!((score - reason.score).abs() < 1e-9, "{anomaly:?} {reason:?}");
         };
-        detector.reasons(&rows, None, &[Asked { row, brief: false }], &mut check).unwrap();
+        detector.reasons(&rows, None, &[row], &mut check).unwrap();
     }
     assert_eq!(*scored_schema(&schema), *schema);
     assert_eq!(scored(detector, threshold, &first, &schema).unwrap(), first);

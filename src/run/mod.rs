@@ -16,11 +16,12 @@ mod writing;
 use std::cell::Cell;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use self::error::RunError;
+pub(crate) use self::following::useless;
 pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
@@ -257,6 +258,11 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let mut notices = controls.notices;
     if let (Some(interface), Some(tell)) = (&spec.source.interface, &mut notices) {
         tell(Notice::Listening(listening(interface, workers, spec.ends.report.as_deref(), &writing.found)));
+        let start = judged.as_ref().map(Judged::start);
+        start
+            .into_iter()
+            .flat_map(|start| useless(&start.rules))
+            .for_each(|rule| tell(Notice::Trouble(rule)));
     }
     let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| State::begin(folder, began));
     let looks = Looks {
@@ -352,15 +358,16 @@ fn counted(
     if let Reader::Frames(_) = &opened.reader {
         shared.tally.check(counts.frames).map_err(RunError::Balance)?;
     }
+    let load = |counter: &AtomicU64| counter.load(Relaxed);
     let mut summary = Summary::new(&shared.tally, &counts).with_cut_short(opened.reader.cut_short());
     if let Reader::Rows(_) = &opened.reader {
         summary = summary.of_rows();
     }
     if let Some(InForce { threshold, by, .. }) = judged.map(Judged::now) {
-        summary = summary.scored(shared.tally.anomalies.load(Relaxed)).judged(threshold, by);
+        summary = summary.scored(load(&shared.tally.anomalies)).judged(threshold, by);
     }
     if let Some(muted) = muted {
-        summary = summary.with_incidents(shared.tally.incidents.load(Relaxed), muted);
+        summary = summary.with_incidents(load(&shared.tally.incidents), load(&shared.tally.alerts), muted);
     }
     Ok(summary)
 }

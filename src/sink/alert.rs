@@ -10,7 +10,9 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::operator::INCIDENT;
+use super::operator::{INCIDENT, SEVERITY};
+use crate::detect::reason::ONE_OF;
+use crate::incident::Severity;
 
 /// The anomalous rows of a batch.
 pub(super) struct Alerts {
@@ -25,6 +27,8 @@ pub(super) struct Alerts {
     reasons: Option<StringArray>,
     /// Which incident each came to; `None` where none are made.
     incidents: Option<PrimitiveArray<UInt64Type>>,
+    /// How severe that was then.
+    severities: Option<PrimitiveArray<UInt8Type>>,
     /// `None` for tables of other columns.
     pub(super) flows: Option<Flows>,
 }
@@ -56,9 +60,10 @@ pub(super) struct Flows {
 }
 
 /// The columns that alerts are made of; rows have hundreds.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 26] = [
     "score",
     INCIDENT,
+    SEVERITY,
     "partition",
     "window_start",
     "flow_start",
@@ -84,13 +89,24 @@ const WANTED: [&str; 25] = [
     "bwd_bytes",
 ];
 
+/// Which rows are alerts; `None` if none is.
+pub(super) fn told(rows: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
+    let anomalous = anomalous(rows)?;
+    if anomalous.true_count() == 0 {
+        return Ok(None);
+    }
+    let Some(reasons) = texts(rows, "reasons")? else { return Ok(Some(anomalous.clone())) };
+    let is_told = |row: usize| !(reasons.is_valid(row) && reasons.value(row).starts_with(ONE_OF));
+    let told = anomalous.iter().enumerate().map(|(row, is)| Some(is == Some(true) && is_told(row)));
+    Ok(Some(told.collect::<BooleanArray>()).filter(|told| told.true_count() > 0))
+}
+
 impl Alerts {
-    /// The anomalous rows of `rows`, before which `before` rows came; `None` if there are none.
+    /// The anomalous rows of `rows`, before which `before` rows came; `None` if there are none. Of many that are alike only
+    /// those that are told are alerts.
     pub(super) fn of(rows: &RecordBatch, before: u64) -> Result<Option<Alerts>, ArrowError> {
-        let anomalous = anomalous(rows)?;
-        if anomalous.true_count() == 0 {
-            return Ok(None);
-        }
+        let Some(anomalous) = told(rows)? else { return Ok(None) };
+        let anomalous = &anomalous;
         let numbered = anomalous.iter().zip(before + 1..).filter(|(is, _)| *is == Some(true));
         let numbers = numbered.map(|(_, number)| number).collect();
         let reasons = texts(rows, "reasons")?;
@@ -102,8 +118,9 @@ impl Alerts {
         let (Some(scores), Some(partitions)) = (scores, texts(&rows, "partition")?) else {
             return Err(unscored());
         };
-        let (incidents, flows) = (numbers_of(&rows, INCIDENT), Flows::of(&rows)?);
-        Ok(Some(Alerts { numbers, before, scores, partitions, reasons, incidents, flows }))
+        let (incidents, severities) = (numbers_of(&rows, INCIDENT), numbers_of(&rows, SEVERITY));
+        let flows = Flows::of(&rows)?;
+        Ok(Some(Alerts { numbers, before, scores, partitions, reasons, incidents, severities, flows }))
     }
 
     /// Where an anomalous row stands in its batch.
@@ -117,6 +134,12 @@ impl Alerts {
             .as_ref()
             .filter(|incidents| incidents.is_valid(row))
             .map(|incidents| incidents.value(row))
+    }
+
+    /// How severe that incident was when the row came to it.
+    pub(super) fn severity(&self, row: usize) -> Option<Severity> {
+        let severities = self.severities.as_ref().filter(|severities| severities.is_valid(row))?;
+        Severity::ALL.get(usize::from(severities.value(row))).copied()
     }
 
     /// Why a row is there, as the detector wrote it.

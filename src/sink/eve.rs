@@ -9,7 +9,8 @@
 //! A sensor that has a name is `host`, as Suricata's `sensor-name` is; `in_iface` stands in events of live runs.
 //!
 //! Rows that a rule of the allow-list mutes when they are written are no events. The others name the incident that they
-//! came to, in `alert.metadata.netweir_incident`; a row that goes to another one later is said in the log of incidents.
+//! came to, in `alert.metadata.netweir_incident`, and are as severe as that was at the end of their window; a row that goes to
+//! another one later is said in the log of incidents.
 //!
 //! Why the row is odd stands in `alert.metadata.netweir_reason`, the strongest three of what its columns say; what the
 //! total of the score consists of in `alert.context.netweir`. A technique of ATT&CK that it looks like is a hint, and
@@ -173,7 +174,7 @@ impl EveLog {
         let EveLog { lines, judge, common, word, stamps, .. } = self;
         let mut json = Json::on(lines);
         let score = alerts.scores.value(row);
-        let severity = Severity::of_row(score, judge.threshold);
+        let severity = alerts.severity(row).unwrap_or_else(|| Severity::of_row(score, judge.threshold));
         let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
         let protocol = flows.protocol.value(row);
         let ends = ends(flows, row);
@@ -446,6 +447,19 @@ mod tests {
         assert!(anomalies > 20);
         text.lines().for_each(|line| is_valid(&serde_json::from_str(line).unwrap()));
         assert_eq!(text, log(&samples::cut(&rows, vec![0, 3, 77, 300], 5)));
+    }
+
+    #[test]
+    fn of_many_rows_those_that_say_so_are_no_events() {
+        let rows = samples::alerts();
+        let mut columns = rows.columns().to_vec();
+        let reasons = rows.schema().index_of("reasons").unwrap();
+        let texts = [Some("{\"one_of\":700}"), None, Some("{\"one_of\":70}")];
+        columns[reasons] = std::sync::Arc::new(arrow::array::StringArray::from(texts.to_vec()));
+        let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+        let text = log(&[rows]);
+        let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(events.iter().map(|event| &event["src_ip"]).collect::<Vec<_>>(), ["2001:db8::1"]);
     }
 
     #[test]

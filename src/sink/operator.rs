@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::{AsArray, UInt32Array, UInt64Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{ArrayRef, AsArray, UInt8Array, UInt32Array, UInt64Array};
+use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType, UInt64Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use timely::container::NoopBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
@@ -19,8 +20,9 @@ use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::vec::Map;
 
 use super::AnyError;
+use super::alert::told;
 use crate::incident::budget::Budget;
-use crate::incident::{Change, RowChange, Said};
+use crate::incident::{Change, Event, RowChange, Said, Severity};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
@@ -148,20 +150,54 @@ pub fn write<'s>(
 /// The column that says which incident an anomalous row came to, as a number.
 pub(super) const INCIDENT: &str = "incident";
 
-/// Scored rows, on worker 0, with the column [`INCIDENT`]; null where a row came to none. What a later change of the rules
+/// The column that says how severe that was when the row came to it, by its place in [`Severity::ALL`].
+pub(super) const SEVERITY: &str = "incident_severity";
+
+/// What is said of incidents to rows.
+#[derive(Clone, Serialize, Deserialize)]
+enum Told {
+    /// Window and flow of a row that came to an incident, and when that was said.
+    Row((u64, u64), (u64, u64)),
+    /// How severe an incident is from a time on that it was said.
+    Severity((u64, u64), Severity),
+}
+
+/// What was said of incidents at a timestamp: the incident of each window and flow with the time that it was said at, and
+/// how severe each incident is then.
+#[derive(Default)]
+struct Members {
+    of_row: HashMap<(u64, u64), (u64, u64)>,
+    severities: HashMap<(u64, u64), Severity>,
+}
+
+impl Members {
+    fn add(&mut self, told: Told) {
+        match told {
+            Told::Row(row, incident) => _ = self.of_row.insert(row, incident),
+            Told::Severity(incident, severity) => _ = self.severities.insert(incident, severity),
+        }
+    }
+}
+
+/// Scored rows that are alerts, on worker 0, with the columns [`INCIDENT`] and [`SEVERITY`]; null where a row came to none. What a later change of the rules
 /// or of the past makes of a row is said in the log of incidents, not of rows that went on.
 pub fn belonging<'s>(
     scored: Stream<'s, u64, RowBatch>,
     changes: Stream<'s, u64, Vec<Change>>,
+    tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
     let members = changes.flat_map(|change| match change {
-        Change::Row(RowChange { window, flow_id, diff: 1, incident: Some(incident), .. }) => {
-            Some(((window, flow_id), incident))
+        Change::Row(RowChange { time, window, flow_id, diff: 1, incident: Some(incident), .. }) => {
+            Some(Told::Row((window, flow_id), (incident, time)))
         }
-        Change::Row(_) | Change::Event(_) => None,
+        Change::Row(_) => None,
+        Change::Event(event) => {
+            let Event { time, state, .. } = *event;
+            Some(Told::Severity((state.id, time), state.severity))
+        }
     });
-    let to_writer = Exchange::new(|_: &((u64, u64), u64)| 0);
+    let to_writer = Exchange::new(|_: &Told| 0);
     scored.binary_frontier::<_, NoopBuilder<RowBatch>, _, _, _, _>(
         members,
         to_target(),
@@ -171,21 +207,24 @@ pub fn belonging<'s>(
             let mut capability = Some(capability);
             let mut waiting: BTreeMap<u64, Vec<RowBatch>> = BTreeMap::new();
             // Of each timestamp, that of the rows.
-            let mut members: BTreeMap<u64, HashMap<(u64, u64), u64>> = BTreeMap::new();
+            let mut members: BTreeMap<u64, Members> = BTreeMap::new();
             move |(rows, rows_frontier), (said, said_frontier), output| {
                 rows.for_each(|cap, batch| {
                     let time = *cap.least().expect("sent under a capability");
-                    let mut batch = std::mem::take(batch);
-                    // Most have nothing that belongs to anything, and need not be held.
-                    let odd = batch.rows.column_by_name("is_anomaly").and_then(|odd| odd.as_boolean_opt());
-                    if odd.is_some_and(|odd| odd.true_count() == 0) {
-                        batch.rows = RecordBatch::new_empty(batch.rows.schema());
+                    let batch = std::mem::take(batch);
+                    // Few rows are alerts, and the others need not be held.
+                    match only_told(&batch.rows) {
+                        Ok(rows) => {
+                            tally.alerts.fetch_add(rows.num_rows() as u64, Relaxed);
+                            waiting.entry(time).or_default().push(RowBatch { rows, ..batch });
+                        }
+                        Err(error) => fault.note(error),
                     }
-                    waiting.entry(time).or_default().push(batch);
                 });
                 said.for_each(|cap, said| {
                     let time = *cap.least().expect("sent under a capability");
-                    members.entry(time).or_default().extend(said.drain(..));
+                    let members = members.entry(time).or_default();
+                    said.drain(..).for_each(|told| members.add(told));
                 });
                 let Some(cap) = capability.as_mut() else { return };
                 let open =
@@ -195,7 +234,7 @@ pub fn belonging<'s>(
                 {
                     let (time, batches) = first.remove_entry();
                     let at = cap.delayed(&time);
-                    let none = HashMap::new();
+                    let none = Members::default();
                     let of_time = members.get(&time).unwrap_or(&none);
                     for batch in batches {
                         match with_incidents(&batch.rows, of_time) {
@@ -221,24 +260,39 @@ pub fn belonging<'s>(
     )
 }
 
-/// Rows with a column more: the incident of each window and flow that has one.
-fn with_incidents(rows: &RecordBatch, members: &HashMap<(u64, u64), u64>) -> Result<RecordBatch, ArrowError> {
+/// The rows that are alerts.
+fn only_told(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    match told(rows)? {
+        Some(told) if told.true_count() == rows.num_rows() => Ok(rows.clone()),
+        Some(told) => filter_record_batch(rows, &told),
+        None => Ok(RecordBatch::new_empty(rows.schema())),
+    }
+}
+
+/// Rows with two columns more: the incident of each window and flow that has one, and how severe that was.
+fn with_incidents(rows: &RecordBatch, members: &Members) -> Result<RecordBatch, ArrowError> {
     let windows =
         rows.column_by_name("window_start").and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
     let flows = rows.column_by_name("flow_id").and_then(|c| c.as_primitive_opt::<UInt64Type>());
     let incident = |row: usize| {
         let window = u64::try_from(windows?.value(row)).ok()?;
-        members.get(&(window, flows?.value(row))).copied()
+        members.of_row.get(&(window, flows?.value(row))).copied()
     };
-    let incidents: UInt64Array = match members.is_empty() {
-        true => UInt64Array::new_null(rows.num_rows()),
+    let found: Vec<Option<(u64, u64)>> = match members.of_row.is_empty() {
+        true => vec![None; rows.num_rows()],
         false => (0..rows.num_rows()).map(incident).collect(),
     };
+    let incidents: UInt64Array = found.iter().map(|found| found.map(|(incident, _)| incident)).collect();
+    let severity =
+        |found: &Option<(u64, u64)>| members.severities.get(found.as_ref()?).map(|found| *found as u8);
+    let severities: UInt8Array = found.iter().map(severity).collect();
     let schema = rows.schema_ref();
-    let field = Arc::new(Field::new(INCIDENT, DataType::UInt64, true));
-    let fields: Vec<_> = schema.fields().iter().cloned().chain([field]).collect();
+    let fields = [(INCIDENT, DataType::UInt64), (SEVERITY, DataType::UInt8)];
+    let fields = fields.map(|(name, kind)| Arc::new(Field::new(name, kind, true)));
+    let fields: Vec<_> = schema.fields().iter().cloned().chain(fields).collect();
     let schema = Schema::new(fields).with_metadata(schema.metadata().clone());
-    let columns = rows.columns().iter().cloned().chain([Arc::new(incidents) as _]);
+    let added: [ArrayRef; 2] = [Arc::new(incidents), Arc::new(severities)];
+    let columns = rows.columns().iter().cloned().chain(added);
     RecordBatch::try_new(Arc::new(schema), columns.collect())
 }
 

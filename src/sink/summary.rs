@@ -87,8 +87,11 @@ pub struct Summary {
     /// Rows above the threshold, where rows were scored.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub anomalies: Option<u64>,
-    /// Those of them that a rule of the allow-list muted when they were written: no alerts. Where rows become
+    /// Those of them that say why, as all do unless they are many of one window: alerts, but for the muted. Where rows become
     /// incidents.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub alerts: Option<u64>,
+    /// Those of the alerts that a rule of the allow-list muted when they were to be written. Where rows become incidents.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub muted: Option<u64>,
     /// The threshold in use, where rows were scored.
@@ -180,9 +183,9 @@ impl Summary {
         Summary { threshold: Some(threshold), threshold_by: Some(by), ..self }
     }
 
-    /// The same with the numbers of incidents and of muted rows.
-    pub fn with_incidents(self, incidents: u64, muted: u64) -> Summary {
-        Summary { incidents: Some(incidents), muted: Some(muted), ..self }
+    /// The same with the numbers of incidents, of rows that say why, and of muted ones.
+    pub fn with_incidents(self, incidents: u64, alerts: u64, muted: u64) -> Summary {
+        Summary { incidents: Some(incidents), alerts: Some(alerts), muted: Some(muted), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -280,8 +283,10 @@ impl Summary {
                 rows => format!("{:.2} % of rows", 100.0 * anomalies as f64 / rows as f64),
             };
             let mut found = vec![format!("{} ({among})", counted(anomalies, "anomaly", "anomalies"))];
+            let told = self.alerts.filter(|alerts| *alerts < anomalies);
+            found.extend(told.map(|alerts| format!("{} of them told as alerts", grouped(alerts))));
             let muted = self.muted.filter(|muted| *muted > 0);
-            found.extend(muted.map(|muted| format!("{} of them muted by rules", grouped(muted))));
+            found.extend(muted.map(|muted| format!("{} muted by rules", counted(muted, "alert", "alerts"))));
             found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
                 found.push(format!("scores above {threshold:.4} by {by}"));
@@ -401,9 +406,14 @@ mod tests {
              2 frames were late and moved\n\
              1 anomaly (0.02 % of rows)\n"
         );
-        let muted = summary().scored(1200).with_incidents(3, 1001).lines();
+        let muted = summary().scored(1200).with_incidents(3, 1200, 1001).lines();
+        let told = summary().scored(1200).with_incidents(3, 150, 0).lines();
         assert!(
-            muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 of them muted by rules, 3 incidents\n"),
+            told.contains("1,200 anomalies (24.00 % of rows), 150 of them told as alerts, 3 incidents"),
+            "{told}"
+        );
+        assert!(
+            muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 alerts muted by rules, 3 incidents\n"),
             "{muted}"
         );
         let judged = summary().scored(2).judged(6.907_755, "false_alarm_rate = 0.001".to_owned());

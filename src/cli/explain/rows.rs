@@ -10,6 +10,7 @@ use parquet::arrow::ProjectionMask;
 
 use super::ExplainError;
 use super::log::Incident;
+use crate::detect::outline::grouped;
 use crate::detect::reason::Told;
 use crate::reading::{self, Batches};
 
@@ -119,8 +120,8 @@ fn read_file(path: &Path, names: &[&str], each: &mut impl FnMut(&Rows)) -> Resul
 /// What scored rows say about an incident.
 #[derive(Default)]
 pub(super) struct Scored {
-    /// Each row's score and what is printed of it.
-    pub(super) rows: Vec<(f64, String)>,
+    /// Whether each row says why, its score, and what is printed of it.
+    pub(super) rows: Vec<(bool, f64, String)>,
     /// Rows of the host that rules muted meanwhile, by rule.
     pub(super) muted: BTreeMap<String, u64>,
 }
@@ -144,7 +145,7 @@ const COLUMNS: [&str; 16] = [
     "score",
 ];
 
-/// The scored rows of an incident, the oddest first.
+/// The scored rows of an incident: those that say why, the oddest first, then the others.
 pub(super) fn scored(
     files: &[PathBuf],
     incident: &Incident,
@@ -185,7 +186,10 @@ pub(super) fn scored(
         for row in 0..rows.len() {
             let key = (rows.whole("window_start", row), rows.unsigned("flow_id", row));
             if mine.contains(&key) {
-                scored.rows.push((rows.number("score", row), one_row(&rows, row, &texts, reasons.get(row))));
+                let reasons = reasons.get(row).and_then(|reasons| Told::read(reasons).ok());
+                let is_told = reasons.as_ref().is_none_or(|reasons| reasons.one_of.is_none());
+                let printed = one_row(&rows, row, &texts, reasons.as_ref());
+                scored.rows.push((is_told, rows.number("score", row), printed));
             } else if let Some(address) = &incident.address
                 && [texts("src_ip", row), texts("dst_ip", row)].contains(address)
             {
@@ -194,12 +198,17 @@ pub(super) fn scored(
             }
         }
     })?;
-    scored.rows.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    scored.rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| b.1.total_cmp(&a.1)).then_with(|| a.2.cmp(&b.2)));
     Ok(scored)
 }
 
 /// A row, and its reasons below it.
-fn one_row(rows: &Rows, row: usize, text: &dyn Fn(&str, usize) -> String, reasons: Option<&str>) -> String {
+fn one_row(
+    rows: &Rows,
+    row: usize,
+    text: &dyn Fn(&str, usize) -> String,
+    reasons: Option<&Told<'_>>,
+) -> String {
     let start = rows.whole("row_start", row);
     let when = jiff::Timestamp::from_nanosecond(i128::from(start)).unwrap_or_default();
     let end = |address: &str, port: &str| match (text(address, row), text(port, row)) {
@@ -221,7 +230,14 @@ fn one_row(rows: &Rows, row: usize, text: &dyn Fn(&str, usize) -> String, reason
         text("fwd_bytes", row),
         text("bwd_bytes", row),
     );
-    if let Some(reasons) = reasons.and_then(|reasons| Told::read(reasons).ok()) {
+    if let Some(reasons) = reasons {
+        if let Some(many) = reasons.one_of {
+            let _ = writeln!(
+                printed,
+                "      one of {} odd rows of its window from its source or to its destination",
+                grouped(many)
+            );
+        }
         let parts: Vec<String> =
             reasons.parts.iter().map(|part| format!("{} {:.1}", part.name, part.nats)).collect();
         if !parts.is_empty() {

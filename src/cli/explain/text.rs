@@ -97,9 +97,12 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
         let _ = writeln!(text, "hint: {} {} (by the shape of rows, no proof)", hint.technique, hint.name);
     }
     if !scored.rows.is_empty() {
-        text.push_str("\nrows, the oddest first\n");
+        text.push_str(match scored.rows.iter().all(|(is_told, ..)| *is_told) {
+            true => "\nrows, the oddest first\n",
+            false => "\nrows, those that say why before the others, the oddest first\n",
+        });
     }
-    for (_, row) in scored.rows.iter().take(most) {
+    for (.., row) in scored.rows.iter().take(most) {
         text.push_str(row);
     }
     if scored.rows.len() > most {
@@ -109,7 +112,7 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     if missing > 0 {
         let _ = writeln!(
             text,
-            "\n{} {} not there: a live run writes those of an hour when it is over",
+            "\n{} {} not there: a live run writes those of an hour when it is over, and one that was killed none of its last",
             counted(missing, "row"),
             if missing == 1 { "is" } else { "are" }
         );
@@ -143,7 +146,7 @@ mod tests {
         let said = |alerts, windows| in_full(&incident(alerts, windows), Scored::default(), 20);
         assert!(said(1, 1).contains("\n1 row in 1 window; score 9.500"), "{}", said(1, 1));
         assert!(said(12, 3).contains("\n12 rows in 3 windows;"), "{}", said(12, 3));
-        let later = "not there: a live run writes those of an hour when it is over\n";
+        let later = "not there: a live run writes those of an hour when it is over, and one that was killed none of its last\n";
         assert!(said(1, 1).ends_with(&format!("\n1 row is {later}")), "{}", said(1, 1));
         assert!(said(12, 3).ends_with(&format!("\n12 rows are {later}")), "{}", said(12, 3));
         assert!(!said(0, 1).contains("there"), "{}", said(0, 1));

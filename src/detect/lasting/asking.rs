@@ -8,28 +8,15 @@ use arrow::datatypes::{SchemaRef, UInt8Type};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::{
-    CROWD, JOINING, KEPT, LONG, Levels, PAIR, START, STRUCK, accustomed, excused, own_way, owner, together,
-};
+use super::following::{HOST, JOINER, JOINS, ODD, Said, WAY};
+use super::{CROWD, JOINING, LONG, PAIR, STRUCK, accustomed, excused, own_way, owner, together};
 use crate::context::entity::Key;
-use crate::detect::scorer::attached;
+use crate::detect::scorer::{self, attached, tells};
 use crate::detect::{AnyError, Detector, Kept, Scores};
 use crate::encode::{Subject, parties};
 use crate::row::RowBatch;
-use crate::row::asking::{Attacher, Gatherer, Head, Keeper, MESSAGE, message};
+use crate::row::asking::{Attacher, Gatherer, Head, MESSAGE};
 use crate::tally::Tally;
-
-/// In the place of a service: the key is of a host, as the destination of rows.
-const HOST: u32 = u32::MAX;
-
-/// In the place of a service: the key is of a source that joins.
-const JOINER: u32 = u32::MAX - 1;
-
-/// In the place of a service: the key is of a source that joins or has joined, by its windows while it did.
-const WAY: u32 = u32::MAX - 2;
-
-/// Beside a service: the key is of a source, destination and service of which a host joins or has joined.
-const JOINS: u32 = 1 << 30;
 
 /// Rows of a window whose judgements are kept until it settles, at most: reasons of more are told by judging them again.
 const JUDGED: usize = 1 << 14;
@@ -43,7 +30,7 @@ pub(super) struct Judged {
 }
 
 /// The numbers of the keys of a row.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Numbers {
     /// Of source, destination and service.
     level: u32,
@@ -57,6 +44,8 @@ struct Numbers {
     way: Option<u32>,
     /// Of the source, where it joins.
     joiner: Option<u32>,
+    /// Of the source and of the destination as those of an odd row.
+    odd: Option<[u32; 2]>,
 }
 
 /// What is read of rows to know whether their hosts join.
@@ -89,39 +78,37 @@ pub(super) struct Held {
     levels: Vec<f64>,
 }
 
-/// What a worker says of the keys in its rows of a window, and what it is told of them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Said {
-    head: Head,
-    /// Numbers of the keys at the worker that said it.
-    numbers: Vec<u32>,
-    /// The keys; none in what is told.
-    keys: Vec<Key>,
-    /// The largest score of each; in what is told its level, of hosts the largest score of all.
-    values: Vec<f64>,
-}
-
-/// The keys of a window, and the largest score of each.
+/// The keys of a window, and what is told of each: its largest score, or how many rows it has.
 #[derive(Default)]
 pub(super) struct Gathering {
     numbers: HashMap<Key, u32, RandomState>,
-    largest: Vec<(Key, f64)>,
+    told: Vec<(Key, f64)>,
     batches: Vec<Judged>,
     rows: usize,
 }
 
 impl Gathering {
-    fn add(&mut self, detector: &dyn Detector, batch: RowBatch) -> Result<(), AnyError> {
+    /// Judges rows; those that are odder than the threshold are counted.
+    fn add(&mut self, detector: &dyn Detector, threshold: f64, batch: RowBatch) -> Result<(), AnyError> {
         self.rows += batch.rows.num_rows();
         let (own, kept) = match self.rows <= JUDGED {
             true => detector.judge(&batch.rows)?,
             false => (detector.score(&batch.rows)?, None),
         };
         let mut numbers = Vec::with_capacity(own.scores.len());
+        let lasts = detector.lasting().is_some();
         let ages = batch.rows.column_by_name("age_pairsvc");
         let ages = ages.and_then(|ages| ages.as_primitive_opt::<UInt8Type>());
         let joining = Joining::of(&batch.rows);
         for (row, (party, score)) in parties(&batch.rows)?.iter().zip(&own.scores).enumerate() {
+            let odd = (*score > threshold).then(|| {
+                [(Some(&party.src), None), (None, Some(&party.dst))]
+                    .map(|(src, dst)| self.count(Key::of(src, dst, ODD)))
+            });
+            if !lasts {
+                numbers.push(Numbers { odd, ..Numbers::default() });
+                continue;
+            }
             let level = self.tell(party.key(Subject::PairService), *score);
             let pair = self.tell(Key::of(Some(&party.src), Some(&party.dst), PAIR), *score);
             if *score > STRUCK {
@@ -146,7 +133,7 @@ impl Gathering {
                 }
                 joiner = joins[0].then(|| self.tell(Key::of(Some(&party.src), None, JOINER), f64::MIN));
             }
-            numbers.push(Numbers { level, pair, host, usual, way, joiner });
+            numbers.push(Numbers { level, pair, host, usual, way, joiner, odd });
         }
         self.batches.push(Judged { batch, own, kept, numbers });
         Ok(())
@@ -154,37 +141,50 @@ impl Gathering {
 
     /// Takes in a score of a key; its number.
     fn tell(&mut self, key: Key, score: f64) -> u32 {
-        let number = *self.numbers.entry(key).or_insert_with(|| {
-            self.largest.push((key, f64::MIN));
-            self.largest.len() as u32 - 1
-        });
-        let largest = &mut self.largest[number as usize].1;
+        let number = self.number(key, f64::MIN);
+        let largest = &mut self.told[number as usize].1;
         *largest = largest.max(score);
         number
     }
+
+    /// Counts a row of a key; its number.
+    fn count(&mut self, key: Key) -> u32 {
+        let number = self.number(key, 0.0);
+        self.told[number as usize].1 += 1.0;
+        number
+    }
+
+    fn number(&mut self, key: Key, first: f64) -> u32 {
+        *self.numbers.entry(key).or_insert_with(|| {
+            self.told.push((key, first));
+            self.told.len() as u32 - 1
+        })
+    }
 }
 
-/// A window whose largest scores are being told.
+/// A window of whose keys is being told.
 pub(super) struct Telling {
     window: u64,
-    largest: Vec<(Key, f64)>,
+    told: Vec<(Key, f64)>,
     /// The next key.
     next: usize,
     /// What is being said to each worker.
     messages: Vec<Said>,
 }
 
-/// Judges rows by themselves, and tells the owners of their keys the largest scores.
+/// Judges rows by themselves, and tells the owners of their keys the largest scores and how many are odd.
 pub(super) struct Judging {
     detector: Arc<dyn Detector>,
+    /// Odd is what scores more.
+    threshold: f64,
     from: u32,
     peers: usize,
 }
 
 impl Judging {
     /// Of worker `from` of `peers`.
-    pub(super) fn new(detector: Arc<dyn Detector>, from: u32, peers: usize) -> Judging {
-        Judging { detector, from, peers }
+    pub(super) fn new(detector: Arc<dyn Detector>, threshold: f64, from: u32, peers: usize) -> Judging {
+        Judging { detector, threshold, from, peers }
     }
 }
 
@@ -203,19 +203,19 @@ impl Gatherer for Judging {
     }
 
     fn add(&mut self, gathering: &mut Gathering, batch: RowBatch) -> Result<(), AnyError> {
-        gathering.add(self.detector.as_ref(), batch)
+        gathering.add(self.detector.as_ref(), self.threshold, batch)
     }
 
     fn close(&mut self, gathering: Gathering, window: u64) -> (Held, Telling) {
-        let Gathering { largest, batches, .. } = gathering;
-        let levels = vec![0.0; largest.len()];
+        let Gathering { told, batches, .. } = gathering;
+        let levels = vec![0.0; told.len()];
         let messages = vec![Said::default(); self.peers];
-        (Held { batches, levels }, Telling { window, largest, next: 0, messages })
+        (Held { batches, levels }, Telling { window, told, next: 0, messages })
     }
 
     fn ask(&mut self, telling: &mut Telling) -> Option<Said> {
-        let Telling { window, largest, next, messages } = telling;
-        while let Some((key, score)) = largest.get(*next) {
+        let Telling { window, told, next, messages } = telling;
+        while let Some((key, value)) = told.get(*next) {
             // All that join are counted by one worker.
             let target = if key.code() == JOINER { 0 } else { owner(key, self.peers) };
             let message = &mut messages[target];
@@ -223,83 +223,13 @@ impl Gatherer for Judging {
                 Head { window: *window, from: self.from, target: target as u32, ..Head::default() };
             message.numbers.push(*next as u32);
             message.keys.push(*key);
-            message.values.push(*score);
+            message.values.push(*value);
             *next += 1;
             if message.keys.len() * (size_of::<Key>() + 12) >= MESSAGE {
                 return Some(std::mem::take(message));
             }
         }
         messages.iter_mut().find(|message| !message.keys.is_empty()).map(std::mem::take)
-    }
-}
-
-/// Keeps the levels of keys, and tells those of a window to whoever has rows in it.
-pub(super) struct Following {
-    levels: Levels,
-    /// Hosts of the open window with a row to them that is odd enough, and the largest score of those.
-    struck: HashMap<Key, f64, RandomState>,
-    /// Sources that join in it, as many as make a crowd.
-    joiners: Vec<Key>,
-}
-
-impl Following {
-    pub(super) fn new() -> Following {
-        Following { levels: Levels::new(KEPT), struck: HashMap::default(), joiners: Vec::new() }
-    }
-}
-
-impl Keeper for Following {
-    type Ask = Said;
-    type Taken = Said;
-    type Answer = Said;
-
-    fn open(&mut self, _: u64) {}
-
-    fn take(&mut self, said: Said) -> Said {
-        for (key, largest) in said.keys.iter().zip(&said.values) {
-            if key.code() == HOST {
-                let known = self.struck.entry(*key).or_insert(f64::MIN);
-                *known = known.max(*largest);
-            } else if key.code() == JOINER {
-                if self.joiners.len() < CROWD && !self.joiners.contains(key) {
-                    self.joiners.push(*key);
-                }
-            } else if key.code() == WAY {
-                if *largest > f64::MIN {
-                    self.levels.see(key, said.head.window, *largest);
-                }
-            } else if key.code() & JOINS == 0 {
-                self.levels.see(key, said.head.window, *largest);
-            } else if *largest > f64::MIN {
-                self.levels.join(key, said.head.window, *largest);
-            }
-        }
-        said
-    }
-
-    fn settle(&mut self, _: u64) {}
-
-    fn answer(&mut self, mut said: Said) -> Said {
-        let Following { levels, struck, joiners } = self;
-        let told = |key: &Key| match key.code() {
-            HOST => struck.get(key).copied().unwrap_or(START),
-            JOINER => joiners.len() as f64,
-            WAY => levels.way(key, said.head.window),
-            code if code & JOINS == 0 => levels.level(key),
-            _ => levels.usual(key, said.head.window),
-        };
-        said.values = said.keys.iter().map(told).collect();
-        said.keys = Vec::new();
-        said.head.target = said.head.from;
-        said
-    }
-
-    /// Levels are no part of what context was asked to remember: none counts as forgotten.
-    fn close(&mut self) -> u64 {
-        self.levels.close();
-        self.struck.clear();
-        self.joiners.clear();
-        0
     }
 }
 
@@ -349,8 +279,17 @@ fn settled(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
     let Judged { batch, mut own, kept, numbers } = judged;
-    let mut summed = Vec::with_capacity(numbers.len());
+    let many: Vec<f64> = match tells(schema) {
+        true => {
+            let one_of =
+                |odd: [u32; 2]| odd.map(|number| levels[number as usize]).into_iter().fold(0.0, f64::max);
+            numbers.iter().map(|numbers| numbers.odd.map_or(0.0, one_of)).collect()
+        }
+        false => Vec::new(),
+    };
+    let mut summed = None;
     if let Some(lasting) = detector.lasting() {
+        let summed = summed.insert(Vec::with_capacity(numbers.len()));
         for ((score, p_value), of_row) in own.scores.iter_mut().zip(&mut own.p_values).zip(&numbers) {
             let struck = of_row.host.is_some_and(|host| levels[host as usize] > STRUCK);
             let level = together(levels[of_row.level as usize], levels[of_row.pair as usize]);
@@ -370,83 +309,14 @@ fn settled(
             *p_value = libm::exp(-*score);
         }
     }
-    attached(detector, threshold, &batch.rows, schema, (own, kept), Some(&summed))
+    attached(detector, threshold, &batch.rows, schema, scorer::Judged { own, kept, summed, many: &many })
 }
-
-message!(Said: numbers, keys, values);
 
 #[cfg(test)]
 mod tests {
     use arrow::array::ArrayRef;
 
     use super::*;
-    use crate::context::entity::Address;
-    use crate::row::asking::operator::crossed;
-
-    #[test]
-    fn whoever_asks_is_told_of_attacks_levels_and_of_what_was_usual_while_a_host_joined() {
-        let mut keeper = Following::new();
-        let key = |code| Key::of(None, None, code);
-        let keys = vec![key(HOST), key(80), key(80 | JOINS)];
-        let said = |window, values: [f64; 3]| {
-            let head = Head { window, ..Head::default() };
-            Said { head, numbers: vec![0, 1, 2], keys: keys.clone(), values: values.to_vec() }
-        };
-        let ask = |keeper: &mut Following, said: Said| {
-            let taken = keeper.take(said);
-            let told = keeper.answer(taken).values;
-            keeper.close();
-            told
-        };
-        let nothing = f64::MIN;
-        // Nothing was said of it yet but that it is asked for.
-        assert_eq!(ask(&mut keeper, said(1, [nothing, START, nothing])), [nothing, START, START]);
-        assert_eq!(ask(&mut keeper, said(2, [9.0, START, 9.0]))[2], 9.0);
-        assert_eq!(ask(&mut keeper, said(3, [9.0, START, 7.0]))[2], 9.0);
-        // It does not grow when it has joined, as a level does, and an attack is forgotten.
-        assert_eq!(ask(&mut keeper, said(40, [nothing, 14.0, nothing])), [nothing, 6.0, 9.0]);
-    }
-
-    #[test]
-    fn the_way_of_a_source_is_its_level_while_it_joined() {
-        let mut keeper = Following::new();
-        let mut ask = |window, value| {
-            let head = Head { window, ..Head::default() };
-            let said =
-                Said { head, numbers: vec![0], keys: vec![Key::of(None, None, WAY)], values: vec![value] };
-            let taken = keeper.take(said);
-            let told = keeper.answer(taken).values[0];
-            keeper.close();
-            told
-        };
-        let nothing = f64::MIN;
-        assert_eq!(ask(1, nothing), START);
-        let mut level = START;
-        for (window, score) in [(2, 9.0), (3, 14.0), (7, 6.0)] {
-            level += super::super::STEP * (score - level);
-            assert_eq!(ask(window, score), level);
-        }
-        // Who asks later is told the same, however often.
-        assert_eq!([ask(40, nothing), ask(41, nothing)], [level; 2]);
-    }
-
-    #[test]
-    fn sources_that_join_in_a_window_are_counted_up_to_a_crowd() {
-        let mut keeper = Following::new();
-        let joiner = |at: u8| Key::of(Some(&Address::parse(Some(&format!("10.0.0.{at}")))), None, JOINER);
-        let mut count = |joiners: &[u8]| {
-            let keys: Vec<Key> = joiners.iter().map(|at| joiner(*at)).collect();
-            let said = Said { values: vec![f64::MIN; keys.len()], keys, ..Said::default() };
-            let taken = keeper.take(said);
-            let told = keeper.answer(taken).values;
-            keeper.close();
-            told.into_iter().reduce(f64::max)
-        };
-        assert_eq!(count(&[1]), Some(1.0));
-        assert_eq!(count(&[2, 3, 2]), Some(2.0));
-        assert_eq!(count(&[1, 2, 3, 4, 5]), Some(CROWD as f64));
-        assert_eq!(count(&[4]), Some(1.0));
-    }
 
     #[test]
     fn a_host_joins_while_it_is_new_as_a_source_or_was_first_seen_lately_as_a_destination() {
@@ -463,15 +333,5 @@ mod tests {
         assert_eq!(joins([false, false]), [neither; 3]);
         let without = RecordBatch::try_from_iter([("age_src", rows.column(1).clone())]).unwrap();
         assert_eq!(Joining::of(&without).joins(0, [true, true]), neither);
-    }
-
-    #[test]
-    fn messages_cross_machines_unchanged() {
-        let head = Head { window: 7, from: 1, target: 2, ..Head::default() };
-        let key = |code| Key::of(None, None, code);
-        let said =
-            Said { head, numbers: vec![4, 5, 6], keys: vec![key(1), key(2), key(3)], values: vec![0.5; 3] };
-        assert_eq!(crossed(&said), said);
-        assert_eq!(crossed(&Said::default()), Said::default());
     }
 }

@@ -22,6 +22,7 @@
 //! window in event time: the result depends neither on the workers nor on the order of rows.
 
 mod asking;
+mod following;
 pub(in crate::detect) mod operator;
 
 use foldhash::fast::RandomState;

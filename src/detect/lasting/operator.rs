@@ -10,7 +10,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use timely::dataflow::Stream;
 
-use super::asking::{Following, Judging, Settling};
+use super::asking::{Judging, Settling};
+use super::following::Following;
 use crate::detect::Detector;
 use crate::row::RowBatch;
 use crate::row::asking::operator::{attach, gather, keep};
@@ -26,7 +27,7 @@ pub(in crate::detect) fn score<'s>(
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
     let (from, peers) = (rows.scope().index() as u32, rows.scope().peers());
-    let judging = Judging::new(detector.clone(), from, peers);
+    let judging = Judging::new(detector.clone(), threshold, from, peers);
     let (held, told) = gather(rows, "judge", judging, fault.clone());
     // Nobody says here whether windows have timestamps of their own.
     let levels = keep(told, "follow", Following::new(), false, tally.clone(), |_| {});

@@ -33,7 +33,7 @@ use self::digits::{scientific, whole};
 pub use self::hints::Hint;
 use self::phrase::Phrase;
 use self::plain::is_plain;
-pub(crate) use self::told::{Gist, Nats, Repeated};
+pub(crate) use self::told::{Gist, Nats, ONE_OF, Repeated};
 pub use self::told::{Told, ToldEvidence, ToldHint, ToldPart};
 use self::vocabulary::Vocabulary;
 
@@ -41,20 +41,6 @@ use self::vocabulary::Vocabulary;
 pub(super) const WRITTEN: usize = 5;
 /// Groups that are written of a part.
 const GROUPS: usize = 3;
-
-/// Columns that are written of a reason that is told in full, or in brief.
-pub(super) const fn shown(brief: bool) -> usize {
-    if brief { 1 } else { WRITTEN }
-}
-
-/// A row whose reason is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Its place among the rows.
-    pub row: usize,
-    /// Whether it will be told in brief: then nobody asks of more than one column whose it is.
-    pub brief: bool,
-}
 
 /// Why a row scores as it does.
 #[derive(Clone, Debug, PartialEq)]
@@ -153,17 +139,11 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Finds the words of a reason, in full or in brief.
-    pub(super) fn find(
-        &mut self,
-        reason: &Reason,
-        window: Option<u64>,
-        brief: bool,
-        vocabulary: &mut Vocabulary,
-    ) {
+    /// Finds the words of a reason.
+    pub(super) fn find(&mut self, reason: &Reason, window: Option<u64>, vocabulary: &mut Vocabulary) {
         self.text.clear();
         self.ends.clear();
-        for evidence in reason.evidence.iter().take(shown(brief)) {
+        for evidence in reason.evidence.iter().take(WRITTEN) {
             vocabulary.of(&evidence.column).phrase.tell(&mut self.text, evidence, window);
             self.ends.push(self.text.len());
         }
@@ -222,18 +202,16 @@ impl Reason {
 
     /// One object of JSON, the same bytes for the same reason. Nats are rounded to thousandths, and the total is the
     /// sum of the parts as they are written; `usual` is `[median, p99]`, for values below the median
-    /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part;
-    /// in brief one column and no groups.
-    pub fn json(&self, window: Option<u64>, brief: bool) -> String {
+    /// `[median, p1]`, null for an entity without a past of its own. At most five columns and three groups of a part.
+    pub fn json(&self, window: Option<u64>) -> String {
         let (mut out, mut words) = (String::new(), Words::default());
-        words.find(self, window, brief, &mut Vocabulary::default());
-        self.tell(&mut out, &words, brief);
+        words.find(self, window, &mut Vocabulary::default());
+        self.tell(&mut out, &words);
         out
     }
 
     /// Appends the same as [`Reason::json`], with these words.
-    pub(super) fn tell(&self, out: &mut String, words: &Words, brief: bool) {
-        let groups = if brief { 0 } else { GROUPS };
+    pub(super) fn tell(&self, out: &mut String, words: &Words) {
         out.push_str("{\"score\":");
         decimal(out, self.score, 4);
         out.push_str(",\"total\":");
@@ -249,7 +227,7 @@ impl Reason {
             named(out, at, [part.name].into_iter());
             thousandths(out, whole_thousandths(part.nats));
             out.push_str(",\"groups\":[");
-            let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(groups);
+            let groups = part.groups.iter().filter(|group| group.nats >= 0.001).take(GROUPS);
             for (at, group) in groups.enumerate() {
                 named(out, at, group.name.split('_'));
                 thousandths(out, whole_thousandths(group.nats));
@@ -403,8 +381,7 @@ mod tests {
     #[test]
     fn a_reason_is_the_json_that_is_agreed_on() {
         let json: Value =
-            serde_json::from_str(&reason(&[11.0, 6.25], "10.1.2.3").json(Some(10_000_000_000), false))
-                .unwrap();
+            serde_json::from_str(&reason(&[11.0, 6.25], "10.1.2.3").json(Some(10_000_000_000))).unwrap();
         assert_eq!(json["score"], 7.9);
         assert_eq!(json["total"], 17.25);
         assert_eq!(json["parts"][0]["groups"][0], serde_json::json!({"name": "fan src", "nats": 6.1}));
@@ -416,15 +393,12 @@ mod tests {
         assert_eq!(evidence["p"], 1.2e-5);
         assert_eq!(evidence["words"], "41 peers in 10 s; usual 3, p99 6");
         assert_eq!(json["hints"][0]["technique"], "T1046");
-        let brief: Value = serde_json::from_str(&reason(&[11.0], "10.1.2.3").json(None, true)).unwrap();
-        assert_eq!(brief["evidence"].as_array().unwrap().len(), 1);
-        assert_eq!(brief["parts"][0], serde_json::json!({"name": "fan-out", "nats": 11, "groups": []}));
     }
 
     #[test]
     fn what_is_written_is_read_back_and_less_is_enough() {
         let reason = reason(&[11.0, 6.25], "10.1.2.3 \"x\"");
-        let text = reason.json(Some(10_000_000_000), false);
+        let text = reason.json(Some(10_000_000_000));
         let told = Told::read(&text).unwrap();
         assert_eq!((told.score, told.total), (Some(7.9), Some(17.25)));
         assert_eq!(told.line, reason.line);
@@ -435,6 +409,9 @@ mod tests {
         assert_eq!((&*first.words, first.p), ("41 peers in 10 s; usual 3, p99 6", Some(1.2e-5)));
         assert_eq!((&*told.hints[0].technique, told.hints.len()), ("T1046", 1));
         assert_eq!(Told::read("{}").unwrap(), Told::default());
+        let one = format!("{ONE_OF}5012}}");
+        assert_eq!(Told::read(&one).unwrap(), Told { one_of: Some(5012), ..Told::default() });
+        assert_eq!((Gist::read(&one).unwrap(), Repeated::read(&one).unwrap()), Default::default());
         assert!(Told::read("7").is_err() && Told::read("{\"parts\":[{}]}").is_err());
     }
 
@@ -444,39 +421,37 @@ mod tests {
             nats in prop::collection::vec(-50.0..50.0f64, 0..6), text in ".*",
         ) {
             let reason = reason(&nats, &text);
-            let json: Value = serde_json::from_str(&reason.json(None, false)).unwrap();
+            let json: Value = serde_json::from_str(&reason.json(None)).unwrap();
             let sum: f64 = json["parts"].as_array().unwrap().iter().map(|part| part["nats"].as_f64().unwrap()).sum();
             prop_assert!((sum - json["total"].as_f64().unwrap()).abs() < 1e-9);
             prop_assert!((sum - reason.total).abs() <= 0.0005 * nats.len() as f64 + 1e-9);
             prop_assert_eq!(json["line"].as_str(), Some(text.as_str()));
-            for brief in [false, true] {
-                let json = reason.json(None, brief);
-                let told = Told::read(&json).unwrap();
-                prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
-                let (repeated, gist) = (written::repeated(&json, REPEATED), written::gist(&json));
-                let (Some(repeated), Some(gist)) = (repeated, gist) else {
-                    prop_assert!(json.contains('\\'), "{json}");
-                    continue;
-                };
-                let number = |nats: Nats<'_>| match nats {
-                    Nats::Digits(digits) => digits.parse().unwrap(),
-                    Nats::Number(number) => number,
-                };
-                prop_assert_eq!(repeated.total.map(number), told.total);
-                let parts = repeated.parts.into_iter().map(|(name, nats)| ToldPart { name, nats: number(nats) });
-                prop_assert_eq!(parts.collect::<Vec<_>>(), told.parts);
-                let said = |said: &ToldEvidence<'_>| (said.entity.to_string(), said.words.to_string());
-                let told_of: Vec<_> = told.evidence.iter().map(said).collect();
-                let of = |(entity, words): (Cow<'_, str>, Cow<'_, str>)| (entity.into_owned(), words.into_owned());
-                let repeats: Vec<_> = repeated.evidence.into_iter().map(of).collect();
-                prop_assert_eq!(&repeats[..], &told_of[..told_of.len().min(REPEATED)]);
-                prop_assert_eq!(of((gist.entity, gist.words)), told_of[0].clone());
-                prop_assert_eq!((&repeated.hints, &gist.hints), (&told.hints, &told.hints));
-                // Cut off, it is none.
-                let cut = json.char_indices().nth(json.chars().count() * 2 / 3).unwrap().0;
-                prop_assert_eq!(written::repeated(&json[..cut], REPEATED), None);
-                prop_assert_eq!(written::gist(&json[..cut]), None);
-            }
+            let json = reason.json(None);
+            let told = Told::read(&json).unwrap();
+            prop_assert_eq!((&*told.line, told.hints.len()), (text.as_str(), 1));
+            let (repeated, gist) = (written::repeated(&json, REPEATED), written::gist(&json));
+            let (Some(repeated), Some(gist)) = (repeated, gist) else {
+                prop_assert!(json.contains('\\'), "{json}");
+                return Ok(());
+            };
+            let number = |nats: Nats<'_>| match nats {
+                Nats::Digits(digits) => digits.parse().unwrap(),
+                Nats::Number(number) => number,
+            };
+            prop_assert_eq!(repeated.total.map(number), told.total);
+            let parts = repeated.parts.into_iter().map(|(name, nats)| ToldPart { name, nats: number(nats) });
+            prop_assert_eq!(parts.collect::<Vec<_>>(), told.parts);
+            let said = |said: &ToldEvidence<'_>| (said.entity.to_string(), said.words.to_string());
+            let told_of: Vec<_> = told.evidence.iter().map(said).collect();
+            let of = |(entity, words): (Cow<'_, str>, Cow<'_, str>)| (entity.into_owned(), words.into_owned());
+            let repeats: Vec<_> = repeated.evidence.into_iter().map(of).collect();
+            prop_assert_eq!(&repeats[..], &told_of[..told_of.len().min(REPEATED)]);
+            prop_assert_eq!(of((gist.entity, gist.words)), told_of[0].clone());
+            prop_assert_eq!((&repeated.hints, &gist.hints), (&told.hints, &told.hints));
+            // Cut off, it is none.
+            let cut = json.char_indices().nth(json.chars().count() * 2 / 3).unwrap().0;
+            prop_assert_eq!(written::repeated(&json[..cut], REPEATED), None);
+            prop_assert_eq!(written::gist(&json[..cut]), None);
         }
     }
 }

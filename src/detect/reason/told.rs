@@ -8,10 +8,15 @@ use smallvec::SmallVec;
 
 use super::written;
 
+/// How the text begins that stands in the place of a reason where a row is one of many: of how many follows.
+pub(crate) const ONE_OF: &str = "{\"one_of\":";
+
 /// A reason as a row's `reasons` say it. What an older or another writer left out is empty.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Told<'a> {
+    /// Of how many odd rows of its window, from its source or to its destination, it is one; all else is empty then.
+    pub one_of: Option<u64>,
     /// The score.
     pub score: Option<f64>,
     /// The sum of the parts.
@@ -129,6 +134,9 @@ impl<'a> Gist<'a> {
     /// # Errors
     /// As [`Told::read`].
     pub(crate) fn read(text: &'a str) -> Result<Gist<'a>, serde_json::Error> {
+        if text.starts_with(ONE_OF) {
+            return Ok(Gist::default());
+        }
         if let Some(gist) = written::gist(text) {
             return Ok(gist);
         }

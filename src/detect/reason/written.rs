@@ -116,7 +116,7 @@ impl<'a> Rest<'a> {
         self.until(mark).map(drop)
     }
 
-    /// Passes the groups of a part, of which there are none in brief, and its end.
+    /// Passes the groups of a part, of which there may be none, and its end.
     fn groups(&mut self) -> Option<()> {
         self.pass(",\"groups\":[")?;
         if self.pass("]}").is_none() {

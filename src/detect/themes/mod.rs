@@ -46,8 +46,8 @@ pub(in crate::detect) use self::tables::{
 };
 use super::outline::{Line, grouped, percent};
 use super::{
-    AnyError, Asked, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason,
-    Scores, Threshold,
+    AnyError, DetectError, DetectSettings, DetectSpec, Detector, Kept, Lasting, Partitions, Reason, Scores,
+    Threshold,
 };
 use crate::encode::{self, Crowd, EncodeError, Known};
 use crate::reading::{Damage, Tables};
@@ -232,24 +232,24 @@ impl Detector for Themes {
         &self,
         rows: &RecordBatch,
         kept: Option<&Kept>,
-        which: &[Asked],
-        tell: &mut dyn FnMut(&Asked, Reason),
+        which: &[usize],
+        tell: &mut dyn FnMut(usize, Reason),
     ) -> Result<(), AnyError> {
         let resolver = &*self.surprises.resolver(rows)?;
         let mut telling = reasons::Telling::new(self, rows, resolver);
         let kept = kept.and_then(|kept| kept.downcast_ref::<Remembered>());
-        let known = |asked: &Asked| kept.and_then(|kept| kept.of(asked.row));
+        let known = |row: &usize| kept.and_then(|kept| kept.of(*row));
         // The others are judged again.
         let others: Vec<u32> =
-            which.iter().filter(|asked| known(asked).is_none()).map(|asked| asked.row as u32).collect();
+            which.iter().filter(|row| known(row).is_none()).map(|row| *row as u32).collect();
         let again = match others.is_empty() {
             true => None,
             false => Some(self.surprises.read_rows(rows)?.chosen(others)),
         };
         let mut next = 0;
         let mut judged_again: Option<Verdicts> = None;
-        for asked in which {
-            let (judged, place) = match (known(asked), &again) {
+        for row in which {
+            let (judged, place) = match (known(row), &again) {
                 (Some(known), _) => known,
                 (None, Some(again)) => {
                     let from = next / AT_ONCE * AT_ONCE;
@@ -266,7 +266,7 @@ impl Detector for Themes {
                 }
                 (None, None) => continue,
             };
-            tell(asked, telling.reason((judged, place), asked));
+            tell(*row, telling.reason((judged, place), *row));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::context::entity::Key;
 use crate::detect::reason::facts::Values;
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::phrase::about;
-use crate::detect::reason::{Asked, Evidence, Group, Part, Reason, Usual, WRITTEN, shown};
+use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
@@ -104,7 +104,8 @@ struct Row<'a> {
     judged: &'a Verdicts,
     /// Its place among those that were judged with it.
     place: usize,
-    asked: &'a Asked,
+    /// Its place among the rows.
+    at: usize,
     found: &'a Found,
     surprises: [f32; WIDTH],
 }
@@ -132,9 +133,9 @@ impl<'a> Telling<'a> {
     }
 
     /// The reason of a row among those that were judged.
-    pub(super) fn reason(&mut self, (judged, place): (&Verdicts, usize), asked: &Asked) -> Reason {
+    pub(super) fn reason(&mut self, (judged, place): (&Verdicts, usize), at: usize) -> Reason {
         let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
-        let row = &Row { judged, place, asked, found, surprises };
+        let row = &Row { judged, place, at, found, surprises };
         let levels = &judged.levels[place];
         let total = levels.sum.max(f64::MIN_POSITIVE);
         let mut shares = [0.0; GROUPS.len()];
@@ -189,10 +190,9 @@ impl<'a> Telling<'a> {
         let told = self.things.iter().filter(|(share, _)| *share >= LEAST);
         // Of what explains as much, the less likely says more.
         let told = told.map(|(share, (at, _))| (share * f64::from(row.surprises[*at]), *share, *at));
-        let written = shown(row.asked.brief);
         let made = &self.made;
-        let is_left_out = |at: usize| counts_new[at] && is_said_by_age(number(&made[at], row.asked.row));
-        leading(told, (&mut self.leaders, &mut self.others), written, is_left_out, |at| is_asked[at]);
+        let is_left_out = |at: usize| counts_new[at] && is_said_by_age(number(&made[at], row.at));
+        leading(told, (&mut self.leaders, &mut self.others), WRITTEN, is_left_out, |at| is_asked[at]);
         let mut evidence = Vec::with_capacity(self.leaders.len() + self.others.len());
         for place in 0..self.leaders.len() {
             evidence.push(self.evidence(row, self.leaders[place], true));
@@ -219,7 +219,7 @@ impl<'a> Telling<'a> {
     fn evidence(&mut self, row: &Row<'_>, (_, share, at): Speaker, is_written: bool) -> Evidence {
         let column = &columns()[at];
         let of_row = row.judged.resolved.bucket(row.place, at);
-        let (made, at_row) = (&self.made[at], row.asked.row);
+        let (made, at_row) = (&self.made[at], row.at);
         let text = match made {
             Made::State(state) => state.as_ref().and_then(|state| state.text(at_row)),
             _ => None,

@@ -202,7 +202,7 @@ fn reasons_add_up_and_name_who_and_what() {
     let probe = rows(300..302, true);
     let scores = detector.score(&probe).unwrap().scores;
     let mut reasons = Vec::new();
-    let asked = [3, 11].map(|row| Asked { row, brief: false });
+    let asked = [3, 11];
     let (_, kept) = detector.judge(&probe).unwrap();
     detector.reasons(&probe, kept.as_ref(), &asked, &mut |_, reason| reasons.push(reason)).unwrap();
     let mut again = Vec::new();
