@@ -184,6 +184,13 @@ fn connection(random: &mut Random, sides: &mut [Side; 2], packets: &mut Vec<Data
         7 => {
             say(random, sides, 0, SYN, 0);
             say(random, sides, 1, RST | ACK, 0);
+            // Refused, it may be sent again with the same number, and be answered then.
+            for _ in 0..random.below(3) {
+                sides[0].next = sides[0].next.wrapping_sub(1);
+                say(random, sides, 0, SYN, 0);
+                let answer = random.pick(&[RST | ACK, RST | ACK, SYN | ACK]);
+                say(random, sides, 1, answer, 0);
+            }
         }
         8 => {
             say(random, sides, 0, SYN, 0);

@@ -81,19 +81,49 @@ impl Flow {
 
     /// Whether a packet still belongs to the flow.
     fn takes(&self, datagram: &Datagram, idle: u64) -> bool {
-        let new_syn = matches!(datagram.body, Body::Tcp { flags, .. } if flags & (SYN | ACK) == SYN);
-        let lingers = self.closed.is_none_or(|closed| datagram.time <= closed + LINGER && !new_syn);
+        let lingers =
+            self.closed.is_none_or(|closed| datagram.time <= closed + LINGER && !self.ends_with(datagram));
         lingers && datagram.time - self.last() <= idle
     }
 
-    fn add(&mut self, datagram: Datagram) {
-        // Where both ends are one, all packets go the way of the first.
-        let forward = match self.packets.first() {
+    /// Whether a packet behind the close is of another connection: a SYN, unless it is the one that was refused, and then what
+    /// answers it.
+    fn ends_with(&self, datagram: &Datagram) -> bool {
+        let Body::Tcp { flags, sequence, .. } = datagram.body else { return false };
+        match (flags & SYN != 0, flags & ACK != 0) {
+            (true, false) => !(self.is_forward(datagram) && self.refused() == Some(sequence)),
+            (true, true) => self.refused().is_some(),
+            (false, _) => false,
+        }
+    }
+
+    /// The number of the SYN that is all that the initiator came to, since it was refused.
+    fn refused(&self) -> Option<u32> {
+        if !connection(&self.packets).was_refused() {
+            return None;
+        }
+        let mut last: Option<u32> = None;
+        for packet in self.packets.iter().filter(|packet| packet.forward) {
+            let (flags, sequence, ..) = packet.segment()?;
+            let end = sequence.wrapping_add(u32::from(flags & SYN != 0));
+            if last.is_none_or(|last| end.wrapping_sub(last) as i32 > 0) {
+                last = Some(end);
+            }
+        }
+        Some(last?.wrapping_sub(1))
+    }
+
+    /// Which way a packet goes. Where both ends are one, all packets go the way of the first.
+    fn is_forward(&self, datagram: &Datagram) -> bool {
+        match self.packets.first() {
             Some(first) if self.initiator == self.responder => first.forward,
-            None if self.initiator == self.responder => !reply(&datagram),
-            _ => ends(&datagram).0 == self.initiator,
-        };
-        let packet = Packet { forward, datagram };
+            None if self.initiator == self.responder => !reply(datagram),
+            _ => ends(datagram).0 == self.initiator,
+        }
+    }
+
+    fn add(&mut self, datagram: Datagram) {
+        let packet = Packet { forward: self.is_forward(&datagram), datagram };
         self.packets.push(packet);
         let Some((flags, sequence, acknowledgement, _)) = packet.segment() else { return };
         let (own, peer) = if forward { (0, 1) } else { (1, 0) };
@@ -138,12 +168,22 @@ fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> (IpAddr, u16) {
     {
         return previous.initiator;
     }
+    match [src, dst].map(|end| has_name(end.1)) {
+        [true, false] => return dst,
+        [false, true] => return src,
+        _ => {}
+    }
     for limit in [1024, 32_768] {
         if (src.1 < limit) != (dst.1 < limit) {
             return if src.1 >= limit { src } else { dst };
         }
     }
     src
+}
+
+/// Whether a port of those that occur here is a known service's.
+fn has_name(port: u16) -> bool {
+    service(port, None) != port.to_string() && port < 32_768
 }
 
 /// A row and the packets that it was made of.
@@ -361,6 +401,10 @@ fn end_reason(flow: &Flow, start: u64, row_end: u64, newest: u64, cuts: Cuts) ->
 }
 
 fn conn_state(packets: &[Packet]) -> &'static str {
+    connection(packets).letters()
+}
+
+fn connection(packets: &[Packet]) -> Connection {
     let mut connection = Connection::default();
     for packet in packets {
         if let Some((flags, sequence, acknowledgement, _)) = packet.segment() {
@@ -368,7 +412,7 @@ fn conn_state(packets: &[Packet]) -> &'static str {
             connection.see(Seen { by_originator, flags, sequence, acknowledgement, payload });
         }
     }
-    connection.letters()
+    connection
 }
 
 /// Segments with payload of one side, from a position on, that start below the highest number seen.

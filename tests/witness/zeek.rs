@@ -138,6 +138,12 @@ impl Connection {
             && until.is_some_and(|until| !self.history[1..until].iter().any(|c| "HAFGIQ".contains(*c)))
     }
 
+    /// Whether the originator asked for a connection, and was told no, before anybody sent anything.
+    pub(crate) fn was_refused(&self) -> bool {
+        let (o, r) = (&self.originator, &self.responder);
+        (o.state, r.state, o.payload, r.payload) == (State::SynSent, State::Reset, 0, 0)
+    }
+
     pub(crate) fn letters(&self) -> &'static str {
         let (o, r) = (&self.originator, &self.responder);
         match (o.state, r.state) {
