@@ -326,7 +326,8 @@ impl Tcp {
 
     /// The sequence number of the initiator's SYN, where that was all that it sent and was answered by a RST.
     pub fn refused(&self) -> Option<u32> {
-        let alone = self.state == [SYN_SENT, RESET] && self.seen & PAYLOAD == 0;
+        let empty = self.seen & (PAYLOAD | PAYLOAD << 1) == 0;
+        let alone = self.state == [SYN_SENT, RESET] && empty;
         alone.then(|| self.highest[0].wrapping_sub(1))
     }
 

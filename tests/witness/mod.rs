@@ -126,7 +126,7 @@ impl Flow {
         let packet = Packet { forward: self.is_forward(&datagram), datagram };
         self.packets.push(packet);
         let Some((flags, sequence, acknowledgement, _)) = packet.segment() else { return };
-        let (own, peer) = if forward { (0, 1) } else { (1, 0) };
+        let (own, peer) = if packet.forward { (0, 1) } else { (1, 0) };
         if flags & FIN != 0 {
             let syn = u32::from(flags & SYN != 0);
             self.fins[own].0 = Some(sequence.wrapping_add(datagram.payload).wrapping_add(syn + 1));
