@@ -9,7 +9,7 @@ use timely::scheduling::Activator;
 
 use crate::context::Plan;
 use crate::context::operator::{self as context, Lengths, Remembering};
-use crate::detect::operator as detect;
+use crate::detect::operator::{self as detect, Thresholds};
 use crate::detect::{Detector, Learning};
 use crate::flow::operator::{self as flow, Assembly};
 use crate::incident::budget::Budget;
@@ -35,9 +35,8 @@ pub struct Rooms {
     pub context: Option<(Arc<Plan>, u64)>,
     /// What context remembers from before, and where it leaves what it remembers.
     pub remembering: Remembering,
-    /// The model that scores, above which score a row is an anomaly (where that may change, the loosest that there can
-    /// be), and the schema of scored rows.
-    pub detector: Option<(Arc<dyn Detector>, f64, SchemaRef)>,
+    /// The model that scores, above which scores rows are anomalies and count as many, and the schema of scored rows.
+    pub detector: Option<(Arc<dyn Detector>, Thresholds, SchemaRef)>,
     /// How incidents are made of scored rows, and how many a day are reported; `None` where rows are not of flows.
     pub incidents: Option<(Watch, Option<Budget>)>,
     /// How rows of several workers make one order.
@@ -93,10 +92,10 @@ pub fn build(
     if let Some((learning, learned)) = ends.learning {
         ended.push(detect::learn(rows.clone(), Some(learning), learned, fault.clone()));
     }
-    if let Some((detector, threshold, schema)) = rooms.detector {
+    if let Some((detector, thresholds, schema)) = rooms.detector {
         let (of_flows, tally) = (rooms.incidents.is_some(), rooms.tally.clone());
         let mut scored =
-            detect::score(rows.clone(), detector, (threshold, schema), of_flows, tally, fault.clone());
+            detect::score(rows.clone(), detector, (thresholds, schema), of_flows, tally, fault.clone());
         if let Some((watch, budget)) = rooms.incidents {
             // The probe does not wait for it: it is woken by whole windows. What it holds are findings, and until those of
             // a window are known the batches for alerts that have some.

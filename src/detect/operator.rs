@@ -13,6 +13,7 @@ use timely::dataflow::operators::Operator;
 
 use super::lasting::operator as lasting;
 use super::{Detector, Learning, marked, scored};
+use crate::encode::subject::PARTY_COLUMNS;
 use crate::row::RowBatch;
 use crate::tally::{Fault, Tally};
 
@@ -51,19 +52,31 @@ pub fn learn<'s>(
     })
 }
 
+/// From which scores on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Rows are anomalies; where that may change while a run goes on, the loosest that there can be.
+    pub anomalies: f64,
+    /// They count as those of which some are told: as the run begins.
+    pub counted: f64,
+}
+
 /// Scores rows on the worker that has them; scores above the threshold are anomalies. Rows of flows are seen with the others
 /// of their window: with what lasts where the detector looks at that, and told only some of where they are many.
 pub fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     detector: Arc<dyn Detector>,
-    (threshold, schema): (f64, SchemaRef),
+    (thresholds, schema): (Thresholds, SchemaRef),
     of_flows: bool,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
-    if of_flows || detector.lasting().is_some() {
-        return lasting::score(rows, detector, threshold, schema, tally, fault);
+    // A detector that does not ask who a row is about scores rows that do not say it.
+    let says_who = PARTY_COLUMNS.iter().all(|name| schema.index_of(name).is_ok());
+    if of_flows && says_who || detector.lasting().is_some() {
+        return lasting::score(rows, detector, thresholds, schema, tally, fault);
     }
+    let threshold = thresholds.anomalies;
     rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "score", move |_, _| {
         move |input, output| {
             input.for_each(|cap, batch| {

@@ -155,7 +155,7 @@ impl State {
         self.kind == Kind::NewHosts
     }
 
-    /// The strongest reason of its oddest row, in words: of whom, where it is not of the host.
+    /// The strongest reason of its oddest row that says why, in words: of whom, where it is not of the host.
     pub fn words(&self) -> &str {
         let words = self.top.words.strip_prefix(&self.host.to_string());
         words.and_then(|words| words.strip_prefix(": ")).unwrap_or(&self.top.words)

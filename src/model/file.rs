@@ -163,7 +163,7 @@ fn parse(file: &str, bytes: &Bytes) -> Result<Model, ModelError> {
         true => blame.table(&damage.table, &damage),
         false => blame.manifest(&damage),
     })?;
-    let remembers = tables.contains_key(MEMORY[0]);
+    let remembers = MEMORY.iter().any(|name| tables.contains_key(*name));
     let memory = remembers.then(|| Memory::from_tables(&tables)).transpose();
     let memory = memory.map_err(|damage| blame.table(&damage.table, &damage))?;
     drop(tables);

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::RunError;
 use super::following::{self, Alarms, Following};
 use crate::context::Memory;
+use crate::detect::operator::Thresholds;
 use crate::detect::{Detector, Threshold, scored_schema, scored_schema_without_reasons};
 use crate::incident::rules::RulesFile;
 use crate::incident::{Changes, Columns, InForce, Rules, RulesError};
@@ -127,8 +128,9 @@ impl Judging {
 
 impl Judged {
     /// What the graph judges by: where the threshold may change, the loosest that there can be.
-    pub(super) fn rooms(&self) -> (Arc<dyn Detector>, f64, SchemaRef) {
-        (self.detector.clone(), self.loosest, self.schema.clone())
+    pub(super) fn rooms(&self) -> (Arc<dyn Detector>, Thresholds, SchemaRef) {
+        let thresholds = Thresholds { anomalies: self.loosest, counted: self.start.threshold };
+        (self.detector.clone(), thresholds, self.schema.clone())
     }
 
     /// What is in force when the run starts.

@@ -16,7 +16,7 @@ use crate::incident::Severity;
 
 /// The anomalous rows of a batch.
 pub(super) struct Alerts {
-    /// Number of each row among all rows, from 1.
+    /// Number of each row among all rows that came here, from 1.
     pub(super) numbers: Vec<u64>,
     /// How many rows came before the batch.
     before: u64,

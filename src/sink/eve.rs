@@ -8,7 +8,8 @@
 //!
 //! A sensor that has a name is `host`, as Suricata's `sensor-name` is; `in_iface` stands in events of live runs.
 //!
-//! Rows that a rule of the allow-list mutes when they are written are no events. The others name the incident that they
+//! Of many odd rows of a window those that only say of how many they are one are no events, nor are those that a rule of the
+//! allow-list mutes when they are written. The others name the incident that they
 //! came to, in `alert.metadata.netweir_incident`, and are as severe as that was at the end of their window; a row that goes to
 //! another one later is said in the log of incidents.
 //!

@@ -13,6 +13,7 @@ use timely::dataflow::Stream;
 use super::asking::{Judging, Settling};
 use super::following::Following;
 use crate::detect::Detector;
+use crate::detect::operator::Thresholds;
 use crate::row::RowBatch;
 use crate::row::asking::operator::{attach, gather, keep};
 use crate::tally::{Fault, Tally};
@@ -21,15 +22,16 @@ use crate::tally::{Fault, Tally};
 pub(in crate::detect) fn score<'s>(
     rows: Stream<'s, u64, RowBatch>,
     detector: Arc<dyn Detector>,
-    threshold: f64,
+    thresholds: Thresholds,
     schema: SchemaRef,
     tally: Arc<Tally>,
     fault: Arc<Fault>,
 ) -> Stream<'s, u64, RowBatch> {
     let (from, peers) = (rows.scope().index() as u32, rows.scope().peers());
-    let judging = Judging::new(detector.clone(), threshold, from, peers);
+    let judging = Judging::new(detector.clone(), thresholds.counted, from, peers);
     let (held, told) = gather(rows, "judge", judging, fault.clone());
     // Nobody says here whether windows have timestamps of their own.
     let levels = keep(told, "follow", Following::new(), false, tally.clone(), |_| {});
-    attach(held, levels, "settle", Settling { detector, threshold, schema, tally }, fault)
+    let settling = Settling { detector, threshold: thresholds.anomalies, schema, tally };
+    attach(held, levels, "settle", settling, fault)
 }

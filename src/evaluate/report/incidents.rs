@@ -158,7 +158,10 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
         let parts = match parts.is_empty() {
             true => String::new(),
             false => {
-                format!("<p class=\"soft\">What its oddest row is made of: {}</p>", escape(&parts.join(", ")))
+                format!(
+                    "<p class=\"soft\">What its oddest row that says why is made of: {}</p>",
+                    escape(&parts.join(", "))
+                )
             }
         };
         let hints: String = incident
@@ -182,7 +185,7 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
     let rest = if more > 0 { format!(" {more} more are in metrics.json.") } else { String::new() };
     let caption = format!(
         "By severity and score. Tags: what the labels say of its rows, and ATT&CK techniques of like shape, as a hint. \
-         Below: why, and what is odd about its oddest row.{rest}"
+         Below: why, and what is odd about its oddest row that says so.{rest}"
     );
     card("Worst incidents", &caption, &format!("<ol class=\"incidents\">{list}</ol>"))
 }
