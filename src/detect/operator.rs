@@ -52,12 +52,12 @@ pub fn learn<'s>(
     })
 }
 
-/// From which scores on.
+/// Above which scores rows are odd.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Rows are anomalies; where that may change while a run goes on, the loosest that there can be.
+    /// That of anomalies; where it may change while a run goes on, the loosest that there can be.
     pub anomalies: f64,
-    /// They count as those of which some are told: as the run begins.
+    /// That of rows that count as many, of which some are told: the one that the run begins with.
     pub counted: f64,
 }
 

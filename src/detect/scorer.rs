@@ -71,8 +71,8 @@ pub fn scored(
     schema: &SchemaRef,
 ) -> Result<RecordBatch, AnyError> {
     let (own, kept) = detector.judge(rows)?;
-    let judged = Judged { own, kept, summed: None, many: &[] };
-    attached(detector, threshold, rows, schema, judged)
+    let scored = Scored { own, kept, summed: None, many: Vec::new() };
+    attached(detector, threshold, rows, schema, scored)
 }
 
 /// Scored rows with the anomalies of another threshold, not below the one that they were scored with, which the schema
@@ -97,8 +97,8 @@ pub fn marked(rows: &RecordBatch, threshold: f64) -> Result<(RecordBatch, usize)
     Ok((RecordBatch::try_new(schema, columns)?, count))
 }
 
-/// What is known of rows that were judged.
-pub(super) struct Judged<'a> {
+/// What is known of rows whose scores are made.
+pub(super) struct Scored {
     /// Their scores.
     pub(super) own: Scores,
     /// What the detector kept of them.
@@ -107,7 +107,7 @@ pub(super) struct Judged<'a> {
     pub(super) summed: Option<Vec<(f64, f64)>>,
     /// Of how many odd rows of its window, from its source or to its destination, each is one; nothing where nobody
     /// counted, or nobody is told.
-    pub(super) many: &'a [f64],
+    pub(super) many: Vec<f64>,
 }
 
 /// The rows with their scores, in the columns of [`ADDED`].
@@ -116,13 +116,13 @@ pub(super) fn attached(
     threshold: f64,
     rows: &RecordBatch,
     schema: &SchemaRef,
-    judged: Judged<'_>,
+    scored: Scored,
 ) -> Result<RecordBatch, AnyError> {
     let told = match tells(schema) {
-        true => Some(told(detector, threshold, rows, &judged)?),
+        true => Some(told(detector, threshold, rows, &scored)?),
         false => None,
     };
-    let found = judged.own;
+    let found = scored.own;
     let anomalies: BooleanArray = found.scores.iter().map(|score| Some(*score > threshold)).collect();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -179,7 +179,7 @@ fn told(
     detector: &dyn Detector,
     threshold: f64,
     rows: &RecordBatch,
-    Judged { own, kept, summed, many }: &Judged<'_>,
+    Scored { own, kept, summed, many }: &Scored,
 ) -> Result<StringArray, AnyError> {
     let scores = &own.scores;
     let draw = Draw::of(rows);

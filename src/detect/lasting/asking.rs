@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use super::following::{HOST, JOINER, JOINS, ODD, Said, WAY};
 use super::{CROWD, JOINING, LONG, PAIR, STRUCK, accustomed, excused, own_way, owner, together};
 use crate::context::entity::Key;
-use crate::detect::scorer::{self, attached, tells};
+use crate::detect::scorer::{Scored, attached, tells};
 use crate::detect::{AnyError, Detector, Kept, Scores};
 use crate::encode::{Subject, parties};
 use crate::row::RowBatch;
@@ -309,7 +309,7 @@ fn settled(
             *p_value = libm::exp(-*score);
         }
     }
-    attached(detector, threshold, &batch.rows, schema, scorer::Judged { own, kept, summed, many: &many })
+    attached(detector, threshold, &batch.rows, schema, Scored { own, kept, summed, many })
 }
 
 #[cfg(test)]

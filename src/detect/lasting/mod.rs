@@ -19,7 +19,9 @@
 //! would be if it did not ([`Lasting::score_of_newcomer`]).
 //!
 //! Levels are kept by key ([`Levels`]), each by the worker that owns its share of keys ([`operator`]), window by
-//! window in event time: the result depends neither on the workers nor on the order of rows.
+//! window in event time: the result depends neither on the workers nor on the order of rows. On the same way it is counted how
+//! many odd rows of a window a source and a destination have, also for detectors that do not ask what lasts: of many some
+//! are told.
 
 mod asking;
 mod following;

@@ -1,8 +1,8 @@
 //! Scores with what lasts, in the graph: rows are judged where they are, levels kept where their keys belong.
 //!
 //! ```text
-//! rows ── judge ──────────── rows with their own scores ──────────── settle ── scored rows
-//!            └─ largest scores ─(key's owner)─ follow ─(who said)─ levels ─┘
+//! rows ── judge ──────────────────── rows with their own scores ──────────────────── settle ── scored rows
+//!            └─ largest scores, counts ─(key's owner)─ follow ─(who said)─ levels, counts ─┘
 //! ```
 
 use std::sync::Arc;
