@@ -15,6 +15,8 @@ use crate::flow::operator::{self as flow, Assembly};
 use crate::incident::budget::Budget;
 use crate::incident::operator::{self as incident, Incidents, Watch};
 use crate::packet::operator::{self as packet, Reading};
+use crate::row::Without;
+use crate::row::operator as row;
 use crate::sink::operator::{self as sink, ChangeEnd, End, Joined};
 use crate::source::operator::{self as source, RowReading};
 use crate::tally::{Fault, Tally};
@@ -31,6 +33,8 @@ pub enum Source {
 /// What happens to rows on their way.
 #[derive(Clone)]
 pub struct Rooms {
+    /// Rows that are left out.
+    pub without: Option<Arc<Without>>,
     /// Context columns and the window in nanoseconds; `None` where nothing is counted.
     pub context: Option<(Arc<Plan>, u64)>,
     /// What context remembers from before, and where it leaves what it remembers.
@@ -80,6 +84,10 @@ pub fn build(
             (flow::assemble(packets, how), wake)
         }
         Source::Rows(reading) => source::rows(scope, reading, probe.clone()),
+    };
+    let rows = match rooms.without {
+        Some(without) => row::leave_out(rows, without),
+        None => rows,
     };
     let rows = match rooms.context {
         Some((plan, window)) => {

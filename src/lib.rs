@@ -24,6 +24,7 @@
 //! | [`model`] | the model file: what was learned, of which columns |
 //! | [`incident`] | anomalous rows that belong together, as one thing to look at; the allow-list |
 //! | [`sink`] | Parquet, Arrow, CSV, alerts, the console, the summary |
+//! | [`report`] | what a run left of incidents, read again |
 //! | [`evaluate`] | results held against labels |
 //!
 //! Around them:
@@ -113,6 +114,7 @@ pub mod incident;
 pub mod model;
 pub mod packet;
 pub mod reading;
+pub mod report;
 pub mod row;
 pub mod run;
 pub mod sink;

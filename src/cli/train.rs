@@ -9,12 +9,17 @@ use super::{Common, Failure, Inputs};
 #[command(after_long_help = "Examples:
   netweir train quiet-week/ -m office.netweir
   netweir train rows.parquet -m office.netweir      rows of extract: the same model, byte for byte
+  netweir train out/scores -m office.netweir --without out:3f9a,41     without two incidents
   netweir train -p pipelines/table.toml own-features.parquet -m own.netweir
 
 The training set is taken as benign: what attacks during training is learned as usual.")]
 pub(super) struct Train {
     #[command(flatten)]
     inputs: Inputs,
+    /// Leave out the rows of a report's incidents, or of some by the first digits of their ids:
+    /// what attacked is not learned
+    #[arg(long, value_name = "OUTDIR[:ID,...]")]
+    without: Vec<String>,
     /// The model file to write
     #[arg(short, long, value_name = "MODEL")]
     model: PathBuf,
@@ -27,6 +32,7 @@ impl Train {
         let mut spec = self.common.spec("train")?;
         spec.source.inputs = self.inputs.inputs;
         spec.source.interface = None;
+        spec.source.without.extend(self.without);
         spec.ends.fit = Some(self.model);
         spec.ends.model = None;
         spec.ends.report = None;

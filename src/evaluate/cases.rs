@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashMap;
 
 use super::evaluation::benign_hosts;
-use super::incidents::{Incident, Kind, Log, SEVERITIES};
+use super::incidents::{Log, SEVERITIES};
 use super::measure::{HOUR, Judged};
-use super::scores::RowKey;
 use super::truth::Truth;
-use crate::incident::Rank;
+use crate::incident::Kind;
+use crate::report::Incident;
+use crate::row::RowKey;
 
 /// An incident with what its rows are.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,10 +131,10 @@ impl Cases {
         cases.sort_by(|a, b| (a.incident.first, &a.incident.id).cmp(&(b.incident.first, &b.incident.id)));
         let mut muted = BTreeMap::new();
         let mut muted_attacks = 0;
-        for (key, rule) in log.muted {
-            *muted.entry(rule).or_default() += 1;
-            let truth = row_of.get(&key).map(|at| judged.truth[*at]);
-            muted_attacks += u64::from(matches!(truth, Some(Truth::Attack(_))));
+        for (rule, rows) in log.muted {
+            muted.insert(rule, rows.len() as u64);
+            let truths = rows.iter().filter_map(|key| Some(judged.truth[*row_of.get(key)?]));
+            muted_attacks += truths.filter(|truth| matches!(truth, Truth::Attack(_))).count() as u64;
         }
         let mut all = Cases {
             new_hosts,
@@ -169,7 +170,7 @@ impl Cases {
             if case.rows() > 1 {
                 self.larger.add(case);
             }
-            if let Some(place) = case.incident.rank().checked_sub(1) {
+            if let Some(place) = SEVERITIES.iter().position(|severity| *severity == case.incident.severity) {
                 self.severities[place].add(case);
             }
             self.quiet_wrong += u64::from(case.is_false() && is_quiet(case.incident.first));
@@ -212,10 +213,7 @@ impl Cases {
     pub(super) fn worst(&self) -> Vec<&Case> {
         let mut worst: Vec<&Case> = self.cases.iter().collect();
         worst.sort_by(|a, b| {
-            let rank = |case: &Case| {
-                let incident = &case.incident;
-                Rank::new(incident.graded(), incident.score, case.rows())
-            };
+            let rank = |case: &Case| case.incident.rank(case.rows());
             rank(b).cmp(&rank(a)).then(a.incident.first.cmp(&b.incident.first))
         });
         worst
@@ -283,29 +281,9 @@ mod tests {
     use crate::evaluate::measure::window_length;
     use crate::evaluate::truth::Events;
     use crate::evaluate::{Labels, ScoredRow};
+    use crate::incident::Severity::{High, Info, Low, Medium};
 
     const SECOND: u64 = 1_000_000_000;
-
-    fn incident(id: &str, kind: Kind, first: u64, severity: &str) -> Incident {
-        Incident {
-            id: id.into(),
-            kind,
-            address: Some("10.0.0.1".into()),
-            role: "source".into(),
-            created: first + 10 * SECOND,
-            held: false,
-            first,
-            last: first,
-            alerts: 1,
-            score: 9.0,
-            severity: severity.into(),
-            peers: 1,
-            ports: 1,
-            top: None,
-            why: String::new(),
-            hints: Vec::new(),
-        }
-    }
 
     /// Rows of windows of ten seconds, flow = place; a scan from 100 to 200 s, a flood from 300 to 400 s by
     /// 10.0.0.1 and 10.0.0.2; the rest is benign or, of 10.0.0.9, unknown.
@@ -344,7 +322,7 @@ mod tests {
         });
         let log = Log {
             incidents: incidents.collect(),
-            muted: vec![((110 * SECOND, 2), "backup".into())],
+            muted: [("backup".to_owned(), [(110 * SECOND, 2)].into())].into(),
             unsaid: 0,
         };
         Cases::new(log, &judged)
@@ -365,12 +343,12 @@ mod tests {
     fn incidents_are_right_false_or_neither() {
         let kind = Kind::Anomaly;
         let cases = cases(vec![
-            (incident("a", kind, 105 * SECOND, "high"), vec![1, 2, 3]),
-            (incident("b", kind, 0, "low"), vec![0]),
-            (incident("c", kind, 50 * SECOND, "low"), vec![4]),
-            (incident("d", kind, 150 * SECOND, "medium"), vec![5, 6]),
-            (incident("e", kind, 150 * SECOND, "medium"), vec![]),
-            (incident("f", Kind::NewHost, 150 * SECOND, "low"), vec![1]),
+            (Incident::example("a", kind, 105 * SECOND, High), vec![1, 2, 3]),
+            (Incident::example("b", kind, 0, Low), vec![0]),
+            (Incident::example("c", kind, 50 * SECOND, Low), vec![4]),
+            (Incident::example("d", kind, 150 * SECOND, Medium), vec![5, 6]),
+            (Incident::example("e", kind, 150 * SECOND, Medium), vec![]),
+            (Incident::example("f", Kind::NewHost, 150 * SECOND, Low), vec![1]),
         ]);
         assert_eq!(
             cases.count,
@@ -390,7 +368,7 @@ mod tests {
     #[test]
     fn an_event_is_known_when_window_and_incident_are() {
         let found = |first: u64, flows: Vec<u64>| {
-            cases(vec![(incident("a", Kind::Anomaly, first * SECOND, "high"), flows)]).delays
+            cases(vec![(Incident::example("a", Kind::Anomaly, first * SECOND, High), flows)]).delays
         };
         assert_eq!(found(90, vec![1, 2]), [Some(10 * SECOND), None], "the end of the first row's window");
         assert_eq!(
@@ -409,14 +387,14 @@ mod tests {
 
     #[test]
     fn an_incident_that_is_held_back_finds_nothing_and_is_counted_apart() {
-        let held = Incident { held: true, ..incident("a", Kind::Anomaly, 0, "info") };
+        let held = Incident { held: true, ..Incident::example("a", Kind::Anomaly, 0, Info) };
         let cases = cases(vec![(held, vec![0, 1])]);
         assert_eq!((cases.found(), cases.count.all, cases.held.all), (0, 0, 1));
     }
 
     #[test]
     fn a_new_host_is_no_alarm_about_an_event_and_foreign_rows_are_counted() {
-        let cases = cases(vec![(incident("a", Kind::NewHost, 0, "low"), vec![1, 77])]);
+        let cases = cases(vec![(Incident::example("a", Kind::NewHost, 0, Low), vec![1, 77])]);
         assert_eq!((cases.found(), cases.count.all, cases.strange), (0, 0, 1));
     }
 }

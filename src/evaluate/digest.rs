@@ -48,7 +48,7 @@ impl Evaluation {
         let since = since.split(' ').next_back().unwrap_or_default();
         let head = format!(
             "{:<9} {} as {}, {} in {} from {since}, {}{}",
-            incident.severity,
+            incident.severity.name(),
             incident.subject(),
             incident.role,
             counted(case.rows(), "alert"),
@@ -59,7 +59,7 @@ impl Evaluation {
                 ports => format!(", {}", counted(ports, "port")),
             },
         );
-        let reasons = incident.top.and_then(|top| self.reasons.get(&top));
+        let reasons = self.reasons.get(&incident.top.row);
         let evidence = reasons
             .map(|reasons| reasons.odd_about(incident.subject()).take(PIECES).collect::<Vec<_>>().join("; "));
         let why = evidence.filter(|evidence| !evidence.is_empty()).unwrap_or_else(|| incident.why.clone());

@@ -15,10 +15,11 @@ use super::measure::{Detector, Judged, Kind, measure, window_length};
 use super::number;
 use super::reasons::Reasons;
 use super::run::Run;
-use super::scores::{RowKey, ScoredRow, Scores};
+use super::scores::{ScoredRow, Scores};
 use super::seeds::Seeds;
 use super::spread::{Calibration, Histogram, Spread, spreads};
 use super::truth::{Events, Truth};
+use crate::row::RowKey;
 
 /// Conversations that are shown.
 const SHOWN: usize = 30;
@@ -299,7 +300,7 @@ impl Evaluation {
     /// The rows whose reasons are shown.
     fn shown_rows(&self) -> BTreeSet<RowKey> {
         let worst = self.cases().map(Cases::worst).unwrap_or_default();
-        worst.into_iter().filter_map(|case| case.incident.top).collect()
+        worst.into_iter().map(|case| case.incident.top.row).collect()
     }
 
     /// The evaluated scores.
@@ -350,7 +351,9 @@ fn idle_labels(labels: &Labels, matching: &Matching) -> Vec<IdleLabel> {
 }
 
 #[cfg(test)]
-use super::incidents::{Incident, Kind as IncidentKind};
+use crate::incident::{self, Severity};
+#[cfg(test)]
+use crate::report::Incident;
 
 #[cfg(test)]
 impl Evaluation {
@@ -386,26 +389,20 @@ impl Evaluation {
         rows.extend((0..40).map(|at| row(66 + at % 3, 600 + at * 2, 6.0 + at as f64 / 10.0)));
         rows.extend((0..10).map(|at| row(69, 2000 + at * 60, 1.0)));
         rows.push(row(5, 100, 9.0));
-        let incident = |id: &str, host: &str, severity: &str, rows: &[ScoredRow]| {
-            let top = rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).map(|row| (row.window, 7));
-            let incident = Incident {
-                id: id.into(),
-                kind: IncidentKind::Anomaly,
+        let incident = |id: &str, host: &str, severity: Severity, rows: &[ScoredRow]| {
+            let top = rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).expect("a row at least");
+            let mut incident = Incident {
                 address: Some(host.into()),
-                role: "source".into(),
                 created: rows[0].window + 10 * second,
-                held: false,
-                first: rows[0].start,
                 last: rows[rows.len() - 1].end,
                 alerts: rows.len() as u64,
                 score: 9.9,
-                severity: severity.into(),
-                peers: 1,
                 ports: 3,
-                top,
                 why: format!("many <ports> of {host}"),
                 hints: vec!["T1046 Network Service Discovery".into()],
+                ..Incident::example(id, incident::Kind::Anomaly, rows[0].start, severity)
             };
+            incident.top.row = (top.window, 7);
             (incident, rows.iter().map(|row| (row.window, row.flow.unwrap())).collect())
         };
         for (flow, row) in (0..).zip(&mut rows) {
@@ -413,10 +410,10 @@ impl Evaluation {
         }
         let log = Log {
             incidents: vec![
-                incident("1", "10.0.1.1", "critical", &rows[400..440]),
-                incident("2", "10.0.0.4", "low", &rows[96..97]),
+                incident("1", "10.0.1.1", Severity::Critical, &rows[400..440]),
+                incident("2", "10.0.0.4", Severity::Low, &rows[96..97]),
             ],
-            muted: Vec::new(),
+            muted: Default::default(),
             unsaid: 0,
         };
         Evaluation::of("example".into(), &rows, &labels, Some(log), 1)

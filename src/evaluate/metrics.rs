@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::cases::{Case, Cases, Count, median, windows};
 use super::evaluation::Evaluation;
-use super::incidents::{Kind as IncidentKind, SEVERITIES};
+use super::incidents::SEVERITIES;
 use super::measure::{Detector, FamilyRecall, Kind, Point};
 
 impl Evaluation {
@@ -102,7 +102,7 @@ impl Evaluation {
             "false": cases.count.wrong,
             "of_two_rows_or_more": count(cases.larger),
             "held_back": count(cases.held),
-            "by_severity": severities.map(|(name, of)| ((*name).to_owned(), count(of))).collect::<Map<_, _>>(),
+            "by_severity": severities.map(|(severity, of)| (severity.name().to_owned(), count(of))).collect::<Map<_, _>>(),
             "false_per_hour": cases.an_hour(cases.count.wrong),
             "false_per_hour_interval": cases.an_hour_between(cases.count.wrong),
             "false_of_two_rows_or_more_per_hour": cases.an_hour(cases.larger.wrong),
@@ -130,11 +130,7 @@ impl Evaluation {
         let incident = &case.incident;
         json!({
             "id": incident.id,
-            "kind": match incident.kind {
-                IncidentKind::Anomaly => "anomaly",
-                IncidentKind::NewHost => "new_host",
-                IncidentKind::NewHosts => "new_hosts",
-            },
+            "kind": incident.kind.name(),
             "address": incident.address,
             "role": incident.role,
             "severity": incident.severity,

@@ -36,6 +36,7 @@ pub use scores::{ScoredRow, read_scores};
 use std::path::{Path, PathBuf};
 
 use crate::reading::{self, Unreadable};
+use crate::report::ReportError;
 
 /// Why results cannot be held against labels.
 #[derive(Debug, thiserror::Error)]
@@ -67,16 +68,9 @@ pub enum EvaluateError {
         /// What is wrong.
         what: String,
     },
-    /// A line of the log of incidents that is none.
-    #[error("{}:{line}: {what}", path.display())]
-    Incidents {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong.
-        what: String,
-    },
+    /// What a run left of its incidents is none.
+    #[error(transparent)]
+    Incidents(#[from] ReportError),
     /// A folder and captures to train on, and nothing to train.
     #[error(
         "{}: is evaluated as it is, and nothing is to be trained: name a pipeline with --beside, or several --seeds, \

@@ -9,10 +9,11 @@ use arrow::datatypes::{DataType, TimestampNanosecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
 
 use super::number::short;
-use super::scores::{RowKey, numbers};
+use super::scores::numbers;
 use super::{EvaluateError, opened};
 use crate::detect::reason::{Told, ToldEvidence, ToldHint};
 use crate::reading::Batches;
+use crate::row::RowKey;
 
 const COLUMNS: [&str; 3] = ["window_start", "flow_id", "reasons"];
 

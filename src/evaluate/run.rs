@@ -4,7 +4,8 @@ use hashbrown::HashSet;
 
 use super::EvaluateError;
 use super::incidents::Log;
-use super::scores::{RowKey, ScoredRow, Scores};
+use super::scores::{ScoredRow, Scores};
+use crate::row::RowKey;
 use crate::sink::report::SUMMARY;
 
 /// What a run left.
@@ -36,7 +37,7 @@ fn is_by(threshold: f64, rows: &[ScoredRow]) -> bool {
 
 /// A row that a rule mutes is no alert: nobody was told of it.
 fn mute(rows: &mut [ScoredRow], log: &Log) {
-    let muted: HashSet<RowKey> = log.muted.iter().map(|(key, _)| *key).collect();
+    let muted: HashSet<RowKey> = log.muted.values().flatten().copied().collect();
     for row in rows.iter_mut().filter(|_| !muted.is_empty()) {
         row.is_anomaly &= row.flow.is_none_or(|flow| !muted.contains(&(row.window, flow)));
     }
@@ -61,8 +62,8 @@ mod tests {
         };
         let mut rows = [row(1, 6.5, false), row(2, 7.02, true), row(3, 8.0, true)];
         assert_eq!([6.9, 7.02, 6.4].map(|threshold| is_by(threshold, &rows)), [true, false, false]);
-        let muted = vec![((rows[1].window, 2), "backup".into()), ((rows[0].window + 1, 3), "backup".into())];
-        mute(&mut rows, &Log { muted, ..Log::default() });
+        let muted = [(rows[1].window, 2), (rows[0].window + 1, 3)].into();
+        mute(&mut rows, &Log { muted: [("backup".to_owned(), muted)].into(), ..Log::default() });
         assert_eq!(rows.map(|row| row.is_anomaly), [false, false, true]);
     }
 }

@@ -15,9 +15,6 @@ use super::{EvaluateError, opened};
 use crate::reading::Batches;
 use crate::sink::report::{SCORES, hours_of, parts};
 
-/// What names a row: its window, nanoseconds since the Unix epoch, and its flow.
-pub(super) type RowKey = (u64, u64);
-
 /// One scored row.
 #[derive(Clone, Debug)]
 pub struct ScoredRow {

@@ -39,6 +39,7 @@ impl Real {
 
 /// What a finding or an incident says.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A row scored above the threshold.
     Anomaly,

@@ -1,19 +1,22 @@
 //! Rows as a timely container: one batch is one message, moved whole.
 
 use std::io::{Cursor, Write};
+use std::sync::Arc;
 
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use arrow::record_batch::RecordBatch;
 use timely::bytes::arc::Bytes;
 use timely::communication::Push;
-use timely::container::Accountable;
-use timely::dataflow::channels::pact::DistributorPact;
+use timely::container::{Accountable, NoopBuilder};
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::{DistributorPact, Pipeline};
 use timely::dataflow::channels::pushers::exchange::Distributor;
 use timely::dataflow::channels::{ContainerBytes, Message};
+use timely::dataflow::operators::Operator;
 use timely::progress::Stamp;
 
-use super::{Place, RowBatch};
+use super::{Place, RowBatch, Without};
 
 /// Timely counts records to know what is in flight: any number will do that is zero only for an empty
 /// container and that no exchange changes.
@@ -63,6 +66,18 @@ fn stream(rows: &RecordBatch) -> Vec<u8> {
         })
         .expect("rows are plain Arrow types, memory does not fail");
     bytes
+}
+
+/// Leaves some rows out.
+pub fn leave_out(rows: Stream<'_, u64, RowBatch>, without: Arc<Without>) -> Stream<'_, u64, RowBatch> {
+    rows.unary::<NoopBuilder<RowBatch>, _, _, _>(Pipeline, "leave out", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, batch| {
+                without.leave(batch);
+                output.session_with_builder(&time).give_container(batch);
+            });
+        }
+    })
 }
 
 /// Moves a batch whole to the worker it names.

@@ -11,6 +11,7 @@ use crate::flow::FlowError;
 use crate::flow::region::NoRoom;
 use crate::incident::RulesError;
 use crate::model::ModelError;
+use crate::report::ReportError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::source::interface::InterfaceError;
@@ -106,6 +107,9 @@ pub enum RunError {
     /// An output.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// What earlier runs left.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// Detection's settings.
     #[error(transparent)]
     Detect(#[from] DetectError),

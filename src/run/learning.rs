@@ -8,10 +8,13 @@ use arrow::datatypes::SchemaRef;
 use super::RunError;
 use super::opening::Opened;
 use crate::context::Memory;
+use crate::detect::outline::grouped;
 use crate::detect::{Learning, Lesson};
 use crate::encode::left_out;
 use crate::graph::Source;
 use crate::model::{Model, Pipeline, Training};
+use crate::report;
+use crate::row::Without;
 use crate::spec::Spec;
 
 /// What is to be learned, and from which rows.
@@ -86,4 +89,29 @@ impl Teaching {
             None => model,
         })
     }
+}
+
+/// The rows that training leaves out.
+///
+/// # Errors
+/// If nothing is learned, or not from rows of flows, or a report that is named cannot be read.
+pub(super) fn without(spec: &Spec, of_flows: bool) -> Result<Option<Arc<Without>>, RunError> {
+    let names = &spec.source.without;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if spec.ends.fit.is_none() || !of_flows {
+        let what = "[source] without leaves rows of flows out of what is learned: leave it out where nothing is, or of tables";
+        return Err(RunError::Setting(what.to_owned()));
+    }
+    Ok(Some(Arc::new(Without::new(report::rows_of(names)?))))
+}
+
+/// How many rows were to be left out and how many were, in one line.
+pub(super) fn was_without((rows, met): (u64, u64)) -> String {
+    let of_all = match rows - met {
+        0 => String::new(),
+        others => format!("; {} more of their rows are not in what was read", grouped(others)),
+    };
+    format!("rows of incidents that were left out: {}{of_all}", grouped(met))
 }

@@ -236,7 +236,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         after: (teaching.is_some() && plan.remembers()).then(Arc::default),
     };
     let after = remembering.after.clone();
+    let without = learning::without(spec, of_flows)?;
     let rooms = Rooms {
+        without: without.clone(),
         remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
         detector: judged.as_ref().map(Judged::rooms),
@@ -326,8 +328,12 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         .ended_early()
         .then(|| format!("ended by a signal, packets read until then: {}", grouped(summary.packets)));
     let misfit = writing.fit.and_then(|fit| fit.misfit());
-    let complaints =
-        [opened.note, left_out.take(), asked, misfit].into_iter().flatten().chain(useless_rules).collect();
+    let without = without.map(|without| learning::was_without(without.counts()));
+    let complaints = [opened.note, left_out.take(), without, asked, misfit]
+        .into_iter()
+        .flatten()
+        .chain(useless_rules)
+        .collect();
     let lost = shared.fault.take_lost().map(RunError::met);
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })

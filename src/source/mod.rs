@@ -43,6 +43,9 @@ pub struct SourceSpec {
     /// Event time of one timely timestamp: paces the graph, changes no row.
     #[serde(with = "humantime_serde")]
     pub slice: Duration,
+    /// Rows that training leaves out, before anything is counted: those of all incidents of a report (`out`), or of some
+    /// (`out:3f9a,41`).
+    pub without: Vec<String>,
     /// Instead of ending with an error: skip and count frames of unknown link types, and use a damaged
     /// file up to its damage.
     pub lax: bool,
@@ -55,6 +58,7 @@ impl Default for SourceSpec {
             interface: None,
             lateness: Duration::from_secs(1),
             slice: Duration::from_millis(100),
+            without: Vec::new(),
             lax: false,
         }
     }

@@ -307,3 +307,54 @@ fn an_incident_is_explained_and_a_rule_mutes_it() {
     let scores = |out: &Path| std::fs::read(out.join("scores.parquet")).unwrap();
     assert!(scores(&out) == scores(&muted));
 }
+
+#[test]
+fn what_attacked_is_not_learned_where_its_incidents_are_named() {
+    let place = Place::new();
+    let (train, attacks) = (datasets("train.pcap.zst"), datasets("attacks.pcap.zst"));
+    let (model, out, again) = (place.at("lab.netweir"), place.at("out"), place.at("again"));
+    fine(&[&"train", &"-q", &train, &"-m", &model]);
+    fine(&[&"detect", &"-q", &attacks, &"-m", &model, &"-o", &out]);
+    let left_out = |without: &str, inputs: &[&dyn AsRef<OsStr>]| {
+        let model: [&dyn AsRef<OsStr>; 4] = [&"-m", &again, &"--without", &without];
+        let output = fine(&[&[&"train" as &dyn AsRef<OsStr>][..], inputs, &model].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = said.lines().find(|line| line.starts_with("rows of incidents that were left out: "));
+        line.unwrap_or_else(|| panic!("{said}")).rsplit_once("out: ").unwrap().1.to_owned()
+    };
+    // Of all incidents; rows of the report are as good as the capture.
+    let all = incidents(&out).values().filter_map(|line| line["alerts"].as_u64()).sum::<u64>();
+    let met: u64 =
+        left_out(&out.display().to_string(), &[&train, &attacks]).replace(',', "").parse().unwrap();
+    assert!(met == all && met > 20_000, "{met} {all}");
+    let of_captures = std::fs::read(&again).unwrap();
+    let rows = place.at("train.parquet");
+    fine(&[&"extract", &"-q", &train, &"-o", &rows]);
+    left_out(&out.display().to_string(), &[&rows, &attacks_rows(&place, &attacks)]);
+    assert!(std::fs::read(&again).unwrap() == of_captures);
+    // The same attacks are found again.
+    let found = |model: &Path| {
+        let out = place.at("found");
+        fine(&[&"detect", &"-q", &attacks, &"-m", &model, &"-o", &out]);
+        incidents(&out).values().filter_map(|line| line["alerts"].as_u64()).sum::<u64>()
+    };
+    assert!(found(&again) > met / 2);
+    fine(&[&"train", &"-q", &train, &attacks, &"-m", &again]);
+    assert!(found(&again) < met / 2);
+    // Of one of them, and of rows that are not there.
+    let (id, line) = incidents(&out).into_iter().max_by_key(|(_, line)| line["alerts"].as_u64()).unwrap();
+    let one = format!("{}:{}", out.display(), &id[..8]);
+    let alerts = line["alerts"].as_u64().unwrap();
+    assert_eq!(left_out(&one, &[&train, &attacks]).replace(',', ""), alerts.to_string());
+    assert!(left_out(&one, &[&train]).starts_with("0; "));
+    let wrong = |without: &str| error(&[&"train", &train, &"-m", &again, &"--without", &without]);
+    assert!(wrong(&format!("{}:ffffffffff", out.display())).contains("begins with \"ffffffffff\""));
+    assert!(wrong("nowhere").ends_with("nowhere/incidents.jsonl: No such file or directory (os error 2)"));
+}
+
+/// Rows of a capture.
+fn attacks_rows(place: &Place, capture: &Path) -> std::path::PathBuf {
+    let rows = place.at("attacks.parquet");
+    fine(&[&"extract", &"-q", &capture, &"-o", &rows]);
+    rows
+}

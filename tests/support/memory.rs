@@ -219,6 +219,7 @@ fn rows(inputs: Vec<Vec<Frame>>, spec: &FlowSpec, manner: Manner, product: Produ
         false => Joined::ByWorker,
     };
     let rooms = Rooms {
+        without: None,
         context: None,
         remembering: Default::default(),
         detector: None,

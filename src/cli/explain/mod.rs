@@ -1,17 +1,16 @@
 //! `netweir explain`: an incident in full, or all of them.
 
-mod log;
 mod rows;
 mod text;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use self::log::{choose, read_log};
-use self::rows::{Belonging, scored};
+use self::rows::scored;
 use self::text::{in_full, list};
 use super::Failure;
-use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, SCORES, hours_of, parts};
+use crate::report::{self, Incident, ReportError};
+use crate::sink::report::{INCIDENTS, SCORES, hours_of, parts};
 use crate::terminal::safe;
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -50,14 +49,6 @@ pub(super) struct Explain {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExplainError {
-    /// A file cannot be read.
-    #[error("{}: {what}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
     /// Scores that have no incidents.
     #[error("{}: {what}", path.display())]
     NoIncidents {
@@ -66,51 +57,14 @@ pub enum ExplainError {
         /// Why.
         what: &'static str,
     },
-    /// A line of the log is none.
-    #[error("{}:{line}: is no line about an incident: {what}; where another version wrote it, detect again", path.display())]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong.
-        what: String,
-    },
-    /// No incident has this id.
-    #[error("{}: no incident has an id that begins with {id:?}; {there}", folder.display())]
-    Unknown {
-        /// The folder.
-        folder: PathBuf,
-        /// What was asked for.
-        id: String,
-        /// What is there.
-        there: String,
-    },
-    /// Several have.
-    #[error("{count} incidents have an id that begins with {id:?}: {which}; give more digits")]
-    Ambiguous {
-        /// What was asked for.
-        id: String,
-        /// How many.
-        count: usize,
-        /// Some of them.
-        which: String,
-    },
+    /// The log, or the rows of incidents, are none, or have no such incident.
+    #[error(transparent)]
+    Report(#[from] ReportError),
 }
 
 impl Explain {
     pub(super) fn run(self) -> Result<(), Failure> {
-        check(&self.folder)?;
-        let incidents = read_log(&self.folder.join(INCIDENTS))?;
-        let rows = Belonging::read(&self.parts(INCIDENT_ROWS)?)?;
-        let text = match &self.id {
-            None => list(&incidents, &rows),
-            Some(id) => {
-                let incident = choose(&self.folder, &incidents, &id.to_ascii_lowercase())?;
-                let scored = scored(&self.parts(SCORES)?, incident, &rows)?;
-                in_full(incident, scored, self.rows)
-            }
-        };
+        let text = self.text()?;
         let mut out = std::io::stdout().lock();
         for line in text.lines() {
             writeln!(out, "{}", safe(line))?;
@@ -118,13 +72,31 @@ impl Explain {
         Ok(())
     }
 
-    /// What there is of a file of the report; a run that goes on has not written all of it yet.
-    fn parts(&self, name: &str) -> Result<Vec<PathBuf>, ExplainError> {
-        parts(&self.folder, name).map_err(|error| ExplainError::File {
-            path: hours_of(&self.folder, name),
-            what: error.to_string(),
+    fn text(&self) -> Result<String, ExplainError> {
+        check(&self.folder)?;
+        let incidents = incidents(&self.folder)?;
+        let members = report::members(&self.folder)?;
+        Ok(match &self.id {
+            None => list(&incidents, &members),
+            Some(id) => {
+                let incident = report::choose(&self.folder, &incidents, id)?;
+                let scored = scored(&scores(&self.folder)?, incident, &members)?;
+                in_full(incident, scored, self.rows)
+            }
         })
     }
+}
+
+/// The incidents of a report, the worst first.
+fn incidents(folder: &Path) -> Result<Vec<Incident>, ReportError> {
+    let mut incidents = report::log(folder)?.incidents;
+    incidents.sort_by(|a, b| b.rank(b.alerts).cmp(&a.rank(a.alerts)).then_with(|| a.id.cmp(&b.id)));
+    Ok(incidents)
+}
+
+/// What there is of scores; a run that goes on has not written all of them yet.
+fn scores(folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    parts(folder, SCORES).map_err(|source| ReportError::Io { path: hours_of(folder, SCORES), source })
 }
 
 /// Checks that a report has incidents, as far as its files tell.

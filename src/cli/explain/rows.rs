@@ -8,45 +8,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int8Type, Int64Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
 
-use super::ExplainError;
-use super::log::Incident;
 use crate::detect::outline::grouped;
 use crate::detect::reason::Told;
 use crate::reading::{self, Batches};
-
-/// Rows by window and flow, with the incident or the rule that they went to.
-#[derive(Default)]
-pub(super) struct Belonging {
-    of_incident: BTreeMap<String, BTreeSet<(i64, u64)>>,
-    pub(super) muted: BTreeMap<String, BTreeSet<(i64, u64)>>,
-}
-
-impl Belonging {
-    /// From the files of a report, in their order.
-    pub(super) fn read(files: &[PathBuf]) -> Result<Belonging, ExplainError> {
-        let mut belonging = Belonging::default();
-        let names = ["incident", "window_start", "flow_id", "muted_by", "diff"];
-        read_rows(files, &names, |rows| {
-            let (incident, muted_by) = (rows.text("incident"), rows.text("muted_by"));
-            for row in 0..rows.len() {
-                let key = (rows.whole("window_start", row), rows.unsigned("flow_id", row));
-                let put = |name: Option<&str>, to: &mut BTreeMap<String, BTreeSet<(i64, u64)>>| {
-                    if let Some(name) = name {
-                        let rows_of = to.entry(name.to_owned()).or_default();
-                        _ = if rows.whole("diff", row) > 0 {
-                            rows_of.insert(key)
-                        } else {
-                            rows_of.remove(&key)
-                        };
-                    }
-                };
-                put(incident.get(row), &mut belonging.of_incident);
-                put(muted_by.get(row), &mut belonging.muted);
-            }
-        })?;
-        Ok(belonging)
-    }
-}
+use crate::report::{Incident, Members, ReportError};
+use crate::row::RowKey;
 
 /// Some columns of a batch, with whatever type they have.
 struct Rows {
@@ -99,12 +65,12 @@ impl Rows {
 }
 
 /// Reads those of the named columns that files have, batch by batch.
-fn read_rows(files: &[PathBuf], names: &[&str], mut each: impl FnMut(&Rows)) -> Result<(), ExplainError> {
+fn read_rows(files: &[PathBuf], names: &[&str], mut each: impl FnMut(&Rows)) -> Result<(), ReportError> {
     files.iter().try_for_each(|path| read_file(path, names, &mut each))
 }
 
-fn read_file(path: &Path, names: &[&str], each: &mut impl FnMut(&Rows)) -> Result<(), ExplainError> {
-    let failed = |what: String| ExplainError::File { path: path.to_owned(), what };
+fn read_file(path: &Path, names: &[&str], each: &mut impl FnMut(&Rows)) -> Result<(), ReportError> {
+    let failed = |what: String| ReportError::Rows { path: path.to_owned(), what };
     let file = reading::open(path).map_err(|error| failed(error.to_string()))?;
     let there = file.schema().fields().iter().map(|field| field.name().clone()).collect::<BTreeSet<_>>();
     let mask = ProjectionMask::columns(
@@ -149,13 +115,13 @@ const COLUMNS: [&str; 16] = [
 pub(super) fn scored(
     files: &[PathBuf],
     incident: &Incident,
-    belonging: &Belonging,
-) -> Result<Scored, ExplainError> {
+    members: &Members,
+) -> Result<Scored, ReportError> {
     let mut scored = Scored::default();
     let none = BTreeSet::new();
-    let mine = belonging.of_incident.get(&incident.id).unwrap_or(&none);
+    let mine = members.of_incident.get(&incident.id).unwrap_or(&none);
     let span = mine.first().zip(mine.last()).map(|((first, _), (last, _))| *first..=*last);
-    let meanwhile = |window: i64| span.as_ref().is_some_and(|span| span.contains(&window));
+    let meanwhile = |window: u64| span.as_ref().is_some_and(|span| span.contains(&window));
     let names: Vec<&str> = COLUMNS.into_iter().chain(["p_value", "reasons"]).collect();
     read_rows(files, &names, |rows| {
         let wanted: Vec<usize> = {
@@ -166,9 +132,9 @@ pub(super) fn scored(
                 .and_then(|column| column.as_primitive_opt::<UInt64Type>());
             let (Some(windows), Some(flows)) = (windows, flows) else { return };
             let windows = windows.as_primitive::<Int64Type>();
-            let key = |row: usize| (windows.value(row), flows.value(row));
-            let muted = |key: &(i64, u64)| belonging.muted.values().any(|rows| rows.contains(key));
-            let near = |key: &(i64, u64)| mine.contains(key) || meanwhile(key.0) && muted(key);
+            let key = |row: usize| (windows.value(row).max(0) as u64, flows.value(row));
+            let muted = |key: &RowKey| members.muted.values().any(|rows| rows.contains(key));
+            let near = |key: &RowKey| mine.contains(key) || meanwhile(key.0) && muted(key);
             (0..rows.len()).filter(|row| near(&key(*row))).collect()
         };
         if wanted.is_empty() {
@@ -184,7 +150,7 @@ pub(super) fn scored(
         };
         let reasons = rows.text("reasons");
         for row in 0..rows.len() {
-            let key = (rows.whole("window_start", row), rows.unsigned("flow_id", row));
+            let key = (rows.whole("window_start", row).max(0) as u64, rows.unsigned("flow_id", row));
             if mine.contains(&key) {
                 let reasons = reasons.get(row).and_then(|reasons| Told::read(reasons).ok());
                 let is_told = reasons.as_ref().is_none_or(|reasons| reasons.one_of.is_none());
@@ -193,7 +159,7 @@ pub(super) fn scored(
             } else if let Some(address) = &incident.address
                 && [texts("src_ip", row), texts("dst_ip", row)].contains(address)
             {
-                let rules = belonging.muted.iter().filter(|(_, muted)| muted.contains(&key));
+                let rules = members.muted.iter().filter(|(_, muted)| muted.contains(&key));
                 rules.for_each(|(rule, _)| *scored.muted.entry(rule.clone()).or_default() += 1);
             }
         }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::log::Incident;
-use super::rows::{Belonging, Scored};
+use super::rows::Scored;
+use crate::incident::Kind;
+use crate::incident::line::rfc3339;
+use crate::report::{Incident, Members};
 use crate::terminal::safe;
 
 /// A count with its noun, which takes an `s` unless it is one.
@@ -40,25 +42,26 @@ fn who(incident: &Incident) -> String {
 }
 
 /// All incidents, a line for each, and what rules muted.
-pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
+pub(super) fn list(incidents: &[Incident], members: &Members) -> String {
     let mut text = String::new();
     for incident in incidents {
         let Incident { id, severity, first, alerts, .. } = incident;
-        let first = first.get(..19).unwrap_or(first).replace('T', " ");
+        let first = rfc3339(*first);
+        let first = first.get(..19).unwrap_or(&first).replace('T', " ");
         let held = if incident.held { "  (held)" } else { "" };
-        let line = match &incident.kind[..] {
+        let line = match incident.kind {
             // Of many at once its words say it.
-            "new_hosts" => {
+            Kind::NewHosts => {
                 format!("{first}Z  {:<8}  {id}  {}{held}", severity.name(), incident.why)
             }
-            "new_host" => {
+            Kind::NewHost => {
                 format!(
                     "{first}Z  {:<8}  {id}  {} is new: it began no flow in training{held}",
                     severity.name(),
                     incident.address.as_deref().unwrap_or("a host")
                 )
             }
-            _ => format!(
+            Kind::Anomaly => format!(
                 "{first}Z  {:<8}  {id}  {:<42} {alerts:>7} row{}{held}",
                 severity.name(),
                 who(incident),
@@ -71,7 +74,7 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
     if incidents.is_empty() {
         text.push_str("no incident\n");
     }
-    for (rule, muted) in by_number(&rows.muted).into_iter().filter(|(_, muted)| !muted.is_empty()) {
+    for (rule, muted) in by_number(&members.muted) {
         let _ = writeln!(text, "muted by rule {}: {}", safe(rule), counted(muted.len() as u64, "row"));
     }
     text
@@ -80,13 +83,13 @@ pub(super) fn list(incidents: &[Incident], rows: &Belonging) -> String {
 /// One incident with its rows.
 pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> String {
     let Incident { id, severity, kind, first, last, alerts, windows, .. } = incident;
-    let state = match (incident.held, &incident.change[..]) {
+    let state = match (incident.held, incident.is_over) {
         (true, _) => "held back by the budget",
-        (_, "close") => "over",
+        (_, true) => "over",
         _ => "open",
     };
-    let mut text = format!("{id}  {}  {kind}  {state}\n{}\n", severity.name(), who(incident));
-    let _ = writeln!(text, "from {first} to {last}");
+    let mut text = format!("{id}  {}  {}  {state}\n{}\n", severity.name(), kind.name(), who(incident));
+    let _ = writeln!(text, "from {} to {}", rfc3339(*first), rfc3339(*last));
     if *alerts > 0 {
         let (rows, windows) = (counted(*alerts, "row"), counted(*windows, "window"));
         let (score, p_value) = (incident.score, incident.p_value);
@@ -94,7 +97,7 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
     }
     let _ = writeln!(text, "{}", incident.why);
     for hint in &incident.hints {
-        let _ = writeln!(text, "hint: {} {} (by the shape of rows, no proof)", hint.technique, hint.name);
+        let _ = writeln!(text, "hint: {hint} (by the shape of rows, no proof)");
     }
     if !scored.rows.is_empty() {
         text.push_str(match scored.rows.iter().all(|(is_told, ..)| *is_told) {
@@ -129,16 +132,11 @@ pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::incident::Severity;
 
     fn incident(alerts: u64, windows: u64) -> Incident {
-        let line = format!(
-            r#"{{"change":"close","id":"3f9a000000000000","time":"2026-11-22T00:00:10Z","kind":"anomaly",
-            "address":"10.0.0.1","role":"source","first":"2026-11-22T00:00:01Z","last":"2026-11-22T00:00:09Z",
-            "windows":{windows},"alerts":{alerts},"score":9.5,"p_value":1e-4,"severity":"low","peers":1,"ports":1,
-            "top":{{"src":"10.0.0.1","dst":"10.0.0.2","dst_port":22,"protocol":"tcp"}},"why":"odd","hints":[],
-            "held":false,"withdrawn":false}}"#
-        );
-        serde_json::from_str(&line).unwrap()
+        let example = Incident::example("3f9a000000000000", Kind::Anomaly, 0, Severity::Low);
+        Incident { alerts, windows, score: 9.5, ..example }
     }
 
     #[test]
@@ -150,13 +148,13 @@ mod tests {
         assert!(said(1, 1).ends_with(&format!("\n1 row is {later}")), "{}", said(1, 1));
         assert!(said(12, 3).ends_with(&format!("\n12 rows are {later}")), "{}", said(12, 3));
         assert!(!said(0, 1).contains("there"), "{}", said(0, 1));
-        let mut belonging = Belonging::default();
-        belonging.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
-        assert_eq!(list(&[], &belonging), "no incident\nmuted by rule 1: the monitor: 1 row\n");
+        let mut members = Members::default();
+        members.muted.insert("1: the monitor".to_owned(), [(0, 7)].into());
+        assert_eq!(list(&[], &members), "no incident\nmuted by rule 1: the monitor: 1 row\n");
         for name in ["10: b", "2: a"] {
-            belonging.muted.insert(name.to_owned(), [(0, 7)].into());
+            members.muted.insert(name.to_owned(), [(0, 7)].into());
         }
-        let said = list(&[], &belonging);
+        let said = list(&[], &members);
         let place = |name: &str| said.find(name).unwrap();
         assert!(place("rule 1:") < place("rule 2:") && place("rule 2:") < place("rule 10:"), "{said}");
     }

@@ -44,7 +44,7 @@ fn numbers(cases: &Cases) -> String {
     let severities = SEVERITIES.iter().zip(cases.severities).rev();
     let rows = [row("all", cases.count, true), row("of two rows or more", cases.larger, false)]
         .into_iter()
-        .chain(severities.filter(|(_, of)| of.all > 0).map(|(name, of)| row(name, of, false)));
+        .chain(severities.filter(|(_, of)| of.all > 0).map(|(severity, of)| row(severity.name(), of, false)));
     let headings = [
         "Incidents",
         "#All",
@@ -112,8 +112,8 @@ fn truth(evaluation: &Evaluation, case: &Case) -> String {
 }
 
 fn severity(case: &Case) -> String {
-    let word = &case.incident.severity;
-    format!("<span class=\"grade g{}\">{}</span>", case.incident.rank(), escape(word))
+    let severity = case.incident.severity;
+    format!("<span class=\"grade g{}\">{}</span>", severity as u8, severity.name())
 }
 
 /// What an incident counts, in words.
@@ -145,7 +145,7 @@ fn worst(evaluation: &Evaluation, cases: &Cases) -> String {
     let blank = Reasons::default();
     let block = |case: &&Case| {
         let incident = &case.incident;
-        let reasons = incident.top.and_then(|top| evaluation.reasons.get(&top)).unwrap_or(&blank);
+        let reasons = evaluation.reasons.get(&incident.top.row).unwrap_or(&blank);
         let parts = reasons.parts.iter().filter(|(_, nats)| *nats >= 0.05);
         let parts = parts.map(|(name, nats)| format!("{} {}", name, short(*nats))).collect::<Vec<_>>();
         let evidence: String = reasons
