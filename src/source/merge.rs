@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::capture::{Capture, Clock};
 use super::inputs::Input;
+use super::piped::{Piece, Piped};
 use super::{Block, Feed, FeedCounts, Next, SourceError, SourceSpec};
 
 /// Bytes read at a time: a block fits the second-level cache together with the packets made from it.
@@ -37,6 +38,7 @@ enum State {
     /// To be opened; event time of its first record.
     Waiting(u64),
     Open(Box<Capture>),
+    Piped(Piped),
 }
 
 impl Turn {
@@ -119,15 +121,62 @@ impl Captures {
             };
             captures.open += usize::from(!file);
             captures.counts.undated += u64::from(first < FIRST_CAPTURES);
-            let state = if file { State::Waiting(first) } else { State::Open(Box::new(capture)) };
-            captures.turns.push(Turn { watermark: first.saturating_sub(lateness), number, state });
+            let (watermark, state) = match file {
+                true => (first.saturating_sub(lateness), State::Waiting(first)),
+                // What comes next may be earlier: its first records do not say what time it is yet.
+                false => {
+                    let watermark = capture.watermark();
+                    let piped = Piped::read(capture, lateness.saturating_add(SPAN), CHUNK, input.path());
+                    let path = input.path().to_owned();
+                    let no_thread = |error| SourceError::Io { path, source: std::io::Error::other(error) };
+                    (watermark, State::Piped(piped.map_err(no_thread)?))
+                }
+            };
+            captures.turns.push(Turn { watermark, number, state });
         }
         Ok(captures)
+    }
+
+    /// Whether an input is none that can be opened again.
+    #[cfg(test)]
+    pub(super) fn has_pipes(&self) -> bool {
+        self.inputs.iter().any(|input| !input.is_file())
     }
 
     /// What inputs are called in messages, by number.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.inputs.iter().map(|input| input.path().to_owned()).collect()
+    }
+}
+
+impl Captures {
+    /// What a pipe gives whose turn it is; it is there again unless it ended.
+    fn piped(
+        &mut self,
+        mut piped: Piped,
+        watermark: u64,
+        number: u32,
+        block: &mut Block,
+    ) -> Result<Next, SourceError> {
+        let (watermark, next) = match piped.next(block)? {
+            None => (watermark, Next::Idle),
+            Some(Piece::Block { block: read, watermark: reached, newest, late }) => {
+                *block = read;
+                self.counts.frames += block.records.len() as u64;
+                self.counts.late += late;
+                self.newest = self.newest.max(newest);
+                (watermark.max(reached), Next::Block)
+            }
+            Some(Piece::End { watched_until, late, cut_short }) => {
+                self.open -= 1;
+                self.counts.late += late;
+                self.newest = self.newest.max(watched_until);
+                self.cut_short.extend(cut_short.map(|why| (number, why)));
+                return Ok(Next::End);
+            }
+        };
+        self.turns.push(Turn { watermark, number, state: State::Piped(piped) });
+        Ok(next)
     }
 }
 
@@ -143,6 +192,10 @@ impl Feed for Captures {
     fn next(&mut self, block: &mut Block) -> Result<Next, SourceError> {
         while let Some(Turn { watermark, number, state }) = self.turns.pop() {
             let mut capture = match state {
+                State::Piped(piped) => match self.piped(piped, watermark, number, block)? {
+                    Next::End => continue,
+                    next => return Ok(next),
+                },
                 State::Open(capture) => capture,
                 State::Waiting(first) => {
                     self.open += 1;

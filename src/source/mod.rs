@@ -11,6 +11,7 @@ mod merge;
 pub mod operator;
 mod pcap;
 mod pcapng;
+mod piped;
 pub mod recording;
 pub mod rows;
 #[cfg(target_os = "linux")]
@@ -125,7 +126,7 @@ pub struct Block {
 pub enum Next {
     /// The block was filled.
     Block,
-    /// Nothing now, something later: ask again in some milliseconds (live inputs only).
+    /// Nothing now, something later: ask again in some milliseconds (interfaces and pipes only).
     Idle,
     /// Nothing any more.
     End,

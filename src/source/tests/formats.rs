@@ -221,6 +221,49 @@ fn a_late_record_among_the_first_has_the_same_time_from_a_file_and_from_a_pipe()
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_whose_first_records_come_one_by_one_promises_no_more_than_it_keeps_and_is_idle_meanwhile() {
+    let folder = tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (second, start) = (1_000_000_000, 1_700_000_000_000_000_000);
+    let times = [0, -2, -5, 1, -3].map(|at: i64| start + at * second);
+    let frames: Vec<Frame> = times.iter().map(|time| frame(*time as u64, 60)).collect();
+    let bytes = |count: usize| pcap(PLAIN, &frames[..count]).bytes;
+    let to = pipe.clone();
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let whole = bytes(5);
+    let cuts: Vec<usize> = (1..=5).map(|count| bytes(count).len()).collect();
+    let writer = std::thread::spawn(move || {
+        let mut to = std::fs::File::create(to).unwrap();
+        let mut from = 0;
+        for cut in cuts {
+            std::io::Write::write_all(&mut to, &whole[from..cut]).unwrap();
+            from = cut;
+            wait.recv().unwrap();
+        }
+    });
+    let mut feed = Captures::open(captures(&[pipe]), &spec(Duration::from_secs(1))).unwrap();
+    let (mut block, mut got) = (Block::default(), Vec::new());
+    loop {
+        let frontier = feed.frontier();
+        match feed.next(&mut block).unwrap() {
+            Next::Block => {
+                assert!(block.records.iter().all(|record| record.time >= frontier));
+                got.extend(block.records.iter().map(|record| record.time as i64));
+                assert_eq!(feed.next(&mut block).unwrap(), Next::Idle, "its writer waits");
+                go_on.send(()).unwrap();
+            }
+            Next::Idle => {}
+            Next::End => break,
+        }
+    }
+    writer.join().unwrap();
+    // Three records tell what time it is.
+    assert_eq!(got, [times[0], times[1], times[2], times[3], times[3] - second]);
+}
+
 #[test]
 fn a_capture_without_frames_is_fine() {
     let folder = tempdir().unwrap();
