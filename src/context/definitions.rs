@@ -98,7 +98,7 @@ pub enum Statistic {
     /// Rows.
     Rows,
     /// Rows of flows that came to nothing, as far as the row tells: `conn_state` S0, REJ or RSTOS0, or
-    /// UDP, ICMP or ICMPv6 without a packet back in this row.
+    /// UDP, or a request of ICMP or ICMPv6, to one host and without a packet back in this row.
     Failed,
     /// Packets, both ways.
     Packets,
@@ -185,7 +185,7 @@ impl Statistic {
             Flows => "flows that started",
             Rows => "rows",
             Failed => {
-                "rows whose conn_state is S0, REJ or RSTOS0, or UDP, ICMP, ICMPv6 without a packet back in the row"
+                "rows whose conn_state is S0, REJ or RSTOS0, or UDP and requests of ICMP to one host without a packet back"
             }
             Packets => "packets, both ways",
             FwdBytes => "bytes from the initiators",

@@ -180,10 +180,25 @@ pub(crate) fn service(port: u32) -> u32 {
     }
 }
 
-/// Whether a row without a packet back is a request without an answer, beside what TCP's states say.
+/// Whether a row without a packet back is a request without an answer, beside what TCP's states say: UDP is, and of ICMP
+/// echo, timestamp, information and address mask requests (RFC 792, 950), of ICMPv6 echo requests and solicitations of
+/// neighbours (RFC 4443, 4861). Errors, replies and advertisements are answered by nobody.
 #[inline]
-pub(super) fn asks(protocol: u64) -> bool {
-    matches!(protocol as u32, ICMP | UDP | ICMP6)
+pub(super) fn asks(protocol: u64, icmp_type: Option<u64>) -> bool {
+    match protocol as u32 {
+        UDP => true,
+        ICMP => matches!(icmp_type, Some(8 | 13 | 15 | 17)),
+        ICMP6 => matches!(icmp_type, Some(128 | 135)),
+        _ => false,
+    }
+}
+
+/// Whether an address is of a group, or of all hosts of a link: nobody answers in its name.
+pub(super) fn is_group(address: &str) -> bool {
+    address.parse().is_ok_and(|address| match address {
+        IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_multicast(),
+    })
 }
 
 /// Mixes 64 bits, one to one (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014,

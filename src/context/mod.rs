@@ -392,7 +392,7 @@ fn reads(entity: &Entity, statistic: Statistic) -> Vec<&'static str> {
     }
     match statistic {
         Statistic::Flows => columns.push("row_index"),
-        Statistic::Failed => columns.extend(["conn_state", "protocol", "bwd_packets"]),
+        Statistic::Failed => columns.extend(["conn_state", "protocol", "icmp_type", "dst_ip", "bwd_packets"]),
         Statistic::Packets => columns.push("bidir_packets"),
         Statistic::FwdBytes => columns.push("fwd_bytes"),
         Statistic::BwdBytes => columns.push("bwd_bytes"),

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::cells::{Alike, Finder, Room};
 use super::distinct::{self, Elements, summarise};
-use super::entity::{Key, Texts, asks, mix, numbers, service};
+use super::entity::{Key, Texts, asks, is_group, mix, numbers, optional_numbers, service};
 use super::recall::Part;
 use super::{ContextError, Counted, Entity, Group, Plan, Statistic, Sum, recall};
 use crate::row::asking::Head;
@@ -85,11 +85,13 @@ fn weights(sum: Sum, rows: &RecordBatch) -> Result<Option<Vec<u64>>, ContextErro
         Statistic::Failed => {
             let states = Texts::new(rows, "conn_state")?;
             let failed = states.map(|state| matches!(state, Some("S0" | "REJ" | "RSTOS0")));
-            let protocols = numbers(rows, "protocol")?;
-            let back = numbers(rows, "bwd_packets")?;
-            let rows = failed.iter().zip(protocols.iter().zip(back.iter()));
-            let failed =
-                rows.map(|(failed, (protocol, back))| u64::from(*failed || (asks(*protocol) && *back == 0)));
+            let to_one = Texts::new(rows, "dst_ip")?.map(|address| !address.is_some_and(is_group));
+            let (protocols, back) = (numbers(rows, "protocol")?, numbers(rows, "bwd_packets")?);
+            let kinds = optional_numbers(rows, "icmp_type")?;
+            let asks = protocols.iter().zip(&kinds).map(|(protocol, kind)| asks(*protocol, kind));
+            let of_rows = asks.zip(back.iter()).zip(failed.into_iter().zip(to_one));
+            let failed = of_rows
+                .map(|((asks, back), (failed, to_one))| u64::from(failed || asks && to_one && *back == 0));
             Ok(Some(failed.collect()))
         }
         Statistic::Packets => values("bidir_packets"),

@@ -74,6 +74,7 @@ impl Held<'_> {
 impl Table {
     /// Moves a flow's open row, if it has one, to the finished ones.
     pub(super) fn finish(&mut self, id: u32, reason: u8) {
+        self.orient(id);
         let head = self.heads.get()[id as usize];
         if head.open == NONE {
             return;
@@ -91,6 +92,21 @@ impl Table {
         };
         self.finished.push(Ended { head, row, reason });
         self.row_given(id);
+    }
+
+    /// Turns a flow around whose initiator is a guess and said nothing in its first row, which is about to be given.
+    fn orient(&mut self, id: u32) {
+        let head = &mut self.heads.get_mut()[id as usize];
+        if !head.may_turn() || head.open == NONE {
+            return;
+        }
+        let turned = match head.open & WHOLE {
+            0 => self.briefs.get_mut()[head.open as usize].turn(),
+            _ => self.spans.get_mut()[(head.open & !WHOLE) as usize].turn(),
+        };
+        if turned {
+            head.turn();
+        }
     }
 
     /// Notes that the flow's open row is on its way. Returns its packets, and the bytes of these.
@@ -242,8 +258,14 @@ impl Table {
         (packets, bytes)
     }
 
-    /// Loads what [`Table::row`] will read. It is looked at: asked for, as packets do it, it came too late.
-    pub fn fetch_rows(&self, pending: &[Pending]) {
+    /// Loads what [`Table::row`] will read, and finds out who began where that was a guess. Memory is looked at: asked for, as
+    /// packets do it, it came too late.
+    pub fn fetch_rows(&mut self, pending: &[Pending]) {
+        self.load_rows(pending);
+        pending.iter().filter(|row| row.at & APART == 0).for_each(|row| self.orient(row.at));
+    }
+
+    fn load_rows(&self, pending: &[Pending]) {
         let (heads, briefs, spans) = (self.heads.get(), self.briefs.get(), self.spans.get());
         let mut sum = 0;
         for group in pending.chunks(GROUP) {

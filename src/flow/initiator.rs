@@ -8,41 +8,67 @@ const TCP: u8 = 6;
 const ICMP: u8 = 1;
 const ICMP6: u8 = 58;
 
-/// Whether the flow that begins with `first` was begun by the key's end `b`.
+/// Who began a flow, as far as its first packet says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Began {
+    /// The key's end `b` did.
+    pub by_b: bool,
+    /// That is guessed from ports without a name against the sender of the first packet. Where the other end says nothing in
+    /// the flow's first row, the sender began after all: a flood that nobody answers was not begun by its victim.
+    pub is_guess: bool,
+}
+
+/// Who began the flow that begins with `first`.
 ///
 /// The sender of the first packet began, with these exceptions, in order: a SYN-ACK or an ICMP reply
 /// comes from the responder; without a SYN, the initiator of the key's `previous` flow (given if it
 /// ended recently enough) began this one too; else of two ports of which one has a name ([`is_named`]) the other is the
-/// initiator's, and else of two on either side of 1024, else of 32768, the higher.
+/// initiator's, and else of two on either side of 1024, else of 32768, the higher. The last is a guess without TCP.
 ///
 /// What came before says nothing about ICMP and ICMPv6: their messages have no connection to go on, each end may
 /// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered. A fragment that is not the
 /// first has no type: whoever sent it began.
-pub fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
+pub fn began(first: &Packet, previous: Option<bool>) -> Began {
     let sender_is_b = first.bits & BACKWARD != 0;
     let key = &first.key;
+    let sure = |by_b| Began { by_b, is_guess: false };
     if key.protocol == TCP && first.flags & SYN != 0 {
-        return sender_is_b ^ (first.flags & ACK != 0);
+        return sure(sender_is_b ^ (first.flags & ACK != 0));
     }
     if matches!(key.protocol, ICMP | ICMP6) {
         let replies = first.bits & LATER_FRAGMENT == 0 && is_reply(key.protocol, first.icmp_type);
-        return sender_is_b ^ replies;
+        return sure(sender_is_b ^ replies);
     }
-    previous.or_else(|| told_by_ports(key)).unwrap_or(sender_is_b)
+    match previous.or_else(|| told_by_service(key)) {
+        Some(by_b) => sure(by_b),
+        None => {
+            let by_b = told_by_range(key).unwrap_or(sender_is_b);
+            Began { by_b, is_guess: key.protocol != TCP && by_b != sender_is_b }
+        }
+    }
 }
 
-/// Whether a flow without anything before it was begun by the key's end `b`, where ports tell.
-fn told_by_ports(key: &FlowKey) -> Option<bool> {
-    if is_named(key.port_a) != is_named(key.port_b) {
-        return Some(is_named(key.port_a));
+/// Ports of clients that have names: DHCP's.
+const CLIENTS: [u16; 2] = [68, 546];
+
+/// Whether a flow without anything before it was begun by the key's end `b`, where the other end's port is a service's.
+fn told_by_service(key: &FlowKey) -> Option<bool> {
+    let [a, b] = [key.port_a, key.port_b].map(|port| is_named(port) && !CLIENTS.contains(&port));
+    if a != b {
+        return Some(a);
     }
-    let tells = |border| (key.port_a < border) != (key.port_b < border);
-    [1024, 32768].into_iter().any(tells).then_some(key.port_b > key.port_a)
+    ((key.port_a < 1024) != (key.port_b < 1024)).then_some(key.port_b > key.port_a)
+}
+
+/// The same where one port is of the range that systems give to clients.
+fn told_by_range(key: &FlowKey) -> Option<bool> {
+    ((key.port_a < 32768) != (key.port_b < 32768)).then_some(key.port_b > key.port_a)
 }
 
 /// Whether the initiator of a flow makes a difference as the `previous` one of a later flow of the same key.
 pub(super) fn must_be_remembered(key: &FlowKey, initiator_is_b: bool) -> bool {
-    !matches!(key.protocol, ICMP | ICMP6) && told_by_ports(key) != Some(initiator_is_b)
+    let told = || told_by_service(key).or_else(|| (key.protocol == TCP).then(|| told_by_range(key))?);
+    !matches!(key.protocol, ICMP | ICMP6) && told() != Some(initiator_is_b)
 }
 
 /// Echo, timestamp, information and address mask replies (RFC 792, 950); echo replies of ICMPv6 (RFC 4443).
@@ -59,6 +85,10 @@ mod tests {
     use bytemuck::Zeroable;
 
     use super::*;
+
+    fn initiator_is_b(first: &Packet, previous: Option<bool>) -> bool {
+        began(first, previous).by_b
+    }
 
     fn packet(protocol: u8, ports: (u16, u16), bits: u8, flags: u8, icmp_type: u8) -> Packet {
         let mut packet = Packet { bits, flags, icmp_type, ..Zeroable::zeroed() };
@@ -136,5 +166,20 @@ mod tests {
             );
             assert!(!initiator_is_b(&packet(TCP, (other, 2049), BACKWARD, ACK, 0), None), "{other}");
         }
+    }
+
+    #[test]
+    fn without_tcp_and_names_ports_are_a_guess_against_the_sender() {
+        let guessed = |protocol, ports, bits, previous| {
+            let Began { by_b, is_guess } = began(&packet(protocol, ports, bits, ACK, 0), previous);
+            (by_b, is_guess)
+        };
+        assert_eq!(guessed(17, (9004, 40_000), 0, None), (true, true), "an answer, or a flood");
+        assert_eq!(guessed(17, (9004, 40_000), BACKWARD, None), (true, false), "the sender, too");
+        assert_eq!(guessed(17, (9004, 40_000), 0, Some(true)), (true, false));
+        assert_eq!(guessed(TCP, (9004, 40_000), 0, None), (true, false));
+        assert_eq!(guessed(17, (53, 40_000), 0, None), (true, false), "an answer");
+        assert_eq!(guessed(17, (67, 68), 0, None), (true, false), "an offer");
+        assert_eq!(guessed(17, (546, 547), BACKWARD, None), (false, false), "an advertisement");
     }
 }

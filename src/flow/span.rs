@@ -82,6 +82,16 @@ impl Brief {
         })
     }
 
+    /// Makes the responder the initiator, if the initiator sent nothing. Returns whether it did.
+    pub fn turn(&mut self) -> bool {
+        let all = &mut self.traces[..Brief::ROOM.min(self.count as usize)];
+        let turns = all.iter().all(|[moment, _]| moment & 1 == 1);
+        if turns {
+            all.iter_mut().for_each(|[moment, _]| *moment ^= 1);
+        }
+        turns
+    }
+
     /// Time of the first packet; there is one.
     pub fn first(&self) -> u64 {
         self.traces[0][0] >> 1
@@ -219,6 +229,16 @@ impl Span {
         pad: 0,
         first_lengths: [0; FIRST_LENGTHS],
     };
+
+    /// As [`Brief::turn`].
+    pub fn turn(&mut self) -> bool {
+        let turns = self.sides[0].packets == 0;
+        if turns {
+            self.sides.swap(0, 1);
+            self.first_lengths.iter_mut().for_each(|length| *length = -*length);
+        }
+        turns
+    }
 
     /// Packets, both ways.
     pub fn packets(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::initiator::Began;
 use super::span::Trace;
 use super::tcp::{ACK, SYN, Tcp, Told};
 use crate::packet::{BACKWARD, FlowKey, LATER_FRAGMENT, Packet, flow_id};
@@ -19,6 +20,8 @@ const INITIATOR_B: u8 = 1;
 const IS_TCP: u8 = 2;
 const IS_ICMP: u8 = 4;
 const HAS_CLOSED: u8 = 8;
+/// The initiator is a guess.
+const GUESSED: u8 = 16;
 
 /// The lasting part of a flow: who, since when, how much before the open row, TCP's state.
 ///
@@ -67,10 +70,11 @@ pub struct Aside {
 
 impl Head {
     /// A flow that begins with packet `p`.
-    pub fn new(p: &Packet, initiator_is_b: bool, ordinal: u32) -> Head {
+    pub fn new(p: &Packet, began: Began, ordinal: u32) -> Head {
         let protocol = p.key.protocol;
         let fragment = p.bits & LATER_FRAGMENT != 0;
-        let mut bits = u8::from(initiator_is_b);
+        let mut bits = u8::from(began.by_b);
+        bits |= if began.is_guess { GUESSED } else { 0 };
         bits |= if protocol == TCP { IS_TCP } else { 0 };
         bits |= if matches!(protocol, ICMP | ICMP6) && !fragment { IS_ICMP } else { 0 };
         Head {
@@ -97,6 +101,16 @@ impl Head {
     /// Whether the initiator is the key's end `b`.
     pub fn initiator_is_b(&self) -> bool {
         self.bits & INITIATOR_B != 0
+    }
+
+    /// Whether the initiator is a guess, and none of the flow's rows is given yet.
+    pub fn may_turn(&self) -> bool {
+        self.bits & GUESSED != 0 && self.row_index == 0
+    }
+
+    /// Makes the responder the initiator.
+    pub fn turn(&mut self) {
+        self.bits ^= INITIATOR_B;
     }
 
     /// Whether TCP's columns mean something.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::closing::{Ended, Pending};
 use super::index::Index;
-use super::initiator::initiator_is_b;
+use super::initiator::began;
 use super::region::Region;
 use super::remembered::Remembered;
 use super::slab::Slab;
@@ -301,7 +301,7 @@ impl Table {
         });
         self.asides.get_mut()[id as usize].place = self.members[shard].len() as u32;
         self.members[shard].push(id);
-        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, previous), 0);
+        self.heads.get_mut()[id as usize] = Head::new(p, began(p, previous), 0);
         self.counts.flows += 1;
         if !linked {
             self.arm(id);
@@ -313,11 +313,11 @@ impl Table {
     /// The same ends, but a new flow: the old one's open row is finished, its place is taken over.
     #[inline(never)]
     fn begin_again(&mut self, id: u32, p: &Packet) -> u32 {
-        let old = self.heads.get()[id as usize];
         self.finish(id, self.reason_of_end(id));
+        let old = self.heads.get()[id as usize];
         let previous = (p.time - old.last < MEMORY).then(|| old.initiator_is_b());
         let ordinal = if old.start == p.time { old.ordinal + 1 } else { 0 };
-        self.heads.get_mut()[id as usize] = Head::new(p, initiator_is_b(p, previous), ordinal);
+        self.heads.get_mut()[id as usize] = Head::new(p, began(p, previous), ordinal);
         self.counts.flows += 1;
         id
     }

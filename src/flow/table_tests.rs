@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytemuck::Zeroable;
 use proptest::prelude::*;
 
-use super::initiator::initiator_is_b;
+use super::initiator::{Began, began};
 use super::rows::Finished;
 use super::state::Head;
 use super::table::{MOST_PACKETS, Table, end_reason};
@@ -175,17 +175,29 @@ struct Plain {
     last: u64,
     closed: Option<u64>,
     initiator_is_b: bool,
+    /// The window of its first row, where the initiator is a guess and said nothing yet.
+    guessed_in: Option<u64>,
+}
+
+impl Plain {
+    /// Who began once a row is given that ends before `window`, or with what comes now.
+    fn settle(&mut self, window: u64, ends: bool) {
+        if self.guessed_in.is_some_and(|first| ends || first < window) {
+            self.guessed_in = None;
+            self.initiator_is_b = !self.initiator_is_b;
+        }
+    }
 }
 
 proptest! {
     #[test]
     fn who_began_is_remembered_for_ten_minutes_and_no_longer(
-        steps in prop::collection::vec((0..8usize, 0..10usize, any::<bool>(), 0..6usize), 1..120),
+        steps in prop::collection::vec((0..9usize, 0..10usize, any::<bool>(), 0..6usize), 1..120),
         idle in 1..700u64,
         window in prop_oneof![Just(1), Just(10), Just(60)],
     ) {
-        const KEYS: [(u8, u16, u16); 8] = [
-            (17, 5000, 6000), (17, 40_000, 33_000), (17, 53, 5353), (6, 80, 50_000),
+        const KEYS: [(u8, u16, u16); 9] = [
+            (17, 5000, 6000), (17, 40_000, 33_000), (17, 53, 5353), (17, 5004, 40_000), (6, 80, 50_000),
             (6, 50_000, 50_001), (6, 2000, 40_000), (1, 0, 0), (58, 0, 0),
         ];
         const GAPS: [u64; 10] = [0, 1, 2 * S, 5 * S, 5 * S + 1, 61 * S, 300 * S, 600 * S - 1, 600 * S, 601 * S];
@@ -211,26 +223,31 @@ proptest! {
         let check = |p: &Packet, head: &Head| {
             count += 1;
             let begins = p.flags & (SYN | ACK) == SYN;
-            let flow = flows.entry(bytemuck::cast(p.key));
-            let old = match &flow {
-                std::collections::btree_map::Entry::Occupied(old) => Some(old.get()),
-                std::collections::btree_map::Entry::Vacant(_) => None,
-            };
-            let goes_on = old.is_some_and(|old| {
+            let (key, now) = (bytemuck::cast(p.key), p.time / (window * S));
+            let mut old = flows.remove(&key);
+            let goes_on = old.as_ref().is_some_and(|old| {
                 p.time - old.last <= idle * S
                     && old.closed.is_none_or(|closed| p.time - closed <= 5 * S && !begins)
             });
-            let previous = old.filter(|old| p.time - old.last < 600 * S).map(|old| old.initiator_is_b);
-            let (began, closed) = match old {
-                Some(old) if goes_on => (old.initiator_is_b, old.closed),
-                _ => (initiator_is_b(p, previous), None),
-            };
+            if let Some(old) = &mut old {
+                old.settle(now, !goes_on);
+            }
+            let previous = old.as_ref().filter(|old| p.time - old.last < 600 * S);
+            let previous = previous.map(|old| old.initiator_is_b);
+            let mut flow = old.filter(|_| goes_on).unwrap_or_else(|| {
+                let Began { by_b, is_guess } = began(p, previous);
+                Plain { last: 0, closed: None, initiator_is_b: by_b, guessed_in: is_guess.then_some(now) }
+            });
+            flow.last = p.time;
             // Of FINs both have to be acknowledged: the table says whether they were.
-            let closed = closed.or(head.has_closed().then_some(p.time));
-            flow.insert_entry(Plain { last: p.time, closed, initiator_is_b: began });
-            if head.initiator_is_b() != began {
+            flow.closed = flow.closed.or(head.has_closed().then_some(p.time));
+            if flow.initiator_is_b == (p.bits & BACKWARD != 0) {
+                flow.guessed_in = None;
+            }
+            if head.initiator_is_b() != flow.initiator_is_b {
                 differs.get_or_insert(*p);
             }
+            flows.insert(key, flow);
         };
         play(&mut Table::new(&spec), &packets, check, |_| {});
         prop_assert_eq!(count, packets.len());

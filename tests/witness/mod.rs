@@ -72,9 +72,23 @@ struct Flow {
     closed: Option<u64>,
     /// Where each side's FIN ends, and whether the other side has acknowledged it: forward, backward.
     fins: [(Option<u32>, bool); 2],
+    /// The initiator is a guess: unless it says something in the first row, the other end began.
+    guessed: bool,
 }
 
 impl Flow {
+    /// Makes the responder the initiator where that is so.
+    fn settle(&mut self, cuts: Cuts) {
+        let window = |packet: &Packet| packet.datagram.time / cuts.window;
+        let first = window(&self.packets[0]);
+        let silent =
+            self.packets.iter().take_while(|packet| window(packet) == first).all(|packet| !packet.forward);
+        if std::mem::take(&mut self.guessed) && silent {
+            std::mem::swap(&mut self.initiator, &mut self.responder);
+            self.packets.iter_mut().for_each(|packet| packet.forward = !packet.forward);
+        }
+    }
+
     fn last(&self) -> u64 {
         self.packets.last().expect("a flow has a packet").datagram.time
     }
@@ -152,33 +166,36 @@ fn reply(datagram: &Datagram) -> bool {
     }
 }
 
-/// Who began the conversation of a flow that begins with `datagram`; `previous` is the key's flow before.
-fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> (IpAddr, u16) {
+/// Who began the conversation of a flow that begins with `datagram`, and whether that is a guess against its sender;
+/// `previous` is the key's flow before.
+fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> ((IpAddr, u16), bool) {
     let (src, dst) = ends(datagram);
     if reply(datagram) {
-        return dst;
+        return (dst, false);
     }
     if matches!(datagram.body, Body::Icmp { .. })
         || matches!(datagram.body, Body::Tcp { flags, .. } if flags & SYN != 0)
     {
-        return src;
+        return (src, false);
     }
     if let Some(previous) = previous
         && datagram.time - previous.last() < REMEMBERED
     {
-        return previous.initiator;
+        return (previous.initiator, false);
     }
-    match [src, dst].map(|end| has_name(end.1)) {
-        [true, false] => return dst,
-        [false, true] => return src,
+    match [src, dst].map(|end| has_name(end.1) && ![68, 546].contains(&end.1)) {
+        [true, false] => return (dst, false),
+        [false, true] => return (src, false),
         _ => {}
     }
     for limit in [1024, 32_768] {
         if (src.1 < limit) != (dst.1 < limit) {
-            return if src.1 >= limit { src } else { dst };
+            let by_port = if src.1 >= limit { src } else { dst };
+            let is_tcp = matches!(datagram.body, Body::Tcp { .. });
+            return (by_port, limit == 32_768 && by_port == dst && !is_tcp);
         }
     }
-    src
+    (src, false)
 }
 
 /// Whether a port of those that occur here is a known service's.
@@ -211,17 +228,22 @@ pub(crate) fn rows(inputs: &[Vec<Datagram>], cuts: Cuts) -> Vec<Row> {
             flow.add(datagram);
             continue;
         }
-        let initiator = initiator(&datagram, of_key.last());
+        if let Some(flow) = of_key.last_mut() {
+            flow.settle(cuts);
+        }
+        let (initiator, guessed) = initiator(&datagram, of_key.last());
         let (src, dst) = ends(&datagram);
         let responder = if initiator == src { dst } else { src };
         let ordinal = of_key.iter().filter(|f| f.packets[0].datagram.time == datagram.time).count();
         let id = flow_id(&crate_key(&datagram), datagram.time, ordinal as u32);
         let key = key(&datagram);
         let fins = [(None, false); 2];
-        let mut flow = Flow { key, initiator, responder, id, packets: Vec::new(), closed: None, fins };
+        let mut flow =
+            Flow { key, initiator, responder, id, packets: Vec::new(), closed: None, fins, guessed };
         flow.add(datagram);
         of_key.push(flow);
     }
+    flows.values_mut().flatten().for_each(|flow| flow.settle(cuts));
     let newest = inputs.iter().flatten().map(|d| d.time).max().unwrap_or(0);
     let mut rows: Vec<Row> = flows.values().flatten().flat_map(|flow| rows_of(flow, newest, cuts)).collect();
     rows.sort_by_key(|row| (row.cells[0].1.number(), row.cells[1].1.number()));

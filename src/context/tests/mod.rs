@@ -57,6 +57,8 @@ struct Row {
 fn address(host: u16) -> String {
     match host % 3 {
         2 => format!("fd00::{host:x}"),
+        // A group.
+        _ if host % 7 == 6 => format!("224.0.{}.{}", host / 256, host % 256),
         _ => format!("10.0.{}.{}", host / 256, host % 256),
     }
 }
@@ -127,7 +129,12 @@ fn rows(hosts: u16, most: usize) -> impl Strategy<Value = Vec<Row>> {
                 dst,
                 protocol,
                 port,
-                icmp_type: (protocol == 1 && icmp_type < 2).then_some(icmp_type),
+                icmp_type: match (protocol, icmp_type) {
+                    (1, 0) => Some(8),
+                    (1, 1) => Some(3),
+                    (58, 0) => Some(135),
+                    _ => None,
+                },
                 first: way < 9,
                 state: (protocol == 6).then_some(state),
                 counts,

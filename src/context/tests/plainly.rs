@@ -93,7 +93,13 @@ pub(super) fn expected(rows: &[Row]) -> BTreeMap<u64, Vec<u64>> {
             Statistic::Rows => others.len() as u64,
             Statistic::Failed => sum(&|row| {
                 let tcp = matches!(row.state, Some("S0" | "REJ" | "RSTOS0"));
-                u64::from(tcp || (matches!(row.protocol, 1 | 17 | 58) && row.counts[1] == 0))
+                let asks = match row.protocol {
+                    1 => row.icmp_type == Some(8),
+                    17 => true,
+                    58 => row.icmp_type == Some(135),
+                    _ => false,
+                };
+                u64::from(tcp || asks && row.counts[1] == 0 && !address(row.dst).starts_with("224."))
             }),
             Statistic::Packets => sum(&|row| row.counts[0]),
             Statistic::FwdBytes => sum(&|row| row.counts[2]),
