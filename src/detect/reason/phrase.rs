@@ -144,6 +144,55 @@ pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
     }
 }
 
+/// What a column says, to tell whether another one says it again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::detect) enum Fact<'a> {
+    /// Something counted over a horizon, seen from a destination or not.
+    Counted { to: bool, horizon: &'a str, statistic: &'a str },
+    /// Since when something is known.
+    Known(&'a str),
+    /// That a source seldom uses a service.
+    Seldom,
+    /// What no other column says.
+    Other,
+}
+
+/// What is new where something wider is, by the identities of ages.
+const WITHIN: [(&str, &[&str]); 6] = [
+    ("src", &["pair", "srcsvc", "pairsvc", "pairport", "srcsvcport"]),
+    ("dst", &["pair", "dstsvc", "pairsvc", "pairport", "dstport"]),
+    ("pair", &["pairsvc", "pairport"]),
+    ("srcsvc", &["pairsvc", "pairport", "srcsvcport"]),
+    ("dstsvc", &["pairsvc", "pairport", "dstport"]),
+    ("pairsvc", &["pairport"]),
+];
+
+impl<'a> Fact<'a> {
+    /// Of a column.
+    pub(in crate::detect) fn of(column: &'a str) -> Fact<'a> {
+        match parts(column).1.into() {
+            (Some("ctx"), Some(entity), Some(horizon), Some(statistic)) => {
+                Fact::Counted { to: entity.starts_with("dst"), horizon, statistic }
+            }
+            (Some("age"), Some(entity), None, _) => Fact::Known(entity),
+            (Some("use"), Some(_), None, _) => Fact::Seldom,
+            _ => Fact::Other,
+        }
+    }
+
+    /// Whether who knows this knows the other, where both have the same value; that something is seldom used whatever it has.
+    pub(in crate::detect) fn says(&self, other: &Fact<'_>) -> bool {
+        match (self, other) {
+            (Fact::Counted { .. }, _) => self == other,
+            (Fact::Known(of), Fact::Seldom) => matches!(*of, "src" | "srcsvc"),
+            (Fact::Known(of), Fact::Known(other)) => {
+                WITHIN.iter().any(|(wide, within)| wide == of && within.contains(other))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// The name of a column without whose past it is held against, and up to four parts of it.
 fn parts(column: &str) -> (&str, [Option<&str>; 4]) {
     let end = |text: &str, mark: u8| text.bytes().position(|byte| byte == mark);
@@ -260,13 +309,16 @@ impl Phrase {
                 out.push_str(now);
             }
             if let Some(usual) = usual.filter(|usual| usual.median > 0.0) {
-                out.push_str(whose);
+                out.push_str(if usual.own {
+                    "; usually known for "
+                } else {
+                    "; others are usually known for "
+                });
                 if usual.median >= OLD {
                     out.push_str("over ");
                 }
                 // What is old is as old as can be told, less what buckets leave open.
                 number(out, usual.median.min(OLD));
-                out.push_str(" ago");
             }
             return;
         }
@@ -405,7 +457,7 @@ mod tests {
                 "age_pair|src",
                 0.0,
                 Some((53.0, 20.0)),
-                "first time that these two hosts talk; usual over 8 min ago",
+                "first time that these two hosts talk; usually known for over 8 min",
             ),
             ("age_pair", 4.0, None, "these two hosts first talked 40 s ago"),
             (
@@ -471,6 +523,19 @@ mod tests {
                 assert!(words.contains("7 s"), "{name}: {words}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_counted_or_is_new_is_said_once() {
+        let says = |one: &str, other: &str| Fact::of(one).says(&Fact::of(other));
+        assert!(says("ctx_srcsvc_w6_bwd_bytes", "ctx_pairsvc_w6_bwd_bytes"));
+        for other in ["ctx_dstsvc_w6_bwd_bytes", "ctx_pairsvc_w30_bwd_bytes", "ctx_pairsvc_w6_fwd_bytes"] {
+            assert!(!says("ctx_srcsvc_w6_bwd_bytes", other), "{other}");
+        }
+        assert!(says("age_pair|src", "age_pairsvc") && says("age_src", "age_pair|dst"));
+        assert!(!says("age_pairsvc", "age_pair") && !says("age_src", "age_dst"));
+        assert!(!says("fwd_bytes", "fwd_bytes"));
+        assert!(says("age_srcsvc", "use_srcsvc") && !says("age_pair", "use_srcsvc"));
     }
 
     #[test]

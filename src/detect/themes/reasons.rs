@@ -15,12 +15,15 @@ use super::{Themes, Verdicts};
 use crate::context::entity::Key;
 use crate::detect::reason::facts::Values;
 use crate::detect::reason::hints::ASKED;
-use crate::detect::reason::phrase::about;
+use crate::detect::reason::phrase::{Fact, about};
 use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
 use crate::encode::{Found, Side, Subject};
 use arrow::array::RecordBatch;
+
+/// Columns of which those that are written are chosen.
+const CANDIDATES: usize = 2 * WRITTEN;
 
 /// Columns that hold less of the total are not told.
 const LEAST: f64 = 0.01;
@@ -39,6 +42,8 @@ struct Judgements {
     is_asked: Vec<bool>,
     /// Whom its words are about.
     named: Vec<Subject>,
+    /// What they say.
+    facts: Vec<Fact<'static>>,
 }
 
 static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
@@ -55,6 +60,7 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
         counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
         is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
         named: columns().iter().map(named).collect(),
+        facts: columns().iter().map(|column| Fact::of(&column.name)).collect(),
     }
 });
 
@@ -127,7 +133,7 @@ impl<'a> Telling<'a> {
             names: Default::default(),
             speaking: Vec::with_capacity(WIDTH),
             things: Vec::with_capacity(WIDTH),
-            leaders: Vec::with_capacity(WRITTEN + 1),
+            leaders: Vec::with_capacity(CANDIDATES + 1),
             others: Vec::new(),
         }
     }
@@ -192,7 +198,8 @@ impl<'a> Telling<'a> {
         let told = told.map(|(share, (at, _))| (share * f64::from(row.surprises[*at]), *share, *at));
         let made = &self.made;
         let is_left_out = |at: usize| counts_new[at] && is_said_by_age(number(&made[at], row.at));
-        leading(told, (&mut self.leaders, &mut self.others), WRITTEN, is_left_out, |at| is_asked[at]);
+        leading(told, (&mut self.leaders, &mut self.others), CANDIDATES, is_left_out, |at| is_asked[at]);
+        self.say_once(row.at);
         let mut evidence = Vec::with_capacity(self.leaders.len() + self.others.len());
         for place in 0..self.leaders.len() {
             evidence.push(self.evidence(row, self.leaders[place], true));
@@ -201,6 +208,29 @@ impl<'a> Telling<'a> {
             evidence.push(self.evidence(row, self.others[place], false));
         }
         evidence
+    }
+
+    /// Leaves those to lead that are written: not those that say again, of another entity, what stronger ones say. Of the rest
+    /// techniques may be told all the same.
+    fn say_once(&mut self, at_row: usize) {
+        let Judgements { is_asked, facts, .. } = &*JUDGED;
+        let mut kept = 0;
+        for place in 0..self.leaders.len() {
+            let speaker = self.leaders[place];
+            let of = |at: usize| number(&self.made[at], at_row);
+            let is_said = |(.., stronger): &Speaker| {
+                let (known, other) = (&facts[*stronger], &facts[speaker.2]);
+                known.says(other) && (*other == Fact::Seldom || of(*stronger) == of(speaker.2))
+            };
+            if kept < WRITTEN && !self.leaders[..kept].iter().any(is_said) {
+                self.leaders[kept] = speaker;
+                kept += 1;
+            } else if is_asked[speaker.2] {
+                self.others.push(speaker);
+            }
+        }
+        self.leaders.truncate(kept);
+        self.others.sort_unstable_by(by_strength);
     }
 
     /// How loud a column with a surprise above 0 speaks. What is rare among rows need not be unlikely for this one: it
@@ -315,14 +345,14 @@ fn leading(
     is_left_out: impl Fn(usize) -> bool,
     is_asked: impl Fn(usize) -> bool,
 ) {
-    let name = |at: usize| &columns()[at].name;
-    let order = |a: &Speaker, b: &Speaker| b.0.total_cmp(&a.0).then_with(|| name(a.2).cmp(name(b.2)));
     leaders.clear();
     others.clear();
     for speaker in told {
         // They are few.
-        let place =
-            leaders.iter().rposition(|leader| order(leader, &speaker).is_lt()).map_or(0, |last| last + 1);
+        let place = leaders
+            .iter()
+            .rposition(|leader| by_strength(leader, &speaker).is_lt())
+            .map_or(0, |last| last + 1);
         let follows = place >= count;
         if (follows && !is_asked(speaker.2)) || is_left_out(speaker.2) {
             continue;
@@ -336,7 +366,12 @@ fn leading(
             others.extend(leaders.pop().filter(|(.., at)| is_asked(*at)));
         }
     }
-    others.sort_unstable_by(order);
+}
+
+/// The stronger first.
+fn by_strength(a: &Speaker, b: &Speaker) -> std::cmp::Ordering {
+    let name = |at: usize| &columns()[at].name;
+    b.0.total_cmp(&a.0).then_with(|| name(a.2).cmp(name(b.2)))
 }
 
 /// Whom a column's words are about: that of which a number of the network's was counted, or first seen; of a number of the

@@ -250,11 +250,11 @@ impl Surprises {
     /// What training was too short for, in one line.
     pub(in crate::detect) fn note(&self) -> Option<String> {
         const MORE: &str = "false alarms are more than promised; train on more";
-        let few = format!(
-            "{} windows are fewer than {}, three blocks",
-            grouped(self.blocks.total()),
-            FEWEST * SHORTEST
-        );
+        let (total, enough) = (self.blocks.total(), FEWEST * SHORTEST);
+        let few = match total {
+            1 => format!("1 window is fewer than {enough}, three blocks"),
+            total => format!("{} windows are fewer than {enough}, three blocks", grouped(total)),
+        };
         match (self.blocks.apart, self.blocks.short()) {
             (true, false) => None,
             (true, true) => {

@@ -306,7 +306,7 @@ fn too_short_a_training_says_so_and_still_learns() {
         format!("{:?}", detector.outline())
     };
     assert!(text(29).contains("29 windows are fewer than 30, three blocks"));
-    assert!(text(1).contains("1 windows are fewer than 30"));
+    assert!(text(1).contains("1 window is fewer than 30"));
     assert!(text(60).contains("6 blocks of 10, 10, 10, 10, 10, 10 windows"));
 }
 
