@@ -39,6 +39,8 @@ impl Demo {
         self.how.over(&mut spec);
         spec.source.inputs = vec![text(TRAIN)];
         spec.ends.fit = Some(model.clone());
+        // The counters that are asked for are those of what is scored.
+        spec.ends.summary = None;
         self.how.run(&spec)?;
 
         say.line(format_args!("\nScoring {}: the twelve minutes that follow, with attacks", text(ATTACKS)))?;

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Failure, How};
+use super::{Failure, How, signals};
 use crate::apart;
 use crate::draft::{Draft, DraftError};
 use crate::evaluate::{BASELINES, EvaluateError, Evaluation, Labels, Options, evaluate};
+use crate::run::RunError;
 use crate::sink;
 use crate::spec::{Ends, Spec};
 
@@ -95,7 +97,11 @@ impl Evaluate {
                 // Before anything is trained for nothing.
                 Labels::read(&self.labels)?;
                 let runs = Runs::beside(&self.output)?;
-                (Some(self.train_all(&runs, &mut options)?), Some(runs))
+                let folder = self.train_all(&runs, &mut options)?;
+                if signals::stop().map_err(Failure::Signals)?.load(Relaxed) {
+                    return Err(RunError::Interrupted.into());
+                }
+                (Some(folder), Some(runs))
             }
         };
         let folder = folder.expect("the command line asks for a folder or for captures to train on");

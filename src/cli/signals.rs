@@ -1,8 +1,8 @@
 //! Signals: what ends a run, and what does not.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
@@ -12,11 +12,24 @@ use crate::threads;
 /// What a process gives that was asked twice to end.
 const AT_ONCE: i32 = 130;
 
+/// The flag that is set when the process is asked to end, one for all of its runs.
+///
+/// # Errors
+/// If signals cannot be caught.
+pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
+    static STOP: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+    let mut known = STOP.lock().expect("nobody panics while signals are caught");
+    match &*known {
+        Some(stop) => Ok(stop.clone()),
+        None => Ok(known.insert(catch()?).clone()),
+    }
+}
+
 /// A flag that ctrl-c, SIGTERM and the end of the terminal (SIGHUP, where there is one) set. Whoever asks again when a
 /// second has passed ends the process at once; until then it is one request that came by several ways: `timeout` tells
 /// the process and its group, a terminal everybody who sits at it.
 #[cfg(unix)]
-pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
+fn catch() -> io::Result<Arc<AtomicBool>> {
     use signal_hook::consts::{SIGHUP, SIGUSR1, SIGUSR2};
 
     let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -62,7 +75,7 @@ fn allow_after_a_second(mut asked: std::os::unix::net::UnixStream, again: &Atomi
 
 /// A flag that ctrl-c and SIGTERM set; asked twice, the process ends at once.
 #[cfg(not(unix))]
-pub(super) fn stop() -> io::Result<Arc<AtomicBool>> {
+fn catch() -> io::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         register_conditional_shutdown(signal, AT_ONCE, stop.clone())?;

@@ -70,7 +70,8 @@ impl Budget {
         });
         known.open = event.said != Said::Close;
         let (opened, reported) = (known.opened, known.reported);
-        if self.by_strength.remove(&(known.strength, id)) || opened == now {
+        self.by_strength.remove(&(known.strength, id));
+        if opened == now || opened > now.saturating_sub(DAY) {
             self.by_strength.insert(((severity, weight), id));
             self.by_time.insert((opened, id));
         }

@@ -102,7 +102,7 @@ impl Hits {
     /// Of other rules from here on; what is known of those that stay stays.
     pub(super) fn follow(&self, rules: &Rules) {
         let mut known = self.rules.write().expect(LOCK);
-        let hit = |rule: &Rule| known.iter().any(|(old, hit)| old == rule && hit.load(Relaxed));
+        let hit = |rule: &Rule| known.iter().any(|(old, hit)| old.is_again(rule) && hit.load(Relaxed));
         *known = rules.rules().iter().map(|rule| (rule.clone(), AtomicBool::new(hit(rule)))).collect();
     }
 

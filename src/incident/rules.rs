@@ -373,6 +373,11 @@ impl Rules {
 }
 
 impl Rule {
+    /// Whether another one says the same, wherever it stands in its file.
+    pub(super) fn is_again(&self, other: &Rule) -> bool {
+        *self == Rule { number: self.number, ..other.clone() }
+    }
+
     /// Whether it holds for a finding whose window ends at `end`, nanoseconds.
     pub(super) fn holds(&self, finding: &Finding, end: u64) -> bool {
         let in_range = |range: &Range| match finding.values.get(range.column) {

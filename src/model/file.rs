@@ -68,7 +68,7 @@ impl Model {
     }
 
     /// Writes the model. Under `path` there is the whole model or what was there before, whenever the machine
-    /// stops; a symbolic link is replaced, not followed.
+    /// stops; a symbolic link is followed, and stays one.
     ///
     /// # Errors
     /// [`ModelError::Io`], [`ModelError::Draft`] and those of [`Model::to_bytes`].

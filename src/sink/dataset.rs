@@ -11,7 +11,8 @@ use super::parquet::ParquetFile;
 use super::{AnyError, SinkError, check_folder};
 use crate::draft::Drafts;
 
-const NANOSECONDS: i64 = 3600 * 1_000_000_000;
+/// Nanoseconds of an hour.
+const HOUR: i64 = 3600 * 1_000_000_000;
 
 /// Columns that say which hour a row belongs to: of flow rows, of packet rows.
 const TIMES: [&str; 2] = ["window_start", "timestamp"];
@@ -115,7 +116,7 @@ impl Dataset {
     /// # Errors
     /// [`SinkError`] if they cannot be written.
     pub(super) fn take_at(&mut self, time: i64, rows: &RecordBatch) -> Result<(), SinkError> {
-        let hour = time.div_euclid(NANOSECONDS);
+        let hour = time.div_euclid(HOUR);
         self.file(self.last.map_or(hour, |last| last.max(hour)))?.write(rows)
     }
 
@@ -124,7 +125,7 @@ impl Dataset {
     /// # Errors
     /// [`SinkError`] if its file cannot be finished.
     pub(super) fn pass(&mut self, time: i64) -> Result<(), SinkError> {
-        if self.last.is_some_and(|last| time.div_euclid(NANOSECONDS) > last)
+        if self.last.is_some_and(|last| time.div_euclid(HOUR) > last)
             && let Some(file) = self.open.take()
         {
             file.commit()?;
@@ -168,14 +169,14 @@ impl End for Dataset {
 
 /// The hour of row `from`, and the first row after it that lies in another.
 fn run(times: &TimestampNanosecondArray, from: usize) -> (i64, usize) {
-    let hour = times.value(from).div_euclid(NANOSECONDS);
-    let same = times.values()[from..].iter().take_while(|time| time.div_euclid(NANOSECONDS) == hour);
+    let hour = times.value(from).div_euclid(HOUR);
+    let same = times.values()[from..].iter().take_while(|time| time.div_euclid(HOUR) == hour);
     (hour, from + same.count())
 }
 
 /// The folder of an hour since the epoch.
 fn name(hour: i64) -> String {
-    let start = i128::from(hour) * i128::from(NANOSECONDS);
+    let start = i128::from(hour) * i128::from(HOUR);
     let start =
         jiff::Timestamp::from_nanosecond(start).expect("hours of 64 bits of nanoseconds are in range");
     start.strftime("date=%Y-%m-%d/hour=%H").to_string()
@@ -193,8 +194,6 @@ mod tests {
     use super::*;
     use crate::row::Kind;
     use crate::sink::samples;
-
-    const HOUR: i64 = NANOSECONDS;
 
     fn schema(time: &str) -> SchemaRef {
         let fields =

@@ -183,9 +183,11 @@ impl ChangeEnd for IncidentRows {
             return Ok(());
         }
         let incident: StringArray = rows().map(|row| row.incident.map(|id| format!("{id:016x}"))).collect();
-        let windows = || rows().map(|row| i64::try_from(row.window).unwrap_or(i64::MAX));
-        let last = windows().max().unwrap_or(0);
-        let windows = TimestampNanosecondArray::from_iter_values(windows()).with_timezone("UTC");
+        let windows = rows().map(|row| i64::try_from(row.window).unwrap_or(i64::MAX));
+        let windows = TimestampNanosecondArray::from_iter_values(windows).with_timezone("UTC");
+        // What a window says at its end is said within it.
+        let said = rows().map(|row| row.time.saturating_sub(1)).max().unwrap_or(0);
+        let said = i64::try_from(said).unwrap_or(i64::MAX);
         let flows = UInt64Array::from_iter_values(rows().map(|row| row.flow_id));
         let muted_by: StringArray = rows().map(|row| row.muted_by.as_deref()).collect();
         let diffs = Int8Array::from_iter_values(rows().map(|row| row.diff));
@@ -195,7 +197,7 @@ impl ChangeEnd for IncidentRows {
         )?;
         Ok(match &mut self.into {
             Into::File(file) => file.write(&rows),
-            Into::Hours(hours) => hours.take_at(last, &rows),
+            Into::Hours(hours) => hours.take_at(said, &rows),
         }?)
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use crate::terminal::is_hidden;
+
 /// Escapes text for HTML and SVG, in elements and in quoted attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -13,9 +15,8 @@ pub(super) fn escape(text: &str) -> String {
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
             '\'' => safe.push_str("&#39;"),
-            // What no document may hold, whatever its encoding, and what turns text around.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => safe.push('\u{fffd}'),
-            control if control.is_control() => safe.push('\u{fffd}'),
+            // What no document may hold, whatever its encoding, and what hides text or turns it around.
+            hidden if is_hidden(hidden) => safe.push('\u{fffd}'),
             other => safe.push(other),
         }
     }
