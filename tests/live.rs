@@ -684,8 +684,18 @@ fn whatever_ends_a_live_run_leaves_a_whole_report() {
             assert!(said.contains("frames,"), "what was counted is said: {said}");
             let summary: Value = serde_json::from_str(&wire.text("live", "summary.json")).unwrap();
             let state: Value = serde_json::from_str(&wire.text("live", "status.json")).unwrap();
-            for key in ["frames", "packets", "received", "dropped", "rows", "anomalies", "incidents"] {
-                assert!(summary[key].is_u64() && state[key] == summary[key], "{key}: {state}, {summary}");
+            for key in [
+                "frames",
+                "packets",
+                "received",
+                "dropped",
+                "rows",
+                "anomalies",
+                "alerts",
+                "incidents",
+                "model_sha256",
+            ] {
+                assert!(!summary[key].is_null() && state[key] == summary[key], "{key}: {state}, {summary}");
             }
             assert!(state["began"].as_str() < state["written"].as_str(), "{state}");
             assert!(state["newest_packet"].as_str() > state["began"].as_str(), "{state}");

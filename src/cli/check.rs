@@ -53,11 +53,13 @@ impl Check {
     }
 }
 
-/// Whether a file is one of rules: no pipeline has tables of their names.
+/// Whether a file is one of rules: no pipeline has tables of their names, nor tables that come in numbers.
 fn holds_rules(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
-    ["allow", "threshold"].iter().any(|name| table.contains_key(*name))
+    let in_numbers =
+        |value: &toml::Value| value.as_array().is_some_and(|all| all.iter().any(toml::Value::is_table));
+    table.iter().any(|(name, value)| ["allow", "threshold"].contains(&&name[..]) || in_numbers(value))
 }
 
 /// Rules that rows of flows can be held against, and what they are in a few words.

@@ -22,7 +22,8 @@ The file of --allow is looked at while the run goes on: its rules, and where ala
 What changes is in force from the next window on, and for incidents of the last minute ([incident]
 keep). netweir detect --help says what rules are made of.
 
-OUTDIR/status.json says how the run is; it is written anew every minute, and at the end.
+OUTDIR/status.json says how the run is, status.prom the same for Prometheus; they are written anew
+every minute, and at the end.
 
 The logs in OUTDIR grow while it runs. Rows come by hours, each when it is over, in its folders
 scores and incident_rows (date=2026-11-22/hour=09/part-0.parquet), counters at the end. A run that

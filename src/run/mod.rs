@@ -15,7 +15,7 @@ mod writing;
 
 use std::cell::Cell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
 use crate::sink::report::Found;
-use crate::sink::{Lines, SinkError, State, Summary};
+use crate::sink::{Lines, SinkError, State, Summary, WhoRuns};
 use crate::source::interface::wall_clock;
 use crate::spec::Spec;
 use crate::tally::{Fault, Stop, Tally};
@@ -266,7 +266,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
             .flat_map(|start| useless(&start.rules))
             .for_each(|rule| tell(Notice::Trouble(rule)));
     }
-    let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| State::begin(folder, began));
+    let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| {
+        State::begin(folder, began, who_runs(spec, judged.as_ref().map(|judged| &judged.hash[..])))
+    });
     let looks = Looks {
         progress: controls.progress,
         rules: judged.as_mut().and_then(Judged::following),
@@ -337,6 +339,17 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let lost = shared.fault.take_lost().map(RunError::met);
     let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
     Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
+}
+
+/// What a live run is, for whoever watches it.
+fn who_runs(spec: &Spec, model_sha256: Option<&str>) -> WhoRuns {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    WhoRuns {
+        interface: spec.source.interface.clone().unwrap_or_default(),
+        sensor: spec.ends.sensor.clone(),
+        model: path(&spec.ends.model).unwrap_or_default(),
+        model_sha256: model_sha256.unwrap_or_default().to_owned(),
+    }
 }
 
 /// That a live run has begun, where, and what it found there.

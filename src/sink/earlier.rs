@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::Schema;
 
 use super::SinkError;
-use super::report::{BY_HOURS, FILES, SCORES, STATE, hours_of, parts};
+use super::report::{BY_HOURS, FILES, METRICS, SCORES, STATE, hours_of, parts};
 use crate::draft::{is_file_or_free, led_to};
 use crate::reading;
 use crate::row::RowSettings;
@@ -60,7 +60,9 @@ pub(super) fn look(
     let hours = BY_HOURS.map(|name| hours_of(folder, name));
     let hours: Vec<PathBuf> = hours.into_iter().filter(|hours| has_hours(hours)).collect();
     // Logs that nothing was written to, of a run that broke off, are no report, nor is how that run was.
-    if hours.is_empty() && before.iter().all(|(name, file)| *name == STATE || file.len() == 0) {
+    if hours.is_empty()
+        && before.iter().all(|(name, file)| [STATE, METRICS].contains(name) || file.len() == 0)
+    {
         return Ok((Found::Nothing, BTreeMap::new()));
     }
     if BY_HOURS.iter().all(|name| !before.contains_key(name)) && goes_on(folder, schema) {

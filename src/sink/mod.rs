@@ -47,7 +47,7 @@ pub use self::incidents::{IncidentLog, IncidentRows};
 pub use self::operator::{ChangeEnd, End};
 pub use self::parquet::ParquetFile;
 pub use self::report::Report;
-pub use self::state::State;
+pub use self::state::{State, WhoRuns};
 pub use self::summary::Summary;
 
 use crate::draft::Drafts;

@@ -33,8 +33,10 @@ pub const INCIDENTS: &str = "incidents.jsonl";
 pub const INCIDENT_ROWS: &str = "incident_rows.parquet";
 /// The file that says how a live run is.
 pub const STATE: &str = "status.json";
+/// The same for Prometheus.
+pub const METRICS: &str = "status.prom";
 /// All of them.
-pub const FILES: [&str; 6] = [SUMMARY, SCORES, ALERTS, INCIDENTS, INCIDENT_ROWS, STATE];
+pub const FILES: [&str; 7] = [SUMMARY, SCORES, ALERTS, INCIDENTS, INCIDENT_ROWS, STATE, METRICS];
 
 /// Files that a live run writes as folders of hours, each whole when its hour is over: what has run for weeks has them, and
 /// can be killed.

@@ -125,7 +125,7 @@ impl Captures {
                 true => (first.saturating_sub(lateness), State::Waiting(first)),
                 // What comes next may be earlier: its first records do not say what time it is yet.
                 false => {
-                    let watermark = capture.watermark();
+                    let watermark = first.min(capture.watermark());
                     let piped = Piped::read(capture, lateness.saturating_add(SPAN), CHUNK, input.path());
                     let path = input.path().to_owned();
                     let no_thread = |error| SourceError::Io { path, source: std::io::Error::other(error) };

@@ -150,6 +150,8 @@ fn what_is_wrong_with_an_allow_list_is_named_with_its_place() {
     let said = String::from_utf8(fine(&[&"check", &rules(good)]).stdout).unwrap();
     assert!(said.contains("rules.toml is well formed: 1 rule, threshold by percentile = 99.9"), "{said}");
     assert!(said.contains("rule 1: long over: expired (until 2020-01-01)"), "{said}");
+    let line = error(&[&"check", &rules("[[alow]]\nport = 1\nwhy = \"x\"\n")]);
+    assert!(line.contains("unknown key `alow`") && line.contains("allow"), "{line}");
     let line = error(&[&"check", &rules("[[allow]]\ncolumn = \"nowhere\"\nmin = 1\nwhy = \"x\"\n")]);
     assert!(line.contains("rules.toml:2:") && line.contains("nowhere"), "{line}");
     let line = error(&[&"check", &place.write("p.toml", "[incident]\nsilense = \"60s\"\n")]);
