@@ -174,6 +174,12 @@ impl<'a> Fact<'a> {
             (Some("ctx"), Some(entity), Some(horizon), Some(statistic)) => {
                 Fact::Counted { to: entity.starts_with("dst"), horizon, statistic }
             }
+            (Some("young"), Some(entity), Some(statistic @ "active"), None) => {
+                Fact::Counted { to: entity.starts_with("dst"), horizon: "w30", statistic }
+            }
+            (Some("reg" | "young"), Some(entity), Some(statistic), None) => {
+                Fact::Counted { to: entity.starts_with("dst"), horizon: "", statistic }
+            }
             (Some("age"), Some(entity), None, _) => Fact::Known(entity),
             (Some("use"), Some(_), None, _) => Fact::Seldom,
             _ => Fact::Other,
@@ -532,6 +538,8 @@ mod tests {
         for other in ["ctx_dstsvc_w6_bwd_bytes", "ctx_pairsvc_w30_bwd_bytes", "ctx_pairsvc_w6_fwd_bytes"] {
             assert!(!says("ctx_srcsvc_w6_bwd_bytes", other), "{other}");
         }
+        assert!(says("young_pairsvc_active", "ctx_pairsvc_w30_active"));
+        assert!(says("reg_pairsvc_cv8", "young_pairsvc_cv8") && !says("reg_pairsvc_cv8", "reg_pairsvc_cv16"));
         assert!(says("age_pair|src", "age_pairsvc") && says("age_src", "age_pair|dst"));
         assert!(!says("age_pairsvc", "age_pair") && !says("age_src", "age_dst"));
         assert!(!says("fwd_bytes", "fwd_bytes"));
