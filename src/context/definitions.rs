@@ -37,7 +37,7 @@ use Statistic::{
 
 /// Every entity, in the order of columns.
 ///
-/// A service is protocol and responder port, ports from 32768 pooled, with them ports of UDP from 1024 that have no name;
+/// A service is protocol and responder port, those without a name pooled from 32768, of UDP from 1024;
 /// for ICMP protocol and type.
 pub const ENTITIES: [Entity; 6] = [
     Entity {
@@ -193,7 +193,7 @@ impl Statistic {
             Peers => "distinct addresses at the other end",
             Ports => "distinct (protocol, responder port), for ICMP (protocol, type)",
             Services => {
-                "distinct services: (protocol, responder port), ports from 32768, of UDP unnamed ones from 1024 pooled"
+                "distinct services: (protocol, responder port), ports without a name from 32768, of UDP from 1024 pooled"
             }
             Ends => "distinct (destination, protocol, responder port)",
             NewPeers => "those of peers that were met for the first time ever",

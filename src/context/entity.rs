@@ -168,7 +168,7 @@ pub(crate) fn port(protocol: u64, port: u64, icmp_type: Option<u64>) -> u32 {
 #[inline]
 pub(super) fn pools(port: u32) -> bool {
     let number = port & 65_535;
-    number >= POOLED || port >> 16 == UDP && number >= AGREED && !is_named(number as u16)
+    (number >= POOLED || port >> 16 == UDP && number >= AGREED) && !is_named(number as u16)
 }
 
 /// The service of a port.

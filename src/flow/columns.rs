@@ -7,7 +7,7 @@ use arrow::datatypes::{
 };
 
 use super::group::{BOTH, Group, Has, Lane};
-use super::names::{self, HIGH};
+use super::names::{self, HIGH, is_named};
 use super::rows::{Column, Ends, FirstLengths, Named, Values};
 use super::state::Head;
 use super::tcp::CONN_STATES;
@@ -200,20 +200,25 @@ pub(super) fn protocol_names() -> Names<Int16Type> {
     Names::new(1 << 8, |number, text| text.extend_from_slice(names::protocol(number as u8).as_bytes()))
 }
 
-/// A service until its name is needed: the responder's port, or [`HIGH`] and on the ICMP type.
+/// Where types of ICMP begin, behind all ports.
+const TYPES: u32 = 1 << 16;
+
+/// A service until its name is needed: the responder's port, [`HIGH`] for those that are one, or the ICMP type behind all
+/// ports.
 #[inline(always)]
 pub(super) fn service(head: &Head, port: u16) -> u32 {
     match head.is_icmp() {
-        true => u32::from(HIGH) + 1 + u32::from(head.icmp[0]),
-        false => u32::from(port.min(HIGH)),
+        true => TYPES + u32::from(head.icmp[0]),
+        false if port > HIGH && !is_named(port) => u32::from(HIGH),
+        false => u32::from(port),
     }
 }
 
 /// How many services there are.
-const SERVICES: usize = HIGH as usize + 1 + 256;
+const SERVICES: usize = TYPES as usize + 256;
 
 fn write_service(service: u32, text: &mut Vec<u8>) {
-    match service.checked_sub(u32::from(HIGH) + 1) {
+    match service.checked_sub(TYPES) {
         None => text.extend_from_slice(names::service(service as u16).as_bytes()),
         Some(icmp_type) => text.extend_from_slice(names::icmp_service(icmp_type as u8).as_bytes()),
     }

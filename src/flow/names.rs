@@ -90,20 +90,25 @@ const SERVICES: &[(u16, &str)] = &[
     (1080, "socks"),
     (1194, "openvpn"),
     (1433, "mssql"),
+    (1434, "mssql-browser"),
     (1521, "oracle"),
     (1701, "l2tp"),
+    (1720, "h323"),
     (1723, "pptp"),
     (1812, "radius"),
     (1813, "radius-acct"),
     (1883, "mqtt"),
     (1900, "ssdp"),
+    (1935, "rtmp"),
     (2049, "nfs"),
     (2404, "iec-104"),
     (3128, "proxy"),
     (3306, "mysql"),
     (3389, "rdp"),
     (3478, "stun"),
+    (3671, "knx"),
     (3702, "ws-discovery"),
+    (4172, "pcoip"),
     (4500, "ipsec-nat"),
     (4789, "vxlan"),
     (5060, "sip"),
@@ -123,15 +128,19 @@ const SERVICES: &[(u16, &str)] = &[
     (8080, "http-alt"),
     (8443, "https-alt"),
     (8883, "mqtts"),
+    (9092, "kafka"),
     (9100, "jetdirect"),
     (9200, "elasticsearch"),
     (11211, "memcached"),
     (20000, "dnp3"),
     (27017, "mongodb"),
+    (34964, "profinet"),
+    (44818, "ethernet-ip"),
+    (47808, "bacnet"),
     (51820, "wireguard"),
 ];
 
-/// Ports from here on are one service: those that clients take for themselves.
+/// Ports without a name from here on are one service: those that clients take for themselves.
 pub(crate) const HIGH: u16 = 32_768;
 
 /// The protocol's name, or its number as text.
@@ -147,7 +156,7 @@ pub fn protocol_number(name: &str) -> Option<u8> {
     PROTOCOLS.iter().find(|entry| entry.1 == name).map(|entry| entry.0)
 }
 
-/// The name of the responder's port; `high` from [`HIGH`] on, else the number.
+/// The name of the responder's port; without one `high` from [`HIGH`] on, else the number.
 pub fn service(port: u16) -> Cow<'static, str> {
     match SERVICES.binary_search_by_key(&port, |entry| entry.0) {
         Ok(at) => SERVICES[at].1.into(),
@@ -183,6 +192,6 @@ mod tests {
             (service(22), service(8081), service(32768)),
             ("ssh".into(), "8081".into(), "high".into())
         );
-        assert_eq!(service(0), "0");
+        assert_eq!((service(0), service(51_820)), ("0".into(), "wireguard".into()));
     }
 }

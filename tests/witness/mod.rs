@@ -200,7 +200,7 @@ fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> ((IpAddr, u16), bo
 
 /// Whether a port of those that occur here is a known service's.
 fn has_name(port: u16) -> bool {
-    service(port, None) != port.to_string() && port < 32_768
+    ![port.to_string(), "high".to_owned()].contains(&service(port, None))
 }
 
 /// A row and the packets that it was made of.
@@ -537,6 +537,10 @@ fn service(port: u16, icmp: Option<(u8, u8)>) -> String {
         80 => "http",
         123 => "ntp",
         443 => "https",
+        34_964 => "profinet",
+        44_818 => "ethernet-ip",
+        47_808 => "bacnet",
+        51_820 => "wireguard",
         32_768.. => "high",
         other => return other.to_string(),
     };

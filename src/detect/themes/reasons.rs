@@ -366,6 +366,7 @@ fn leading(
             others.extend(leaders.pop().filter(|(.., at)| is_asked(*at)));
         }
     }
+    others.sort_unstable_by(by_strength);
 }
 
 /// The stronger first.
