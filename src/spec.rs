@@ -111,6 +111,9 @@ impl Default for Spec {
     }
 }
 
+/// What is wrong with rows that are left out of nothing.
+pub(crate) const WITHOUT: &str = "[source] without (--without) is for training on rows of flows: remove it where nothing is learned, and for other tables";
+
 /// The pipelines that are built in, by the verb that they are the file of.
 pub const BUILT_IN: &[(&str, &str)] = &[
     ("extract", include_str!("../pipelines/extract.toml")),
@@ -227,6 +230,9 @@ impl Spec {
         self.detect.check_asked().map_err(|e| text(&e))?;
         self.check_effect()?;
         self.incident.check().map_err(|e| text(&e))?;
+        if !self.source.without.is_empty() && self.ends.fit.is_none() && self.ends.name_something() {
+            return Err(WITHOUT.to_owned());
+        }
         // A finding comes and goes with its slice otherwise.
         let (slice, keep) = (self.source.slice, self.incident.keep);
         if slice > keep {

@@ -68,6 +68,9 @@ mod tests {
         let text = "a\u{1b}[2J\u{202e}b\u{2066}c\u{200b}\n\t\u{85}";
         assert_eq!(safe(text), "a\u{fffd}[2J\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(spelled(text), "a\\u{1b}[2J\\u{202e}b\\u{2066}c\\u{200b}\\n\\t\\u{85}");
+        for letter in ['\u{ad}', '\u{61c}', '\u{2060}', '\u{feff}'] {
+            assert!(is_hidden(letter), "{letter:?}");
+        }
         for plain in
             ["", "10.0.0.1 -> [fe80::1]:22", "Müller's Rechner, 日本, مرحبا", "back\\slash \"quoted\""]
         {

@@ -53,13 +53,17 @@ impl Check {
     }
 }
 
-/// Whether a file is one of rules: no pipeline has tables of their names, nor tables that come in numbers.
+/// Whether a file is one of rules: no pipeline has tables of their names, and what else has tables in numbers and nothing of
+/// a pipeline was meant for one.
 fn holds_rules(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let table = text.parse::<toml::Table>().unwrap_or_default();
     let in_numbers =
         |value: &toml::Value| value.as_array().is_some_and(|all| all.iter().any(toml::Value::is_table));
-    table.iter().any(|(name, value)| ["allow", "threshold"].contains(&&name[..]) || in_numbers(value))
+    let of_pipelines = toml::Table::try_from(Spec::default()).unwrap_or_default();
+    let is_meant =
+        || table.values().any(in_numbers) && table.keys().all(|key| !of_pipelines.contains_key(key));
+    ["allow", "threshold"].iter().any(|name| table.contains_key(*name)) || is_meant()
 }
 
 /// Rules that rows of flows can be held against, and what they are in a few words.
@@ -84,9 +88,13 @@ fn rooms(spec: &Spec) -> Result<Vec<(&'static str, String)>, RunError> {
         (None, inputs) => inputs.join(", "),
     };
     let lax = if source.lax { ", lax" } else { "" };
+    let without = match &source.without[..] {
+        [] => String::new(),
+        names => format!("; without rows of {}", names.join(", ")),
+    };
     rooms.push((
         "source",
-        format!("{inputs}; lateness {:?}, slices of {:?}{lax}", source.lateness, source.slice),
+        format!("{inputs}; lateness {:?}, slices of {:?}{lax}{without}", source.lateness, source.slice),
     ));
     if spec.ends.model.is_some() {
         rooms.push(("rows", "made as the model was trained: its windows, context and encoders".to_owned()));

@@ -182,7 +182,7 @@ pub(crate) fn service(port: u32) -> u32 {
 
 /// Whether a row without a packet back is a request without an answer, beside what TCP's states say: UDP is, and of ICMP
 /// echo, timestamp, information and address mask requests (RFC 792, 950), of ICMPv6 echo requests and solicitations of
-/// neighbours (RFC 4443, 4861). Errors, replies and advertisements are answered by nobody.
+/// neighbours (RFC 4443, 4861), those to one of them: whoever is looked for is asked in a group. Errors, replies and advertisements are answered by nobody.
 #[inline]
 pub(super) fn asks(protocol: u64, icmp_type: Option<u64>) -> bool {
     match protocol as u32 {
@@ -193,7 +193,8 @@ pub(super) fn asks(protocol: u64, icmp_type: Option<u64>) -> bool {
     }
 }
 
-/// Whether an address is of a group, or of all hosts of a link: nobody answers in its name.
+/// Whether an address is of a group, or 255.255.255.255: nobody answers in its name. Which address is that of all hosts of
+/// a network its mask says, and rows do not know it.
 pub(super) fn is_group(address: &str) -> bool {
     address.parse().is_ok_and(|address| match address {
         IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),

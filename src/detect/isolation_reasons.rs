@@ -146,7 +146,8 @@ impl Told {
             evidence.retain(alone);
         }
         let (line, hints) = (String::new(), Vec::new());
-        let mut reason = Reason { score, total, at_zero: Some(shares.at_zero), parts, evidence, line, hints };
+        let (at_zero, written) = (Some(shares.at_zero), WRITTEN);
+        let mut reason = Reason { score, total, at_zero, parts, evidence, written, line, hints };
         reason.order(|evidence| evidence.share);
         for evidence in reason.evidence.iter_mut().take(WRITTEN) {
             evidence.entity = entity(about(&evidence.column).0, partition, facts);

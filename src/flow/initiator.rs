@@ -23,7 +23,7 @@ pub struct Began {
 /// The sender of the first packet began, with these exceptions, in order: a SYN-ACK or an ICMP reply
 /// comes from the responder; without a SYN, the initiator of the key's `previous` flow (given if it
 /// ended recently enough) began this one too; else of two ports of which one has a name ([`is_named`]) the other is the
-/// initiator's, and else of two on either side of 1024, else of 32768, the higher. The last is a guess without TCP.
+/// initiator's, and else of two on either side of 1024, else of 32768, the higher. That is a guess without TCP.
 ///
 /// What came before says nothing about ICMP and ICMPv6: their messages have no connection to go on, each end may
 /// ask the other (neighbours do, RFC 4861), and the type says whether it is asked or answered. A fragment that is not the
@@ -54,15 +54,14 @@ const CLIENTS: [u16; 2] = [68, 546];
 /// Whether a flow without anything before it was begun by the key's end `b`, where the other end's port is a service's.
 fn told_by_service(key: &FlowKey) -> Option<bool> {
     let [a, b] = [key.port_a, key.port_b].map(|port| is_named(port) && !CLIENTS.contains(&port));
-    if a != b {
-        return Some(a);
-    }
-    ((key.port_a < 1024) != (key.port_b < 1024)).then_some(key.port_b > key.port_a)
+    (a != b).then_some(a)
 }
 
-/// The same where one port is of the range that systems give to clients.
+/// The same where the ports are on either side of 1024, below which systems give none to clients, or else of 32768, from
+/// which on they do.
 fn told_by_range(key: &FlowKey) -> Option<bool> {
-    ((key.port_a < 32768) != (key.port_b < 32768)).then_some(key.port_b > key.port_a)
+    let tells = |border| (key.port_a < border) != (key.port_b < border);
+    [1024, 32768].into_iter().any(tells).then_some(key.port_b > key.port_a)
 }
 
 /// Whether the initiator of a flow makes a difference as the `previous` one of a later flow of the same key.
@@ -180,6 +179,7 @@ mod tests {
         assert_eq!(guessed(TCP, (9004, 40_000), 0, None), (true, false));
         assert_eq!(guessed(17, (53, 40_000), 0, None), (true, false), "an answer");
         assert_eq!(guessed(17, (67, 68), 0, None), (true, false), "an offer");
+        assert_eq!(guessed(17, (68, 40_000), 0, None), (true, true), "a client's port is nobody's service");
         assert_eq!(guessed(17, (546, 547), BACKWARD, None), (false, false), "an advertisement");
     }
 }

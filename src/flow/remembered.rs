@@ -1,7 +1,7 @@
 //! Who began flows that are over: what a flow of the same ends that begins without a SYN is told.
 //!
 //! A flow is kept as long as it lasts. Of one that is over, only what its key does not tell is remembered, and of most
-//! the key tells it: the responder has the port that has a name, or the lower one of two on either side of a border.
+//! the key tells it: the responder has the port that has a name or, of TCP, the lower one of two on either side of a border.
 
 use hashbrown::HashTable;
 

@@ -79,6 +79,9 @@ impl Budget {
         let open = known.open;
         if event.state.withdrawn {
             self.by_strength.remove(&((severity, weight), id));
+            if !open && opened <= now.saturating_sub(DAY) {
+                self.known.remove(&id);
+            }
             return !reported;
         }
         let waits = event.state.alerts == 1 && event.said != Said::Close;
@@ -271,5 +274,23 @@ mod tests {
             budget.holds(&event(id * HOUR + 1, Said::Close, id, Severity::Medium, id % 7));
         }
         assert!(budget.known.len() <= 25 && budget.by_strength.len() <= 25 && budget.by_time.len() <= 25);
+    }
+
+    #[test]
+    fn an_incident_that_comes_back_counts_against_weaker_ones_again() {
+        let mut budget = Budget::new(1);
+        let strong = |time, said, withdrawn| {
+            let mut event = event(time, said, 1, Severity::Critical, 9);
+            event.state.withdrawn = withdrawn;
+            event.state.alerts = 1;
+            event
+        };
+        // It waits for company, so no report is spent.
+        assert!(budget.holds(&strong(1, Said::Create, false)));
+        assert!(budget.holds(&strong(2, Said::Close, true)));
+        let mut without = budget.clone();
+        assert!(!without.holds(&event(4, Said::Create, 2, Severity::Low, 1)), "nothing is stronger");
+        assert!(budget.holds(&strong(3, Said::Restore, false)));
+        assert!(budget.holds(&event(4, Said::Create, 2, Severity::Low, 1)), "the one that came back is");
     }
 }

@@ -524,4 +524,12 @@ mod tests {
             assert!(error(text).contains(said), "{text}: {}", error(text));
         }
     }
+
+    #[test]
+    fn a_rule_that_moved_within_its_file_is_the_same_and_stays_known_as_used() {
+        let one = rules("[[allow]]\nport = 53\nwhy = \"dns\"\n");
+        let two = rules("[[allow]]\nport = 80\nwhy = \"web\"\n[[allow]]\nport = 53\nwhy = \"dns\"\n");
+        let [web, dns] = two.rules() else { panic!("two rules") };
+        assert!(dns.is_again(&one.rules()[0]) && !web.is_again(&one.rules()[0]) && *dns != one.rules()[0]);
+    }
 }

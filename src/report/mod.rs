@@ -8,13 +8,14 @@ mod log;
 mod members;
 mod named;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 pub(crate) use self::log::{Incident, Log};
 pub(crate) use self::members::Members;
-pub(crate) use self::named::rows_of;
+pub(crate) use self::named::{Named, folder_of};
 use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, hours_of, parts};
 
 /// What is wrong with what a run left: one line.
@@ -57,6 +58,18 @@ pub enum ReportError {
         /// What is there.
         there: String,
     },
+    /// An incident that is named has no rows.
+    #[error(
+        "{}: incident {id} has no rows in incident_rows: a live run writes those of an hour when it is over; \
+         name it when they are there",
+        folder.display()
+    )]
+    NoRows {
+        /// The folder.
+        folder: PathBuf,
+        /// Its id.
+        id: String,
+    },
     /// Several have.
     #[error("{}: {count} incidents have an id that begins with {id:?}: {which}; give more digits", folder.display())]
     Ambiguous {
@@ -98,31 +111,32 @@ pub(crate) fn members(folder: &Path) -> Result<Members, ReportError> {
     Members::read(&files)
 }
 
-/// The incident whose id begins so, if there is one alone. In capitals it is the same.
+/// The id that begins so, if one does alone. In capitals it is the same.
 ///
 /// # Errors
 /// [`ReportError::Unknown`] and [`ReportError::Ambiguous`], with ids that `folder` has.
-pub(crate) fn choose<'a>(
-    folder: &Path,
-    incidents: &'a [Incident],
-    id: &str,
-) -> Result<&'a Incident, ReportError> {
+pub(crate) fn choose<'a>(folder: &Path, ids: &BTreeSet<&'a str>, id: &str) -> Result<&'a str, ReportError> {
     let (folder, id) = (folder.to_owned(), id.to_ascii_lowercase());
-    let found: Vec<&Incident> = incidents.iter().filter(|incident| incident.id.starts_with(&id)).collect();
-    let some = |incidents: &[&Incident]| {
-        let mut names: Vec<&str> = incidents.iter().take(4).map(|incident| &incident.id[..]).collect();
-        names.extend((incidents.len() > 4).then_some("..."));
+    let found: Vec<&str> = ids.iter().copied().filter(|known| known.starts_with(&id)).collect();
+    let some = |ids: &mut dyn Iterator<Item = &str>| {
+        let mut names: Vec<&str> = ids.take(5).collect();
+        if names.len() == 5 {
+            names[4] = "...";
+        }
         names.join(", ")
     };
     match &found[..] {
         [one] => Ok(one),
         [] => {
-            let there = match incidents {
-                [] => "there is none at all".to_owned(),
-                all => format!("there are {}: {}", all.len(), some(&all.iter().collect::<Vec<_>>())),
+            let there = match ids.len() {
+                0 => "there is none at all".to_owned(),
+                all => format!("there are {all}: {}", some(&mut ids.iter().copied())),
             };
             Err(ReportError::Unknown { folder, id, there })
         }
-        all => Err(ReportError::Ambiguous { folder, id, count: all.len(), which: some(all) }),
+        all => {
+            let which = some(&mut all.iter().copied());
+            Err(ReportError::Ambiguous { folder, id, count: all.len(), which })
+        }
     }
 }

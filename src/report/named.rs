@@ -1,39 +1,73 @@
 //! Incidents that somebody names, and their rows.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
 
-use super::{ReportError, choose, log, members};
+use super::{Log, ReportError, choose, log, members};
 use crate::incident::Kind;
 use crate::row::RowKey;
 
-/// The rows of what is named: of all incidents of a report, as the folder that it lies in, or of some, as
-/// `folder:id,id` with the first digits of their ids. Where all are meant new hosts are not: those go by their ids alone.
-///
-/// # Errors
-/// [`ReportError`] if a report has no incidents, cannot be read, or has none of an id.
-pub(crate) fn rows_of(names: &[String]) -> Result<HashSet<RowKey>, ReportError> {
-    let mut rows = HashSet::new();
-    for name in names {
-        let (folder, ids) = parts(name);
-        let incidents = log(&folder)?.incidents;
-        let chosen = match &ids[..] {
-            [] => incidents.iter().filter(|incident| incident.kind == Kind::Anomaly).collect(),
-            ids => ids.iter().map(|id| choose(&folder, &incidents, id)).collect::<Result<Vec<_>, _>>()?,
-        };
-        let members = members(&folder)?;
-        rows.extend(chosen.iter().filter_map(|incident| members.of_incident.get(&incident.id)).flatten());
+/// Rows of incidents that are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub(crate) rows: HashSet<RowKey>,
+    /// Rows that the log counts and that are not known by name: a live run writes those of an hour when it is over.
+    pub(crate) unknown: u64,
+}
+
+impl Named {
+    /// The rows of what is named: of all incidents of a report, as the folder that it lies in, or of some, as `folder:id,id`
+    /// with the first digits of their ids. Where all are meant new hosts are not: those go by their ids alone. A log that was
+    /// rotated since does not say which incidents there were: their rows do.
+    ///
+    /// # Errors
+    /// [`ReportError`] if a report has no incidents or cannot be read, or none of an id with rows.
+    pub(crate) fn read(names: &[String]) -> Result<Named, ReportError> {
+        let mut named = Named::default();
+        for name in names {
+            let (folder, ids) = parts(name);
+            let log = match log(&folder) {
+                Err(ReportError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Log::default(),
+                read => read?,
+            };
+            let members = members(&folder)?;
+            let newcomers = log.incidents.iter().filter(|incident| incident.kind != Kind::Anomaly);
+            let newcomers: BTreeSet<&str> = newcomers.map(|incident| &incident.id[..]).collect();
+            let logged = log.incidents.iter().map(|incident| &incident.id[..]);
+            let all: BTreeSet<&str> = logged.chain(members.of_incident.keys().map(|id| &id[..])).collect();
+            let chosen: BTreeSet<&str> = match &ids[..] {
+                [] => all.difference(&newcomers).copied().collect(),
+                ids => ids.iter().map(|id| choose(&folder, &all, id)).collect::<Result<_, _>>()?,
+            };
+            for id in chosen {
+                let rows = members.of_incident.get(id);
+                if rows.is_none() && !ids.is_empty() {
+                    return Err(ReportError::NoRows { folder, id: id.to_owned() });
+                }
+                let counted = log.incidents.iter().find(|incident| incident.id == id);
+                let counted = counted.map_or(0, |incident| incident.alerts);
+                named.unknown += counted.saturating_sub(rows.map_or(0, |rows| rows.len() as u64));
+                named.rows.extend(rows.into_iter().flatten());
+            }
+        }
+        Ok(named)
     }
-    Ok(rows)
+}
+
+/// The folder of the report that a name stands for.
+pub(crate) fn folder_of(name: &str) -> PathBuf {
+    parts(name).0
 }
 
 /// The folder of a report and the ids that stand behind it.
 fn parts(name: &str) -> (PathBuf, Vec<String>) {
     let is_id = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_hexdigit());
     match name.rsplit_once(':') {
-        Some((folder, ids)) if ids.split(',').all(is_id) && !Path::new(name).exists() => {
-            (folder.into(), ids.split(',').map(str::to_owned).collect())
+        Some((folder, ids)) if ids.split(',').all(|id| is_id(id.trim())) && !Path::new(name).exists() => {
+            (folder.into(), ids.split(',').map(|id| id.trim().to_owned()).collect())
         }
         _ => (name.into(), Vec::new()),
     }
@@ -51,7 +85,7 @@ mod tests {
         };
         let pair = |folder: &str, ids: &str| (folder.to_owned(), ids.to_owned());
         assert_eq!(of("out"), pair("out", ""));
-        assert_eq!(of("out:3f9A,41"), pair("out", "3f9A 41"));
+        assert_eq!(of("out:3f9A, 41"), pair("out", "3f9A 41"));
         assert_eq!(of("C:\\out"), pair("C:\\out", ""));
         assert_eq!(of("C:\\out:3f"), pair("C:\\out", "3f"));
         assert_eq!(of("out:3f,"), pair("out:3f,", ""));

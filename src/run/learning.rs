@@ -13,9 +13,9 @@ use crate::detect::{Learning, Lesson};
 use crate::encode::left_out;
 use crate::graph::Source;
 use crate::model::{Model, Pipeline, Training};
-use crate::report;
+use crate::report::Named;
 use crate::row::Without;
-use crate::spec::Spec;
+use crate::spec::{Spec, WITHOUT};
 
 /// What is to be learned, and from which rows.
 pub(super) struct Teaching {
@@ -91,27 +91,34 @@ impl Teaching {
     }
 }
 
-/// The rows that training leaves out.
+/// The rows that training leaves out, and how many more it should: `None` where nothing is named.
 ///
 /// # Errors
-/// If nothing is learned, or not from rows of flows, or a report that is named cannot be read.
-pub(super) fn without(spec: &Spec, of_flows: bool) -> Result<Option<Arc<Without>>, RunError> {
+/// If nothing is learned from rows of flows, or a report that is named cannot be read.
+pub(super) fn without(spec: &Spec, of_flows: bool) -> Result<Option<(Arc<Without>, u64)>, RunError> {
     let names = &spec.source.without;
     if names.is_empty() {
         return Ok(None);
     }
-    if spec.ends.fit.is_none() || !of_flows {
-        let what = "[source] without leaves rows of flows out of what is learned: leave it out where nothing is, or of tables";
-        return Err(RunError::Setting(what.to_owned()));
+    if !of_flows {
+        return Err(RunError::Setting(WITHOUT.to_owned()));
     }
-    Ok(Some(Arc::new(Without::new(report::rows_of(names)?))))
+    let Named { rows, unknown } = Named::read(names)?;
+    Ok(Some((Arc::new(Without::new(rows)), unknown)))
 }
 
 /// How many rows were to be left out and how many were, in one line.
-pub(super) fn was_without((rows, met): (u64, u64)) -> String {
-    let of_all = match rows - met {
-        0 => String::new(),
-        others => format!("; {} more of their rows are not in what was read", grouped(others)),
-    };
-    format!("rows of incidents that were left out: {}{of_all}", grouped(met))
+pub(super) fn was_without(without: &Without, unknown: u64) -> String {
+    let (rows, met) = without.counts();
+    let mut text = format!("rows of incidents that were left out: {}", grouped(met));
+    if rows > met {
+        text.push_str(&format!("; {} more are not in what was read", grouped(rows - met)));
+    }
+    if unknown > 0 {
+        let unknown = grouped(unknown);
+        text.push_str(&format!(
+            "; {unknown} that incidents.jsonl counts are not in incident_rows, and were learned"
+        ));
+    }
+    text
 }

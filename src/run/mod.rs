@@ -238,7 +238,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let after = remembering.after.clone();
     let without = learning::without(spec, of_flows)?;
     let rooms = Rooms {
-        without: without.clone(),
+        without: without.as_ref().map(|(without, _)| without.clone()),
         remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
         detector: judged.as_ref().map(Judged::rooms),
@@ -322,7 +322,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     }
     unless_live(drafts.commit().map_err(SinkError::from))?;
     if let Some(state) = state {
-        unless_live(state.write(&shared.tally, &opened.reader.counts(), opened.reader.newest()))?;
+        unless_live(state.write(&shared.tally, &opened.reader.counts()))?;
     }
     let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
     let asked = shared
@@ -330,7 +330,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         .ended_early()
         .then(|| format!("ended by a signal, packets read until then: {}", grouped(summary.packets)));
     let misfit = writing.fit.and_then(|fit| fit.misfit());
-    let without = without.map(|without| learning::was_without(without.counts()));
+    let without = without.map(|(without, unknown)| learning::was_without(&without, unknown));
     let complaints = [opened.note, left_out.take(), without, asked, misfit]
         .into_iter()
         .flatten()

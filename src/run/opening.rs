@@ -15,6 +15,7 @@ use crate::flow::{row_settings, window_of};
 use crate::graph::Source;
 use crate::incident::Columns;
 use crate::packet::operator::Reading;
+use crate::report::folder_of;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
 use crate::sink::report;
@@ -118,7 +119,12 @@ fn check_apart(spec: &Spec, inputs: &[&Path]) -> Result<(), ApartError> {
     let read =
         [("the model", &ends.model), ("the allow-list", &spec.incident.allow), ("the pipeline", &spec.file)];
     let read = read.iter().filter_map(|(name, path)| Some((*name, path.as_deref()?)));
+    let without = spec.source.without.iter().map(|name| folder_of(name));
+    let without: Vec<PathBuf> =
+        without.flat_map(|folder| report::FILES.map(|name| folder.join(name))).collect();
     let read: Vec<Named<'_>> = inputs.iter().map(|path| ("an input", *path)).chain(read).collect();
+    let read: Vec<Named<'_>> =
+        read.into_iter().chain(without.iter().map(|path| ("a file of the report", path.as_path()))).collect();
     let report = ends.report.iter().flat_map(|folder| report::FILES.map(|name| folder.join(name)));
     let report: Vec<PathBuf> = report.collect();
     // The recording, while it grows.
@@ -264,14 +270,6 @@ impl Reader {
         match self {
             Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").counts(),
             Reader::Rows(_) => FeedCounts::default(),
-        }
-    }
-
-    /// The newest event time so far, in nanoseconds; 0 before the first, and for rows.
-    pub(super) fn newest(&self) -> u64 {
-        match self {
-            Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").newest(),
-            Reader::Rows(_) => 0,
         }
     }
 

@@ -134,7 +134,7 @@ impl Ticker {
                     notices.extend(looks.rules.as_mut().and_then(Following::look));
                 }
                 if let Some(state) = looks.state.as_ref().filter(|_| ticks % MINUTE == 1) {
-                    let written = state.write(&shared.tally, &reader.counts(), reader.newest());
+                    let written = state.write(&shared.tally, &reader.counts());
                     notices.extend(told.wrote(written));
                 }
                 if let Some(tell) = &mut looks.notices {

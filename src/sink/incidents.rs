@@ -241,4 +241,29 @@ mod tests {
             assert!(std::fs::read(&path).unwrap() == [&held[..], closed.as_bytes()].concat(), "once");
         }
     }
+
+    #[test]
+    fn rows_that_are_taken_back_later_go_to_the_hour_in_which_that_is_said() {
+        use crate::incident::RowChange;
+
+        const HOUR: u64 = 3_600_000_000_000;
+        let folder = tempfile::tempdir().unwrap();
+        let drafts = Drafts::live();
+        let mut end = IncidentRows::by_hours(folder.path(), &drafts).unwrap();
+        let row = |time: u64, diff: i8| {
+            let window = HOUR / 2;
+            Change::Row(RowChange { time, window, flow_id: 7, diff, incident: Some(1), muted_by: None })
+        };
+        // A window that ends with its hour says it within that.
+        end.take(&[row(HOUR, 1)]).unwrap();
+        end.take(&[row(HOUR + 9, -1)]).unwrap();
+        Box::new(end).finish().unwrap();
+        drafts.commit().unwrap();
+        let hours = [0, 1].map(|hour| folder.path().join(format!("date=1970-01-01/hour=0{hour}")));
+        for hour in hours {
+            let parts =
+                std::fs::read_dir(&hour).unwrap_or_else(|error| panic!("{}: {error}", hour.display()));
+            assert_eq!(parts.count(), 1, "{}", hour.display());
+        }
+    }
 }

@@ -31,9 +31,9 @@ pub struct WhoRuns {
     /// The name of the sensor, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sensor: Option<String>,
-    /// The model that scores, and its SHA-256.
+    /// The file of the model that scores.
     pub model: String,
-    /// The latter.
+    /// Its SHA-256, in hexadecimal digits.
     pub model_sha256: String,
 }
 
@@ -71,11 +71,10 @@ impl State {
     }
 
     /// Writes how the run is now, in the place of what was written before: readers meet one or the other, whole.
-    /// `newest` is the event time of the newest packet, 0 before the first.
     ///
     /// # Errors
     /// [`SinkError`] if a file cannot be written.
-    pub fn write(&self, tally: &Tally, feed: &FeedCounts, newest: u64) -> Result<(), SinkError> {
+    pub fn write(&self, tally: &Tally, feed: &FeedCounts) -> Result<(), SinkError> {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let counts = Counts {
             frames: feed.frames,
@@ -89,6 +88,7 @@ impl State {
             incidents: get(&tally.incidents),
         };
         let written = wall_clock();
+        let newest = tally.span.ends().map_or(0, |(_, last)| last);
         let metrics = self.metrics(&counts, newest, written);
         let now = Now {
             version: env!("CARGO_PKG_VERSION"),
@@ -182,12 +182,13 @@ mod tests {
         let read = || -> serde_json::Value {
             serde_json::from_slice(&std::fs::read(folder.path().join(STATE)).unwrap()).unwrap()
         };
-        state.write(&tally, &FeedCounts::default(), 0).unwrap();
+        state.write(&tally, &FeedCounts::default()).unwrap();
         let first = read();
         assert!(first["newest_packet"].is_null() && first["packets"] == 0, "{first}");
         tally.packets.store(7, Relaxed);
         let feed = FeedCounts { frames: 9, received: 10, dropped: 1, ..FeedCounts::default() };
-        state.write(&tally, &feed, 1_700_000_000_500_000_000).unwrap();
+        tally.span.reach(1_600_000_000_000_000_000, 1_700_000_000_500_000_000);
+        state.write(&tally, &feed).unwrap();
         let second = read();
         let counts = ["frames", "packets", "received", "dropped"].map(|key| second[key].as_u64().unwrap());
         assert_eq!(counts, [9, 7, 10, 1]);

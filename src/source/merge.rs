@@ -17,6 +17,8 @@ const CHUNK: usize = 512 << 10;
 const LEAST_CHUNK: usize = 32 << 10;
 /// Bytes that all open inputs hold together, about.
 const HELD: usize = 64 << 20;
+/// Bytes of a block of a pipe, which gives no more at a time, and more than one of which is under way.
+const PIPED_CHUNK: usize = 128 << 10;
 /// Bytes read at a time to find the first record.
 const AHEAD_CHUNK: usize = 4096;
 /// Nanoseconds of event time that a block may run past what the other inputs have reached.
@@ -108,11 +110,13 @@ impl Captures {
             cut_short: BTreeMap::new(),
             inputs,
         };
+        let pipes = captures.inputs.iter().filter(|input| !input.is_file()).count();
+        let piped_chunk = (HELD / Piped::UNDER_WAY / pipes.max(1)).clamp(LEAST_CHUNK, PIPED_CHUNK);
         for (number, input) in (0..).zip(&captures.inputs) {
             // A file is opened again when its time comes; a pipe can be read only once.
             let file = input.is_file();
             let (read, chunk) =
-                if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), CHUNK) };
+                if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), piped_chunk) };
             let mut capture = Capture::open(input, number, Clock::new(lateness), spec.lax, read)?;
             let Some(first) = capture.first(chunk)? else {
                 captures.cut_short.extend(capture.cut_short().map(|why| (number, why.to_owned())));
@@ -126,7 +130,8 @@ impl Captures {
                 // What comes next may be earlier: its first records do not say what time it is yet.
                 false => {
                     let watermark = first.min(capture.watermark());
-                    let piped = Piped::read(capture, lateness.saturating_add(SPAN), CHUNK, input.path());
+                    let piped =
+                        Piped::read(capture, lateness.saturating_add(SPAN), piped_chunk, input.path());
                     let path = input.path().to_owned();
                     let no_thread = |error| SourceError::Io { path, source: std::io::Error::other(error) };
                     (watermark, State::Piped(piped.map_err(no_thread)?))

@@ -33,6 +33,9 @@ pub(super) struct Piped {
 }
 
 impl Piped {
+    /// Blocks that are filled, wait, or are used.
+    pub(super) const UNDER_WAY: usize = WAITING + 2;
+
     /// Reads `capture` on, in blocks of about so much event time and so many bytes.
     ///
     /// # Errors

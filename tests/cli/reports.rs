@@ -150,6 +150,8 @@ fn what_is_wrong_with_an_allow_list_is_named_with_its_place() {
     let said = String::from_utf8(fine(&[&"check", &rules(good)]).stdout).unwrap();
     assert!(said.contains("rules.toml is well formed: 1 rule, threshold by percentile = 99.9"), "{said}");
     assert!(said.contains("rule 1: long over: expired (until 2020-01-01)"), "{said}");
+    let line = error(&[&"check", &rules("[[source]]\ninputs = [\"a\"]\n")]);
+    assert!(!line.contains("allow"), "{line}");
     let line = error(&[&"check", &rules("[[alow]]\nport = 1\nwhy = \"x\"\n")]);
     assert!(line.contains("unknown key `alow`") && line.contains("allow"), "{line}");
     let line = error(&[&"check", &rules("[[allow]]\ncolumn = \"nowhere\"\nmin = 1\nwhy = \"x\"\n")]);
@@ -330,9 +332,9 @@ fn what_attacked_is_not_learned_where_its_incidents_are_named() {
         left_out(&out.display().to_string(), &[&train, &attacks]).replace(',', "").parse().unwrap();
     assert!(met == all && met > 20_000, "{met} {all}");
     let of_captures = std::fs::read(&again).unwrap();
-    let rows = place.at("train.parquet");
-    fine(&[&"extract", &"-q", &train, &"-o", &rows]);
-    left_out(&out.display().to_string(), &[&rows, &attacks_rows(&place, &attacks)]);
+    let rows = place.at("rows.parquet");
+    fine(&[&"extract", &"-q", &train, &attacks, &"-o", &rows]);
+    left_out(&out.display().to_string(), &[&rows]);
     assert!(std::fs::read(&again).unwrap() == of_captures);
     // The same attacks are found again.
     let found = |model: &Path| {
@@ -351,12 +353,14 @@ fn what_attacked_is_not_learned_where_its_incidents_are_named() {
     assert!(left_out(&one, &[&train]).starts_with("0; "));
     let wrong = |without: &str| error(&[&"train", &train, &"-m", &again, &"--without", &without]);
     assert!(wrong(&format!("{}:ffffffffff", out.display())).contains("begins with \"ffffffffff\""));
-    assert!(wrong("nowhere").ends_with("nowhere/incidents.jsonl: No such file or directory (os error 2)"));
-}
-
-/// Rows of a capture.
-fn attacks_rows(place: &Place, capture: &Path) -> std::path::PathBuf {
-    let rows = place.at("attacks.parquet");
-    fine(&[&"extract", &"-q", &capture, &"-o", &rows]);
-    rows
+    assert!(
+        wrong("nowhere").ends_with("nowhere/incident_rows.parquet: No such file or directory (os error 2)")
+    );
+    let over: [&dyn AsRef<OsStr>; 6] =
+        [&"train", &train, &"-m", &out.join("incidents.jsonl"), &"--without", &out];
+    assert!(error(&over).contains("a file of the report"));
+    // A log that was rotated since says nothing of them; their rows do.
+    std::fs::write(out.join("incidents.jsonl"), "").unwrap();
+    assert_eq!(left_out(&out.display().to_string(), &[&train, &attacks]).replace(',', ""), all.to_string());
+    assert_eq!(left_out(&one, &[&train, &attacks]).replace(',', ""), alerts.to_string());
 }

@@ -192,7 +192,7 @@ fn initiator(datagram: &Datagram, previous: Option<&Flow>) -> ((IpAddr, u16), bo
         if (src.1 < limit) != (dst.1 < limit) {
             let by_port = if src.1 >= limit { src } else { dst };
             let is_tcp = matches!(datagram.body, Body::Tcp { .. });
-            return (by_port, limit == 32_768 && by_port == dst && !is_tcp);
+            return (by_port, by_port == dst && !is_tcp);
         }
     }
     (src, false)

@@ -79,7 +79,9 @@ impl Explain {
         Ok(match &self.id {
             None => list(&incidents, &members),
             Some(id) => {
-                let incident = report::choose(&self.folder, &incidents, id)?;
+                let ids = incidents.iter().map(|incident| &incident.id[..]).collect();
+                let id = report::choose(&self.folder, &ids, id)?;
+                let incident = incidents.iter().find(|incident| incident.id == id).expect("it was chosen");
                 let scored = scored(&scores(&self.folder)?, incident, &members)?;
                 in_full(incident, scored, self.rows)
             }

@@ -341,6 +341,7 @@ mod tests {
             at_zero: None,
             parts: vec![part],
             evidence: vec![evidence],
+            written: 1,
             line: String::new(),
             hints: vec![],
         };

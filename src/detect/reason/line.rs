@@ -124,6 +124,7 @@ mod tests {
             at_zero: None,
             parts: vec![],
             evidence: vec![evidence],
+            written: 1,
             line: String::new(),
             hints: vec![],
         };

@@ -55,6 +55,8 @@ pub struct Reason {
     pub parts: Vec<Part>,
     /// What columns say, the strongest first; like columns speak once. Those that are not written may be left out.
     pub evidence: Vec<Evidence>,
+    /// How many of the first of them are written, at most.
+    pub written: usize,
     /// The row in one line, empty before it is told.
     pub line: String,
     /// Techniques whose shape the row has.
@@ -143,7 +145,7 @@ impl Words {
     pub(super) fn find(&mut self, reason: &Reason, window: Option<u64>, vocabulary: &mut Vocabulary) {
         self.text.clear();
         self.ends.clear();
-        for evidence in reason.evidence.iter().take(WRITTEN) {
+        for evidence in reason.evidence.iter().take(reason.written.min(WRITTEN)) {
             vocabulary.of(&evidence.column).phrase.tell(&mut self.text, evidence, window);
             self.ends.push(self.text.len());
         }
@@ -373,6 +375,7 @@ mod tests {
             at_zero: None,
             parts: nats.iter().map(part).collect(),
             evidence: (0..7).map(|n| evidence(0.1 * f64::from(n))).collect(),
+            written: WRITTEN,
             line: text.to_owned(),
             hints: vec![Hint { technique: "T1046", name: "Network Service Discovery" }],
         }

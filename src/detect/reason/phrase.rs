@@ -186,7 +186,8 @@ impl<'a> Fact<'a> {
         }
     }
 
-    /// Whether who knows this knows the other, where both have the same value; that something is seldom used whatever it has.
+    /// Whether who was told this need not be told the other. The caller sees to it that both have the same value, but for
+    /// [`Fact::Seldom`].
     pub(in crate::detect) fn says(&self, other: &Fact<'_>) -> bool {
         match (self, other) {
             (Fact::Counted { .. }, _) => self == other,

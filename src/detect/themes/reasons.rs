@@ -157,12 +157,14 @@ impl<'a> Telling<'a> {
             }
             parts.push(Part { name, nats: levels.themes[theme], groups });
         }
+        let evidence = self.spoken(row, &shares);
         let mut reason = Reason {
             score: levels.score,
             total: levels.sum,
             at_zero: None,
             parts,
-            evidence: self.spoken(row, &shares),
+            evidence,
+            written: self.leaders.len(),
             line: String::new(),
             hints: Vec::new(),
         };
