@@ -111,6 +111,12 @@ fn write_incidents(folder: &Path, rows: &[Row]) {
         let second = (BASE + offset) / SECOND;
         jiff::Timestamp::from_second(second as i64).unwrap().to_string()
     };
+    let top = |flow_id: u64, window: &str, src: &str| {
+        serde_json::json!({
+            "flow_id": flow_id.to_string(), "window_start": window, "src": src, "src_port": 4000, "dst": "10.2.0.1",
+            "dst_port": 22, "protocol": "tcp", "score": 9.0,
+        })
+    };
     let mut hosts: BTreeMap<Ipv4Addr, Vec<usize>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.score > ALARM) {
         hosts.entry(row.src).or_default().push(at);
@@ -126,7 +132,7 @@ fn write_incidents(folder: &Path, rows: &[Row]) {
                 "change": change, "id": format!("{place:016x}"), "time": time(first + 10 * SECOND), "kind": "anomaly",
                 "address": host.to_string(), "role": "source", "first": time(first), "last": time(last + SECOND),
                 "windows": 1, "alerts": members.len(), "score": score, "p_value": (-score).exp(), "severity": severity,
-                "peers": 1, "ports": 1, "top": {"flow_id": members[0], "window_start": window},
+                "peers": 1, "ports": 1, "top": top(members[0] as u64, &window, &host.to_string()),
                 "why": "41 <peers> in 10 s, and more words than stand beside each other on the screen of a telephone",
                 "hints": [{"technique": "T1046", "name": "Network Service Discovery"}],
             });
@@ -135,7 +141,8 @@ fn write_incidents(folder: &Path, rows: &[Row]) {
     }
     let line = serde_json::json!({
         "change": "create", "id": "ffff", "time": time(0), "kind": "new_host", "address": "10.1.0.250", "role": "source",
-        "first": time(0), "last": time(0), "why": "never seen in training",
+        "first": time(0), "last": time(0), "windows": 0, "alerts": 0, "score": 0.0, "p_value": 1.0, "severity": "low",
+        "peers": 1, "ports": 1, "top": top(0, &time(0), "10.1.0.250"), "why": "never seen in training",
     });
     writeln!(log, "{line}").unwrap();
     std::fs::write(folder.join("incidents.jsonl"), log).unwrap();

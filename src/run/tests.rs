@@ -129,3 +129,49 @@ fn controls_are_shown_without_what_they_call() {
     let shown = "Controls { workers: 2, stop: false, progress: true, alerts: false, notices: false }";
     assert_eq!(format!("{controls:?}"), shown);
 }
+
+/// A capture of one datagram a second.
+fn seconds(count: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [0xa1b2_c3d4u32, 4 << 16 | 2, 0, 0, 65_535, 101] {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    let datagram =
+        [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x20, 0, 0, 53, 0, 8, 0, 0];
+    for second in 0..count {
+        for word in [1_700_000_000 + second, 0, 28, 28] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        bytes.extend_from_slice(&datagram);
+    }
+    bytes
+}
+
+#[cfg(unix)]
+#[test]
+fn rows_of_windows_that_are_complete_are_there_while_the_writer_of_a_pipe_is_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut spec = Spec::built_in("extract");
+    spec.source.inputs = vec![pipe.display().to_string()];
+    spec.ends.rows = Some(folder.path().join("rows.csv"));
+    for workers in [1, 2] {
+        let (tell, told) = channel();
+        let progress = move |progress: &Progress| {
+            if progress.rows > 0 {
+                let _ = tell.send(());
+            }
+        };
+        let to = pipe.clone();
+        let writer = std::thread::spawn(move || {
+            let mut to = std::fs::File::create(to).unwrap();
+            to.write_all(&seconds(25)).unwrap();
+            told.recv_timeout(SOON).is_ok()
+        });
+        let controls = Controls { workers, progress: Some(Box::new(progress)), ..Controls::default() };
+        let outcome = run(&spec, controls).unwrap();
+        assert!(writer.join().unwrap(), "nothing came before the end, with {workers} workers");
+        assert_eq!((outcome.summary.packets, outcome.summary.rows), (25, 3));
+    }
+}
