@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 const BESIDE: [&str; 5] = ["draft", "reading", "tally", "terminal", "threads"];
 
 /// Rooms in the order of a packet's walk. A room imports only what stands before it, `row`, and what is [`BESIDE`] them.
-const ROOMS: [&str; 11] = [
-    "source", "packet", "flow", "row", "context", "encode", "detect", "model", "incident", "sink", "evaluate",
+const ROOMS: [&str; 12] = [
+    "source", "packet", "flow", "row", "context", "encode", "detect", "model", "incident", "sink", "report",
+    "evaluate",
 ];
 
 /// Crates that only some files may name: the crate, and the starts of paths below `src`.
