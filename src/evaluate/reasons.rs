@@ -9,10 +9,10 @@ use arrow::datatypes::{DataType, TimestampNanosecondType, UInt64Type};
 use parquet::arrow::ProjectionMask;
 
 use super::number::short;
-use super::scores::numbers;
 use super::{EvaluateError, opened};
 use crate::detect::reason::{Told, ToldEvidence, ToldHint};
 use crate::reading::Batches;
+use crate::reading::columns::numbers;
 use crate::row::RowKey;
 
 const COLUMNS: [&str; 3] = ["window_start", "flow_id", "reasons"];

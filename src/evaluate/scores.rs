@@ -4,15 +4,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt64Type,
-};
+use arrow::datatypes::{DataType, Float64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt64Type};
 use parquet::arrow::ProjectionMask;
 
 use super::{EvaluateError, opened};
 use crate::reading::Batches;
+use crate::reading::columns::{column, numbers};
 use crate::sink::report::{SCORES, hours_of, parts};
 
 /// One scored row.
@@ -190,32 +189,12 @@ fn take(batch: &RecordBatch, rows: &mut Vec<ScoredRow>) -> Result<(), String> {
     Ok(())
 }
 
-/// A column that must be there and have no holes.
-pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, String> {
-    let column = batch.column_by_name(name).ok_or_else(|| format!("no column `{name}`"))?;
-    match column.null_count() {
-        0 => Ok(column),
-        holes => Err(format!("column `{name}` has {holes} empty values, it may have none")),
-    }
-}
-
 fn optional<T>(
     batch: &RecordBatch,
     name: &str,
     read: impl Fn(&RecordBatch, &str) -> Result<T, String>,
 ) -> Result<Option<T>, String> {
     batch.column_by_name(name).map(|_| read(batch, name)).transpose()
-}
-
-pub(super) fn numbers<T: ArrowPrimitiveType>(
-    batch: &RecordBatch,
-    name: &str,
-) -> Result<Vec<T::Native>, String> {
-    let column = column(batch, name)?;
-    let array = column
-        .as_primitive_opt::<T>()
-        .ok_or_else(|| format!("column `{name}` is {}, not {}", column.data_type(), T::DATA_TYPE))?;
-    Ok(array.values().to_vec())
 }
 
 /// Text by dictionary or plain: each value of the dictionary is read once.
@@ -280,8 +259,8 @@ impl ScoredRow {
 mod tests {
     use super::*;
     use arrow::array::{
-        BooleanArray, DictionaryArray, Float64Array, StringArray, TimestampNanosecondArray, UInt8Array,
-        UInt16Array,
+        ArrayRef, BooleanArray, DictionaryArray, Float64Array, StringArray, TimestampNanosecondArray,
+        UInt8Array, UInt16Array,
     };
     use arrow::datatypes::Int32Type;
 

@@ -5,6 +5,7 @@
 //! page; that is caught here, and here alone. [`is_guarded`] tells whoever is asked about a panic that it will
 //! be an error.
 
+pub(crate) mod columns;
 mod table;
 
 use std::cell::Cell;

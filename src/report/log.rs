@@ -114,7 +114,7 @@ impl Incident {
     }
 }
 
-/// A line. What it does not say of these is nothing; other keys are passed over.
+/// A line. Keys that may be missing have the defaults of their types; others than these are passed over.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(default)]

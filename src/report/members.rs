@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Int8Type, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Int8Type, TimestampNanosecondType, UInt64Type};
 
 use super::ReportError;
+use crate::reading::columns::numbers;
 use crate::reading::{self, Batches, Unreadable};
 use crate::row::RowKey;
 
@@ -63,17 +64,6 @@ fn add(batch: &RecordBatch, sums: &mut Sums) -> Result<(), String> {
         *of.entry((window, flows[at])).or_default() += i64::from(signs[at]);
     }
     Ok(())
-}
-
-fn numbers<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a [T::Native], String> {
-    let column = batch.column_by_name(name).ok_or_else(|| format!("no column `{name}`"))?;
-    let array = column.as_primitive_opt::<T>();
-    let array =
-        array.ok_or_else(|| format!("column `{name}` is {}, not {}", column.data_type(), T::DATA_TYPE))?;
-    match array.null_count() {
-        0 => Ok(array.values()),
-        holes => Err(format!("column `{name}` has {holes} empty values, it may have none")),
-    }
 }
 
 fn texts(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
