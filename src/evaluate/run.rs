@@ -5,6 +5,7 @@ use hashbrown::HashSet;
 use super::EvaluateError;
 use super::incidents::Log;
 use super::scores::{ScoredRow, Scores};
+use crate::report;
 use crate::row::RowKey;
 use crate::sink::report::SUMMARY;
 
@@ -21,7 +22,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn read(scores: &Scores) -> Result<Run, EvaluateError> {
         let mut rows = scores.read()?;
-        let log = super::incidents::read(scores.beside())?;
+        let log = report::left(scores.beside())?.map(Log::new);
         let threshold = threshold_of(scores).filter(|threshold| is_by(*threshold, &rows));
         if let Some(log) = &log {
             mute(&mut rows, log);

@@ -15,12 +15,12 @@ use crate::incident::{Kind, Rank, Severity};
 use crate::row::RowKey;
 
 /// What a log says in the end.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Log {
+#[derive(Debug, Default)]
+pub(super) struct Log {
     /// In the order of their first lines.
-    pub(crate) incidents: Vec<Incident>,
+    pub(super) incidents: Vec<Incident>,
     /// Ids of those that were taken back.
-    pub(crate) withdrawn: BTreeSet<String>,
+    pub(super) withdrawn: BTreeSet<String>,
 }
 
 /// An incident as its last line has it.
@@ -262,10 +262,10 @@ fn within(error: &serde_json::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const CREATE: &str = r#"{"change":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","address":"10.0.0.1",
+    pub(in crate::report) const CREATE: &str = r#"{"change":"create","id":"a1","time":"2026-11-23T00:19:40Z","kind":"anomaly","address":"10.0.0.1",
         "role":"source","first":"2026-11-23T00:19:31.5Z","last":"2026-11-23T00:19:39Z","windows":1,"alerts":1,"score":7.5,
         "p_value":0.0005,"severity":"low","peers":1,"ports":1,"top":{"flow_id":"7","window_start":"2026-11-23T00:19:30Z",
         "src":"10.0.0.1","src_port":4,"dst":"10.0.0.2","dst_port":22,"protocol":"tcp","score":7.5},"why":"odd",

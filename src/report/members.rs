@@ -74,18 +74,19 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Int8Array, TimestampNanosecondArray, UInt64Array};
     use parquet::arrow::ArrowWriter;
     use std::fs::File;
+    use std::path::Path;
     use std::sync::Arc;
 
     /// Incident, window, flow, rule, sign.
-    type MemberRow = (Option<&'static str>, i64, u64, Option<&'static str>, i8);
+    pub(in crate::report) type MemberRow = (Option<&'static str>, i64, u64, Option<&'static str>, i8);
 
-    fn members(rows: &[MemberRow], leave_out: &str) -> Result<Members, ReportError> {
-        let folder = tempfile::tempdir().unwrap();
+    /// A file of them in a folder, without a column.
+    pub(in crate::report) fn write(folder: &Path, rows: &[MemberRow], leave_out: &str) -> PathBuf {
         let windows = TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| row.1));
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("incident", Arc::new(StringArray::from_iter(rows.iter().map(|row| row.0)))),
@@ -96,11 +97,16 @@ mod tests {
         ];
         let columns = columns.into_iter().filter(|(name, _)| *name != leave_out);
         let batch = RecordBatch::try_from_iter(columns).unwrap();
-        let path = folder.path().join("incident_rows.parquet");
+        let path = folder.join("incident_rows.parquet");
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), None).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
-        Members::read(&[path])
+        path
+    }
+
+    fn members(rows: &[MemberRow], leave_out: &str) -> Result<Members, ReportError> {
+        let folder = tempfile::tempdir().unwrap();
+        Members::read(&[write(folder.path(), rows, leave_out)])
     }
 
     #[test]

@@ -10,10 +10,10 @@ mod named;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::log::{Incident, Log};
+pub(crate) use self::log::Incident;
 pub(crate) use self::members::Members;
 pub(crate) use self::named::{Named, folder_of};
 use crate::sink::report::{INCIDENT_ROWS, INCIDENTS, hours_of, parts};
@@ -84,23 +84,35 @@ pub enum ReportError {
     },
 }
 
-/// The log of a folder.
-///
-/// # Errors
-/// [`ReportError`] if it is not there or cannot be read, with the line.
-pub(crate) fn log(folder: &Path) -> Result<Log, ReportError> {
-    let path = folder.join(INCIDENTS);
-    match File::open(&path) {
-        Ok(file) => log::read(&path, BufReader::new(file)),
-        Err(source) => Err(ReportError::Io { path, source }),
-    }
+/// What a run left of incidents.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Left {
+    /// In the order of their first lines, without those that were taken back.
+    pub(crate) incidents: Vec<Incident>,
+    /// Their rows, also of those that a log that was rotated says no more of. A run that goes on has not written all of them
+    /// yet.
+    pub(crate) members: Members,
 }
 
-/// The rows of a folder's incidents, and those that rules muted. A run that goes on has not written all of them yet.
+/// What a run left in a folder; `None` where there is no log.
 ///
 /// # Errors
-/// [`ReportError`] if they are missing or cannot be read.
-pub(crate) fn members(folder: &Path) -> Result<Members, ReportError> {
+/// [`ReportError`] if one of the two files cannot be read, with the line for the log, or rows are missing.
+pub(crate) fn left(folder: &Path) -> Result<Option<Left>, ReportError> {
+    let path = folder.join(INCIDENTS);
+    let log = match File::open(&path) {
+        Ok(file) => log::read(&path, BufReader::new(file))?,
+        Err(source) if source.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ReportError::Io { path, source }),
+    };
+    let mut members = members(folder)?;
+    // What was taken back by a run that was killed before its rows were.
+    members.of_incident.retain(|id, _| !log.withdrawn.contains(id));
+    Ok(Some(Left { incidents: log.incidents, members }))
+}
+
+/// The rows of a folder's incidents, and those that rules muted.
+fn members(folder: &Path) -> Result<Members, ReportError> {
     let path = folder.join(INCIDENT_ROWS);
     let io = |source| ReportError::Io { path: path.clone(), source };
     let mut files = parts(folder, INCIDENT_ROWS).map_err(io)?;
@@ -138,5 +150,37 @@ pub(crate) fn choose<'a>(folder: &Path, ids: &BTreeSet<&'a str>, id: &str) -> Re
             let which = some(&mut all.iter().copied());
             Err(ReportError::Ambiguous { folder, id, count: all.len(), which })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::log::tests::CREATE;
+    use crate::report::members::tests::write;
+
+    #[test]
+    fn no_log_is_no_report_and_a_log_without_its_rows_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(left(folder.path()).unwrap(), None);
+        std::fs::write(folder.path().join(INCIDENTS), "").unwrap();
+        let error = left(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(INCIDENT_ROWS), "{error}");
+    }
+
+    #[test]
+    fn rows_of_what_was_taken_back_are_nobodys_though_a_run_was_killed_before_it_said_so_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &[(Some("a1"), 30, 7, None, 1), (Some("b2"), 30, 9, None, 1)], "");
+        let create = CREATE.replace('\n', " ");
+        let close = create.replace("create", "close").replace("\"why\"", "\"withdrawn\":true,\"why\"");
+        std::fs::write(folder.path().join(INCIDENTS), [create, close].join("\n")).unwrap();
+        let Left { incidents, members } = left(folder.path()).unwrap().unwrap();
+        assert!(incidents.is_empty());
+        assert_eq!(members.of_incident.keys().collect::<Vec<_>>(), ["b2"], "a log that was rotated");
+        let named = |ids: &str| Named::read(&[format!("{}{ids}", folder.path().display())]);
+        assert_eq!(named("").unwrap().rows, [(30, 9)].into_iter().collect());
+        assert!(matches!(named(":a1"), Err(ReportError::Unknown { .. })));
+        assert!(matches!(named(":zz"), Err(ReportError::Unknown { .. })));
     }
 }

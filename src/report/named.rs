@@ -1,12 +1,11 @@
 //! Incidents that somebody names, and their rows.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashSet;
 
-use super::{Log, ReportError, choose, log, members};
+use super::{Left, ReportError, choose, left, members};
 use crate::incident::Kind;
 use crate::row::RowKey;
 
@@ -29,14 +28,13 @@ impl Named {
         let mut named = Named::default();
         for name in names {
             let (folder, ids) = parts(name);
-            let log = match log(&folder) {
-                Err(ReportError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Log::default(),
-                read => read?,
+            let Left { incidents, members } = match left(&folder)? {
+                Some(left) => left,
+                None => Left { members: members(&folder)?, ..Left::default() },
             };
-            let members = members(&folder)?;
-            let newcomers = log.incidents.iter().filter(|incident| incident.kind != Kind::Anomaly);
+            let newcomers = incidents.iter().filter(|incident| incident.kind != Kind::Anomaly);
             let newcomers: BTreeSet<&str> = newcomers.map(|incident| &incident.id[..]).collect();
-            let logged = log.incidents.iter().map(|incident| &incident.id[..]);
+            let logged = incidents.iter().map(|incident| &incident.id[..]);
             let all: BTreeSet<&str> = logged.chain(members.of_incident.keys().map(|id| &id[..])).collect();
             let chosen: BTreeSet<&str> = match &ids[..] {
                 [] => all.difference(&newcomers).copied().collect(),
@@ -47,7 +45,7 @@ impl Named {
                 if rows.is_none() && !ids.is_empty() {
                     return Err(ReportError::NoRows { folder, id: id.to_owned() });
                 }
-                let counted = log.incidents.iter().find(|incident| incident.id == id);
+                let counted = incidents.iter().find(|incident| incident.id == id);
                 let counted = counted.map_or(0, |incident| incident.alerts);
                 named.unknown += counted.saturating_sub(rows.map_or(0, |rows| rows.len() as u64));
                 named.rows.extend(rows.into_iter().flatten());
@@ -62,11 +60,14 @@ pub(crate) fn folder_of(name: &str) -> PathBuf {
     parts(name).0
 }
 
-/// The folder of a report and the ids that stand behind it.
+/// The folder of a report and the ids that stand behind it, or what stands there in their place.
 fn parts(name: &str) -> (PathBuf, Vec<String>) {
     let is_id = |id: &str| !id.is_empty() && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let may_be = |folder: &str, ids: &str| {
+        !Path::new(name).exists() && (ids.split(',').all(|id| is_id(id.trim())) || Path::new(folder).is_dir())
+    };
     match name.rsplit_once(':') {
-        Some((folder, ids)) if ids.split(',').all(|id| is_id(id.trim())) && !Path::new(name).exists() => {
+        Some((folder, ids)) if may_be(folder, ids) => {
             (folder.into(), ids.split(',').map(|id| id.trim().to_owned()).collect())
         }
         _ => (name.into(), Vec::new()),
@@ -89,5 +90,8 @@ mod tests {
         assert_eq!(of("C:\\out"), pair("C:\\out", ""));
         assert_eq!(of("C:\\out:3f"), pair("C:\\out", "3f"));
         assert_eq!(of("out:3f,"), pair("out:3f,", ""));
+        let there = tempfile::tempdir().unwrap();
+        let there = there.path().to_str().unwrap();
+        assert_eq!(of(&format!("{there}:zz")), pair(there, "zz"), "a report is there");
     }
 }

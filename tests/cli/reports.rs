@@ -186,6 +186,8 @@ fn what_has_no_incidents_and_no_figures_says_so() {
     std::fs::copy(&scores, table.join("scores.parquet")).unwrap();
     let line = error(&[&"explain", &table]);
     assert!(line.contains("a report of a table has no incidents"), "{line}");
+    assert!(error(&[&"explain", &place.at("nowhere")]).ends_with("nowhere: there is no such folder"));
+    assert!(error(&[&"explain", &place.at("")]).ends_with("which detect and watch leave there"));
 
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6];
     frame.resize(60, 0);

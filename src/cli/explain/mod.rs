@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use self::rows::scored;
 use self::text::{in_full, list};
 use super::Failure;
-use crate::report::{self, Incident, ReportError};
-use crate::sink::report::{INCIDENTS, SCORES, hours_of, parts};
+use crate::report::{self, Left, ReportError};
+use crate::sink::report::{SCORES, hours_of, parts};
 use crate::terminal::safe;
 
 /// Print an incident in full, or list all of a report, the worst first
@@ -73,9 +73,13 @@ impl Explain {
     }
 
     fn text(&self) -> Result<String, ExplainError> {
-        check(&self.folder)?;
-        let incidents = incidents(&self.folder)?;
-        let members = report::members(&self.folder)?;
+        let Left { mut incidents, members } = match self.folder.is_file() {
+            true => None,
+            false => report::left(&self.folder)?,
+        }
+        .ok_or_else(|| no_incidents(&self.folder))?;
+        // The worst first.
+        incidents.sort_by(|a, b| b.rank(b.alerts).cmp(&a.rank(a.alerts)).then_with(|| a.id.cmp(&b.id)));
         Ok(match &self.id {
             None => list(&incidents, &members),
             Some(id) => {
@@ -89,28 +93,21 @@ impl Explain {
     }
 }
 
-/// The incidents of a report, the worst first.
-fn incidents(folder: &Path) -> Result<Vec<Incident>, ReportError> {
-    let mut incidents = report::log(folder)?.incidents;
-    incidents.sort_by(|a, b| b.rank(b.alerts).cmp(&a.rank(a.alerts)).then_with(|| a.id.cmp(&b.id)));
-    Ok(incidents)
-}
-
 /// What there is of scores; a run that goes on has not written all of them yet.
 fn scores(folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
     parts(folder, SCORES).map_err(|source| ReportError::Io { path: hours_of(folder, SCORES), source })
 }
 
-/// Checks that a report has incidents, as far as its files tell.
-fn check(folder: &Path) -> Result<(), ExplainError> {
-    let without = |what| Err(ExplainError::NoIncidents { path: folder.to_owned(), what });
-    if folder.is_file() {
-        return without(
-            "is a file; scores alone have no incidents, a report does: a folder that detect or watch left",
-        );
-    }
-    if folder.join(INCIDENTS).exists() || !folder.join(SCORES).is_file() {
-        return Ok(());
-    }
-    without("has scores and no incidents.jsonl: a report of a table has no incidents, only one of flows does")
+/// Why a report has none, as far as its files tell.
+fn no_incidents(folder: &Path) -> ExplainError {
+    let what = if folder.is_file() {
+        "is a file; scores alone have no incidents, a report does: a folder that detect or watch left"
+    } else if folder.join(SCORES).is_file() {
+        "has scores and no incidents.jsonl: a report of a table has no incidents, only one of flows does"
+    } else if folder.is_dir() {
+        "has no incidents.jsonl, which detect and watch leave there"
+    } else {
+        "there is no such folder"
+    };
+    ExplainError::NoIncidents { path: folder.to_owned(), what }
 }
