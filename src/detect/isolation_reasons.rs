@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::reason::facts::Facts;
-use super::reason::phrase::about;
+use super::reason::meaning::about;
 use super::reason::{Evidence, Group, Part, Reason, WRITTEN};
 use super::shares::Shares;
 use super::usual::Usuals;

@@ -2,7 +2,7 @@
 
 use super::amount::decimal;
 use super::facts::Facts;
-use super::phrase::about;
+use super::meaning::about;
 use super::{Evidence, Reason};
 
 /// Appends the line of a row: `10.20.30.104 -> 41 hosts, port 22: 41 peers in 10 s; usual 3, p99 6`. Who and whom are as

@@ -4,7 +4,8 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::hints::ASKED;
-use super::phrase::{Phrase, about};
+use super::meaning::about;
+use super::phrase::Phrase;
 
 /// What a column's name says.
 pub(in crate::detect) struct Word {

@@ -15,7 +15,7 @@ use super::{Themes, Verdicts};
 use crate::context::entity::Key;
 use crate::detect::reason::facts::Values;
 use crate::detect::reason::hints::ASKED;
-use crate::detect::reason::phrase::{Fact, about};
+use crate::detect::reason::meaning::{Meaning, about};
 use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, address_text, service_text};
@@ -43,7 +43,7 @@ struct Judgements {
     /// Whom its words are about.
     named: Vec<Subject>,
     /// What they say.
-    facts: Vec<Fact<'static>>,
+    meanings: Vec<Meaning<'static>>,
 }
 
 static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
@@ -60,7 +60,7 @@ static JUDGED: LazyLock<Judgements> = LazyLock::new(|| {
         counts_new: columns().iter().map(|column| counts_new(&column.name)).collect(),
         is_asked: columns().iter().map(|column| ASKED.contains(&about(&column.name))).collect(),
         named: columns().iter().map(named).collect(),
-        facts: columns().iter().map(|column| Fact::of(&column.name)).collect(),
+        meanings: columns().iter().map(|column| Meaning::of(&column.name)).collect(),
     }
 });
 
@@ -215,14 +215,14 @@ impl<'a> Telling<'a> {
     /// Leaves those to lead that are written: not those that say again, of another entity, what stronger ones say. Of the rest
     /// techniques may be told all the same.
     fn say_once(&mut self, at_row: usize) {
-        let Judgements { is_asked, facts, .. } = &*JUDGED;
+        let Judgements { is_asked, meanings, .. } = &*JUDGED;
         let mut kept = 0;
         for place in 0..self.leaders.len() {
             let speaker = self.leaders[place];
             let of = |at: usize| number(&self.made[at], at_row);
             let is_said = |(.., stronger): &Speaker| {
-                let (known, other) = (&facts[*stronger], &facts[speaker.2]);
-                known.says(other) && (*other == Fact::Seldom || of(*stronger) == of(speaker.2))
+                let (known, other) = (&meanings[*stronger], &meanings[speaker.2]);
+                known.says(other) && (*other == Meaning::Seldom || of(*stronger) == of(speaker.2))
             };
             if kept < WRITTEN && !self.leaders[..kept].iter().any(is_said) {
                 self.leaders[kept] = speaker;
