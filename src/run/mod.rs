@@ -2,6 +2,8 @@
 //! feed that ends.
 
 mod columns;
+mod ending;
+mod ends;
 mod error;
 mod following;
 mod judging;
@@ -16,29 +18,29 @@ mod writing;
 use std::cell::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::ending::Ending;
+pub(crate) use self::ends::check_ends;
 pub use self::error::RunError;
 pub(crate) use self::following::useless;
 pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
-use self::opening::{Opened, Origin, Reader, joined, open};
+use self::opening::{Origin, joined, open};
 use self::ticker::{Looks, Ticker};
 use self::workers::Work;
 use self::writing::Writing;
 use crate::context::Plan;
 use crate::context::operator::Remembering;
-use crate::detect::outline::grouped;
 use crate::draft::Drafts;
 use crate::graph::{Rooms, Source};
-use crate::incident::InForce;
 use crate::incident::budget::Budget;
 use crate::model::Model;
 use crate::sink::report::Found;
-use crate::sink::{Lines, SinkError, State, Summary, WhoRuns};
+use crate::sink::{Lines, State, Summary, WhoRuns};
 use crate::source::interface::wall_clock;
 use crate::spec::Spec;
 use crate::tally::{Fault, Stop, Tally};
@@ -159,6 +161,11 @@ impl Shared {
     fn new(stop: Stop, live: bool) -> Shared {
         Shared { tally: Arc::default(), fault: Arc::new(Fault::new(stop.clone(), live)), stop }
     }
+
+    /// Whether a run of this origin comes to nothing, as it was asked to end.
+    fn is_interrupted(&self, origin: Origin) -> bool {
+        origin == Origin::Stored && self.stop.is_asked()
+    }
 }
 
 /// Runs a pipeline to its end, on threads that end with it. It may be called again, and by several threads at once as long
@@ -187,7 +194,6 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     let spec = &columns::with_chosen_context(spec)?;
     let live = spec.source.interface.is_some();
     let shared = Shared::new(Stop::by(controls.stop), live);
-    let is_interrupted = |origin: Origin| origin == Origin::Stored && shared.stop.is_asked();
     let plan = Plan::new(&spec.context)?;
     let left_out = Cell::new(None);
     let opened = open(spec, &shared, |schema, window| {
@@ -207,9 +213,10 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
     });
     // A pipe of which nothing was read comes to nothing, too.
     let unread = if live { Origin::Wire } else { Origin::Stored };
-    let opened =
-        opened.map_err(|error| if is_interrupted(unread) { RunError::Interrupted } else { error })?;
-    let origin = opened.origin;
+    let opened = opened.map_err(|error| match shared.is_interrupted(unread) {
+        true => RunError::Interrupted,
+        false => error,
+    })?;
     if let Source::Frames(..) = opened.source {
         spec.flow.check_room()?;
     }
@@ -276,69 +283,27 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         state: state.clone(),
         fit: writing.fit.clone(),
     };
-    let ticker = Ticker::start(&opened.reader, &shared, origin, looks, started)?;
+    let ticker = Ticker::start(&opened.reader, &shared, opened.origin, looks, started)?;
     let learned = work.execute(controls.workers);
     ticker.end();
-    let learned = learned?;
-
-    if let Some(error) = shared.fault.take() {
-        // Who asks a run to end may end the writer of its pipe as well, and what it met is that.
-        return Err(if is_interrupted(origin) { RunError::Interrupted } else { RunError::met(error) });
-    }
-    let muted = watched.as_ref().map(|(_, muting)| muting.rows());
-    let summary = counted(&opened, &shared, judged.as_ref(), muted)?;
-    let summary = match (&spec.ends.model, &judged) {
-        (Some(path), Some(judged)) => summary.by_model(path, &judged.hash),
-        _ => summary,
+    let ending = Ending {
+        spec,
+        shared: &shared,
+        judged: judged.as_ref(),
+        opened,
+        started,
+        began,
+        model: writing.model.zip(teaching),
+        memory: after,
+        without,
+        watched,
+        fit: writing.fit,
+        left_out: left_out.take(),
+        summaries: writing.summaries,
+        drafts,
+        state,
     };
-    // Batch runs that are alike leave the same.
-    let summary = match live {
-        true => summary.live(&opened.reader.counts()).during(began, wall_clock()),
-        false => summary,
-    };
-    let memory = after.and_then(|after| after.lock().expect("no worker panics while it hands over").take());
-    let mut fitted = None;
-    if let (Some(draft), Some(teaching)) = (writing.model, teaching) {
-        let model = teaching.model(spec, &opened, learned, memory)?;
-        model.write_to(draft)?;
-        fitted = Some(model);
-    }
-    // Also where the input seemed to be at its end by then: a pipe whose writer was asked to end at the same time is cut.
-    // And a pipe that gave no frame yet takes the place of no report.
-    let nothing_came = shared.stop.is_asked() && summary.frames == 0 && origin == Origin::Pipe;
-    if is_interrupted(origin) || nothing_came {
-        return Err(RunError::Interrupted);
-    }
-    // What a live run has counted is told, whatever cannot be written.
-    let unless_live = |written: Result<(), SinkError>| match written {
-        Err(error) if live => {
-            shared.fault.lose(error);
-            Ok(())
-        }
-        written => written,
-    };
-    for draft in writing.summaries {
-        unless_live(summary.write(draft))?;
-    }
-    unless_live(drafts.commit().map_err(SinkError::from))?;
-    if let Some(state) = state {
-        unless_live(state.write(&shared.tally, &opened.reader.counts()))?;
-    }
-    let useless_rules = watched.map_or(Vec::new(), |(hits, _)| hits.complaints());
-    let asked = shared
-        .stop
-        .ended_early()
-        .then(|| format!("ended by a signal, packets read until then: {}", grouped(summary.packets)));
-    let misfit = writing.fit.and_then(|fit| fit.misfit());
-    let without = without.map(|(without, unknown)| learning::was_without(&without, unknown));
-    let complaints = [opened.note, left_out.take(), without, asked, misfit]
-        .into_iter()
-        .flatten()
-        .chain(useless_rules)
-        .collect();
-    let lost = shared.fault.take_lost().map(RunError::met);
-    let ended_by = lost.or_else(|| opened.reader.ended_by().map(RunError::from));
-    Ok(Outcome { summary, model: fitted, complaints, ended_by, elapsed: started.elapsed() })
+    ending.finish(learned?)
 }
 
 /// What a live run is, for whoever watches it.
@@ -366,31 +331,6 @@ fn listening(interface: &str, workers: usize, report: Option<&Path>, found: &Fou
     format!("listening on {interface} ({workers}{report}{found})")
 }
 
-/// What was counted on the way, where it balances; `muted` rows where incidents were made.
-fn counted(
-    opened: &Opened,
-    shared: &Shared,
-    judged: Option<&Judged>,
-    muted: Option<u64>,
-) -> Result<Summary, RunError> {
-    let counts = opened.reader.counts();
-    if let Reader::Frames(_) = &opened.reader {
-        shared.tally.check(counts.frames).map_err(RunError::Balance)?;
-    }
-    let load = |counter: &AtomicU64| counter.load(Relaxed);
-    let mut summary = Summary::new(&shared.tally, &counts).with_cut_short(opened.reader.cut_short());
-    if let Reader::Rows(_) = &opened.reader {
-        summary = summary.of_rows();
-    }
-    if let Some(InForce { threshold, by, .. }) = judged.map(Judged::now) {
-        summary = summary.scored(load(&shared.tally.anomalies)).judged(threshold, by);
-    }
-    if let Some(muted) = muted {
-        summary = summary.with_incidents(load(&shared.tally.incidents), load(&shared.tally.alerts), muted);
-    }
-    Ok(summary)
-}
-
 /// The only place that asks for the time, for progress and for how long it took; no row depends on it. When a live run
 /// began and ended is by the clock of the wall.
 #[allow(clippy::disallowed_methods)]
@@ -405,50 +345,4 @@ fn with_context(spec: &Spec) -> Spec {
         spec.context.columns.extend(spec.detect.context_columns());
     }
     spec
-}
-
-/// Checks that what the graph ends in goes together.
-///
-/// # Errors
-/// The first end that has no use, or that another one excludes.
-pub(crate) fn check_ends(spec: &Spec) -> Result<(), RunError> {
-    let ends = &spec.ends;
-    if ends.model.is_none() && (ends.report.is_some() || ends.scores.is_some()) {
-        return Err(RunError::Ends("report and scores need model: the file that scores"));
-    }
-    if ends.rows.is_none() && ends.fit.is_none() && ends.model.is_none() && ends.summary.is_none() {
-        return Err(RunError::NoEnd);
-    }
-    if ends.report.is_some() && ends.scores.is_some() {
-        return Err(RunError::Ends(
-            "report and scores exclude each other: a report has the scores of all rows",
-        ));
-    }
-    if ends.model.is_some() && ends.report.is_none() && ends.scores.is_none() {
-        return Err(RunError::Ends("model needs report, the folder where scores and alerts go, or scores"));
-    }
-    if !ends.columns.is_empty() && (ends.report.is_some() || ends.rows.is_none() && ends.scores.is_none()) {
-        return Err(RunError::Ends("columns are those of a file of rows or scores; a report has all"));
-    }
-    if !ends.columns.is_empty() && ends.rows.is_some() && ends.scores.is_some() {
-        return Err(RunError::Ends("columns of rows and of scores cannot be chosen in one run"));
-    }
-    if ends.sensor.as_deref() == Some("") {
-        return Err(RunError::Ends("sensor is a name: give one, or leave it out"));
-    }
-    if ends.sensor.is_some() && ends.report.is_none() {
-        return Err(RunError::Ends(
-            "sensor stands in alerts and incidents: ask for a report, or leave it out",
-        ));
-    }
-    if ends.model.is_some() && ends.fit.is_some() {
-        return Err(RunError::Ends("model and fit exclude each other: a run trains or scores"));
-    }
-    if ends.packets && (ends.model.is_some() || ends.fit.is_some()) {
-        return Err(RunError::Ends("packets are rows to be written, not to be learned from or scored"));
-    }
-    if ends.write_pcap.is_some() && spec.source.interface.is_none() {
-        return Err(RunError::Ends("write_pcap is for a live interface: captures are there already"));
-    }
-    Ok(())
 }
