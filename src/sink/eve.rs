@@ -18,35 +18,19 @@
 //! said to be one: `mitre_technique_id` with `netweir_hint`.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use super::alert::{Alerts, Flows, setting};
-use super::community::{Ends, id_of_row};
-use super::json::{Json, Text, key};
+use super::event::Events;
 use super::operator::End;
-use super::protocols::protocol_name;
-use super::stamps::Stamps;
 use super::{AnyError, Judge, SinkError};
 use crate::detect::THRESHOLD;
-use crate::detect::reason::Repeated;
-use crate::detect::reason::digits::fixed;
 use crate::draft::Draft;
-use crate::incident::{Muting, Severity};
+use crate::incident::Muting;
 use crate::row::schema::WINDOW;
-
-/// Not 1, which is that of Suricata's own rules.
-const GENERATOR: u32 = 7777;
-
-/// The one kind of finding so far: a row whose score is above the threshold. Its number is of those that Suricata leaves
-/// to rules of one's own (1,000,000 to 1,999,999): readers that look at no generator take it for no other's rule.
-const ANOMALOUS_FLOW: (u32, u32, &str) = (1_007_000, 1, "NETWEIR anomalous flow");
-
-/// Suricata keeps 51 bits of flow ids, since more are lost in readers that take numbers for doubles.
-const FLOW_ID: u64 = (1 << 51) - 1;
 
 /// Alerts in Suricata's format. In a live run the file is followed while it grows, so each batch of rows is
 /// flushed. Rows that are not flows (tables of other columns) are no events: for them the file stays empty.
@@ -57,69 +41,20 @@ pub struct EveLog {
     window: Option<String>,
     /// No events of rows that a rule mutes when they come.
     muting: Option<Muting>,
-    common: Common,
-    /// Lines that are not in the file yet, and a word of the last.
+    events: Events,
+    /// Lines that are not in the file yet.
     lines: Vec<u8>,
-    word: String,
-    stamps: Stamps,
 }
 
 /// Lines are written once they are so many bytes.
 const AT_ONCE: usize = 1 << 17;
 
-/// What all events of a run have in common, as it stands in them.
-struct Common {
-    /// What is between the id of the flow and what the event says of it: where it comes from.
-    origin: Vec<u8>,
-    /// What is between the flow and the severity.
-    alert: Vec<u8>,
-    /// Entries of its metadata: of the model, and of the threshold and the window.
-    model: Vec<u8>,
-    threshold: Vec<u8>,
-    /// The threshold in the context.
-    level: Vec<u8>,
-}
-
-impl Common {
-    fn of(judge: &Judge, window: Option<&str>) -> Common {
-        let [mut origin, mut alert, mut model, mut threshold, mut level] = [const { Vec::new() }; 5];
-        let mut json = Json::on(&mut origin);
-        if let Some(interface) = &judge.interface {
-            json.text(key!("in_iface"), interface);
-        }
-        json.text(key!("event_type"), "alert");
-        if let Some(sensor) = &judge.sensor {
-            json.text(key!("host"), sensor);
-        }
-        let mut json = Json::on(&mut alert);
-        let (signature_id, rev, signature) = ANOMALOUS_FLOW;
-        json.text(key!("direction"), "to_server");
-        json.key(key!("alert"));
-        json.open();
-        json.text(key!("action"), "allowed");
-        json.whole(key!("gid"), GENERATOR.into());
-        json.whole(key!("signature_id"), signature_id.into());
-        json.whole(key!("rev"), rev.into());
-        json.text(key!("signature"), signature);
-        json.text(key!("category"), "A Network Anomaly was detected");
-        Json::on(&mut model).one_item(key!("netweir_model"), Text::Any(&judge.model));
-        let mut json = Json::on(&mut threshold);
-        json.one_item(key!("netweir_threshold"), Text::Plain(&format!("{:.4}", judge.threshold)));
-        if let Some(window) = window {
-            json.one_item(key!("netweir_window"), Text::Any(window));
-        }
-        Json::on(&mut level).number(key!("threshold"), judge.threshold);
-        Common { origin, alert, model, threshold, level }
-    }
-}
-
 impl EveLog {
     /// Begins the file for scored rows of `schema`.
     pub fn create(out: Draft, schema: &SchemaRef, judge: Judge) -> EveLog {
         let window = setting(schema, WINDOW);
-        let common = Common::of(&judge, window.as_deref());
-        let (lines, word, stamps) = (Vec::new(), String::new(), Stamps::default());
-        EveLog { out, judge, window, muting: None, common, lines, word, stamps }
+        let events = Events::new(&judge, window.as_deref());
+        EveLog { out, judge, window, muting: None, events, lines: Vec::new() }
     }
 
     /// The same without events of rows that rules mute.
@@ -131,7 +66,7 @@ impl EveLog {
     fn write(&mut self, alerts: &Alerts, flows: &Flows, muted: &BTreeSet<usize>) -> std::io::Result<()> {
         for row in 0..alerts.numbers.len() {
             if muted.is_empty() || !muted.contains(&alerts.place(row)) {
-                self.event(alerts, flows, row);
+                self.events.write(&mut self.lines, alerts, flows, row);
                 self.lines.push(b'\n');
             }
             if self.lines.len() >= AT_ONCE || row + 1 == alerts.numbers.len() {
@@ -154,7 +89,7 @@ impl End for EveLog {
             let marked = setting(rows.schema_ref(), THRESHOLD).and_then(|text| text.parse().ok());
             if let Some(threshold) = marked.filter(|marked| *marked != self.judge.threshold) {
                 self.judge.threshold = threshold;
-                self.common = Common::of(&self.judge, self.window.as_deref());
+                self.events = Events::new(&self.judge, self.window.as_deref());
             }
             let muted = self.muting.as_ref().map_or(Ok(BTreeSet::new()), |muting| muting.muted(rows));
             let muted = muted.map_err(|error| SinkError::rows(self.out.path(), &error))?;
@@ -169,156 +104,12 @@ impl End for EveLog {
     }
 }
 
-impl EveLog {
-    /// Writes the event of a row. Keys stand in the order of their objects; those of metadata in that of the alphabet.
-    fn event(&mut self, alerts: &Alerts, flows: &Flows, row: usize) {
-        let EveLog { lines, judge, common, word, stamps, .. } = self;
-        let mut json = Json::on(lines);
-        let score = alerts.scores.value(row);
-        let severity = alerts.severity(row).unwrap_or_else(|| Severity::of_row(score, judge.threshold));
-        let (src_ip, dest_ip) = (flows.src_ip.value(row), flows.dst_ip.value(row));
-        let protocol = flows.protocol.value(row);
-        let ends = ends(flows, row);
-        // Text of another writer that is no reason says nothing.
-        let reason = alerts.reason(row).and_then(|text| Repeated::read(text).ok()).unwrap_or_default();
-        let ports = match ends {
-            Ends::Ports(source, destination) => Some((source, destination)),
-            _ => None,
-        };
-
-        json.open();
-        let end = stamps.of(flows.row_end.value(row));
-        json.plain(key!("timestamp"), &end);
-        json.whole(key!("flow_id"), flows.flow_id.value(row) & FLOW_ID);
-        json.piece(&common.origin);
-        if flows.vlan.is_valid(row) {
-            json.key(key!("vlan"));
-            json.list(|json| json.whole_item(flows.vlan.value(row).into()));
-        }
-        json.text(key!("src_ip"), src_ip);
-        if let Some((source, _)) = ports {
-            json.whole(key!("src_port"), source.into());
-        }
-        json.text(key!("dest_ip"), dest_ip);
-        if let Some((_, destination)) = ports {
-            json.whole(key!("dest_port"), destination.into());
-        }
-        json.text(key!("proto"), protocol_name(protocol, flows.protocol_name.value(row), word));
-        json.whole(key!("ip_v"), flows.ip_version.value(row).into());
-        if flows.icmp_type.is_valid(row) {
-            json.whole(key!("icmp_type"), flows.icmp_type.value(row).into());
-        }
-        if flows.icmp_code.is_valid(row) {
-            json.whole(key!("icmp_code"), flows.icmp_code.value(row).into());
-        }
-        if let Some(id) = id_of_row(protocol, src_ip, dest_ip, ends) {
-            json.plain(key!("community_id"), &id);
-        }
-
-        json.piece(&common.alert);
-        json.whole(key!("severity"), severity.eve().into());
-        json.key(key!("metadata"));
-        json.open();
-        if !reason.hints.is_empty() {
-            json.key(key!("mitre_technique_id"));
-            json.list(|json| reason.hints.iter().for_each(|hint| json.item(&[Text::read(&hint.technique)])));
-            json.key(key!("netweir_hint"));
-            json.list(|json| {
-                for hint in &reason.hints {
-                    json.item(&[Text::read(&hint.technique), Text::Plain(" "), Text::read(&hint.name)]);
-                }
-            });
-        }
-        if let Some(incident) = alerts.incident(row) {
-            word.clear();
-            let _ = write!(word, "{incident:016x}");
-            json.one_item(key!("netweir_incident"), Text::Plain(word));
-        }
-        json.piece(&common.model);
-        json.one_item(key!("netweir_partition"), Text::Any(alerts.partitions.value(row)));
-        if !reason.evidence.is_empty() {
-            json.key(key!("netweir_reason"));
-            json.list(|json| {
-                for (entity, words) in &reason.evidence {
-                    json.item(&[Text::read(entity), Text::Plain(": "), Text::read(words)]);
-                }
-            });
-        }
-        word.clear();
-        fixed(word, score, 4);
-        json.one_item(key!("netweir_score"), Text::Plain(word));
-        json.piece(&common.threshold);
-        json.close();
-
-        json.key(key!("context"));
-        json.open();
-        json.key(key!("netweir"));
-        json.open();
-        json.number(key!("score"), score);
-        json.piece(&common.level);
-        json.plain(key!("severity"), severity.name().as_bytes());
-        json.plain(key!("window_start"), &stamps.of(flows.window_start.value(row)));
-        json.plain(key!("row_start"), &stamps.of(flows.row_start.value(row)));
-        // All 64 bits, as text.
-        json.whole_as_text(key!("flow_id"), flows.flow_id.value(row));
-        json.text(key!("service"), flows.service.value(row));
-        if flows.conn_state.is_valid(row) {
-            json.text(key!("conn_state"), flows.conn_state.value(row));
-        }
-        if let Some(total) = reason.total {
-            json.nats(key!("total"), total);
-        }
-        if !reason.parts.is_empty() {
-            json.key(key!("parts"));
-            json.list(|json| {
-                for (name, nats) in &reason.parts {
-                    json.comma();
-                    json.open();
-                    json.read(key!("name"), name);
-                    json.nats(key!("nats"), *nats);
-                    json.close();
-                }
-            });
-        }
-        json.close();
-        json.close();
-        json.close();
-
-        json.key(key!("flow"));
-        json.open();
-        json.whole(key!("pkts_toserver"), flows.fwd_packets.value(row));
-        json.whole(key!("pkts_toclient"), flows.bwd_packets.value(row));
-        json.whole(key!("bytes_toserver"), flows.fwd_bytes.value(row));
-        json.whole(key!("bytes_toclient"), flows.bwd_bytes.value(row));
-        json.plain(key!("start"), &stamps.of(flows.flow_start.value(row)));
-        json.plain(key!("end"), &end);
-        json.text(key!("src_ip"), src_ip);
-        json.text(key!("dest_ip"), dest_ip);
-        if let Some((source, destination)) = ports {
-            json.whole(key!("src_port"), source.into());
-            json.whole(key!("dest_port"), destination.into());
-        }
-        json.close();
-        json.close();
-    }
-}
-
-/// What tells a row's ends apart. Suricata has ports for TCP, UDP and SCTP only.
-fn ends(flows: &Flows, row: usize) -> Ends {
-    match flows.protocol.value(row) {
-        6 | 17 | 132 => Ends::Ports(flows.src_port.value(row), flows.dst_port.value(row)),
-        1 | 58 if flows.icmp_type.is_valid(row) && flows.icmp_code.is_valid(row) => {
-            Ends::Message(flows.icmp_type.value(row), flows.icmp_code.value(row))
-        }
-        _ => Ends::Bare,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::sink::community::{Ends, id_of_row};
     use crate::sink::samples;
 
     /// What Suricata's schema says about alert events, as far as they are written here.

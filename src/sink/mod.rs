@@ -14,6 +14,7 @@ mod dataset;
 mod doubts;
 mod earlier;
 mod eve;
+mod event;
 mod fit;
 mod incident_lines;
 mod incidents;
