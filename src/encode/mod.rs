@@ -25,6 +25,7 @@ pub(crate) mod subject;
 #[cfg(test)]
 mod surprise_tests;
 mod table;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod values;
