@@ -64,25 +64,26 @@ pub(super) fn cover(findings: &[&Finding], threshold: Real) -> Vec<Part> {
     parts
 }
 
-/// New hosts, each by its row with the smallest flow id.
+/// New hosts, each by the oddest of its rows.
 fn new_hosts(findings: &[&Finding], threshold: Real) -> Vec<Part> {
-    let mut first: BTreeMap<IpAddr, &Finding> = BTreeMap::new();
+    let mut hosts: BTreeMap<IpAddr, (&Finding, i64, i64)> = BTreeMap::new();
     for finding in findings.iter().filter(|finding| finding.kind == Kind::NewHost) {
-        let kept = first.entry(finding.src).or_insert(finding);
-        if finding.flow_id < kept.flow_id {
+        let (kept, first, last) = hosts.entry(finding.src).or_insert((finding, finding.start, finding.end));
+        (*first, *last) = (finding.start.min(*first), finding.end.max(*last));
+        if finding.greets() > kept.greets() {
             *kept = finding;
         }
     }
-    let part = |kind: Kind, host: IpAddr, finding: &Finding| {
-        let extent = Extent { alerts: 0, ..Extent::of(finding, finding.src) };
+    let part = |kind: Kind, host: IpAddr, (finding, first, last): (&Finding, i64, i64)| {
+        let extent = Extent { alerts: 0, first, last, ..Extent::of(finding, finding.src) };
         Part { kind, host, window: finding.window, threshold, flows: Vec::new(), extent }
     };
-    if first.len() > GREETED {
+    if hosts.len() > GREETED {
         // One of them stands for all: the one that is drawn first.
-        let one = first.values().min_by_key(|finding| drawn(finding.src));
-        return one.map(|finding| part(Kind::NewHosts, CROWD, finding)).into_iter().collect();
+        let one = hosts.values().min_by_key(|(finding, ..)| (drawn(finding.src), finding.src));
+        return one.map(|of| part(Kind::NewHosts, CROWD, *of)).into_iter().collect();
     }
-    first.into_iter().map(|(host, finding)| part(Kind::NewHost, host, finding)).collect()
+    hosts.into_iter().map(|(host, of)| part(Kind::NewHost, host, of)).collect()
 }
 
 /// The host that accounts for each finding.

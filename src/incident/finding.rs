@@ -106,10 +106,53 @@ pub struct Finding {
     pub hints: Vec<Hint>,
 }
 
+impl Finding {
+    /// That its source is new.
+    fn greeting(&self) -> Finding {
+        Finding { kind: Kind::NewHost, words: String::new(), hints: Vec::new(), ..self.clone() }
+    }
+
+    /// How well it stands for its new host: by the oddest row, the earlier of equal ones.
+    pub(super) fn greets(&self) -> impl Ord + use<> {
+        (self.score, std::cmp::Reverse(self.flow_id))
+    }
+}
+
+/// New hosts, each by one row with the first and the last packet of all, in the order in which they are drawn. More than a window tells are not passed on: that they are
+/// more is all that matters, and those drawn first are the same however rows are cut into batches.
+#[derive(Default)]
+struct Newcomers {
+    met: BTreeMap<(u64, IpAddr), Finding>,
+}
+
+impl Newcomers {
+    fn meet(&mut self, finding: &Finding) {
+        let key = (drawn(finding.src), finding.src);
+        if self.met.len() > GREETED && self.met.last_key_value().is_some_and(|(last, _)| key > *last) {
+            return;
+        }
+        match self.met.get_mut(&key) {
+            Some(met) => {
+                let (start, end) = (met.start.min(finding.start), met.end.max(finding.end));
+                if finding.greets() > met.greets() {
+                    *met = finding.greeting();
+                }
+                (met.start, met.end) = (start, end);
+            }
+            None => _ = self.met.insert(key, finding.greeting()),
+        }
+        if self.met.len() > GREETED + 1 {
+            self.met.pop_last();
+        }
+    }
+}
+
 /// The columns that findings are read from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Columns {
     extra: Vec<String>,
+    /// Whether all that is found stands.
+    unruled: bool,
 }
 
 /// Columns that no incident can be made without.
@@ -156,11 +199,16 @@ impl Columns {
 
     /// With the values of more columns, by name; those that rows do not have are null.
     pub fn with(extra: Vec<String>) -> Columns {
-        Columns { extra }
+        Columns { extra, unruled: false }
     }
 
-    /// The findings of scored rows: anomalies, and new hosts once for each window and batch. Rows whose addresses are
-    /// none make no findings.
+    /// The same where no rule ever mutes anything: of new hosts no more is found than a window tells.
+    #[must_use]
+    pub fn unruled(self, unruled: bool) -> Columns {
+        Columns { unruled, ..self }
+    }
+
+    /// The findings of scored rows: anomalies, and rows of new hosts. Rows whose addresses are none make no findings.
     ///
     /// # Errors
     /// If a column is missing or of a type that no flow row has.
@@ -168,29 +216,20 @@ impl Columns {
         let anomalous = booleans(rows, "is_anomaly").ok_or_else(|| missing("is_anomaly"))?;
         let new = booleans(rows, IS_NEW);
         let mut findings = Vec::with_capacity(anomalous.true_count());
-        // New hosts by the order in which they are drawn. More than a window reports are not passed on: that
-        // they are more is all that matters, and those drawn first are the same however rows are cut into
-        // batches.
-        let mut greeted: BTreeMap<u64, Finding> = BTreeMap::new();
+        let mut newcomers = Newcomers::default();
         let chosen = |row: &usize| is(Some(anomalous), *row) || is(new, *row);
         self.read(rows, (0..rows.num_rows()).filter(chosen), true, |row, finding| {
             if is(new, row) {
-                let place = drawn(finding.src);
-                let late =
-                    greeted.len() > GREETED && greeted.last_key_value().is_some_and(|(k, _)| place > *k);
-                if !late && !greeted.contains_key(&place) {
-                    let (words, hints) = (String::new(), Vec::new());
-                    greeted.insert(place, Finding { kind: Kind::NewHost, words, hints, ..finding.clone() });
-                    if greeted.len() > GREETED + 1 {
-                        greeted.pop_last();
-                    }
+                match self.unruled {
+                    true => newcomers.meet(&finding),
+                    false => findings.push(finding.greeting()),
                 }
             }
             if is(Some(anomalous), row) {
                 findings.push(finding);
             }
         })?;
-        findings.extend(greeted.into_values());
+        findings.extend(newcomers.met.into_values());
         Ok(findings)
     }
 

@@ -133,8 +133,9 @@ fn settings<'s>(
 
 /// Findings of scored rows, each from its window on until it can change no more. Those of a batch come and go together.
 fn find<'s>(scored: Stream<'s, u64, RowBatch>, watch: &Watch, fault: Arc<Fault>) -> Collection<'s, Findings> {
-    let Watch { clock, rules, hits, .. } = watch.clone();
-    let columns = Columns::with(rules.columns().to_vec());
+    let Watch { clock, rules, changes, hits, .. } = watch.clone();
+    let unruled = rules.rules().is_empty() && changes.is_none();
+    let columns = Columns::with(rules.columns().to_vec()).unruled(unruled);
     let findings = scored.unary_frontier(Pipeline, "find", move |capability, _| {
         // Held back to whole windows: what comes after is woken when a window is complete, not with every slice.
         let mut held = Some(capability);

@@ -185,8 +185,9 @@ fn rows_are_muted_by_the_rules_of_their_time() {
 
 #[test]
 fn a_crowd_of_new_hosts_is_one_incident_however_rows_are_cut() {
+    let score = |n: u64| if n == 250 { THRESHOLD + 1.0 } else { 4.0 };
     let rows: Vec<Finding> = (0..300u64)
-        .map(|n| finding(0, n, [10, 1, (n / 2 % 100) as u8, 9], [10, 0, 0, n as u8], 4.0))
+        .map(|n| finding(0, n, [10, 1, (n / 2 % 100) as u8, 9], [10, 0, 0, n as u8], score(n)))
         .collect();
     let rows = scored_rows(&rows.iter().collect::<Vec<_>>());
     let new = |rows: &RecordBatch| -> RecordBatch {
@@ -203,17 +204,33 @@ fn a_crowd_of_new_hosts_is_one_incident_however_rows_are_cut() {
         RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, c)| (name, c, true)))
             .unwrap()
     };
-    let columns = Columns::default();
-    let parts = |cut: usize| {
+    let findings = |cut: usize, unruled: bool| {
+        let columns = Columns::default().unruled(unruled);
         let pieces = (0..300).step_by(cut).map(|from| rows.slice(from, cut.min(300 - from)));
-        let findings: Vec<Finding> = pieces.flat_map(|rows| columns.findings(&new(&rows)).unwrap()).collect();
-        cover(&findings.iter().collect::<Vec<_>>(), Real::new(THRESHOLD))
+        pieces.flat_map(|rows| columns.findings(&new(&rows)).unwrap()).collect::<Vec<Finding>>()
     };
-    let whole = parts(300);
-    assert_eq!((whole.len(), whole[0].kind, whole[0].host), (1, Kind::NewHosts, CROWD));
+    let parts = |findings: &[Finding], stands: fn(&Finding) -> bool| {
+        let standing: Vec<&Finding> = findings.iter().filter(|finding| stands(finding)).collect();
+        cover(&standing, Real::new(THRESHOLD))
+    };
+    // Where rules are, any row may be the one that stands, and any host.
+    let few = |finding: &Finding| matches!(finding.src, IpAddr::V4(src) if src.octets()[2] < 12);
+    let late = |finding: &Finding| finding.flow_id >= 100;
+    let whole = findings(300, false);
+    let all = parts(&whole, |_| true);
+    assert_eq!((all.len(), all[0].kind, all[0].host), (1, Kind::NewHosts, CROWD));
     for cut in [7, 40, 128] {
-        assert_eq!(parts(cut), whole, "{cut} rows a batch");
+        assert_eq!(parts(&findings(cut, true), |_| true), all, "{cut} rows a batch");
+        for stands in [few, late] {
+            let (found, expected) = (parts(&findings(cut, false), stands), parts(&whole, stands));
+            assert_eq!(found, expected, "{cut} rows a batch");
+        }
     }
+    let few = parts(&whole, few);
+    assert!(few.len() == 12 && few.iter().all(|part| part.kind == Kind::NewHost));
+    // Of a host's rows the oddest stands for it.
+    let odd = parts(&whole, |finding| matches!(finding.src, IpAddr::V4(src) if src.octets()[2] == 25));
+    assert_eq!((odd.len(), odd[0].extent.score, odd[0].extent.top.flow_id), (1, Real::new(score(250)), 250));
 }
 
 #[test]
