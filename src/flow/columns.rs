@@ -2,7 +2,7 @@
 
 use arrow::array::ArrowPrimitiveType;
 use arrow::datatypes::{
-    Float32Type, Float64Type, Int8Type, Int16Type, TimestampNanosecondType, UInt8Type, UInt16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, TimestampNanosecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
 
@@ -90,7 +90,8 @@ fn of_identity(name: &str) -> Option<(Exists, Box<dyn Column>)> {
             Box::new(Named { number, names: protocol_names() })
         }
         "service" => {
-            let names = Names::<Int16Type>::new(SERVICES, write_service);
+            // A scan of all ports has more names than 16 bits tell apart.
+            let names = Names::<Int32Type>::new(SERVICES, write_service);
             Box::new(Named { number: |group, at| group.of.service[at], names })
         }
         "ip_version" => u8s(|group| &group.of.version),

@@ -70,10 +70,16 @@ impl Order {
                 runs.push(Run { batch, from, to });
             } else {
                 let to = from + packets[from..].partition_point(|p| p.time < time);
-                let head = Batch { packets: packets[from..to].to_vec(), ..batch_head(&batch) };
-                let length = to - from;
-                runs.push(Run { batch: head, from: 0, to: length });
-                still.push((batch, to));
+                let copy = |part: &[Packet]| Batch { packets: part.to_vec(), ..batch_head(&batch) };
+                // The lesser part is copied. What waits may wait long, where its time is far ahead: it does not hold what
+                // went on.
+                if packets.len() - to <= to {
+                    still.push((copy(&packets[to..]), 0));
+                    runs.push(Run { batch, from, to });
+                } else {
+                    runs.push(Run { batch: copy(&packets[from..to]), from: 0, to: to - from });
+                    still.push((batch, to));
+                }
             }
         }
         self.waiting = still;
@@ -151,6 +157,25 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_packet_that_waits_long_does_not_hold_those_that_went_on() {
+        let mut order = Order::default();
+        for second in 0..50 {
+            let packet = |at: u64| Packet { time: second * 1000 + at, ..Zeroable::zeroed() };
+            let mut packets: Vec<Packet> = (0..1000).map(packet).collect();
+            packets.push(Packet { time: u64::MAX - second, ..Zeroable::zeroed() });
+            order.arrive(Batch { block: second, packets, ..Batch::default() });
+            for part in 1..=10 {
+                order.complete(second * 1000 + 100 * part);
+                while order.next_time().is_some() {
+                    order.applied(order.ready().len());
+                }
+            }
+        }
+        let held: usize = order.waiting.iter().map(|(batch, _)| batch.packets.capacity()).sum();
+        assert!(order.waiting.len() == 50 && held < 50 * 10, "{held}");
+    }
 
     proptest! {
         #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, new_empty_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Schema};
 use arrow::error::ArrowError;
@@ -12,7 +12,7 @@ use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowWriter, ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::{Compression, Encoding, Repetition, Type, ZstdLevel};
 use parquet::column::page::Page;
-use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -40,7 +40,7 @@ pub(super) fn encode(table: &RecordBatch) -> Result<Bytes, String> {
     writer.write(table).map_err(line)?;
     let bytes = Bytes::from(writer.into_inner().map_err(line)?);
     let opened = open(&bytes, table.num_rows() as u64)?;
-    (0..opened.metadata.row_group(0).num_columns())
+    (0..opened.metadata.row_groups().first().map_or(0, RowGroupMetaData::num_columns))
         .try_for_each(|column| opened.pages(column).map(|_| ()))?;
     Ok(bytes)
 }
@@ -88,6 +88,9 @@ struct Opened<'a> {
 impl Opened<'_> {
     /// A column, read by itself: then no more than its own pages are held beside what was read.
     fn column(&self, column: usize) -> Result<ArrayRef, String> {
+        if self.rows == 0 {
+            return Ok(new_empty_array(self.fields[column].data_type()));
+        }
         let columns = self.metadata.file_metadata().schema_descr();
         let only = ProjectionMask::leaves(columns, [column]);
         let levels = parquet_to_arrow_field_levels(columns, only, Some(&self.fields));
@@ -184,8 +187,10 @@ fn check(metadata: &ParquetMetaData, bytes: &Bytes, rows: u64) -> Result<(), Str
             limits::COLUMNS
         ));
     }
-    let [group] = metadata.row_groups() else {
-        return Err(format!("it has {} row groups, not 1", metadata.num_row_groups()));
+    let group = match metadata.row_groups() {
+        [] if rows == 0 && file.num_rows() == 0 => return Ok(()),
+        [group] => group,
+        groups => return Err(format!("it has {} row groups, not 1", groups.len())),
     };
     for found in [whole(file.num_rows())?, whole(group.num_rows())?] {
         if found != rows {

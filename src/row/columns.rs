@@ -128,7 +128,7 @@ pub const COLUMNS: &[Column] = &[
     must("protocol_name", Name16, "", "tcp, udp, icmp, icmp6, sctp, gre, esp, ... or the number"),
     must(
         "service",
-        Name16,
+        Name32,
         "",
         "name of the responder's port, high above 32767, else the number; for ICMP icmp-<type of the flow's first packet>",
     ),

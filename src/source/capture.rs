@@ -271,6 +271,26 @@ impl Capture {
         Ok(first)
     }
 
+    /// The earliest event time of as many records as a clock asks for to believe them, the first ones; `None` if there are
+    /// none. They are used up: it is asked of a file that is opened again.
+    ///
+    /// # Errors
+    /// As [`Capture::next`].
+    pub(super) fn earliest(&mut self, chunk: usize) -> Result<Option<u64>, SourceError> {
+        let (mut block, mut earliest, mut count) = (Block::default(), None, 0);
+        while count < BELIEVED as usize {
+            match self.next(&mut block, u64::MAX, chunk) {
+                Ok(true) => {}
+                Err(error) if count == 0 => return Err(error),
+                // What is damaged behind is met again when it is read.
+                Ok(false) | Err(_) => break,
+            }
+            count += block.records.len();
+            earliest = block.records.iter().map(|record| record.time).chain(earliest).min();
+        }
+        Ok(earliest)
+    }
+
     /// No record to come has an event time below this.
     pub(super) fn watermark(&self) -> u64 {
         self.clock.watermark()

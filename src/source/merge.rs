@@ -118,7 +118,11 @@ impl Captures {
             let (read, chunk) =
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), piped_chunk) };
             let mut capture = Capture::open(input, number, Clock::new(lateness), spec.lax, read)?;
-            let Some(first) = capture.first(chunk)? else {
+            let first = match file {
+                true => capture.earliest(chunk)?,
+                false => capture.first(chunk)?,
+            };
+            let Some(first) = first else {
                 captures.cut_short.extend(capture.cut_short().map(|why| (number, why.to_owned())));
                 captures.counts.bytes_read += input.size().unwrap_or(0);
                 continue;

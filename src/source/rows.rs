@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, TimestampNanosecondArray};
-use arrow::datatypes::{Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ProjectionMask;
@@ -238,6 +238,9 @@ impl RowsFeed {
             let of_flows = settings.is_some();
             let fields = whole.fields().iter().filter(|field| !of_flows || wanted(field));
             let schema = Schema::new(fields.map(|field| handed_out(field, of_flows)).collect::<Vec<_>>());
+            if of_flows {
+                has_flow_ids(path, &schema)?;
+            }
             total += builder.metadata().file_metadata().num_rows().max(0) as u64;
             let first = if settings.is_some() { first_window(path, &builder)? } else { 0 };
             match &mut common {
@@ -446,6 +449,20 @@ fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a Timestam
         Some(array) => Ok(array),
         _ => Err(wrong(column.data_type().to_string())),
     }
+}
+
+/// Rows of flows say which flow they are of.
+fn has_flow_ids(path: &Path, schema: &Schema) -> Result<(), RowsError> {
+    let found = schema.field_with_name("flow_id").ok().map(Field::data_type);
+    if found == Some(&DataType::UInt64) {
+        return Ok(());
+    }
+    Err(RowsError::Column {
+        path: path.to_owned(),
+        column: "flow_id".to_owned(),
+        found: found.map_or("missing".to_owned(), ToString::to_string),
+        expected: DataType::UInt64.to_string(),
+    })
 }
 
 /// The first window of a file, from its statistics, else from its first row.

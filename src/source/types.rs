@@ -12,16 +12,20 @@ use super::widening::is_text;
 use crate::row::columns::find;
 
 /// A column of a file as it is handed out: values of a dictionary by themselves, but for text, which others know by
-/// either; whole numbers of rows of flows in the width that the dictionary of columns says, which some writers make
+/// either, and whose keys are as wide as rows of flows have them, or wide enough for all batches of a window; whole numbers of rows of flows in the width that the dictionary of columns says, which some writers make
 /// another.
 pub(super) fn handed_out(field: &Field, of_flows: bool) -> Field {
-    let found = match field.data_type() {
-        DataType::Dictionary(_, values) if !is_text(values) => values,
-        other => other,
-    };
     let known = find(field.name()).filter(|_| of_flows).map(|known| known.kind.data_type());
+    let found = match field.data_type() {
+        DataType::Dictionary(_, values) if !is_text(values) => values.as_ref().clone(),
+        DataType::Dictionary(_, values) => match &known {
+            Some(known @ DataType::Dictionary(_, of_known)) if of_known == values => known.clone(),
+            _ => DataType::Dictionary(Box::new(DataType::Int32), values.clone()),
+        },
+        other => other.clone(),
+    };
     let known = known.filter(|known| known.is_integer() && found.is_integer());
-    field.clone().with_data_type(known.unwrap_or_else(|| found.clone()))
+    field.clone().with_data_type(known.unwrap_or(found))
 }
 
 /// A batch with the columns of a schema in its order and of its types. Files of one run may have them in others.
@@ -69,6 +73,10 @@ mod tests {
         use DataType::{Float64, Int64, UInt16, Utf8};
         assert_eq!(out("x", dictionary(Int64), false), Int64);
         assert_eq!(out("x", dictionary(Utf8), false), dictionary(Utf8));
+        let narrow = DataType::Dictionary(Box::new(DataType::Int8), Box::new(Utf8));
+        assert_eq!(out("x", narrow.clone(), false), dictionary(Utf8));
+        assert_eq!(out("service", narrow.clone(), true), dictionary(Utf8));
+        assert_eq!(out("conn_state", narrow.clone(), true), narrow);
         assert_eq!(out("dst_port", Int64, false), Int64);
         assert_eq!(out("dst_port", Int64, true), UInt16);
         assert_eq!(out("dst_port", dictionary(Int64), true), UInt16);

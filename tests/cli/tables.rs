@@ -11,6 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{Place, error, fine, small_model};
+use crate::support::datagram::{self, udp};
 
 fn read(path: &Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
@@ -73,6 +74,51 @@ fn whole_numbers_of_flows_may_have_any_width_and_nothing_else_another_type() {
     let said = error(&[&"detect", &"-q", &float, &"-m", &model, &"-o", &out]);
     assert!(said.ends_with("f64.parquet: column `dst_port` is Float64, UInt16 was expected"), "{said}");
     assert!(!out.exists());
+}
+
+#[test]
+fn rows_of_flows_that_do_not_say_which_flow_they_are_of_are_refused() {
+    let place = Place::new();
+    let (rows, out) = (place.at("rows.parquet"), place.at("out.parquet"));
+    small_model(&place);
+    fine(&[&"extract", &"-q", &place.at("train.pcap"), &"-o", &rows]);
+    let whole = read(&rows);
+    let said = |rows: &RecordBatch| {
+        let path = place.at("other.parquet");
+        write(&path, rows);
+        error(&[&"extract", &"-q", &path, &"-o", &out])
+    };
+    let float = said(&with_type(&whole, |field| field.name() == "flow_id", &DataType::Float64));
+    assert!(float.ends_with("other.parquet: column `flow_id` is Float64, UInt64 was expected"), "{float}");
+    let names = whole.schema_ref().fields().iter().enumerate();
+    let kept: Vec<usize> = names.filter(|(_, field)| field.name() != "flow_id").map(|(at, _)| at).collect();
+    let without = said(&whole.project(&kept).unwrap());
+    assert!(without.ends_with("column `flow_id` is missing, UInt64 was expected"), "{without}");
+}
+
+#[test]
+fn rows_of_a_scan_of_all_ports_are_read_again() {
+    let place = Place::new();
+    let scan = |port: u32| udp("10.0.0.1:40000", &format!("10.0.0.2:{port}")).at_ms(u64::from(port) / 8);
+    let capture = place.write("scan.pcap", datagram::pcap(&(1..=65_535).map(scan).collect::<Vec<_>>()));
+    let (rows, again) = (place.at("rows.parquet"), place.at("again.parquet"));
+    fine(&[&"extract", &"-q", &capture, &"-o", &rows]);
+    for workers in ["1", "2"] {
+        fine(&[&"extract", &"-q", &rows, &"-o", &again, &"-w", &workers]);
+        assert!(std::fs::read(&again).unwrap() == std::fs::read(&rows).unwrap(), "{workers} workers");
+    }
+    assert_eq!(read(&rows).num_rows(), 65_535);
+}
+
+#[test]
+fn a_forest_may_learn_from_names_alone() {
+    let place = Place::new();
+    small_model(&place);
+    let names = place.write("names.toml", "[encode]\nonehot = [\"conn_state\", \"service\"]\n");
+    let (capture, model, out) = (place.at("train.pcap"), place.at("names.netweir"), place.at("out"));
+    fine(&[&"train", &"-q", &capture, &"-p", &names, &"-m", &model]);
+    fine(&[&"detect", &"-q", &capture, &"-m", &model, &"-o", &out]);
+    assert!(!scores(&out).is_empty());
 }
 
 #[test]

@@ -156,6 +156,16 @@ fn a_file_replaced_by_an_older_one_breaks_no_promise() {
     assert_eq!((all.frames.len(), all.counts.late), (250, 50));
 }
 
+#[test]
+fn a_wrong_first_time_moves_no_other_however_long_the_first_frames_are() {
+    let folder = tempdir().unwrap();
+    let mut frames = jumbled(300);
+    frames[0] = frame(frames[0].time + 365 * 86_400 * SECOND, 1514);
+    frames[1] = frame(frames[1].time, 2962);
+    let all = read(&save_parts(folder.path(), &frames, &[]), &spec(Duration::from_secs(1)));
+    assert_eq!((all.error, all.frames.len(), all.counts.late), (None, 300, 0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
