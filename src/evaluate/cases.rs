@@ -81,6 +81,10 @@ pub(super) struct Cases {
     pub(super) strange: u64,
     /// Incidents that have rows and are not in the log.
     pub(super) unsaid: u64,
+    /// Those whose beginning is not in the log.
+    pub(super) unbegun: u64,
+    /// Those that have fewer rows than the log counts, and how many rows.
+    pub(super) lost: [u64; 2],
 }
 
 /// Nanoseconds of a day.
@@ -92,7 +96,7 @@ impl Cases {
         let row_of: HashMap<RowKey, usize> =
             (0..).zip(judged.rows).filter_map(|(at, row)| Some(((row.window, row.flow?), at))).collect();
         let mut delays: Vec<Option<u64>> = vec![None; judged.events.events.len()];
-        let mut strange = 0;
+        let (mut strange, mut unbegun, mut lost) = (0, 0, [0; 2]);
         let (mut cases, mut new_hosts) = (Vec::new(), Vec::new());
         let mut held = Count::default();
         for (incident, rows) in log.incidents {
@@ -111,7 +115,8 @@ impl Cases {
                         events.insert(event);
                         if case.incident.kind == Kind::Anomaly && !case.incident.held {
                             // A row tells nobody anything before there is an incident to hold it.
-                            let known = judged.alert_time(&judged.rows[*at]).max(case.incident.created);
+                            let created = case.incident.created.unwrap_or(0);
+                            let known = judged.alert_time(&judged.rows[*at]).max(created);
                             let delay = known.saturating_sub(judged.events.events[event].start);
                             delays[event] = Some(delays[event].map_or(delay, |before| before.min(delay)));
                         }
@@ -122,10 +127,17 @@ impl Cases {
             match case.incident.kind {
                 Kind::NewHost | Kind::NewHosts if case.incident.held => held.add(&case),
                 Kind::NewHost | Kind::NewHosts => new_hosts.push(case),
-                // An incident whose rows were all taken back is none.
-                Kind::Anomaly if rows.is_empty() => {}
-                Kind::Anomaly if case.incident.held => held.add(&case),
-                Kind::Anomaly => cases.push(case),
+                Kind::Anomaly => {
+                    unbegun += u64::from(case.incident.created.is_none());
+                    let missing = case.incident.alerts.saturating_sub(rows.len() as u64);
+                    lost = [lost[0] + u64::from(missing > 0), lost[1] + missing];
+                    match rows.is_empty() {
+                        // Of which no row is there nothing can be said.
+                        true => {}
+                        false if case.incident.held => held.add(&case),
+                        false => cases.push(case),
+                    }
+                }
             }
         }
         cases.sort_by(|a, b| (a.incident.first, &a.incident.id).cmp(&(b.incident.first, &b.incident.id)));
@@ -152,6 +164,8 @@ impl Cases {
             muted_attacks,
             strange,
             unsaid: log.unsaid,
+            unbegun,
+            lost,
             cases,
         };
         all.sum(judged);
@@ -353,8 +367,9 @@ mod tests {
         assert_eq!(
             cases.count,
             Count { all: 4, wrong: 2 },
-            "what is unknown is not blamed, what is taken back is none"
+            "what is unknown is not blamed, what has no rows is neither"
         );
+        assert_eq!((cases.lost, cases.unbegun), ([1, 1], 0));
         assert_eq!(cases.larger, Count { all: 2, wrong: 1 });
         assert_eq!(cases.severities[0], Count { all: 2, wrong: 1 });
         assert_eq!((cases.most_merged, cases.found(), cases.new_hosts.len()), (2, 2, 1));
@@ -371,6 +386,9 @@ mod tests {
             cases(vec![(Incident::example("a", Kind::Anomaly, first * SECOND, High), flows)]).delays
         };
         assert_eq!(found(90, vec![1, 2]), [Some(10 * SECOND), None], "the end of the first row's window");
+        let rotated = Incident { created: None, ..Incident::example("a", Kind::Anomaly, 170 * SECOND, High) };
+        let rotated = cases(vec![(rotated, vec![1, 3])]);
+        assert_eq!((rotated.unbegun, rotated.delays), (1, vec![Some(10 * SECOND), Some(5 * SECOND)]));
         assert_eq!(
             found(170, vec![1, 3]),
             [Some(80 * SECOND), Some(10 * SECOND)],

@@ -393,7 +393,7 @@ impl Evaluation {
             let top = rows.iter().max_by(|a, b| a.score.total_cmp(&b.score)).expect("a row at least");
             let mut incident = Incident {
                 address: Some(host.into()),
-                created: rows[0].window + 10 * second,
+                created: Some(rows[0].window + 10 * second),
                 last: rows[rows.len() - 1].end,
                 alerts: rows.len() as u64,
                 score: 9.9,

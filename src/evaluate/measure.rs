@@ -47,8 +47,12 @@ pub(super) struct Judged<'a> {
     pub(super) seed: u64,
 }
 
-/// The length of windows: the least distance of two of them, nanoseconds; 0 where there are no two.
+/// The length of windows, nanoseconds: as their files say it, else the least distance of two of them; 0 where there are no
+/// two.
 pub(super) fn window_length(rows: &[ScoredRow]) -> u64 {
+    if let Some(said) = rows.iter().filter_map(|row| row.length).max() {
+        return said;
+    }
     let mut windows: Vec<u64> = rows.iter().map(|row| row.window).collect();
     windows.sort_unstable();
     windows.dedup();
@@ -316,6 +320,18 @@ mod tests {
             Judged { rows: &rows, truth: &truth, events: &events, window: window_length(&rows), seed: 1 };
         let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
         measure("one".into(), Kind::Own, &judged, &scores, Some(&|at| scores[at] > 5.0))
+    }
+
+    #[test]
+    fn windows_are_as_long_as_the_file_says_though_none_follows_another() {
+        let row = |window: u64, length| ScoredRow {
+            window,
+            length,
+            ..ScoredRow::example("10.0.0.1", "10.0.0.2", window, window, 0.0)
+        };
+        assert_eq!(window_length(&[row(60, Some(10)), row(120, Some(10))]), 10);
+        assert_eq!(window_length(&[row(60, None), row(120, None), row(75, None)]), 15);
+        assert_eq!((window_length(&[row(60, None)]), window_length(&[])), (0, 0));
     }
 
     #[test]

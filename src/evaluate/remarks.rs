@@ -144,6 +144,23 @@ impl Evaluation {
                 if cases.unsaid == 1 { "is" } else { "are" },
             ));
         }
+        if cases.unbegun > 0 {
+            notes.push(format!(
+                "{INCIDENTS} does not say how {} began: was it rotated? Of these, rows count as told at the end of their \
+                 windows, the earliest that they could be.",
+                number::counted(cases.unbegun, "incident"),
+            ));
+        }
+        let [incidents, rows] = cases.lost;
+        if rows > 0 {
+            notes.push(format!(
+                "{} of {} in {INCIDENTS} {} not in incident_rows: a live run writes those of an hour when it is over, and one \
+                 that was killed did not. Incidents without rows are neither found nor false here.",
+                number::counted(rows, "row"),
+                number::counted(incidents, "incident"),
+                if rows == 1 { "is" } else { "are" },
+            ));
+        }
         let benign: u64 = cases.cases.iter().filter(|case| !case.is_false()).map(|case| case.benign).sum();
         if benign >= MIXED {
             notes.push(format!(

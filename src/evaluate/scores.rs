@@ -10,8 +10,10 @@ use arrow::datatypes::{DataType, Float64Type, TimestampNanosecondType, UInt8Type
 use parquet::arrow::ProjectionMask;
 
 use super::{EvaluateError, opened};
+use crate::flow::window_of;
 use crate::reading::Batches;
 use crate::reading::columns::{column, numbers};
+use crate::row::schema::RowSettings;
 use crate::sink::report::{SCORES, hours_of, parts};
 
 /// One scored row.
@@ -19,6 +21,8 @@ use crate::sink::report::{SCORES, hours_of, parts};
 pub struct ScoredRow {
     /// Start of its window, nanoseconds since the Unix epoch; its own start where the file has no windows.
     pub window: u64,
+    /// How long that is, nanoseconds, if the file says it.
+    pub length: Option<u64>,
     /// Its flow, if the file has it: with the window it names the row.
     pub flow: Option<u64>,
     /// Its first packet, nanoseconds since the Unix epoch.
@@ -119,12 +123,14 @@ pub fn read_scores(path: &Path) -> Result<Vec<ScoredRow>, EvaluateError> {
             )));
         }
     }
+    let length = RowSettings::of(file.schema()).and_then(|settings| window_of(&settings));
     let mask = ProjectionMask::columns(file.parquet_schema(), REQUIRED.into_iter().chain(OPTIONAL));
     let mut rows = Vec::new();
     for batch in Batches::of(file.with_projection(mask)).map_err(wrong)? {
         let batch = batch.map_err(wrong)?;
         take(&batch, &mut rows).map_err(wrong)?;
     }
+    rows.iter_mut().for_each(|row| row.length = length);
     Ok(rows)
 }
 
@@ -168,6 +174,7 @@ fn take(batch: &RecordBatch, rows: &mut Vec<ScoredRow>) -> Result<(), String> {
         }
         rows.push(ScoredRow {
             window: windows.as_ref().map_or(Ok(start), |windows| time(windows[at]))?,
+            length: None,
             flow: flows.as_ref().map(|flows| flows[at]),
             start,
             end,
@@ -238,6 +245,7 @@ impl ScoredRow {
     pub(super) fn example(src: &str, dst: &str, start: u64, end: u64, score: f64) -> ScoredRow {
         ScoredRow {
             window: start,
+            length: None,
             flow: None,
             start,
             end,

@@ -32,8 +32,9 @@ pub(crate) struct Incident {
     /// `target`.
     pub(crate) address: Option<String>,
     pub(crate) role: String,
-    /// When it was first said, nanoseconds since the Unix epoch; while it was held back nothing was said.
-    pub(crate) created: u64,
+    /// When it was first said, nanoseconds since the Unix epoch; while it was held back nothing was said. `None` where the
+    /// log, rotated since, does not say it any more.
+    pub(crate) created: Option<u64>,
     /// Whether it was closed.
     pub(crate) is_over: bool,
     /// Whether a budget holds it back.
@@ -89,7 +90,7 @@ impl Incident {
             kind,
             address: Some("10.0.0.1".into()),
             role: "source".into(),
-            created: at + 10_000_000_000,
+            created: Some(at + 10_000_000_000),
             is_over: true,
             held: false,
             first: at,
@@ -225,7 +226,8 @@ impl States {
             role: line.role,
             created: match incidents.get(place) {
                 Some(before) if !before.held => before.created,
-                _ => line.time,
+                Some(_) => Some(line.time),
+                None => (line.change == "create").then_some(line.time),
             },
             is_over: line.change == "close",
             held: line.held,
@@ -286,7 +288,8 @@ pub(super) mod tests {
         let incidents = log(&[CREATE, &update]).unwrap();
         let incident = &incidents[0];
         assert_eq!((incidents.len(), incident.score, incident.severity), (1, 9.5, Severity::High));
-        assert_eq!(incident.created, 1_795_393_180_000_000_000);
+        assert_eq!(incident.created, Some(1_795_393_180_000_000_000));
+        assert_eq!(log(&[&update]).unwrap()[0].created, None, "rotated since");
         assert_eq!(incident.top.row, (1_795_393_170_000_000_000, 7));
         assert_eq!(incident.hints, ["T1046 Network Service Discovery"]);
         assert!(!incident.is_over && log(&[&CREATE.replace("create", "close")]).unwrap()[0].is_over);
@@ -308,7 +311,7 @@ pub(super) mod tests {
         let later = CREATE.replace("00:19:40Z", "00:20:40Z");
         let incident = |lines: &[&str]| log(lines).unwrap()[0].clone();
         let (before, after) = (incident(&[&held]), incident(&[&held, &later, CREATE]));
-        assert_eq!((before.held, after.held, after.created), (true, false, 1_795_393_240_000_000_000));
+        assert_eq!((before.held, after.held, after.created), (true, false, Some(1_795_393_240_000_000_000)));
     }
 
     #[test]
