@@ -57,6 +57,12 @@ impl Budget {
         }
     }
 
+    /// The same where an earlier run reported incidents already: when, and which.
+    #[must_use]
+    pub fn after(self, told: &[(u64, u64)]) -> Budget {
+        Budget { reports: told.iter().copied().collect(), ..self }
+    }
+
     /// Whether an incident is held back. Events must come in their order.
     pub fn holds(&mut self, event: &Event) -> bool {
         let State { id, severity, weight, .. } = event.state;
@@ -207,6 +213,14 @@ mod tests {
                 prop_assert!(first || !later);
             }
         }
+    }
+
+    #[test]
+    fn what_was_reported_before_counts_within_a_day() {
+        let told = [(DAY, 70), (DAY + HOUR, 71)];
+        let worth =
+            |time: u64| !Budget::new(2).after(&told).holds(&event(time, Said::Create, 1, Severity::High, 9));
+        assert_eq!([DAY + 2 * HOUR, 2 * DAY - 1, 2 * DAY, 3 * DAY].map(worth), [false, false, true, true]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Said {
 /// An incident as it stands.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// Of host, kind and first window: the same in every run.
+    /// Of host, kind and first window: the same in every run that has the window to itself.
     pub id: u64,
     /// What it is about.
     pub kind: Kind,

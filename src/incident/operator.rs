@@ -40,6 +40,8 @@ pub struct Watch {
     pub rules: Rules,
     /// What changes of both while the run goes on; `None` where nothing may.
     pub changes: Option<Arc<Changes>>,
+    /// Ids of incidents that an earlier run has said in the same log.
+    pub taken: Arc<BTreeSet<u64>>,
     /// Which rules held for something.
     pub hits: Arc<Hits>,
     /// Which rows they mute when these are written.
@@ -57,7 +59,7 @@ impl Watch {
         let hits = Arc::new(Hits::new(&rules));
         let settings = InForce::settings(threshold, &rules).into_iter().collect();
         let muting = Muting::new(clock, rules.columns().to_vec(), &settings);
-        Watch { clock, threshold, rules, changes: None, hits, muting }
+        Watch { clock, threshold, rules, changes: None, taken: Arc::default(), hits, muting }
     }
 
     /// The same, following `changes`.
@@ -95,7 +97,7 @@ fn settings<'s>(
     scored: Stream<'s, u64, RowBatch>,
     watch: &Watch,
 ) -> Stream<'s, u64, Vec<(Setting, u64, isize)>> {
-    let Watch { clock, threshold, rules, changes, hits, muting } = watch.clone();
+    let Watch { clock, threshold, rules, changes, hits, muting, .. } = watch.clone();
     let speaks = scored.scope().index() == 0;
     scored.unary_frontier(Pipeline, "settings", move |capability, _| {
         let mut held = speaks.then_some(capability);
@@ -240,11 +242,11 @@ fn parts<'s>(judged: Collection<'s, Judged>) -> Collection<'s, Part> {
 
 /// What parts say of incidents, on the worker that owns the host.
 fn sessions<'s>(parts: Collection<'s, Part>, watch: &Watch) -> Stream<'s, u64, Vec<Change>> {
-    let clock = watch.clock;
+    let (clock, taken) = (watch.clock, watch.taken.clone());
     let by_host = Exchange::new(|(part, _, _): &(Part, u64, isize)| part.host.hashed());
     parts.inner.unary_frontier(by_host, "sessions", move |capability, _| {
         let mut held = Some(capability);
-        let mut sessions = Sessions::new(clock);
+        let mut sessions = Sessions::new(clock, taken);
         // By the event time that says them; windows that share a timestamp come one after the other.
         let mut waiting: BTreeMap<u64, BTreeMap<u64, Vec<(Part, isize)>>> = BTreeMap::new();
         move |(input, frontier), output| {

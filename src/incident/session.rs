@@ -5,7 +5,9 @@
 //! which stands as it was said; once it is over and nothing of it can change any more, it is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -18,6 +20,10 @@ use super::severity::Severity;
 
 /// A new host that was not seen for so long is new again, nanoseconds.
 const REMEMBERED: u64 = 86_400_000_000_000;
+
+fn id_of(name: fmt::Arguments<'_>) -> u64 {
+    Sha256::digest(name.to_string()).iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte))
+}
 
 /// Findings of one host that belong together.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,8 +42,7 @@ pub(super) struct Incident {
 
 impl Incident {
     fn of(part: &Part, clock: &Clock) -> Incident {
-        let name = format!("{} {} {}", part.host, part.kind.name(), part.window);
-        let id = Sha256::digest(name).iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte));
+        let id = id_of(format_args!("{} {} {}", part.host, part.kind.name(), part.window));
         let Part { kind, host, window, threshold, ref extent, .. } = *part;
         Incident { id, kind, host, start: window, end: clock.end(window), threshold, extent: extent.clone() }
     }
@@ -184,14 +189,34 @@ impl Timeline {
 #[derive(Debug)]
 pub(super) struct Sessions {
     clock: Clock,
+    /// Ids that are another run's.
+    taken: Arc<BTreeSet<u64>>,
     hosts: BTreeMap<(Kind, IpAddr), Timeline>,
     due: BTreeSet<(u64, Kind, IpAddr)>,
 }
 
 impl Sessions {
-    /// None yet.
-    pub(super) fn new(clock: Clock) -> Sessions {
-        Sessions { clock, hosts: BTreeMap::new(), due: BTreeSet::new() }
+    /// None yet. Ids that are `taken` go to none.
+    pub(super) fn new(clock: Clock, taken: Arc<BTreeSet<u64>>) -> Sessions {
+        Sessions { clock, taken, hosts: BTreeMap::new(), due: BTreeSet::new() }
+    }
+
+    /// Changes with ids that are none of another run: what it said of a host in the window in which it ended is another
+    /// incident, which is over.
+    fn named(&self, mut changes: Vec<Change>) -> Vec<Change> {
+        let free = |mut id: u64| {
+            while self.taken.contains(&id) {
+                id = id_of(format_args!("{id:016x}"));
+            }
+            id
+        };
+        for change in changes.iter_mut().filter(|_| !self.taken.is_empty()) {
+            match change {
+                Change::Event(event) => event.state.id = free(event.state.id),
+                Change::Row(row) => row.incident = row.incident.map(free),
+            }
+        }
+        changes
     }
 
     /// When [`Sessions::tick`] is due next.
@@ -216,7 +241,7 @@ impl Sessions {
         for (key, parts) in by_host {
             self.change_host(time, key, parts, &mut changes);
         }
-        changes
+        self.named(changes)
     }
 
     fn change_host(
@@ -294,7 +319,7 @@ impl Sessions {
             timeline.settle(due, &clock);
             self.plan((kind, host), due);
         }
-        changes
+        self.named(changes)
     }
 
     /// Notes when a host is to be looked at after `now`; forgets it if that is never.

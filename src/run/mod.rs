@@ -37,7 +37,6 @@ use crate::context::Plan;
 use crate::context::operator::Remembering;
 use crate::draft::Drafts;
 use crate::graph::{Rooms, Source};
-use crate::incident::budget::Budget;
 use crate::model::Model;
 use crate::sink::report::Found;
 use crate::sink::{Lines, State, Summary, WhoRuns};
@@ -243,13 +242,13 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         after: (teaching.is_some() && plan.remembers()).then(Arc::default),
     };
     let after = remembering.after.clone();
-    let without = learning::without(spec, of_flows)?;
+    let without = learning::without(spec, &rows, of_flows)?;
     let rooms = Rooms {
         without: without.as_ref().map(|(without, _)| without.clone()),
         remembering,
         context: opened.window.filter(|_| counts_context).map(|window| (Arc::new(plan), window)),
         detector: judged.as_ref().map(Judged::rooms),
-        incidents: writing.watch.map(|watch| (watch, spec.incident.alerts_per_day.map(Budget::new))),
+        incidents: writing.watch.map(|watch| (watch, writing.budget)),
         joined: joined(spec, &opened),
         tally: shared.tally.clone(),
         fault: shared.fault.clone(),
@@ -274,7 +273,9 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
             .for_each(|rule| tell(Notice::Trouble(rule)));
     }
     let state = spec.ends.report.as_deref().filter(|_| live).map(|folder| {
-        State::begin(folder, began, who_runs(spec, judged.as_ref().map(|judged| &judged.hash[..])))
+        let run = who_runs(spec, judged.as_ref().map(|judged| &judged.hash[..]));
+        let muting = watched.as_ref().map(|(_, muting)| muting.clone());
+        State::begin(folder, began, run).muted_by(muting)
     });
     let looks = Looks {
         progress: controls.progress,

@@ -1,12 +1,14 @@
 //! What a run writes: its ends, open before anything is read.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::judging::{Judged, makes_incidents};
 use super::{RunError, columns};
 use crate::draft::{Draft, Drafts};
+use crate::incident::budget::Budget;
 use crate::incident::operator::Watch;
 use crate::model::ModelError;
 use crate::sink::report::Found;
@@ -24,6 +26,8 @@ pub(super) struct Writing {
     pub(super) incidents: Vec<Box<dyn ChangeEnd>>,
     /// How incidents are made; `None` where rows are not of flows, or nobody takes any.
     pub(super) watch: Option<Watch>,
+    /// How many of them are reported; `None` where all are.
+    pub(super) budget: Option<Budget>,
     /// What a live run found where its report goes.
     pub(super) found: Found,
     /// Whether the model fits, where a report says how rows were scored.
@@ -97,10 +101,12 @@ impl Writing {
         };
         if let Some(window) = window.filter(|_| makes_incidents(spec, &judged.schema, true)) {
             // People read incidents; rows of tables, which are of nobody, by themselves.
-            self.incidents = report.incident_ends(&judge, lines.take())?;
+            let before = report.said_before()?;
+            self.incidents = report.incident_ends(&judge, lines.take(), &before)?;
+            self.budget = spec.incident.alerts_per_day.map(|a_day| Budget::new(a_day).after(&before.told));
             let slice = spec.source.slice_ns();
             let watch = Watch::new(&spec.incident, window, slice, start.threshold, start.rules.clone());
-            self.watch = Some(Watch { changes: judged.changes(), ..watch });
+            self.watch = Some(Watch { changes: judged.changes(), taken: Arc::new(before.ids), ..watch });
         }
         let muting = self.watch.as_ref().map(|watch| watch.muting.clone());
         let alerts: Box<dyn End> = Box::new(report.alerts(&judge, muting)?);

@@ -186,7 +186,7 @@ mod tests {
         let judge = Judge { model: "office".to_owned(), threshold: 7.0, sensor: None, interface: None };
         let mut ends = report.score_ends(&judge, None).unwrap();
         drop(report.alerts(&judge, None).unwrap());
-        drop(report.incident_ends(&judge, None).unwrap());
+        drop(report.incident_ends(&judge, None, &report.said_before().unwrap()).unwrap());
         if !line.is_empty() {
             let times = || Arc::new(TimestampNanosecondArray::from(vec![7]).with_timezone("UTC"));
             let rows = RecordBatch::try_new(schema.clone(), vec![times(), times()]).unwrap();

@@ -1,16 +1,11 @@
 //! Incidents to files: a log to follow, and the rows of each.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int8Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-
-use serde::Deserialize;
 
 use super::dataset::Dataset;
 use super::operator::ChangeEnd;
@@ -19,6 +14,7 @@ use super::{AnyError, SinkError};
 use crate::draft::{Draft, Drafts};
 use crate::incident::Change;
 use crate::incident::line::Line;
+use crate::row::RowSettings;
 
 /// `incidents.jsonl`: one event a line, in order of event time; the last line of an id is its present state. In a
 /// live run it is followed while it grows.
@@ -42,17 +38,15 @@ impl IncidentLog {
     /// Closes what an earlier run, which was killed, left open in the same file: nobody else would.
     ///
     /// # Errors
-    /// [`SinkError`] if the file cannot be read or written.
-    pub(super) fn close_left_open(mut self) -> Result<IncidentLog, SinkError> {
-        let path = self.out.path().to_owned();
-        let closed = left_open(&path).and_then(|states| {
-            for state in states {
-                self.lines.extend_from_slice(state.as_bytes());
-                self.lines.push(b'\n');
-            }
-            if self.lines.is_empty() { Ok(()) } else { self.hand_on() }
-        });
-        closed.map_err(|source| SinkError::Io { path, source })?;
+    /// [`SinkError`] if the file cannot be written.
+    pub(super) fn close(mut self, left_open: &[String]) -> Result<IncidentLog, SinkError> {
+        for line in left_open {
+            self.lines.extend_from_slice(line.as_bytes());
+            self.lines.push(b'\n');
+        }
+        if !self.lines.is_empty() {
+            self.hand_on().map_err(|source| SinkError::Io { path: self.out.path().to_owned(), source })?;
+        }
         Ok(self)
     }
 
@@ -74,37 +68,6 @@ impl IncidentLog {
         self.lines.clear();
         self.out.flush()
     }
-}
-
-/// The last line of each incident of a log that is not closed, in the order in which they began, as one that closes it at
-/// the time at which it was said. Lines that are none of an incident are left to who reads them.
-fn left_open(path: &Path) -> io::Result<Vec<String>> {
-    #[derive(Deserialize)]
-    struct Said<'a> {
-        #[serde(borrow)]
-        change: Cow<'a, str>,
-        #[serde(borrow)]
-        id: Cow<'a, str>,
-    }
-    let mut open: BTreeMap<String, (usize, Vec<u8>)> = BTreeMap::new();
-    for (number, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
-        let line = line?;
-        let Ok(Said { change, id }) = serde_json::from_slice(&line) else { continue };
-        if change == "close" {
-            open.remove(&*id);
-        } else {
-            let began = open.get(&*id).map_or(number, |(began, _)| *began);
-            open.insert(id.into_owned(), (began, line));
-        }
-    }
-    let mut open: Vec<(usize, Vec<u8>)> = open.into_values().collect();
-    open.sort_unstable();
-    let closed = open.into_iter().filter_map(|(_, line)| {
-        let mut line: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&line).ok()?;
-        line.insert("change".to_owned(), "close".into());
-        serde_json::to_string(&line).ok()
-    });
-    Ok(closed.collect())
 }
 
 impl ChangeEnd for IncidentLog {
@@ -133,12 +96,12 @@ enum Into {
 }
 
 impl IncidentRows {
-    /// Begins the file.
+    /// Begins the file, for incidents of `rows`.
     ///
     /// # Errors
     /// [`SinkError`] if it cannot be written to.
-    pub fn create(draft: Draft) -> Result<IncidentRows, SinkError> {
-        let schema = Self::schema();
+    pub fn create(draft: Draft, rows: &Schema) -> Result<IncidentRows, SinkError> {
+        let schema = Self::schema(rows);
         Ok(IncidentRows { into: Into::File(ParquetFile::create(draft, &schema)?), schema })
     }
 
@@ -146,20 +109,25 @@ impl IncidentRows {
     ///
     /// # Errors
     /// [`SinkError`] if it cannot be written to.
-    pub fn by_hours(folder: &Path, drafts: &Drafts) -> Result<IncidentRows, SinkError> {
-        let schema = Self::schema();
+    pub fn by_hours(folder: &Path, rows: &Schema, drafts: &Drafts) -> Result<IncidentRows, SinkError> {
+        let schema = Self::schema(rows);
         Ok(IncidentRows { into: Into::Hours(Dataset::create(folder, &schema, drafts)?), schema })
     }
 
-    fn schema() -> SchemaRef {
+    /// It says how the rows were made: elsewhere the same names may be others' rows.
+    fn schema(rows: &Schema) -> SchemaRef {
+        let made = RowSettings::of(rows).map(|settings| settings.metadata());
         let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-        Arc::new(Schema::new(vec![
-            Field::new("incident", DataType::Utf8, true),
-            Field::new("window_start", time, false),
-            Field::new("flow_id", DataType::UInt64, false),
-            Field::new("muted_by", DataType::Utf8, true),
-            Field::new("diff", DataType::Int8, false),
-        ]))
+        Arc::new(
+            Schema::new(vec![
+                Field::new("incident", DataType::Utf8, true),
+                Field::new("window_start", time, false),
+                Field::new("flow_id", DataType::UInt64, false),
+                Field::new("muted_by", DataType::Utf8, true),
+                Field::new("diff", DataType::Int8, false),
+            ])
+            .with_metadata(made.unwrap_or_default()),
+        )
     }
 }
 
@@ -214,42 +182,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_run_left_open_is_closed_as_it_was_last_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("incidents.jsonl");
-        let line = |change: &str, id: &str, alerts: u64| {
-            format!(
-                "{{\"change\":\"{change}\",\"id\":\"{id}\",\"time\":\"T\",\"alerts\":{alerts},\"score\":7.1}}\n"
-            )
-        };
-        let mut held = Vec::new();
-        let mut hold = |lines: &[u8]| held.extend_from_slice(lines);
-        for (change, id, alerts) in [("create", "b", 1), ("create", "a", 2), ("create", "c", 3)] {
-            hold(line(change, id, alerts).as_bytes());
-        }
-        hold(b"no line, and bytes that are no text: \xff\n");
-        for (change, id, alerts) in
-            [("close", "c", 3), ("update", "b", 5), ("close", "a", 2), ("reopen", "a", 4)]
-        {
-            hold(line(change, id, alerts).as_bytes());
-        }
-        std::fs::write(&path, &held).unwrap();
-        let begin = || IncidentLog::create(Draft::growing(&path, None).unwrap(), None);
-        let closed = line("close", "b", 5) + &line("close", "a", 4);
-        for _ in 0..2 {
-            drop(begin().close_left_open().unwrap());
-            assert!(std::fs::read(&path).unwrap() == [&held[..], closed.as_bytes()].concat(), "once");
-        }
-    }
-
-    #[test]
     fn rows_that_are_taken_back_later_go_to_the_hour_in_which_that_is_said() {
         use crate::incident::RowChange;
 
         const HOUR: u64 = 3_600_000_000_000;
         let folder = tempfile::tempdir().unwrap();
         let drafts = Drafts::live();
-        let mut end = IncidentRows::by_hours(folder.path(), &drafts).unwrap();
+        let mut end = IncidentRows::by_hours(folder.path(), &Schema::empty(), &drafts).unwrap();
         let row = |time: u64, diff: i8| {
             let window = HOUR / 2;
             Change::Row(RowChange { time, window, flow_id: 7, diff, incident: Some(1), muted_by: None })

@@ -24,6 +24,7 @@ mod pages;
 mod parquet;
 mod protocols;
 pub mod report;
+mod said;
 #[cfg(test)]
 mod samples;
 mod stamps;

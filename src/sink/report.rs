@@ -17,6 +17,7 @@ use super::incident_lines::IncidentLines;
 use super::incidents::{IncidentLog, IncidentRows};
 use super::operator::{ChangeEnd, End};
 use super::parquet::ParquetFile;
+use super::said::SaidBefore;
 use super::{Judge, Lines, SinkError, check_folder, names_a_file};
 use crate::draft::{Draft, DraftError, Drafts};
 use crate::incident::Muting;
@@ -147,8 +148,20 @@ impl Report {
         Ok(ends)
     }
 
-    /// The ends of incidents that `judge` found: their log and their rows, readable lines to `lines`, if anybody reads
-    /// them.
+    /// What the run that it goes on with said of incidents.
+    ///
+    /// # Errors
+    /// [`SinkError`] if its log cannot be read.
+    pub fn said_before(&self) -> Result<SaidBefore, SinkError> {
+        let path = self.folder.join(INCIDENTS);
+        match self.found == Found::Same && path.exists() {
+            true => SaidBefore::read(&path).map_err(|source| SinkError::Io { path, source }),
+            false => Ok(SaidBefore::default()),
+        }
+    }
+
+    /// The ends of incidents that `judge` found: their log, in which what was left open `before` is closed, and their rows,
+    /// readable lines to `lines`, if anybody reads them.
     ///
     /// # Errors
     /// [`SinkError`] if the folder cannot be written to.
@@ -156,12 +169,14 @@ impl Report {
         &self,
         judge: &Judge,
         lines: Option<Lines>,
+        before: &SaidBefore,
     ) -> Result<Vec<Box<dyn ChangeEnd>>, SinkError> {
-        let log = IncidentLog::create(self.log(INCIDENTS)?, judge.sensor.clone());
-        let log = if self.found == Found::Same { log.close_left_open()? } else { log };
+        let log = IncidentLog::create(self.log(INCIDENTS)?, judge.sensor.clone()).close(&before.left_open)?;
         let rows = match self.drafts.is_live() {
-            true => IncidentRows::by_hours(&hours_of(&self.folder, INCIDENT_ROWS), &self.drafts)?,
-            false => IncidentRows::create(self.draft(INCIDENT_ROWS)?)?,
+            true => {
+                IncidentRows::by_hours(&hours_of(&self.folder, INCIDENT_ROWS), &self.schema, &self.drafts)?
+            }
+            false => IncidentRows::create(self.draft(INCIDENT_ROWS)?, &self.schema)?,
         };
         let mut ends: Vec<Box<dyn ChangeEnd>> = vec![Box::new(log), Box::new(rows)];
         if let Some((out, style)) = lines {

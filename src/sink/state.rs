@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::SinkError;
 use super::report::{METRICS, STATE};
 use crate::draft::Draft;
+use crate::incident::Muting;
 use crate::incident::line::rfc3339;
 use crate::source::FeedCounts;
 use crate::source::interface::wall_clock;
@@ -21,6 +22,8 @@ pub struct State {
     folder: PathBuf,
     began: u64,
     run: WhoRuns,
+    /// What counts the alerts that rules mute.
+    muting: Option<Muting>,
 }
 
 /// What a run is.
@@ -61,13 +64,20 @@ struct Counts {
     rows: u64,
     anomalies: u64,
     alerts: u64,
+    muted: u64,
     incidents: u64,
 }
 
 impl State {
     /// That of a run which began then, nanoseconds since 1970, in the folder of its report.
     pub fn begin(folder: &Path, began: u64, run: WhoRuns) -> State {
-        State { folder: folder.to_owned(), began, run }
+        State { folder: folder.to_owned(), began, run, muting: None }
+    }
+
+    /// The same where rules mute alerts.
+    #[must_use]
+    pub fn muted_by(self, muting: Option<Muting>) -> State {
+        State { muting, ..self }
     }
 
     /// Writes how the run is now, in the place of what was written before: readers meet one or the other, whole.
@@ -85,6 +95,7 @@ impl State {
             rows: get(&tally.rows),
             anomalies: get(&tally.anomalies),
             alerts: get(&tally.alerts),
+            muted: self.muting.as_ref().map_or(0, Muting::rows),
             incidents: get(&tally.incidents),
         };
         let written = wall_clock();
@@ -137,7 +148,12 @@ impl State {
             ("late_frames_total", "Frames that came behind the lateness, and were moved.", counts.late),
             ("rows_total", "Rows of flows.", counts.rows),
             ("anomalies_total", "Rows above the threshold.", counts.anomalies),
-            ("alerts_total", "Rows above the threshold that are told as alerts.", counts.alerts),
+            (
+                "alerts_total",
+                "Rows above the threshold that are told as alerts, but for the muted.",
+                counts.alerts,
+            ),
+            ("muted_alerts_total", "Those of the alerts that rules mute.", counts.muted),
         ];
         for (name, help, count) in counters {
             metric(name, "counter", help, &labels, &count.to_string());
@@ -211,6 +227,6 @@ mod tests {
         }
         // Each has one line of help, one of its type, and one sample.
         let of = |start: &str| metrics.lines().filter(|line| line.starts_with(start)).count();
-        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (13, 13, 13));
+        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (14, 14, 14));
     }
 }

@@ -284,9 +284,17 @@ impl Summary {
             };
             let mut found = vec![format!("{} ({among})", counted(anomalies, "anomaly", "anomalies"))];
             let told = self.alerts.filter(|alerts| *alerts < anomalies);
-            found.extend(told.map(|alerts| format!("{} of them told as alerts", grouped(alerts))));
             let muted = self.muted.filter(|muted| *muted > 0);
-            found.extend(muted.map(|muted| format!("{} muted by rules", counted(muted, "alert", "alerts"))));
+            found.extend(match (told, muted) {
+                (Some(told), Some(muted)) => Some(format!(
+                    "{} of them told as alerts, but for {} that rules mute",
+                    grouped(told),
+                    grouped(muted)
+                )),
+                (Some(told), None) => Some(format!("{} of them told as alerts", grouped(told))),
+                (None, Some(muted)) => Some(format!("{} muted by rules", counted(muted, "alert", "alerts"))),
+                (None, None) => None,
+            });
             found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
                 found.push(format!("scores above {threshold:.4} by {by}"));
@@ -415,6 +423,11 @@ mod tests {
         assert!(
             muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 alerts muted by rules, 3 incidents\n"),
             "{muted}"
+        );
+        let both = summary().scored(1200).with_incidents(3, 150, 12).lines();
+        assert!(
+            both.contains("rows), 150 of them told as alerts, but for 12 that rules mute, 3 inc"),
+            "{both}"
         );
         let judged = summary().scored(2).judged(6.907_755, "false_alarm_rate = 0.001".to_owned());
         assert!(

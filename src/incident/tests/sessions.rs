@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn sessions_forget_what_is_over() {
     let watch = watch(60, Rules::default());
-    let mut sessions = Sessions::new(watch.clock);
+    let mut sessions = Sessions::new(watch.clock, Arc::default());
     for window in 0..2_000u64 {
         let host = [10, 0, (window / 250) as u8, (window % 250) as u8];
         let one = finding(window * WINDOW, window, host, [10, 9, 9, 9], 9.0);
@@ -27,9 +27,32 @@ fn sessions_forget_what_is_over() {
 }
 
 #[test]
+fn ids_of_an_earlier_run_in_the_same_window_are_given_to_nobody_else() {
+    let watch = watch(60, Rules::default());
+    let one = finding(0, 1, [10, 0, 0, 1], [10, 9, 9, 9], 9.0);
+    let parts = || cover(&[&one], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1)).collect();
+    let ids = |taken: BTreeSet<u64>| -> Vec<u64> {
+        let mut sessions = Sessions::new(watch.clock, Arc::new(taken));
+        let mut said = sessions.change(WINDOW, parts());
+        said.extend(sessions.tick(sessions.due().unwrap()));
+        let id = |change: &Change| match change {
+            Change::Event(event) => event.state.id,
+            Change::Row(row) => row.incident.unwrap(),
+        };
+        said.iter().map(id).collect()
+    };
+    let first = ids(BTreeSet::new());
+    let second = ids([first[0]].into());
+    let third = ids([first[0], second[0]].into());
+    assert!([&first, &second, &third].iter().all(|ids| ids.len() == 3 && ids.iter().all(|id| *id == ids[0])));
+    assert!(first[0] != second[0] && second[0] != third[0] && first[0] != third[0]);
+    assert_eq!(second, ids([first[0]].into()));
+}
+
+#[test]
 fn a_new_host_is_said_once_however_long_it_stays() {
     let watch = watch(60, Rules::default());
-    let mut sessions = Sessions::new(watch.clock);
+    let mut sessions = Sessions::new(watch.clock, Arc::default());
     let mut said = Vec::new();
     for window in 0..300u64 {
         let new = Finding {
