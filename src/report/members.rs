@@ -10,11 +10,13 @@ use arrow::datatypes::{DataType, Int8Type, TimestampNanosecondType, UInt64Type};
 use super::ReportError;
 use crate::reading::columns::numbers;
 use crate::reading::{self, Batches, Unreadable};
-use crate::row::RowKey;
+use crate::row::{RowKey, RowSettings};
 
 /// Rows by the incident that they belong to, and by the rule that mutes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members {
+    /// How the rows were made, where a file says it.
+    pub(crate) made: Option<RowSettings>,
     pub(crate) of_incident: BTreeMap<String, BTreeSet<RowKey>>,
     pub(crate) muted: BTreeMap<String, BTreeSet<RowKey>>,
 }
@@ -25,18 +27,19 @@ type Sums = BTreeMap<(Option<String>, Option<String>), BTreeMap<RowKey, i64>>;
 impl Members {
     /// From the files of a report.
     pub(super) fn read(files: &[PathBuf]) -> Result<Members, ReportError> {
-        let mut sums = Sums::new();
+        let (mut sums, mut made) = (Sums::new(), None);
         for path in files {
             let wrong = |what: String| ReportError::Rows { path: path.clone(), what };
             let file = reading::open(path).map_err(|error| match error {
                 Unreadable::Io(source) => ReportError::Io { path: path.clone(), source },
                 Unreadable::Damaged(what) => wrong(what),
             })?;
+            made = made.or_else(|| RowSettings::of(file.schema()));
             for batch in Batches::of(file).map_err(wrong)? {
                 add(&batch.map_err(wrong)?, &mut sums).map_err(wrong)?;
             }
         }
-        let mut members = Members::default();
+        let mut members = Members { made, ..Members::default() };
         for ((incident, rule), rows) in sums {
             let there = rows.into_iter().filter(|(_, times)| *times > 0).map(|(key, _)| key);
             match (incident, rule) {
@@ -121,7 +124,10 @@ pub(super) mod tests {
         ];
         let found = members(&rows, "").unwrap();
         let of = |name: &str, key: RowKey| BTreeMap::from([(name.to_owned(), BTreeSet::from([key]))]);
-        assert_eq!(found, Members { of_incident: of("a1", (40, 7)), muted: of("backup", (30, 7)) });
+        assert_eq!(
+            found,
+            Members { made: None, of_incident: of("a1", (40, 7)), muted: of("backup", (30, 7)) }
+        );
     }
 
     #[test]

@@ -70,6 +70,26 @@ pub enum ReportError {
         /// Its id.
         id: String,
     },
+    /// Its rows are not those that are read.
+    #[error(
+        "{}: its incidents are of rows made with other settings than those that are learned from: {what}; detect anew, \
+         or extract and train as there",
+        folder.display()
+    )]
+    OtherRows {
+        /// The folder.
+        folder: PathBuf,
+        /// The first difference.
+        what: String,
+    },
+    /// An incident that is named can have none.
+    #[error("{}: incident {id} is a new host, which has no odd rows of its own to leave out", folder.display())]
+    NewHost {
+        /// The folder.
+        folder: PathBuf,
+        /// Its id.
+        id: String,
+    },
     /// Several have.
     #[error("{}: {count} incidents have an id that begins with {id:?}: {which}; give more digits", folder.display())]
     Ambiguous {
@@ -178,7 +198,7 @@ mod tests {
         let Left { incidents, members } = left(folder.path()).unwrap().unwrap();
         assert!(incidents.is_empty());
         assert_eq!(members.of_incident.keys().collect::<Vec<_>>(), ["b2"], "a log that was rotated");
-        let named = |ids: &str| Named::read(&[format!("{}{ids}", folder.path().display())]);
+        let named = |ids: &str| Named::read(&[format!("{}{ids}", folder.path().display())], None);
         assert_eq!(named("").unwrap().rows, [(30, 9)].into_iter().collect());
         assert!(matches!(named(":a1"), Err(ReportError::Unknown { .. })));
         assert!(matches!(named(":zz"), Err(ReportError::Unknown { .. })));

@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 
 use super::{Left, ReportError, choose, left, members};
 use crate::incident::Kind;
-use crate::row::RowKey;
+use crate::row::{RowKey, RowSettings};
 
 /// Rows of incidents that are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,9 +22,12 @@ impl Named {
     /// with the first digits of their ids. Where all are meant new hosts are not: those go by their ids alone. A log that was
     /// rotated since does not say which incidents there were: their rows do.
     ///
+    /// They are named among rows that are `made` so.
+    ///
     /// # Errors
-    /// [`ReportError`] if a report has no incidents or cannot be read, or none of an id with rows.
-    pub(crate) fn read(names: &[String]) -> Result<Named, ReportError> {
+    /// [`ReportError`] if a report has no incidents or cannot be read, is of rows of another make, or has none of an id with
+    /// rows.
+    pub(crate) fn read(names: &[String], made: Option<&RowSettings>) -> Result<Named, ReportError> {
         let mut named = Named::default();
         for name in names {
             let (folder, ids) = parts(name);
@@ -32,6 +35,11 @@ impl Named {
                 Some(left) => left,
                 None => Left { members: members(&folder)?, ..Left::default() },
             };
+            if let (Some(theirs), Some(made)) = (&members.made, made)
+                && let Some(what) = theirs.first_difference(made)
+            {
+                return Err(ReportError::OtherRows { folder, what });
+            }
             let newcomers = incidents.iter().filter(|incident| incident.kind != Kind::Anomaly);
             let newcomers: BTreeSet<&str> = newcomers.map(|incident| &incident.id[..]).collect();
             let logged = incidents.iter().map(|incident| &incident.id[..]);
@@ -43,7 +51,12 @@ impl Named {
             for id in chosen {
                 let rows = members.of_incident.get(id);
                 if rows.is_none() && !ids.is_empty() {
-                    return Err(ReportError::NoRows { folder, id: id.to_owned() });
+                    let is_new_host = newcomers.contains(id);
+                    let id = id.to_owned();
+                    return Err(match is_new_host {
+                        true => ReportError::NewHost { folder, id },
+                        false => ReportError::NoRows { folder, id },
+                    });
                 }
                 let counted = incidents.iter().find(|incident| incident.id == id);
                 let counted = counted.map_or(0, |incident| incident.alerts);

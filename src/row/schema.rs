@@ -40,6 +40,16 @@ impl RowSettings {
         serde_json::from_str(metadata.get(SETTINGS)?).ok().map(|settings| RowSettings { settings })
     }
 
+    /// The first setting that others have otherwise, in words; `None` where there is none.
+    pub fn first_difference(&self, others: &RowSettings) -> Option<String> {
+        let keys = self.settings.keys().chain(others.settings.keys());
+        let of = |settings: &RowSettings, key: &str| {
+            settings.settings.get(key).map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"))
+        };
+        let mut differing = keys.map(|key| (key, of(self, key), of(others, key))).filter(|(_, a, b)| a != b);
+        differing.next().map(|(key, here, there)| format!("{key} is {here} there and {there} here"))
+    }
+
     /// Of version and settings: 16 hexadecimal digits. Rows of different fingerprints are made differently.
     pub fn fingerprint(&self) -> String {
         let digest = Sha256::digest(format!("{FEATURE_VERSION}\n{}", self.json()));

@@ -110,7 +110,15 @@ impl Ending<'_> {
         let hand_over = "no worker panics while it hands over";
         let memory = self.memory.take().and_then(|memory| memory.lock().expect(hand_over).take());
         let Some((draft, teaching)) = self.model.take() else { return Ok(None) };
-        let model = teaching.model(self.spec, &self.opened, learned, memory)?;
+        let left_out = self.without.as_ref().map_or(0, |(without, _)| without.counts().1);
+        let model =
+            teaching.model(self.spec, &self.opened, learned, memory).map_err(|error| match error {
+                RunError::NoRows(_) if left_out > 0 => RunError::NoRows(format!(
+                    "{} rows, which are all, were left out as rows of incidents",
+                    grouped(left_out)
+                )),
+                error => error,
+            })?;
         model.write_to(draft)?;
         Ok(Some(model))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::RunError;
 use super::opening::Opened;
@@ -14,7 +14,7 @@ use crate::encode::left_out;
 use crate::graph::Source;
 use crate::model::{Model, Pipeline, Training};
 use crate::report::Named;
-use crate::row::Without;
+use crate::row::{RowSettings, Without};
 use crate::spec::{Spec, WITHOUT};
 
 /// What is to be learned, and from which rows.
@@ -91,11 +91,15 @@ impl Teaching {
     }
 }
 
-/// The rows that training leaves out, and how many more it should: `None` where nothing is named.
+/// The rows that training leaves out of those with this schema, and how many more it should: `None` where nothing is named.
 ///
 /// # Errors
 /// If nothing is learned from rows of flows, or a report that is named cannot be read.
-pub(super) fn without(spec: &Spec, of_flows: bool) -> Result<Option<(Arc<Without>, u64)>, RunError> {
+pub(super) fn without(
+    spec: &Spec,
+    rows: &Schema,
+    of_flows: bool,
+) -> Result<Option<(Arc<Without>, u64)>, RunError> {
     let names = &spec.source.without;
     if names.is_empty() {
         return Ok(None);
@@ -103,7 +107,7 @@ pub(super) fn without(spec: &Spec, of_flows: bool) -> Result<Option<(Arc<Without
     if !of_flows {
         return Err(RunError::Setting(WITHOUT.to_owned()));
     }
-    let Named { rows, unknown } = Named::read(names)?;
+    let Named { rows, unknown } = Named::read(names, RowSettings::of(rows).as_ref())?;
     Ok(Some((Arc::new(Without::new(rows)), unknown)))
 }
 

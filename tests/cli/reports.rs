@@ -187,7 +187,8 @@ fn what_has_no_incidents_and_no_figures_says_so() {
     let line = error(&[&"explain", &table]);
     assert!(line.contains("a report of a table has no incidents"), "{line}");
     assert!(error(&[&"explain", &place.at("nowhere")]).ends_with("nowhere: there is no such folder"));
-    assert!(error(&[&"explain", &place.at("")]).ends_with("which detect and watch leave there"));
+    std::fs::create_dir(place.at("empty")).unwrap();
+    assert!(error(&[&"explain", &place.at("empty")]).ends_with("which detect and watch leave there"));
 
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6];
     frame.resize(60, 0);
@@ -358,6 +359,13 @@ fn what_attacked_is_not_learned_where_its_incidents_are_named() {
     assert!(
         wrong("nowhere").ends_with("nowhere/incident_rows.parquet: No such file or directory (os error 2)")
     );
+    let host = incidents(&out).into_iter().find(|(_, line)| line["kind"] == "new_host");
+    if let Some((id, _)) = host {
+        assert!(wrong(&format!("{}:{id}", out.display())).contains("is a new host, which has no odd rows"));
+    }
+    let five = place.write("five.toml", "[flow]\nwindow = \"5s\"\n[detect]\ndetector = \"themes\"\n");
+    let said = error(&[&"train", &train, &"-p", &five, &"-m", &again, &"--without", &out]);
+    assert!(said.contains("window is `10s` there and `5s` here"), "{said}");
     let over: [&dyn AsRef<OsStr>; 6] =
         [&"train", &train, &"-m", &out.join("incidents.jsonl"), &"--without", &out];
     assert!(error(&over).contains("a file of the report"));
