@@ -3,7 +3,9 @@
 //! When silent flows are looked at changes no row, since packets check the limits themselves; so a flow hangs in
 //! the list of the window in which it is due as things stand, and is put on a later list if it was not silent.
 
-use super::state::NONE;
+use hashbrown::HashMap;
+
+use super::state::{Head, NONE};
 use super::table::{Free, LINGER, Table, end_reason, shard};
 
 impl Table {
@@ -33,6 +35,13 @@ impl Table {
         order.sort_unstable();
         for (.., id) in order.into_iter().take(leaving - forgotten) {
             self.counts.shed += 1;
+            let Head { key, start, ordinal, .. } = self.heads.get()[id as usize];
+            if start == now {
+                if self.shed.0 != now {
+                    self.shed = (now, HashMap::default());
+                }
+                self.shed.1.insert(key, ordinal);
+            }
             self.finish(id, end_reason::RESOURCES);
             self.leave(id, now, true);
         }

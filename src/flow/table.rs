@@ -7,6 +7,9 @@
 
 use std::collections::VecDeque;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
 use super::closing::{Ended, Pending};
 use super::index::Index;
 use super::initiator::began;
@@ -75,6 +78,9 @@ pub struct Table {
     pub(super) spans: Slab<Span>,
     pub(super) members: Vec<Vec<u32>>,
     pub(super) remembered: Remembered,
+    /// The last time at which flows were shed that had begun just then, and which of that name each was: who comes back at
+    /// that time is the next.
+    pub(super) shed: (u64, HashMap<FlowKey, u32, RandomState>),
     /// When connections closed, and which, in order of time.
     pub(super) closing: VecDeque<(u64, u32)>,
     /// End of the open window.
@@ -142,6 +148,7 @@ impl Table {
             spans: Slab::new(capacity),
             members: vec![Vec::new(); SHARDS],
             remembered: Remembered::new(),
+            shed: (0, HashMap::default()),
             closing: VecDeque::new(),
             window_end: 0,
             touched: Vec::new(),
@@ -301,7 +308,11 @@ impl Table {
         });
         self.asides.get_mut()[id as usize].place = self.members[shard].len() as u32;
         self.members[shard].push(id);
-        self.heads.get_mut()[id as usize] = Head::new(p, began(p, previous), 0);
+        let ordinal = match &self.shed {
+            (time, shed) if *time == p.time => shed.get(&p.key).map_or(0, |ordinal| ordinal + 1),
+            _ => 0,
+        };
+        self.heads.get_mut()[id as usize] = Head::new(p, began(p, previous), ordinal);
         self.counts.flows += 1;
         if !linked {
             self.arm(id);

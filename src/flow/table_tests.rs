@@ -145,6 +145,25 @@ fn room_is_shared_out_by_shards_and_what_leaves_is_counted() {
 }
 
 #[test]
+fn flows_that_are_shed_and_come_back_at_the_same_time_have_names_of_their_own() {
+    let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
+    let at = |time: u64| (0..3).flat_map(move |_| (0..6000).map(move |port| packet(time, port)));
+    let packets: Vec<Packet> = at(S).chain(at(S + 1)).collect();
+    let (mut names, mut rows) = (std::collections::BTreeSet::new(), 0);
+    play(
+        &mut Table::new(&spec),
+        &packets,
+        |_, _| {},
+        |row| {
+            rows += 1;
+            names.insert(row.flow_id);
+        },
+    );
+    assert!(rows > 30_000, "{rows}");
+    assert_eq!(names.len(), rows);
+}
+
+#[test]
 fn workers_have_room_for_their_own_shards_and_shed_what_one_would() {
     let spec = FlowSpec { max_flows: 1024, ..FlowSpec::default() };
     let many: Vec<Packet> = (0..20_000).map(|i| packet(S + i, (i % 60_000) as u16)).collect();

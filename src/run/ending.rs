@@ -51,17 +51,21 @@ impl Ending<'_> {
     /// The first error that a room met, that the run was interrupted, and what cannot be written.
     pub(super) fn finish(mut self, learned: Option<Learning>) -> Result<Outcome, RunError> {
         let Shared { stop, fault, .. } = self.shared;
-        let is_interrupted = self.shared.is_interrupted(self.opened.origin);
+        let origin = self.opened.origin;
         if let Some(error) = fault.take() {
             // Who asks a run to end may end the writer of its pipe as well, and what it met is that.
-            return Err(if is_interrupted { RunError::Interrupted } else { RunError::met(error) });
+            return Err(match self.shared.is_interrupted(origin) {
+                true => RunError::Interrupted,
+                false => RunError::met(error),
+            });
         }
         let summary = self.summary()?;
+        // This may take a while, in which the run may be asked to end.
         let model = self.model(learned)?;
         // Also where the input seemed to be at its end by then: a pipe whose writer was asked to end at the same time is cut.
         // And a pipe that gave no frame yet takes the place of no report.
-        let nothing_came = stop.is_asked() && summary.frames == 0 && self.opened.origin == Origin::Pipe;
-        if is_interrupted || nothing_came {
+        let nothing_came = stop.is_asked() && summary.frames == 0 && origin == Origin::Pipe;
+        if self.shared.is_interrupted(origin) || nothing_came {
             return Err(RunError::Interrupted);
         }
         self.write(&summary)?;
