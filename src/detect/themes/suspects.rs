@@ -26,6 +26,10 @@ use crate::encode::subject::address_text;
 /// A row is suspect if less than this share of the others is as odd.
 const SHARE: f64 = 0.0015;
 
+/// And if some column of it, held against the past of those whom it is about, is no more likely than this: where most
+/// hosts always do the same, odd among them is whoever does one of two things by turns.
+const UNLIKELY: f64 = 0.01;
+
 /// So many suspect rows of a source, or to a destination, are no chance.
 const MANY: usize = 12;
 
@@ -148,11 +152,13 @@ impl<'a> Calibrating<'a> {
                 continue;
             }
             let scale = self.scale_of(&others, 0);
-            let bound = -libm::log(SHARE);
+            let [bound, unlikely] = [SHARE, UNLIKELY].map(|share| -libm::log(share));
             let judged = self.batches(&rows);
             let levels = judged.iter().flat_map(|batch| scale.levels(batch));
             for (row, level) in rows.iter().zip(levels) {
-                odd[*row] |= level.score > bound;
+                let is_unlikely =
+                    || self.surprises[*row].iter().any(|surprise| f64::from(*surprise) >= unlikely);
+                odd[*row] |= level.score > bound && is_unlikely();
             }
         }
     }
@@ -283,6 +289,20 @@ mod tests {
             // With it what was odd by chance about the same hosts.
             assert!(left_out.starts_with(&scan) && left_out.len() < 250, "{sources:?}: {}", left_out.len());
         }
+    }
+
+    #[test]
+    fn who_does_one_of_two_things_by_turns_calibrates_among_those_who_always_do_one() {
+        let (mut surprises, about) = rows(4000, 200, |row| (7, row % 10));
+        let of_source_7 = |odd: f32, surprises: &mut Array2<f32>| {
+            surprises.indexed_iter_mut().for_each(|((row, at), surprise)| {
+                *surprise = if row < 200 { odd } else { 0.02 * part(row, at) as f32 };
+            });
+        };
+        of_source_7(0.7, &mut surprises);
+        assert!(left_out(&(surprises.clone(), about.clone())).is_empty(), "each is as likely as the other");
+        of_source_7(7.0, &mut surprises);
+        assert_eq!(left_out(&(surprises, about)).len(), 200);
     }
 
     #[test]
