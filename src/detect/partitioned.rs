@@ -56,7 +56,7 @@ impl PartitionedForest {
     ///
     /// P-values come from rows that did not grow the trees that score them: training is cut into blocks of time (three
     /// to six, of at least [`SHORTEST`] distinct times where there are so many), and a block's kept rows are scored by forests that were grown,
-    /// in the same way, from the kept rows of the others. Where training has fewer than three distinct times, the forest's
+    /// in the same way, from the kept rows of the others, and by the whole one where that finds them odder. Where training has fewer than three distinct times, the forest's
     /// own scores of the rows that it was grown from stand in ([`PartitionedForest::held_out`]).
     ///
     /// The threshold for a false alarm rate is the score beyond which p-values are at most that. For a contamination
@@ -240,7 +240,7 @@ impl PartitionedForest {
         self.tail.is_some()
     }
 
-    /// The share of kept rows, by the rows that they stand for, that score as high where they are held out.
+    /// The share of kept rows, by the rows that they stand for, that calibrate as high.
     pub fn p_value(&self, score: f64) -> f64 {
         self.calibration().p_value(score)
     }
@@ -411,7 +411,8 @@ mod tests {
         let alone = Forest::fit(others.view(), 30, 300, |tree| tree_seed(5, None, tree)).unwrap();
         let first = (0..400).find(|row| times[*row] < 100).unwrap();
         let row = encoded[0].slice(ndarray::s![first..first + 1, ..]);
-        assert_eq!(held_out[0][first], alone.score(row).unwrap()[0]);
+        let own = forest.score(row, &Partitions::one("a", 1)).unwrap()[0];
+        assert_eq!(held_out[0][first], alone.score(row).unwrap()[0].max(own));
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub enum ReportError {
         what: String,
     },
     /// An incident that is named can have none.
-    #[error("{}: incident {id} is a new host, which has no odd rows of its own to leave out", folder.display())]
+    #[error("{}: incident {id} is of new hosts, which has no odd rows of its own to leave out", folder.display())]
     NewHost {
         /// The folder.
         folder: PathBuf,

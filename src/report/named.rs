@@ -36,7 +36,7 @@ impl Named {
                 None => Left { members: members(&folder)?, ..Left::default() },
             };
             if let (Some(theirs), Some(made)) = (&members.made, made)
-                && let Some(what) = theirs.first_difference(made)
+                && let Some(what) = theirs.names_differ(made)
             {
                 return Err(ReportError::OtherRows { folder, what });
             }

@@ -40,9 +40,10 @@ impl RowSettings {
         serde_json::from_str(metadata.get(SETTINGS)?).ok().map(|settings| RowSettings { settings })
     }
 
-    /// The first setting that others have otherwise, in words; `None` where there is none.
-    pub fn first_difference(&self, others: &RowSettings) -> Option<String> {
-        let keys = self.settings.keys().chain(others.settings.keys());
+    /// The first setting that others have otherwise, in words, of those by which rows have their names (window and flow);
+    /// `None` where there is none. The timezone gives them other hours alone.
+    pub fn names_differ(&self, others: &RowSettings) -> Option<String> {
+        let keys = self.settings.keys().chain(others.settings.keys()).filter(|key| *key != "timezone");
         let of = |settings: &RowSettings, key: &str| {
             settings.settings.get(key).map_or_else(|| "not set".to_owned(), |value| format!("`{value}`"))
         };

@@ -9,7 +9,7 @@ use std::fs::Metadata;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::SinkError;
 use super::report::{BY_HOURS, FILES, METRICS, SCORES, STATE, hours_of, parts};
@@ -77,7 +77,12 @@ pub(super) fn look(
 fn goes_on(folder: &Path, schema: &Schema) -> bool {
     let of = |schema: &Schema| {
         let fields = schema.fields().iter();
-        let fields: Vec<_> = fields.map(|field| (field.name().clone(), field.data_type().clone())).collect();
+        // Keys of texts may have another width.
+        let kind = |field: &Field| match field.data_type() {
+            DataType::Dictionary(_, values) => values.as_ref().clone(),
+            other => other.clone(),
+        };
+        let fields: Vec<_> = fields.map(|field| (field.name().clone(), kind(field))).collect();
         (fields, RowSettings::of(schema))
     };
     match parts(folder, SCORES).map(|parts| parts.last().map(|path| reading::open(path))) {

@@ -359,10 +359,11 @@ fn what_attacked_is_not_learned_where_its_incidents_are_named() {
     assert!(
         wrong("nowhere").ends_with("nowhere/incident_rows.parquet: No such file or directory (os error 2)")
     );
-    let host = incidents(&out).into_iter().find(|(_, line)| line["kind"] == "new_host");
-    if let Some((id, _)) = host {
-        assert!(wrong(&format!("{}:{id}", out.display())).contains("is a new host, which has no odd rows"));
-    }
+    let (id, _) = incidents(&out).into_iter().find(|(_, line)| line["kind"] == "new_host").unwrap();
+    assert!(wrong(&format!("{}:{id}", out.display())).contains("is of new hosts, which has no odd rows"));
+    let there = "[flow]\ntimezone = \"Europe/Berlin\"\n[detect]\ndetector = \"themes\"\n";
+    let there = place.write("berlin.toml", there);
+    fine(&[&"train", &"-q", &train, &"-p", &there, &"-m", &place.at("berlin.netweir"), &"--without", &out]);
     let five = place.write("five.toml", "[flow]\nwindow = \"5s\"\n[detect]\ndetector = \"themes\"\n");
     let said = error(&[&"train", &train, &"-p", &five, &"-m", &again, &"--without", &out]);
     assert!(said.contains("window is `10s` there and `5s` here"), "{said}");
