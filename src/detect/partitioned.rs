@@ -55,9 +55,10 @@ impl PartitionedForest {
     /// is made of `seed`, the partition's name and the tree's number.
     ///
     /// P-values come from rows that did not grow the trees that score them: training is cut into blocks of time (three
-    /// to six, of at least [`SHORTEST`] distinct times where there are so many), and a block's kept rows are scored by forests that were grown,
-    /// in the same way, from the kept rows of the others, and by the whole one where that finds them odder. Where training has fewer than three distinct times, the forest's
-    /// own scores of the rows that it was grown from stand in ([`PartitionedForest::held_out`]).
+    /// to six, of at least [`SHORTEST`] distinct times where there are so many), and a block's kept rows are scored by
+    /// forests that were grown, in the same way, from the kept rows of the others, and by the whole one where that finds
+    /// them odder. Where training has fewer than three distinct times, the forest's own scores of the rows that it was
+    /// grown from stand in ([`PartitionedForest::held_out`]).
     ///
     /// The threshold for a false alarm rate is the score beyond which p-values are at most that. For a contamination
     /// or a percentile, which are about the training rows as the forest itself scores them (so has scikit-learn), it

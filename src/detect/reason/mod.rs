@@ -6,8 +6,8 @@
 //! | `themes` | the row's own score, told on to its themes by their tails, and what lasts, in nats | the tail of the total among calibration rows |
 //! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
 //!
-//! - [`digits`]: numbers; [`amount`]: with their units. [`phrase`]: columns in words, by what their names say; [`meaning`]: which say the same. [`line`]: a
-//!   row in one line.
+//! - [`digits`]: numbers; [`amount`]: with their units. [`phrase`]: columns in words, by what their names say;
+//!   [`meaning`]: which say the same. [`line`]: a row in one line.
 //! - [`hints`]: the table of shapes that have a technique in MITRE ATT&CK. [`facts`]: what they are judged by.
 //! - [`plain`]: texts that need no escapes. [`vocabulary`]: what names of columns say, each looked at once.
 //! - [`told`]: what was written of a reason, read back; [`written`]: what alerts and incidents want of it, in one pass.
