@@ -35,8 +35,9 @@ use netweir::tally::{Fault, Tally};
 use timely::dataflow::ProbeHandle;
 use timely::dataflow::operators::Probe;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[cfg(target_os = "linux")]
+#[path = "../src/allocator.rs"]
+mod allocator;
 
 pub(crate) type AnyError = Box<dyn std::error::Error>;
 

@@ -1,13 +1,13 @@
 //! The front door: parse, run, print the error, exit code.
 
+#[cfg(target_os = "linux")]
+mod allocator;
+
 use std::process::ExitCode;
 use std::sync::Once;
 
 use netweir::cli::{Cli, one_line};
 use netweir::flow::region::NoRoom;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 static TOLD: Once = Once::new();
 
