@@ -6,7 +6,7 @@ mod allocator;
 use std::process::ExitCode;
 use std::sync::Once;
 
-use netweir::cli::{Cli, one_line};
+use netweir::cli::{Cli, ERROR, one_line};
 use netweir::flow::region::NoRoom;
 
 static TOLD: Once = Once::new();
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             // Several workers may miss it at once.
             TOLD.call_once(|| {
                 eprintln!("netweir: {room}");
-                std::process::exit(2);
+                std::process::exit(ERROR.into());
             });
         }
         report(panic);
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netweir: {}", one_line(&error));
-            ExitCode::from(2)
+            ExitCode::from(ERROR)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A terminal and what comes to it: text of files and of the network in which nothing moves the cursor, hides text or
 //! turns it around; threads that write there, which a terminal that was halted must not keep a run with.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use crate::threads::{self, NoThread};
@@ -9,7 +9,7 @@ use crate::threads::{self, NoThread};
 /// How long a thread that writes for people is waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A thread that is waited for no longer than a second.
+/// A thread that need be waited for no longer than a second.
 pub(crate) struct Waited {
     /// Nothing ever comes: it closes when the thread is over.
     over: Receiver<()>,
@@ -27,9 +27,14 @@ impl Waited {
         Ok(Waited { over })
     }
 
-    /// Waits until the work is done, or has had its time. A panic is an end, too.
-    pub(crate) fn end(&self) {
-        let _ = self.over.recv_timeout(PATIENCE);
+    /// Waits until the work is done, or has had its time, and gives whether it is done. A panic is an end, too.
+    pub(crate) fn end(&self) -> bool {
+        self.over.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Waits until the work is done, however long.
+    pub(crate) fn join(&self) {
+        let _ = self.over.recv();
     }
 }
 

@@ -52,7 +52,7 @@ impl Demo {
         // Incidents are shown below, the worst first, not as they come.
         let outcome = crate::run::run(&spec, self.how.controls()?)?;
         if !self.how.quiet {
-            super::say(&outcome);
+            let _ = writeln!(std::io::stderr(), "{}", super::last_words(&outcome));
         }
 
         let report = self.output.join("report.html");

@@ -16,6 +16,7 @@ mod relay;
 mod run;
 mod shell;
 mod signals;
+mod speaker;
 mod threshold;
 mod train;
 mod watch;
@@ -27,6 +28,8 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use self::relay::{Forgiving, Relay};
+use self::speaker::Speaker;
 use crate::run::{Controls, Notice, Outcome, RunError};
 use crate::sink::Style;
 use crate::spec::{Spec, SpecError};
@@ -171,7 +174,10 @@ impl How {
         let mut controls = self.controls()?;
         let live = spec.source.interface.is_some();
         let bar = (!self.quiet).then(|| progress::bar(live)).flatten();
+        let speaker = Speaker::start(Box::new(std::io::stderr()), bar.clone())?;
         if spec.ends.model.is_some() && !self.quiet {
+            let mut say = speaker.lines();
+            let failed = move |error: &std::io::Error| say(no_lines(error));
             let alerts = std::io::stdout();
             let style = if alerts.is_terminal() { Style::Colour } else { Style::Plain };
             // What goes elsewhere needs no place above the bar, which would be held as long as nobody reads it.
@@ -179,28 +185,34 @@ impl How {
                 Some(bar) => Box::new(progress::Above::new(bar.clone(), alerts)),
                 None => Box::new(alerts),
             };
-            let out = if live { Box::new(relay::Relay::new(out, no_lines)?) } else { out };
+            let out: Box<dyn Write + Send> = match live {
+                true => Box::new(Relay::new(out, failed)?),
+                false => Box::new(Forgiving::new(out, failed)),
+            };
             controls.alerts = Some((out, style));
         }
-        if let Some(bar) = bar.clone() {
-            controls.progress = Some(Box::new(move |progress| progress::show(&bar, progress)));
+        if bar.is_some() {
+            controls.progress = Some(speaker.progress());
         }
-        let (quiet, above) = (self.quiet, bar.clone());
-        controls.notices = Some(Box::new(move |notice| tell(notice, quiet, above.as_ref())));
+        let (quiet, mut say) = (self.quiet, speaker.lines());
+        controls.notices = Some(Box::new(move |notice| told(notice, quiet).into_iter().for_each(&mut say)));
         let outcome = crate::run::run(spec, controls);
-        if let Some(bar) = bar {
-            bar.finish_and_clear();
+        let text = outcome.as_ref().ok().filter(|_| !self.quiet).map(last_words);
+        let failed = outcome.as_ref().map_or(true, |outcome| outcome.ended_by.is_some());
+        if !speaker.end(text, !live) && failed {
+            // Nobody would take the words of the error either, and whoever starts a sensor anew waits for its end.
+            std::process::exit(ERROR.into());
         }
         let outcome = outcome?;
-        if !self.quiet {
-            say(&outcome);
-        }
         match outcome.ended_by {
             Some(error) => Err(error.into()),
             None => Ok(outcome),
         }
     }
 }
+
+/// The exit code of what failed.
+pub const ERROR: u8 = 2;
 
 /// Letters of a message at most.
 const MOST: usize = 1000;
@@ -217,31 +229,21 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// Standard output takes no more lines, and the run goes on.
-fn no_lines(error: &std::io::Error) {
-    let line =
-        format!("standard output: {error}: it gets no more lines; incidents are in the log all the same");
-    let _ = writeln!(std::io::stderr(), "{line}");
+fn no_lines(error: &std::io::Error) -> String {
+    format!("standard output: {error}: it gets no more lines; the files have all of them")
 }
 
-/// What a run has to say while it goes on, as a line on standard error.
-fn tell(notice: Notice, quiet: bool, bar: Option<&indicatif::ProgressBar>) {
+/// What a run has to say while it goes on, as a line.
+fn told(notice: Notice, quiet: bool) -> Option<String> {
     let (line, wrong) = match notice {
         Notice::Listening(line) | Notice::Changed(line) => (line, false),
         Notice::Refused(line) | Notice::Trouble(line) => (line, true),
     };
-    if quiet && !wrong {
-        return;
-    }
-    // Nobody may be listening any more; the run goes on.
-    let say = || _ = writeln!(std::io::stderr(), "{}", one_line(&line));
-    match bar {
-        Some(bar) => bar.suspend(say),
-        None => say(),
-    }
+    (wrong || !quiet).then(|| one_line(&line))
 }
 
-/// What a run did, in lines on standard error, so that standard output stays for results.
-fn say(outcome: &Outcome) {
+/// What a run did, in lines for standard error, so that standard output stays for results.
+fn last_words(outcome: &Outcome) -> String {
     let seconds = outcome.elapsed.as_secs_f64();
     let summary = &outcome.summary;
     let mut text = summary.lines().trim_end().to_owned();
@@ -252,12 +254,11 @@ fn say(outcome: &Outcome) {
     for note in outcome.model.iter().flat_map(|model| model.notes()) {
         text.push_str(&format!("\nnote: {note}"));
     }
-    // Nobody may be listening any more; the results are in their files.
     for complaint in &outcome.complaints {
         text.push('\n');
         text.push_str(&one_line(complaint));
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
+    text
 }
 
 /// Why a verb failed: one line each.

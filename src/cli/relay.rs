@@ -9,7 +9,7 @@ use crate::terminal::Waited;
 use crate::threads::NoThread;
 
 /// Pieces that may wait, of a line or some each.
-const WAITING: usize = 1024;
+pub(super) const WAITING: usize = 1024;
 
 /// A writer that never waits and never fails: what is flushed goes to a thread; where too much waits there, it is left
 /// out, and where lines are read again one says how many are missing.
@@ -47,6 +47,54 @@ impl Relay {
     }
 }
 
+/// A writer that waits for its reader and never fails: nobody reading any more ends the lines silently, anything else is
+/// told once.
+pub(super) struct Forgiving<F> {
+    /// `None` when no more can be written.
+    out: Option<(Box<dyn Write + Send>, F)>,
+}
+
+impl<F: FnOnce(&Error)> Forgiving<F> {
+    /// Writes to `out`. What `out` says when it fails is told to `failed`.
+    pub(super) fn new(out: Box<dyn Write + Send>, failed: F) -> Forgiving<F> {
+        Forgiving { out: Some((out, failed)) }
+    }
+
+    fn forgive(&mut self, error: &Error) {
+        if let Some((_, failed)) = self.out.take()
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            failed(error);
+        }
+    }
+}
+
+impl<F: FnOnce(&Error)> Write for Forgiving<F> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let Some((out, _)) = &mut self.out else { return Ok(bytes.len()) };
+        match out.write(bytes) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                self.forgive(&error);
+                Ok(bytes.len())
+            }
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let Some((out, _)) = &mut self.out else { return Ok(()) };
+        if let Err(error) = out.flush() {
+            self.forgive(&error);
+        }
+        Ok(())
+    }
+}
+
+/// What stands in the place of lines that nobody read.
+pub(super) fn left_out(lines: usize) -> String {
+    format!("({lines} lines were left out here: nobody read them)\n")
+}
+
 fn lines(piece: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', piece).count()
 }
@@ -62,8 +110,7 @@ impl Write for Relay {
         let Some(give) = &self.give else { return Ok(()) };
         let of_now = lines(&piece);
         if self.left_out > 0 {
-            let told = format!("({} lines were left out here: nobody read them)\n", self.left_out);
-            piece.splice(..0, told.into_bytes());
+            piece.splice(..0, left_out(self.left_out).into_bytes());
         }
         match give.try_send(piece) {
             Ok(()) => self.left_out = 0,
@@ -163,6 +210,14 @@ mod tests {
             }
             drop(relay);
             assert_eq!(*told.lock().unwrap(), vec![kind; expected]);
+            let mut again = Vec::new();
+            let mut forgiving = Forgiving::new(Box::new(Failing(kind)), |error| again.push(error.kind()));
+            for _ in 0..3 {
+                writeln!(forgiving, "line").unwrap();
+                forgiving.flush().unwrap();
+            }
+            drop(forgiving);
+            assert_eq!(again, vec![kind; expected]);
         }
     }
 }
