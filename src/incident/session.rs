@@ -193,12 +193,14 @@ pub(super) struct Sessions {
     taken: Arc<BTreeSet<u64>>,
     hosts: BTreeMap<(Kind, IpAddr), Timeline>,
     due: BTreeSet<(u64, Kind, IpAddr)>,
+    /// The time of the last tick.
+    ticked: u64,
 }
 
 impl Sessions {
     /// None yet. Ids that are `taken` go to none.
     pub(super) fn new(clock: Clock, taken: Arc<BTreeSet<u64>>) -> Sessions {
-        Sessions { clock, taken, hosts: BTreeMap::new(), due: BTreeSet::new() }
+        Sessions { clock, taken, hosts: BTreeMap::new(), due: BTreeSet::new(), ticked: 0 }
     }
 
     /// Changes with ids that are none of another run: what it said of a host in the window in which it ended is another
@@ -231,7 +233,7 @@ impl Sessions {
     }
 
     /// Parts that came (1) and went (-1), of any hosts, as the window that ends at `time` says. Ticks before
-    /// `time` were done.
+    /// `time` were done, and that of `time` itself where a policy changed just behind it.
     pub(super) fn change(&mut self, time: u64, parts: Vec<(Part, isize)>) -> Vec<Change> {
         let mut by_host: BTreeMap<(Kind, IpAddr), Vec<(Part, isize)>> = BTreeMap::new();
         for (part, diff) in parts {
@@ -252,6 +254,7 @@ impl Sessions {
         changes: &mut Vec<Change>,
     ) {
         let clock = self.clock;
+        let done = if self.ticked >= time { time } else { time - 1 };
         let timeline = self.hosts.entry(key).or_default();
         timeline.settle(time, &clock);
         let assigned = timeline.assigned();
@@ -279,7 +282,7 @@ impl Sessions {
             }
         }
         for (new, _) in &*after {
-            let over = new.over(&clock) < time;
+            let over = new.over(&clock) <= done;
             let state = || new.state();
             match before.iter().find(|(old, _)| old.id == new.id) {
                 None => {
@@ -290,7 +293,7 @@ impl Sessions {
                     }
                 }
                 Some((old, _)) if !new.says(old) => {
-                    let said = match old.over(&clock) < time {
+                    let said = match old.over(&clock) <= done {
                         _ if over => Said::Close,
                         true => Said::Reopen,
                         false => Said::Update,
@@ -300,14 +303,14 @@ impl Sessions {
                 Some(_) => {}
             }
         }
-        // Ticks of `time` are still to come.
-        self.plan(key, time - 1);
+        self.plan(key, done);
     }
 
     /// What silence says at `time`.
     pub(super) fn tick(&mut self, time: u64) -> Vec<Change> {
         let clock = self.clock;
         let mut changes = Vec::new();
+        self.ticked = self.ticked.max(time);
         while let Some((due, kind, host)) = self.due.first().copied()
             && due <= time
         {

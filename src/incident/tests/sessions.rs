@@ -88,3 +88,27 @@ fn numbers_are_ordered_as_numbers() {
     assert!(numbers.iter().zip(reals).all(|(number, real)| real.get().to_bits() == number.to_bits()));
     assert_eq!(Real::new(-0.0), Real::new(0.0));
 }
+
+#[test]
+fn what_a_policy_changes_when_an_incident_was_just_closed_closes_it_no_second_time() {
+    let watch = watch(600, Rules::default());
+    let mut sessions = Sessions::new(watch.clock, Arc::default());
+    let [one, other] = [1, 2].map(|flow| finding(0, flow, [10, 0, 0, 1], [10, 9, 9, flow as u8], 9.0));
+    let part = |findings: &[&Finding]| cover(findings, Real::new(THRESHOLD)).remove(0);
+    let mut said = sessions.change(WINDOW, vec![(part(&[&one]), 1)]);
+    let over = sessions.due().unwrap();
+    said.extend(sessions.tick(over));
+    // A rule that muted the other flow goes.
+    said.extend(sessions.change(over, vec![(part(&[&one]), -1), (part(&[&one, &other]), 1)]));
+    while let Some(due) = sessions.due() {
+        said.extend(sessions.tick(due));
+    }
+    let words: Vec<(Said, u64)> = said
+        .iter()
+        .filter_map(|change| match change {
+            Change::Event(event) => Some((event.said, event.state.alerts)),
+            Change::Row(_) => None,
+        })
+        .collect();
+    assert_eq!(words, [(Said::Create, 1), (Said::Close, 1), (Said::Close, 2)]);
+}
