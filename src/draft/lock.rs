@@ -15,24 +15,26 @@ pub(super) fn is_held(file: &File, temporary: &Path) -> bool {
     }
 }
 
-/// Removes temporary files of that name which nobody holds: those of runs that were killed.
-pub(super) fn remove_stale(folder: &Path, name: &str) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let start = format!(".{name}.tmp-");
-    for entry in entries.flatten() {
-        let is_ours = |name: &str| {
-            let process = name.strip_prefix(&start);
-            process.is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
-        };
+/// Removes temporary files of such names which nobody holds: those of runs that were killed. Gives whether there were any.
+pub(super) fn remove_stale(folder: &Path, is_ours: impl Fn(&str) -> bool) -> bool {
+    let mut removed = false;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         if is_file
-            && entry.file_name().to_str().is_some_and(is_ours)
+            && entry.file_name().to_str().and_then(named).is_some_and(&is_ours)
             && let Ok(file) = File::open(entry.path())
             && matches!(hold(&file), Held::Here)
         {
-            let _ = std::fs::remove_file(entry.path());
+            removed |= std::fs::remove_file(entry.path()).is_ok();
         }
     }
+    removed
+}
+
+/// The name that a file would have had, by its temporary one.
+fn named(temporary: &str) -> Option<&str> {
+    let (name, process) = temporary.strip_prefix('.')?.rsplit_once(".tmp-")?;
+    process.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-').then_some(name)
 }
 
 /// Whether a file or folder is locked for others.

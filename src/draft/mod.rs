@@ -109,7 +109,7 @@ impl Draft {
         let temporary = PathBuf::new();
         let mut place = Place { path, target: target.clone(), temporary, made, stands: true, before: None };
         let name = &name[..name.floor_char_boundary(NAME)];
-        remove_stale(folder, name);
+        remove_stale(folder, |left| left == name);
         let process = std::process::id();
         for attempt in 0..ATTEMPTS {
             let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
@@ -303,6 +303,24 @@ fn file_name(path: &Path) -> Result<String, DraftError> {
         }
         _ => Err(DraftError::Folder { path: path.to_owned() }),
     }
+}
+
+/// Removes what killed runs left in a folder of files with such names, and the folder where nothing else lies in it. No other
+/// run may write there meanwhile.
+pub(crate) fn clear(folder: &Path, is_ours: impl Fn(&str) -> bool) {
+    if remove_stale(folder, is_ours) {
+        unmake(&[folder.to_owned()]);
+    }
+}
+
+/// Makes a file that takes the place of another one, if there was one, with its rights.
+///
+/// # Errors
+/// What the system says, and where the name is taken.
+pub(crate) fn create_like(path: &Path, before: Option<&Metadata>) -> io::Result<File> {
+    let file = rights::create_like(path, OpenOptions::new().write(true), before)?;
+    rights::inherit(&file, before);
+    Ok(file)
 }
 
 /// What a name leads to through links, whether or not there is anything: itself, if it is none.

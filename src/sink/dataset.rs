@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
 use super::operator::End;
 use super::parquet::ParquetFile;
 use super::{AnyError, SinkError, check_folder};
-use crate::draft::Drafts;
+use crate::draft::{Drafts, clear};
 
 /// Nanoseconds of an hour.
 const HOUR: i64 = 3600 * 1_000_000_000;
@@ -32,6 +32,24 @@ fn next_part(hour: &Path) -> u64 {
     let names = std::fs::read_dir(hour).into_iter().flatten().flatten();
     let numbers = names.filter_map(|entry| part_number(Path::new(&entry.file_name())));
     numbers.max().map_or(0, |last| last.saturating_add(1))
+}
+
+/// Folders of a folder, whose names begin so.
+fn folders(of: &Path, start: &str) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
+    let named =
+        entries.filter(move |entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(start)));
+    named.map(|entry| entry.path())
+}
+
+/// A file with rows that an hour has already, whoever wrote it and whatever its name.
+fn with_rows(hour: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(hour).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut visible = entries.filter(|path| {
+        path.extension().is_some_and(|end| end == "parquet")
+            && path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."))
+    });
+    visible.next()
 }
 
 /// A folder with a Parquet file for each hour. They appear together at the end, and one that is there already is an error.
@@ -64,6 +82,9 @@ impl Dataset {
             return Err(hours(format!("column `{}` is no time in nanoseconds", field.name())));
         }
         drafts.folder(folder)?;
+        for hour in folders(folder, "date=").flat_map(|date| folders(&date, "hour=").collect::<Vec<_>>()) {
+            clear(&hour, |name| part_number(Path::new(name)).is_some());
+        }
         let (folder, schema, drafts) = (folder.to_owned(), schema.clone(), drafts.clone());
         Ok(Dataset { folder, schema, time, drafts, open: None, last: None })
     }
@@ -88,11 +109,12 @@ impl Dataset {
             Some(file) => Ok(file),
             none => {
                 let hour = self.folder.join(name(hour));
-                let number = if self.drafts.is_live() { next_part(&hour) } else { 0 };
+                let number = match (self.drafts.is_live(), with_rows(&hour)) {
+                    (false, Some(path)) => return Err(SinkError::Hour { path }),
+                    (false, None) => 0,
+                    (true, _) => next_part(&hour),
+                };
                 let path = hour.join(part(number));
-                if path.symlink_metadata().is_ok() {
-                    return Err(SinkError::Hour { path });
-                }
                 Ok(none.insert(ParquetFile::create(self.drafts.part(&path)?, &self.schema)?))
             }
         }
@@ -317,6 +339,27 @@ mod tests {
         );
         drop((end, second));
         assert_eq!(files(folder.path()), [("date=1970-01-01/hour=00/part-0.parquet".to_owned(), 2)]);
+        // Whoever wrote them: others name their files otherwise.
+        let hour = folder.path().join("date=1970-01-01/hour=00");
+        std::fs::rename(hour.join("part-0.parquet"), hour.join("data_0.parquet")).unwrap();
+        let (taken, ..) = take(folder.path(), &[2], Drafts::default());
+        let error = taken.unwrap_err().to_string();
+        assert!(error.contains("hour=00/data_0.parquet: is there already"), "{error}");
+    }
+
+    #[test]
+    fn what_a_killed_run_left_of_any_hour_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let [left, empty] = ["hour=03/.part-1.parquet.tmp-77", "hour=04/.part-0.parquet.tmp-78-2"]
+            .map(|name| folder.path().join("date=2020-01-01").join(name));
+        let whole = left.with_file_name("part-0.parquet");
+        for path in [&left, &empty, &whole] {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "x").unwrap();
+        }
+        let (taken, ..) = take(folder.path(), &[2], Drafts::default());
+        taken.unwrap();
+        assert!(whole.exists() && !left.exists() && !empty.parent().unwrap().exists());
     }
 
     #[test]

@@ -3,16 +3,17 @@
 //! The file is classic pcap with nanoseconds, in little-endian order
 //! (<https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html>). Read again it gives the same frames
 //! at the same times, and so the same rows. It grows under its name with `.part` behind, and takes its
-//! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block, and the
-//! next one gives that the name `.part.1` or, where there is one, `.part.2` and so on: it may be all that there is.
+//! name when the feed has ended; a run that breaks off leaves the `.part`, whole up to its last block. Frames that an
+//! earlier run recorded may be all that there is of them: what had either name is kept under it with `.1` behind or,
+//! where there is one, `.2` and so on.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::interface::MAX_FRAME;
 use super::{Block, Feed, FeedCounts, Next, SourceError};
-use crate::draft::is_held_elsewhere;
+use crate::draft::{DraftError, create_like, is_file_or_free, is_held_elsewhere, led_to};
 
 /// Says that fractions of a second are nanoseconds.
 const MAGIC: u32 = 0xa1b2_3c4d;
@@ -35,6 +36,9 @@ pub enum RecordingError {
         /// What the system says.
         source: io::Error,
     },
+    /// Its name is that of something else.
+    #[error(transparent)]
+    Name(#[from] DraftError),
     /// Frames of two link types.
     #[error(
         "{}: frames of link types {first} and {other} do not fit one pcap file: record one interface",
@@ -58,7 +62,7 @@ pub enum RecordingError {
     },
 }
 
-/// Records what `inner` hands out to the file `path`, which is replaced if there is one.
+/// Records what `inner` hands out to the file `path`, or to what that leads to.
 ///
 /// # Errors
 /// [`RecordingError`] if the file cannot be written.
@@ -66,11 +70,15 @@ pub fn record(inner: Box<dyn Feed>, path: &Path) -> Result<Box<dyn Feed>, Record
     Ok(Box::new(Recording::new(inner, path)?))
 }
 
-/// The name of a recording while it grows.
+/// The name of a recording while it grows: beside what the name leads to.
 pub fn part_of(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    PathBuf::from(part)
+    with_behind(&led_to(path).unwrap_or_else(|_| path.to_owned()), ".part")
+}
+
+fn with_behind(path: &Path, behind: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(behind);
+    PathBuf::from(name)
 }
 
 struct Recording {
@@ -90,36 +98,40 @@ struct Recording {
     over: bool,
 }
 
-/// Gives what a run left that broke off a name of its own, and begins a new file.
-fn begun_anew(part: &Path) -> io::Result<File> {
-    let numbered = |number: u32| {
-        let mut name = part.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        PathBuf::from(name)
+/// Gives what earlier runs left under a name another one.
+fn keep(path: &Path) -> io::Result<()> {
+    let mut numbered = (1..=u32::MAX).map(|number| with_behind(path, &format!(".{number}")));
+    let free = numbered.find(|path| path.symlink_metadata().is_err());
+    std::fs::rename(path, free.ok_or(ErrorKind::AlreadyExists)?)
+}
+
+/// Begins the file that grows, with the rights of the recording that was there before.
+fn begin(part: &Path, before: Option<&Metadata>) -> io::Result<File> {
+    let held = |file: File| match is_held_elsewhere(&file) {
+        true => Err(io::Error::new(ErrorKind::ResourceBusy, "another run writes it")),
+        false => Ok(file),
     };
-    let free = (1..=u32::MAX).map(numbered).find(|path| path.symlink_metadata().is_err());
-    std::fs::rename(part, free.ok_or(io::ErrorKind::AlreadyExists)?)?;
-    let file = File::create_new(part)?;
-    // Held, as the one that it replaces was.
-    if is_held_elsewhere(&file) {
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another run writes it"));
+    match create_like(part, before) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let left = held(OpenOptions::new().write(true).open(part)?)?;
+            if left.metadata()?.len() == 0 {
+                return Ok(left);
+            }
+            keep(part)?;
+            // Held, as the one that it replaces was.
+            held(create_like(part, before)?)
+        }
+        file => held(file?),
     }
-    Ok(file)
 }
 
 impl Recording {
     fn new(inner: Box<dyn Feed>, path: &Path) -> Result<Recording, RecordingError> {
+        is_file_or_free(path)?;
         let part = part_of(path);
-        let failed = |source| RecordingError::Write { path: part.clone(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&part).map_err(failed)?;
-        if is_held_elsewhere(&file) {
-            return Err(failed(io::Error::new(io::ErrorKind::ResourceBusy, "another run writes it")));
-        }
-        let file = if file.metadata().map_err(failed)?.len() == 0 {
-            file
-        } else {
-            begun_anew(&part).map_err(failed)?
-        };
+        is_file_or_free(&part)?;
+        let file = begin(&part, path.metadata().ok().as_ref())
+            .map_err(|source| RecordingError::Write { path: part.clone(), source })?;
         let (path, bytes) = (path.to_owned(), Vec::new());
         Ok(Recording {
             inner,
@@ -176,8 +188,12 @@ impl Recording {
             file.write_all(&until)?;
             file.sync_all()?;
             drop(file);
-            std::fs::rename(&self.part, &self.path)?;
-            sync_folder(&self.path);
+            let target = led_to(&self.path)?;
+            if target.metadata().is_ok_and(|before| before.len() > header(ETHERNET).len() as u64) {
+                keep(&target)?;
+            }
+            std::fs::rename(&self.part, &target)?;
+            sync_folder(&target);
             Ok(())
         };
         kept().map_err(|source| RecordingError::Write { path: self.path.clone(), source })
@@ -372,19 +388,71 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f.pcap");
         let frames = [(5, vec![1, 2, 3], 60)];
-        std::fs::write(&path, "an older file").unwrap();
+        std::fs::write(&path, "older").unwrap();
         let mut feed = record(given([block(&frames), Block::default()]), &path).unwrap();
         let mut taken = Block::default();
         assert_eq!(feed.next(&mut taken).unwrap(), Next::Block);
         assert_eq!(taken.records.len(), 1);
         assert_eq!(feed.next(&mut taken).unwrap(), Next::Idle);
-        assert_eq!(std::fs::read(&path).unwrap(), b"an older file");
+        assert_eq!(std::fs::read(&path).unwrap(), b"older");
         for _ in 0..2 {
             assert_eq!(feed.next(&mut taken).unwrap(), Next::End);
             assert_eq!(read(&path), frames);
         }
         assert_eq!((feed.frontier(), feed.newest(), feed.counts().frames), (u64::MAX, 7, 9));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_recording_of_an_earlier_run_is_kept_if_there_are_frames_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let recorded = |blocks| run(&mut *record(given(blocks), &path).unwrap()).unwrap();
+        recorded(vec![]);
+        for time in 1..4 {
+            recorded(vec![block(&[(time, vec![1], 1)])]);
+        }
+        let names = ["f.pcap.1", "f.pcap.2", "f.pcap"];
+        let times: Vec<u64> = names.iter().map(|name| read(&folder.path().join(name))[0].0).collect();
+        assert_eq!(times, [1, 2, 3]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_and_who_may_read_stays_the_same() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [link, there] = ["link.pcap", "big/there.pcap"].map(|name| folder.path().join(name));
+        std::fs::create_dir(folder.path().join("big")).unwrap();
+        std::fs::write(&there, "older").unwrap();
+        std::fs::set_permissions(&there, std::fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&there, &link).unwrap();
+        let mut feed = record(given([block(&[(5, vec![1], 1)])]), &link).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.path().join("big/there.pcap.part")), 0o600);
+        run(&mut *feed).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!((read(&there)[0].0, mode(&there)), (5, 0o600));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.pcap");
+        let refused = || record(given([]), &path).err().unwrap().to_string();
+        for name in [part_of(&path), path.clone()] {
+            let pipe = std::process::Command::new("mkfifo").arg(&name).status();
+            if !pipe.is_ok_and(|made| made.success()) {
+                eprintln!("skipped: no mkfifo");
+                return;
+            }
+            assert!(refused().contains("is no file that could be replaced"), "{}", refused());
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(refused().contains("is a folder"), "{}", refused());
     }
 
     #[test]
