@@ -106,6 +106,10 @@ fn without_links(path: &Path) -> Option<PathBuf> {
     if let Ok(there) = path.canonicalize() {
         return Some(there);
     }
+    // A working folder that is gone lies nowhere.
+    if path == Path::new(".") {
+        return None;
+    }
     // A link to what is not there yet: that is what will be made.
     let path = &led_to(path).ok()?;
     let parent = match path.parent()? {

@@ -124,6 +124,8 @@ pub(super) enum Stop {
     More,
     /// The block has run far enough in event time.
     Full,
+    /// Another capture begins, of whatever format: they were joined end to end, as `zcat *.pcap.gz` does.
+    Joined,
     /// The next record cannot be read, nor what follows it.
     Damaged(Damage),
 }
@@ -237,23 +239,38 @@ impl Capture {
         while self.filled < pcap::HEADER && !self.ended {
             self.fill(&mut Vec::new(), 4096);
         }
-        let Some(head) = self.bytes[..self.filled].first_chunk() else {
+        let Some(head) = self.bytes[..self.filled].first_chunk().copied() else {
             return self.close();
         };
-        match Pcap::new(head, self.lax) {
+        self.classic(head);
+    }
+
+    /// Goes on behind the header of a classic capture.
+    fn classic(&mut self, head: [u8; pcap::HEADER]) {
+        match Pcap::new(&head, self.lax) {
             Ok(pcap) => {
                 self.format = Some(Format::Pcap(pcap));
-                self.from = pcap::HEADER;
+                self.from += pcap::HEADER;
             }
             Err(what) => {
                 self.fault = Some(SourceError::Damaged {
                     path: self.input.path().to_owned(),
                     place: "file header".to_owned(),
-                    offset: 0,
+                    offset: self.base + self.from as u64,
                     what,
                 });
                 self.close();
             }
+        }
+    }
+
+    /// Goes on with a capture that begins behind another one.
+    fn join(&mut self) {
+        let bytes = &self.bytes[self.from..self.filled];
+        match bytes.first_chunk() {
+            _ if pcapng::is_pcapng(bytes) => self.format = Some(Format::Pcapng(Pcapng::default())),
+            Some(head) => self.classic(*head),
+            None => self.close(),
         }
     }
 
@@ -289,6 +306,13 @@ impl Capture {
             earliest = block.records.iter().map(|record| record.time).chain(earliest).min();
         }
         Ok(earliest)
+    }
+
+    /// The same as the input with another number.
+    pub(super) fn numbered(mut self, number: u32) -> Capture {
+        self.number = number;
+        self.ahead.iter_mut().for_each(|block| block.input = number);
+        self
     }
 
     /// No record to come has an event time below this.
@@ -352,6 +376,12 @@ impl Capture {
                     }
                 }
                 Stop::More => self.close(),
+                Stop::Joined if block.records.is_empty() => {
+                    self.join();
+                    continue;
+                }
+                // It begins when these are handed out.
+                Stop::Joined => {}
                 Stop::Damaged(damage) => {
                     let records = self.records + block.records.len() as u64;
                     self.fault = Some(self.error(damage, records));

@@ -217,6 +217,22 @@ impl Finding {
         Ok(())
     }
 
+    /// A pipe has one reader, by whatever name.
+    fn pipe(&mut self, input: Input, path: &Path) {
+        #[cfg(unix)]
+        let place = {
+            use std::os::unix::fs::MetadataExt;
+            fs::metadata(path).map(|there| format!("pipe {} {}", there.dev(), there.ino()).into()).ok()
+        };
+        #[cfg(not(unix))]
+        let place = None;
+        let place: PathBuf = place.unwrap_or_else(|| path.to_owned());
+        match self.there.insert(place.clone()) {
+            true => self.captures.push(input),
+            false => _ = self.again.entry(place).or_insert(input.path),
+        }
+    }
+
     /// A file that is there already, by another name or in a directory that holds it, is not read twice.
     fn add(&mut self, input: Input, kind: Kind) {
         let place = fs::canonicalize(&input.path).unwrap_or_else(|_| input.path.clone());
@@ -291,7 +307,7 @@ impl Finding {
     /// Adds what a person named.
     fn given(&mut self, given: &str) -> Result<(), SourceError> {
         if given == "-" {
-            self.captures.push(Input::new(STANDARD_INPUT.into(), Way::Standard));
+            self.pipe(Input::new(STANDARD_INPUT.into(), Way::Standard), Path::new("/dev/stdin"));
             return Ok(());
         }
         let path = Path::new(given);
@@ -303,7 +319,7 @@ impl Finding {
                 false
             }
             Ok(_) => {
-                self.captures.push(Input::new(path.to_owned(), Way::Pipe));
+                self.pipe(Input::new(path.to_owned(), Way::Pipe), path);
                 return Ok(());
             }
             Err(error) if error.kind() == ErrorKind::NotFound && given.contains(['*', '?', '[']) => {

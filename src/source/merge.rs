@@ -74,7 +74,7 @@ impl Ord for Turn {
 /// The next block is always of the input that is furthest behind, and a file is opened when that is its
 /// turn: files that follow each other in time are open one at a time, however many they are.
 ///
-/// A capture split into files and given in their order comes out as the whole. One exception lies in what
+/// A capture split into files comes out as the whole. One exception lies in what
 /// `lateness` means: an input knows no time but its own, so a record that is late only against the file
 /// before it is not late in its own.
 pub struct Captures {
@@ -90,9 +90,20 @@ pub struct Captures {
     cut_short: BTreeMap<u32, String>,
 }
 
+/// An input whose first records were looked at.
+struct Begun {
+    input: Input,
+    /// The earliest of them, if there are any.
+    first: Option<u64>,
+    /// Why there are none.
+    cut_short: Option<String>,
+    /// What is read on, as it cannot be opened again.
+    pipe: Option<Capture>,
+}
+
 impl Captures {
-    /// Reads the first record of each input; inputs have the numbers of their order. Of `spec` it takes
-    /// `lateness` and `lax`.
+    /// Reads the first records of each input; inputs have the numbers of the order in which they begin, as given where
+    /// that is the same. Of `spec` it takes `lateness` and `lax`.
     ///
     /// # Errors
     /// [`SourceError`] if an input cannot be opened, is no capture, or is damaged before its first record.
@@ -108,40 +119,50 @@ impl Captures {
             read: Arc::default(),
             counts: FeedCounts { bytes_total: sizes.unwrap_or(0), ..FeedCounts::default() },
             cut_short: BTreeMap::new(),
-            inputs,
+            inputs: Vec::with_capacity(inputs.len()),
         };
-        let pipes = captures.inputs.iter().filter(|input| !input.is_file()).count();
+        let pipes = inputs.iter().filter(|input| !input.is_file()).count();
         let piped_chunk = (HELD / Piped::UNDER_WAY / pipes.max(1)).clamp(LEAST_CHUNK, PIPED_CHUNK);
-        for (number, input) in (0..).zip(&captures.inputs) {
+        let mut begun = Vec::with_capacity(inputs.len());
+        for (number, input) in (0..).zip(inputs) {
             // A file is opened again when its time comes; a pipe can be read only once.
             let file = input.is_file();
             let (read, chunk) =
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), piped_chunk) };
-            let mut capture = Capture::open(input, number, Clock::new(lateness), spec.lax, read)?;
+            let mut capture = Capture::open(&input, number, Clock::new(lateness), spec.lax, read)?;
             let first = match file {
                 true => capture.earliest(chunk)?,
                 false => capture.first(chunk)?,
             };
-            let Some(first) = first else {
-                captures.cut_short.extend(capture.cut_short().map(|why| (number, why.to_owned())));
+            let cut_short = capture.cut_short().filter(|_| first.is_none()).map(str::to_owned);
+            begun.push(Begun { input, first, cut_short, pipe: Some(capture).filter(|_| !file) });
+        }
+        // Packets of one time go in the order of inputs. Names of a capture that was split need not be in the order of
+        // their files.
+        begun.sort_by_key(|begun| begun.first.unwrap_or(u64::MAX));
+        for (number, Begun { input, first, cut_short, pipe }) in (0..).zip(begun) {
+            if let Some(first) = first {
+                captures.counts.undated += u64::from(first < FIRST_CAPTURES);
+                let (watermark, state) = match pipe {
+                    None => (first.saturating_sub(lateness), State::Waiting(first)),
+                    // What comes next may be earlier: its first records do not say what time it is yet.
+                    Some(capture) => {
+                        captures.open += 1;
+                        let watermark = first.min(capture.watermark());
+                        let ahead = lateness.saturating_add(SPAN);
+                        let piped = Piped::read(capture.numbered(number), ahead, piped_chunk, input.path());
+                        let path = input.path().to_owned();
+                        let no_thread =
+                            |error| SourceError::Io { path, source: std::io::Error::other(error) };
+                        (watermark, State::Piped(piped.map_err(no_thread)?))
+                    }
+                };
+                captures.turns.push(Turn { watermark, number, state });
+            } else {
+                captures.cut_short.extend(cut_short.map(|why| (number, why)));
                 captures.counts.bytes_read += input.size().unwrap_or(0);
-                continue;
-            };
-            captures.open += usize::from(!file);
-            captures.counts.undated += u64::from(first < FIRST_CAPTURES);
-            let (watermark, state) = match file {
-                true => (first.saturating_sub(lateness), State::Waiting(first)),
-                // What comes next may be earlier: its first records do not say what time it is yet.
-                false => {
-                    let watermark = first.min(capture.watermark());
-                    let piped =
-                        Piped::read(capture, lateness.saturating_add(SPAN), piped_chunk, input.path());
-                    let path = input.path().to_owned();
-                    let no_thread = |error| SourceError::Io { path, source: std::io::Error::other(error) };
-                    (watermark, State::Piped(piped.map_err(no_thread)?))
-                }
-            };
-            captures.turns.push(Turn { watermark, number, state });
+            }
+            captures.inputs.push(input);
         }
         Ok(captures)
     }

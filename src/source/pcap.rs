@@ -9,6 +9,7 @@ use pcap_file::pcap::{PcapHeader, PcapTsResolution};
 
 use super::Record;
 use super::capture::{Damage, LONGEST, Problem, Stop, Taken, longest};
+use super::pcapng;
 
 /// Bytes of the file header.
 pub(super) const HEADER: usize = 24;
@@ -30,7 +31,7 @@ pub(super) fn is_pcap(magic: &[u8]) -> bool {
 /// Whether a file header stands where a record was to begin: captures were joined end to end, as `zcat *.pcap.gz` does.
 /// As a record it would be one of no bytes from 1997, 2011, 2055 or 2082.
 #[inline]
-fn is_joined(bytes: &[u8; 16]) -> bool {
+pub(super) fn is_joined(bytes: &[u8; 16]) -> bool {
     // Version 2.4 in either byte order; the version first, as records seldom have that fraction of a second.
     matches!(bytes[4..8], [2, 0, 4, 0] | [0, 2, 0, 4]) && is_pcap(&bytes[..4])
 }
@@ -152,14 +153,8 @@ impl Pcap {
     ) -> Stop {
         while !taken.full() {
             let Some(head) = bytes[*from..].first_chunk() else { return Stop::More };
-            if is_joined(head) {
-                let Some(header) = bytes[*from..].first_chunk() else { return Stop::More };
-                match Pcap::new(header, self.lax) {
-                    Ok(next) => *self = next,
-                    Err(what) => return Stop::Damaged(Damage { at: *from, problem: what.into() }),
-                }
-                *from += HEADER;
-                continue;
+            if is_joined(head) || pcapng::is_joined(head) {
+                return if bytes.len() - *from < HEADER { Stop::More } else { Stop::Joined };
             }
             let head = self.head(head);
             if head.captured > self.snap

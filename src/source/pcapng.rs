@@ -5,6 +5,7 @@
 
 use super::Record;
 use super::capture::{Damage, Problem, Stop, Taken, longest};
+use super::pcap;
 
 /// Type of a section header block, the same in either byte order.
 const SECTION: u32 = 0x0a0d_0d0a;
@@ -21,6 +22,13 @@ const MOST_INTERFACES: usize = 65_536;
 /// Whether a file that begins so is pcapng.
 pub(super) fn is_pcapng(magic: &[u8]) -> bool {
     magic.len() >= 4 && magic[..4] == SECTION.to_be_bytes()
+}
+
+/// Whether a section begins where a record of a classic capture was to: as that it would be one of 439 MB, or of 1.3 GB, from
+/// 1975.
+#[inline]
+pub(super) fn is_joined(bytes: &[u8; 16]) -> bool {
+    is_pcapng(bytes) && matches!(bytes[8..12], [0x1a, 0x2b, 0x3c, 0x4d] | [0x4d, 0x3c, 0x2b, 0x1a])
 }
 
 /// How timestamps become nanoseconds.
@@ -118,6 +126,10 @@ impl Pcapng {
     /// Takes packets from whole blocks in `bytes` on from `from`, which moves behind them.
     pub(super) fn walk(&mut self, bytes: &[u8], from: &mut usize, taken: &mut Taken<'_>) -> Stop {
         while !taken.full() {
+            // As a block it would have a length that none can have.
+            if bytes[*from..].first_chunk().is_some_and(pcap::is_joined) {
+                return if bytes.len() - *from < pcap::HEADER { Stop::More } else { Stop::Joined };
+            }
             match self.step(bytes, *from, taken) {
                 Ok(Some(end)) => *from = end,
                 Ok(None) => return Stop::More,

@@ -67,12 +67,15 @@ fn captures_joined_end_to_end_are_read_to_the_last() {
         Style { modified: true, big: true, ..PLAIN },
         PLAIN,
     ];
-    let mut joined = Vec::new();
-    for (part, style) in frames.chunks(frames.len() / 5).zip(styles) {
+    let (mut joined, mut mixed) = (Vec::new(), Vec::new());
+    for (number, (part, style)) in frames.chunks(frames.len() / 5).zip(styles).enumerate() {
         joined.extend(pcap(style, part).bytes);
+        mixed.extend(if number % 3 == 1 { pcapng(style.big, part).bytes } else { pcap(style, part).bytes });
         // One that holds no frame changes nothing.
         joined.extend(pcap(PLAIN, &[]).bytes);
+        mixed.extend(pcapng(true, &[]).bytes);
     }
+    check(&read(&[save(folder.path(), "mixed", &mixed)], &spec(Duration::from_secs(1))), &frames);
     for (name, bytes) in [("plain", joined.clone()), ("members", gzip(&joined, 7))] {
         check(&read(&[save(folder.path(), name, &bytes)], &spec(Duration::from_secs(1))), &frames);
     }

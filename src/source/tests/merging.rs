@@ -42,6 +42,22 @@ fn three_parts_of_a_capture_merge_to_the_whole() {
 }
 
 #[test]
+fn packets_of_one_time_go_in_the_order_in_which_files_begin_whatever_their_names() {
+    let folder = tempdir().unwrap();
+    // Four of each time.
+    let frames: Vec<Frame> =
+        (0..8_000).map(|n| frame(1_000 * SECOND + n / 4 * SECOND, 40 + n as usize % 60)).collect();
+    let spec = spec(Duration::from_secs(1));
+    let whole = read(&save_parts(folder.path(), &frames, &[]), &spec);
+    let mut parts = save_parts(folder.path(), &frames, &[1_001, 2_002, 4_007]);
+    for _ in 0..4 {
+        parts.rotate_left(1);
+        let parts = read(&parts, &spec);
+        assert!(contents(merged(parts.frames)) == contents(merged(whole.frames.clone())));
+    }
+}
+
+#[test]
 fn late_records_of_a_part_are_moved_as_in_the_whole() {
     let folder = tempdir().unwrap();
     let mut frames = jumbled(9_000);
@@ -178,7 +194,7 @@ proptest! {
         let folder = tempdir().unwrap();
         let mut paths = Vec::new();
         let mut expected = Vec::new();
-        for (input, steps) in (0..).zip(&files) {
+        for (input, steps) in files.iter().enumerate() {
             let (mut time, mut newest, mut frames) = (0_u64, 0_u64, Vec::new());
             for (record, (step, length)) in (0..).zip(steps) {
                 // Steps below 8 go back.
@@ -186,12 +202,18 @@ proptest! {
                 let placed = time.max(newest.saturating_sub(lateness * SECOND));
                 newest = newest.max(time);
                 let frame = frame(time, *length);
-                expected.push((placed, input, record, frame.bytes.clone()));
+                expected.push((placed, input as u32, record, frame.bytes.clone()));
                 frames.push(frame);
             }
             let bytes = if input % 2 == 0 { pcap(PLAIN, &frames) } else { pcapng(true, &frames) }.bytes;
             paths.push(save(folder.path(), &input.to_string(), &bytes));
         }
+        // Inputs have the numbers of the order in which they begin.
+        let order = Captures::open(captures(&paths), &spec(Duration::from_secs(lateness))).unwrap().paths();
+        let numbers: Vec<u32> = paths.iter().map(|path| {
+            order.iter().position(|other| other == path).unwrap() as u32
+        }).collect();
+        expected.iter_mut().for_each(|frame| frame.1 = numbers[frame.1 as usize]);
         expected.sort();
         let all = read(&paths, &spec(Duration::from_secs(lateness)));
         prop_assert_eq!(&all.error, &None);

@@ -118,6 +118,24 @@ fn a_file_that_is_named_twice_is_read_once() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_that_is_named_twice_has_one_reader() {
+    let folder = tempdir().unwrap();
+    let pipe = folder.path().join("pipe").display().to_string();
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if !made.is_ok_and(|made| made.success()) {
+        eprintln!("skipped: no mkfifo");
+        return;
+    }
+    for given in [[&pipe, &pipe], [&"-".to_owned(), &"-".to_owned()], [&"-".to_owned(), &pipe]] {
+        let search = inputs::find(&given.map(String::clone)).unwrap();
+        let Found::Captures(found) = search.found else { panic!("captures were given") };
+        let apart = given[0] != given[1];
+        assert_eq!((found.len(), search.again.len()), if apart { (2, 0) } else { (1, 1) }, "{given:?}");
+    }
+}
+
 #[test]
 fn a_dataset_folder_is_rows() {
     let folder = tempdir().unwrap();
