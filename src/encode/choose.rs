@@ -314,7 +314,10 @@ mod tests {
             of(|spec| spec.log1p = list(&["fwd_byte"])),
             "[encode] log1p: no column `fwd_byte`; nearest is `fwd_bytes`"
         );
-        assert_eq!(of(|spec| spec.log1p = list(&["ctx_*"])), "[encode] log1p: no column `ctx_*`");
+        assert_eq!(
+            of(|spec| spec.log1p = list(&["ctx_*"])),
+            "[encode] log1p: no column `ctx_*`; context columns have to be named under [context] columns, too"
+        );
         assert_eq!(
             of(|spec| {
                 spec.log1p = list(&["fwd_bytes"]);

@@ -37,6 +37,8 @@ use arrow::datatypes::DataType;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::row::columns::is_context;
+
 pub use blocks::{Blocks, FEWEST, SHORTEST};
 pub use encoders::Encoders;
 pub use exact::{ExactSum, Moments};
@@ -246,7 +248,7 @@ pub enum EncodeError {
     )]
     NothingNamed,
     /// A name in the spec matches no column.
-    #[error("[encode] {list}: no column `{name}`{}", nearest_hint(.nearest))]
+    #[error("[encode] {list}: no column `{name}`{}{}", context_hint(.name), nearest_hint(.nearest))]
     NoSuchColumn {
         /// List or table of the spec.
         list: &'static str,
@@ -330,6 +332,11 @@ pub enum EncodeError {
 
 fn nearest_hint(name: &Option<String>) -> String {
     name.as_ref().map(|name| format!("; nearest is `{name}`")).unwrap_or_default()
+}
+
+/// Context is made where it is asked for, and a pipeline's own encoders do not ask.
+fn context_hint(name: &str) -> &'static str {
+    if is_context(name) { "; context columns have to be named under [context] columns, too" } else { "" }
 }
 
 fn type_found(found: &Option<DataType>) -> String {

@@ -294,6 +294,12 @@ mod tests {
     fn text_is_read_plain_and_by_dictionary_and_what_is_missing_is_none() {
         let mut rows = Vec::new();
         take(&batch(|_, array| Some(array)), &mut rows).unwrap();
+        let wide: ArrayRef = Arc::new(UInt16Array::from(vec![6, 17]));
+        take(
+            &batch(|name, array| Some(if name == "protocol" { wide.clone() } else { array })),
+            &mut Vec::new(),
+        )
+        .unwrap();
         assert_eq!(rows[1].src, "fd00::1".parse::<IpAddr>().unwrap());
         assert_eq!(rows[1].dst, "10.0.0.3".parse::<IpAddr>().unwrap(), "mapped addresses are what they map");
         assert_eq!((rows[0].window, rows[0].bytes, rows[0].p_value), (10, None, None));
@@ -312,7 +318,7 @@ mod tests {
         let names = StringArray::from(vec!["10.0.0.2", "printer"]);
         assert_eq!(wrong("dst_ip", Arc::new(names)), "column `dst_ip`: `printer` cannot be read");
         assert_eq!(
-            wrong("protocol", Arc::new(UInt16Array::from(vec![1, 2]))),
+            wrong("protocol", Arc::new(UInt16Array::from(vec![1, 300]))),
             "column `protocol` is UInt16, not UInt8"
         );
         let without = batch(|name, array| (name != "score").then_some(array));

@@ -181,19 +181,24 @@ impl Columns {
         NEEDED.iter().all(|name| rows.index_of(name).is_ok())
     }
 
-    /// The first column of rows that can be findings whose numbers or times are of another type than rows of flows have:
-    /// its name, its type and the one that it should have.
-    pub fn of_another_type(rows: &Schema) -> Option<(&'static str, DataType, DataType)> {
-        NEEDED.into_iter().find_map(|name| {
-            let found = rows.field_with_name(name).ok()?.data_type();
+    /// The first column that findings are made of, or one of `more`, that rows of flows lack or have in another type: its
+    /// name, what there is, and the type that it should have.
+    pub fn wanting(
+        rows: &Schema,
+        more: impl IntoIterator<Item = &'static str>,
+    ) -> Option<(&'static str, String, DataType)> {
+        NEEDED.into_iter().chain(more).find_map(|name| {
+            // What is added when rows are scored is in none before.
             let expected = find(name)?.kind.data_type();
-            let alike = match (found, &expected) {
-                // Text is text however it is stored, and a time is the same in any zone.
-                (_, DataType::Dictionary(..)) => true,
+            let Ok(field) = rows.field_with_name(name) else {
+                return Some((name, "missing".to_owned(), expected));
+            };
+            let alike = match (field.data_type(), &expected) {
+                // A time is the same in any zone.
                 (DataType::Timestamp(found, _), DataType::Timestamp(expected, _)) => found == expected,
                 (found, expected) => found == expected,
             };
-            (!alike).then(|| (name, found.clone(), expected))
+            (!alike).then(|| (name, field.data_type().to_string(), expected))
         })
     }
 

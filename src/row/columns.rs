@@ -237,7 +237,7 @@ pub const COLUMNS: &[Column] = &[
         "first_lengths",
         I16List,
         "B",
-        "first row of a flow: payload lengths of its first 8 packets, backward ones negative",
+        "first row of a flow: payload lengths of its first 8 packets, backward ones negative; at most 32767",
     ),
 ];
 

@@ -40,6 +40,13 @@ impl RowSettings {
         serde_json::from_str(metadata.get(SETTINGS)?).ok().map(|settings| RowSettings { settings })
     }
 
+    /// The version of features of rows that another netweir made, as they say it; `None` where they are of this one, or say
+    /// nothing.
+    pub fn other_version(schema: &Schema) -> Option<&str> {
+        let version = schema.metadata().get(FEATURES)?;
+        (version.parse() != Ok(FEATURE_VERSION)).then_some(version)
+    }
+
     /// The first setting that others have otherwise, in words, of those by which rows have their names (window and flow);
     /// `None` where there is none. The timezone gives them other hours alone.
     pub fn names_differ(&self, others: &RowSettings) -> Option<String> {

@@ -18,7 +18,7 @@ use crate::packet::operator::Reading;
 use crate::report::folder_of;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
-use crate::sink::report;
+use crate::sink::{self, report};
 use crate::source::inputs::{self, Asked, Found, Input, Search};
 use crate::source::interface::listen;
 use crate::source::operator::RowReading;
@@ -215,13 +215,15 @@ fn open_rows(
     if feed.settings().is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
     }
-    // What incidents are made of is looked at first: whoever scores rows alone may have it in other types.
+    feed.of_windows(window);
+    // What alerts and incidents are made of is looked at first: whoever scores rows alone may have it in other types, or
+    // not at all.
     if spec.ends.report.is_some()
         && window.is_some()
-        && let Some((column, found, expected)) = Columns::of_another_type(feed.schema())
+        && let Some((column, found, expected)) = Columns::wanting(feed.schema(), sink::alert_columns())
     {
-        let (column, found, expected) = (column.to_owned(), found.to_string(), expected.to_string());
-        return Err(RowsError::Column { path: name, column, found, expected }.into());
+        let (column, expected) = (column.to_owned(), expected.to_string());
+        return Err(RowsError::Report { path: name, column, found, expected }.into());
     }
     let taken = taken(feed.schema(), window).map_err(|error| of_folders(error, feed.schema(), paths))?;
     if let Some(taken) = taken {

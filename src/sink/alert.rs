@@ -13,6 +13,7 @@ use arrow::error::ArrowError;
 use super::operator::{INCIDENT, SEVERITY};
 use crate::detect::reason::ONE_OF;
 use crate::incident::Severity;
+use crate::row::columns::find;
 
 /// The anomalous rows of a batch.
 pub(super) struct Alerts {
@@ -88,6 +89,11 @@ const WANTED: [&str; 26] = [
     "fwd_bytes",
     "bwd_bytes",
 ];
+
+/// The columns of rows of flows that alerts are made of.
+pub fn alert_columns() -> impl Iterator<Item = &'static str> {
+    WANTED.into_iter().filter(|name| find(name).is_some())
+}
 
 /// Which rows are alerts; `None` if none is.
 pub(super) fn told(rows: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {

@@ -37,6 +37,7 @@ use std::sync::Arc;
 use ::arrow::array::RecordBatch;
 use ::arrow::datatypes::SchemaRef;
 
+pub use self::alert::alert_columns;
 pub use self::arrow::ArrowFile;
 pub use self::beside::Beside;
 pub use self::console::{Console, Style};
@@ -93,6 +94,14 @@ pub enum SinkError {
     /// A file cannot be begun or finished.
     #[error(transparent)]
     Draft(#[from] crate::draft::DraftError),
+    /// Something else has the name of a part of a report.
+    #[error("{}: a report has a {part} of that name: move what is there, or name another folder", path.display())]
+    Taken {
+        /// What is there.
+        path: PathBuf,
+        /// A file or a folder.
+        part: &'static str,
+    },
     /// A file whose name says no format.
     #[error(
         "{}: is a file whose name says no format; known are .parquet, .arrow, .feather and .csv, other names are folders",

@@ -96,6 +96,13 @@ impl Report {
         }
         check_folder(folder)?;
         drafts.folder(folder)?;
+        let files = FILES.map(|name| (folder.join(name), "file"));
+        let hours = BY_HOURS.map(|name| (hours_of(folder, name), "folder")).into_iter();
+        let taken = files.into_iter().filter(|(path, _)| path.is_dir());
+        let mut taken = taken.chain(hours.filter(|(path, _)| drafts.is_live() && path.is_file()));
+        if let Some((path, part)) = taken.next() {
+            return Err(SinkError::Taken { path, part });
+        }
         let (found, before) = if drafts.is_live() {
             look(folder, schema)?
         } else {
@@ -243,6 +250,24 @@ mod tests {
             assert!(told.ends_with("name a folder"), "{told}");
         }
         assert_eq!(files(folder.path()), ["notes"]);
+    }
+
+    #[test]
+    fn what_has_the_name_of_a_part_of_a_report_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = |drafts| {
+            let begun = Report::begin(folder.path(), &Arc::new(Schema::empty()), &drafts);
+            begun.map(drop).map_err(|error| error.to_string())
+        };
+        let hours = folder.path().join("scores");
+        std::fs::write(&hours, "notes").unwrap();
+        begun(Drafts::default()).unwrap();
+        let told = begun(Drafts::live()).unwrap_err();
+        assert!(told.contains("scores: a report has a folder of that name"), "{told}");
+        std::fs::remove_file(hours).unwrap();
+        std::fs::create_dir(folder.path().join(STATE)).unwrap();
+        let told = begun(Drafts::live()).unwrap_err();
+        assert!(told.contains("status.json: a report has a file of that name"), "{told}");
     }
 
     #[test]

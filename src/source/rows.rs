@@ -15,11 +15,17 @@ use parquet::schema::types::SchemaDescriptor;
 use super::types::{handed_out, in_order};
 use super::widening::widened;
 use crate::reading::{self, Batches, Opened, Unreadable};
-use crate::row::RowSettings;
 use crate::row::columns::{find, is_context};
+use crate::row::{FEATURE_VERSION, RowSettings};
 
 /// Rows that are read at a time.
 const BATCH: usize = 8192;
+
+/// Rows of all files that are open at once, as far as `LEAST` allows: a row has hundreds of columns.
+const TOGETHER: usize = 8 * BATCH;
+
+/// Rows that are read at a time, however many files are open.
+const LEAST: usize = 256;
 
 /// Columns that detection and the context room add: read again they would be stale.
 const ADDED: [&str; 5] = ["score", "is_anomaly", "partition", "p_value", "reasons"];
@@ -87,6 +93,59 @@ pub enum RowsError {
         path: PathBuf,
         /// The first file.
         first: PathBuf,
+    },
+    /// The rows of one of two files do not say how they were made.
+    #[error(
+        "{}: does not say how its rows were made, and {} does: extract both with one pipeline, or run them apart",
+        path.display(),
+        other.display()
+    )]
+    NoSettings {
+        /// The file that does not.
+        path: PathBuf,
+        /// The one that does.
+        other: PathBuf,
+    },
+    /// Rows that another netweir made.
+    #[error(
+        "{}: its rows are of feature version {found}, this netweir makes version {}: extract them again",
+        path.display(),
+        FEATURE_VERSION
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version that it says.
+        found: String,
+    },
+    /// A window that does not begin where windows do.
+    #[error(
+        "{}: row {row}: window_start is no multiple of the window ({} s) since 1970: shift times by whole windows",
+        path.display(),
+        *window as f64 / 1e9
+    )]
+    Shifted {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+        /// The length of a window in nanoseconds.
+        window: u64,
+    },
+    /// A column that a report is made of is missing, or of another type.
+    #[error(
+        "{}: column `{column}` is {found}, {expected} was expected: a report needs it; without it write the scores alone (-o scores.parquet)",
+        path.display()
+    )]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Its type, or that it is missing.
+        found: String,
+        /// What it should be.
+        expected: String,
     },
     /// A value that the column's type does not hold.
     #[error("{}: column `{column}`: {what}", path.display())]
@@ -193,6 +252,8 @@ pub struct RowsFeed {
     inputs: Vec<Input>,
     schema: SchemaRef,
     settings: Option<RowSettings>,
+    /// How long windows are, if that is known.
+    length: Option<u64>,
     number: u32,
     rows: u64,
     total: u64,
@@ -234,6 +295,9 @@ impl RowsFeed {
             if whole.fields().iter().map(|field| field.name()).eq(INCIDENT_ROWS) {
                 return Err(RowsError::Incidents { path: path.clone() });
             }
+            if let Some(version) = RowSettings::other_version(whole) {
+                return Err(RowsError::Version { path: path.clone(), found: version.to_owned() });
+            }
             let settings = RowSettings::of(whole);
             let of_flows = settings.is_some();
             let fields = whole.fields().iter().filter(|field| !of_flows || wanted(field));
@@ -246,8 +310,23 @@ impl RowsFeed {
             match &mut common {
                 None => common = Some((path.clone(), schema, settings)),
                 Some((first, expected, expected_settings)) => {
+                    match (&settings, &expected_settings) {
+                        (None, Some(_)) => {
+                            return Err(RowsError::NoSettings { path: path.clone(), other: first.clone() });
+                        }
+                        (Some(_), None) => {
+                            return Err(RowsError::NoSettings { path: first.clone(), other: path.clone() });
+                        }
+                        (settings, expected) if settings != *expected => {
+                            return Err(RowsError::OtherSettings {
+                                path: path.clone(),
+                                first: first.clone(),
+                            });
+                        }
+                        _ => {}
+                    }
                     // Rows of flows have the types that the dictionary says.
-                    let tables = settings.is_none() && expected_settings.is_none();
+                    let tables = settings.is_none();
                     match (widened(expected, &schema).filter(|_| tables), first_difference(expected, &schema))
                     {
                         (Some(wider), _) => *expected = wider,
@@ -256,9 +335,6 @@ impl RowsFeed {
                             return Err(RowsError::Differs { path, first, column, found, expected });
                         }
                         (None, None) => {}
-                    }
-                    if *expected_settings != settings {
-                        return Err(RowsError::OtherSettings { path: path.clone(), first: first.clone() });
                     }
                 }
             }
@@ -277,12 +353,26 @@ impl RowsFeed {
             None => schema,
         };
         let known = (0, HashSet::new());
-        Ok(RowsFeed { inputs, schema: Arc::new(schema), settings, number: 0, rows: 0, total, known })
+        Ok(RowsFeed {
+            inputs,
+            schema: Arc::new(schema),
+            settings,
+            length: None,
+            number: 0,
+            rows: 0,
+            total,
+            known,
+        })
     }
 
     /// Columns of the rows that are handed out.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Windows are so many nanoseconds long, and begin at multiples of that.
+    pub fn of_windows(&mut self, length: Option<u64>) {
+        self.length = length;
     }
 
     /// Reads no other columns than those named.
@@ -327,9 +417,12 @@ impl RowsFeed {
                 open.map(|(index, _)| index).next()
             };
             let Some(index) = next else { return Ok(None) };
-            let Some(batch) = self.inputs[index].batch(&self.schema, sorted)? else { continue };
+            let others = self.inputs.iter().filter(|input| input.reader.is_some()).count();
+            let at_once = (TOGETHER / (others + 1)).clamp(LEAST, BATCH);
+            let Some(batch) = self.inputs[index].batch(&self.schema, sorted, at_once)? else { continue };
             let input = &mut self.inputs[index];
-            let (window, count) = if sorted { input.run(&batch)? } else { (self.rows, batch.num_rows()) };
+            let (window, count) =
+                if sorted { input.run(&batch, self.length)? } else { (self.rows, batch.num_rows()) };
             if count < batch.num_rows() {
                 input.rest = Some(batch.slice(count, batch.num_rows() - count));
             }
@@ -353,15 +446,21 @@ impl RowsFeed {
 }
 
 impl Input {
-    /// The rows read and not yet handed out, else the next batch. Flow rows have no nulls where none can be.
-    fn batch(&mut self, schema: &SchemaRef, flows: bool) -> Result<Option<RecordBatch>, RowsError> {
+    /// The rows read and not yet handed out, else the next batch, of so many `at_once`. Flow rows have no nulls where none
+    /// can be.
+    fn batch(
+        &mut self,
+        schema: &SchemaRef,
+        flows: bool,
+        at_once: usize,
+    ) -> Result<Option<RecordBatch>, RowsError> {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
         if self.reader.is_none() {
             let builder = open(&self.path)?;
             let mask = columns_of(builder.parquet_schema(), schema);
-            let builder = builder.with_projection(mask).with_batch_size(BATCH);
+            let builder = builder.with_projection(mask).with_batch_size(at_once);
             self.reader = Some(Batches::of(builder).map_err(|what| damaged(&self.path, what))?);
         }
         loop {
@@ -385,8 +484,8 @@ impl Input {
         }
     }
 
-    /// Window of the first row, and how many rows from there on are of it.
-    fn run(&self, batch: &RecordBatch) -> Result<(u64, usize), RowsError> {
+    /// Window of the first row, and how many rows from there on are of it. Windows of some `length` begin at multiples of it.
+    fn run(&self, batch: &RecordBatch, length: Option<u64>) -> Result<(u64, usize), RowsError> {
         let starts = window_starts(&self.path, batch)?;
         let values = starts.values();
         let window = values[0];
@@ -395,6 +494,9 @@ impl Input {
         let window = u64::try_from(window).map_err(|_| back(0))?;
         if window < self.window || values.get(count).is_some_and(|next| *next < values[0]) {
             return Err(back(if window < self.window { 0 } else { count }));
+        }
+        if let Some(length) = length.filter(|length| !window.is_multiple_of(*length)) {
+            return Err(RowsError::Shifted { path: self.path.clone(), row: self.read + 1, window: length });
         }
         Ok((window, count))
     }
@@ -472,7 +574,7 @@ fn first_window(path: &Path, builder: &Opened) -> Result<u64, RowsError> {
         return Ok(0);
     }
     let columns = metadata.file_metadata().schema_descr().columns();
-    let position = columns.iter().position(|column| column.name() == "window_start");
+    let position = columns.iter().position(|column| column.path().string() == "window_start");
     let statistics = position
         .and_then(|at| metadata.row_groups().first().map(|group| group.column(at)))
         .and_then(|column| column.statistics());

@@ -11,20 +11,22 @@ use super::rows::RowsError;
 use super::widening::is_text;
 use crate::row::columns::find;
 
-/// A column of a file as it is handed out: values of a dictionary by themselves, but for text, which others know by
-/// either, and whose keys are as wide as rows of flows have them, or wide enough for all batches of a window; whole numbers of rows of flows in the width that the dictionary of columns says, which some writers make
-/// another.
+/// A column of a file as it is handed out: values of a dictionary by themselves, but for text, whose keys are wide enough
+/// for all batches of a window. Rows of flows have text, whole numbers, lists of them, and what is null throughout, in the
+/// types that the dictionary of columns says, which some writers make others.
 pub(super) fn handed_out(field: &Field, of_flows: bool) -> Field {
     let known = find(field.name()).filter(|_| of_flows).map(|known| known.kind.data_type());
     let found = match field.data_type() {
         DataType::Dictionary(_, values) if !is_text(values) => values.as_ref().clone(),
-        DataType::Dictionary(_, values) => match &known {
-            Some(known @ DataType::Dictionary(_, of_known)) if of_known == values => known.clone(),
-            _ => DataType::Dictionary(Box::new(DataType::Int32), values.clone()),
-        },
+        DataType::Dictionary(_, values) => DataType::Dictionary(Box::new(DataType::Int32), values.clone()),
         other => other.clone(),
     };
-    let known = known.filter(|known| known.is_integer() && found.is_integer());
+    let known = known.filter(|known| match &found {
+        DataType::Null => true,
+        found if is_text(found) => is_text(known),
+        DataType::List(_) | DataType::LargeList(_) => matches!(known, DataType::List(_)),
+        found => found.is_integer() && known.is_integer(),
+    });
     field.clone().with_data_type(known.unwrap_or(found))
 }
 
@@ -82,6 +84,11 @@ mod tests {
         assert_eq!(out("dst_port", dictionary(Int64), true), UInt16);
         assert_eq!(out("dst_port", Float64, true), Float64);
         assert_eq!(out("of_my_own", Int64, true), Int64);
-        assert_eq!(out("src_ip", Utf8, true), Utf8);
+        assert_eq!(out("src_ip", Utf8, true), dictionary(Utf8));
+        assert_eq!(out("src_ip", DataType::Utf8View, true), dictionary(Utf8));
+        assert_eq!(out("src_ip", Utf8, false), Utf8);
+        assert_eq!(out("vlan", DataType::Null, true), UInt16);
+        let list = DataType::LargeList(Arc::new(Field::new("element", Int64, true)));
+        assert_eq!(out("first_lengths", list, true), find("first_lengths").unwrap().kind.data_type());
     }
 }
