@@ -179,7 +179,7 @@ impl Text {
             } else if lines.len() < LINES {
                 lines.push(name);
             } else {
-                lines.push(format!("and {} more", names.len() - index));
+                lines.push(format!("and {} more (--json)", names.len() - index));
                 break;
             }
         }

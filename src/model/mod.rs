@@ -352,7 +352,7 @@ pub enum ModelError {
     OtherMake(&'static str),
     /// Rows that lack a column, or have it in another type.
     #[error(
-        "{0}; give rows with the columns that `netweir inspect` lists, or train a model on rows like these"
+        "{0}; give rows with the columns that `netweir inspect --json` lists, or train a model on rows like these"
     )]
     Column(#[source] EncodeError),
 }

@@ -438,17 +438,17 @@ fn rows_of_another_make_are_refused_by_the_first_difference() {
     assert_eq!(
         refused(flow_model(), &missing),
         "column `fwd_bytes`: model expects UInt64, rows have no such column; nearest is `bwd_bytes`; give rows \
-         with the columns that `netweir inspect` lists, or train a model on rows like these"
+         with the columns that `netweir inspect --json` lists, or train a model on rows like these"
     );
     assert_eq!(
         refused(flow_model(), &typed),
-        "column `service`: model expects Utf8, rows have Int64; give rows with the columns that `netweir inspect` \
-         lists, or train a model on rows like these"
+        "column `service`: model expects Utf8, rows have Int64; give rows with the columns that `netweir inspect \
+         --json` lists, or train a model on rows like these"
     );
     assert_eq!(
         refused(flow_model(), &unnamed),
         "column `protocol`: model expects UInt8, rows have no such column; give rows with the columns that \
-         `netweir inspect` lists, or train a model on rows like these"
+         `netweir inspect --json` lists, or train a model on rows like these"
     );
     assert_eq!(
         refused(flow_model(), &said(SETTINGS, row_settings(&flow, &TUNNELS).json())),

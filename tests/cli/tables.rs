@@ -72,8 +72,18 @@ fn whole_numbers_of_flows_may_have_any_width_and_nothing_else_another_type() {
     let float = place.at("f64.parquet");
     write(&float, &with_type(&whole, |field| field.name() == "dst_port", &DataType::Float64));
     let said = error(&[&"detect", &"-q", &float, &"-m", &model, &"-o", &out]);
-    assert!(said.ends_with("f64.parquet: column `dst_port` is Float64, UInt16 was expected"), "{said}");
+    assert!(
+        said.contains("f64.parquet: column `dst_port` is Float64, UInt16 was expected: a report"),
+        "{said}"
+    );
+    // No detector reads it, but alerts say it.
+    let less = place.at("less.parquet");
+    let kept = (0..whole.num_columns()).filter(|at| whole.schema_ref().field(*at).name() != "vlan");
+    write(&less, &whole.project(&kept.collect::<Vec<_>>()).unwrap());
+    let said = error(&[&"detect", &"-q", &less, &"-m", &model, &"-o", &out]);
+    assert!(said.contains("less.parquet: column `vlan` is missing, UInt16 was expected: a report"), "{said}");
     assert!(!out.exists());
+    fine(&[&"detect", &"-q", &less, &"-m", &model, &"-o", &place.at("alone.parquet")]);
 }
 
 #[test]
