@@ -29,7 +29,7 @@ pub const FIELDS: [(&str, &str); 31] = [
     ("p_value", "the smallest p-value of its rows"),
     ("severity", "`low`, `medium`, `high`, `critical`; `info` where it is held or withdrawn"),
     ("peers", "distinct other ends; an estimate above 1,024"),
-    ("ports", "distinct protocols and responders' ports; an estimate above 1,024"),
+    ("ports", "distinct responders' ports of each protocol that has some; an estimate above 1,024"),
     ("top", "the row that scored most of those that say why"),
     (
         "top.flow_id",

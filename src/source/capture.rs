@@ -157,6 +157,24 @@ enum Format {
     Pcapng(Pcapng),
 }
 
+/// How an input begins.
+#[derive(Clone, Copy)]
+pub(super) struct Beginning {
+    /// Event time of its first record.
+    pub(super) first: u64,
+    /// The earliest event time of its first records.
+    pub(super) earliest: u64,
+}
+
+impl Beginning {
+    /// With a block behind those before.
+    fn of(block: &Block, before: Option<Beginning>) -> Option<Beginning> {
+        let times = || block.records.iter().map(|record| record.time);
+        let earliest = times().chain(before.map(|before| before.earliest)).min()?;
+        Some(Beginning { first: before.map_or(times().next()?, |before| before.first), earliest })
+    }
+}
+
 /// An input that is being read.
 pub(super) struct Capture {
     input: Input,
@@ -274,27 +292,27 @@ impl Capture {
         }
     }
 
-    /// The first event time, of what is read ahead; `None` if there is nothing.
+    /// How it begins, by what is read ahead; `None` if there is nothing.
     ///
     /// # Errors
     /// As [`Capture::next`].
-    pub(super) fn first(&mut self, chunk: usize) -> Result<Option<u64>, SourceError> {
+    pub(super) fn first(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
         let mut block = Block::default();
         if !self.next(&mut block, u64::MAX, chunk)? {
             return Ok(None);
         }
-        let first = block.records.iter().map(|record| record.time).min();
+        let beginning = Beginning::of(&block, None);
         self.ahead = Some(block);
-        Ok(first)
+        Ok(beginning)
     }
 
-    /// The earliest event time of as many records as a clock asks for to believe them, the first ones; `None` if there are
-    /// none. They are used up: it is asked of a file that is opened again.
+    /// How it begins, by as many records as a clock asks for to believe them; `None` if there are none. They are used up: it
+    /// is asked of a file that is opened again.
     ///
     /// # Errors
     /// As [`Capture::next`].
-    pub(super) fn earliest(&mut self, chunk: usize) -> Result<Option<u64>, SourceError> {
-        let (mut block, mut earliest, mut count) = (Block::default(), None, 0);
+    pub(super) fn earliest(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
+        let (mut block, mut beginning, mut count) = (Block::default(), None, 0);
         while count < BELIEVED as usize {
             match self.next(&mut block, u64::MAX, chunk) {
                 Ok(true) => {}
@@ -303,9 +321,9 @@ impl Capture {
                 Ok(false) | Err(_) => break,
             }
             count += block.records.len();
-            earliest = block.records.iter().map(|record| record.time).chain(earliest).min();
+            beginning = Beginning::of(&block, beginning);
         }
-        Ok(earliest)
+        Ok(beginning)
     }
 
     /// The same as the input with another number.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::capture::{Capture, Clock};
+use super::capture::{Beginning, Capture, Clock};
 use super::inputs::Input;
 use super::piped::{Piece, Piped};
 use super::{Block, Feed, FeedCounts, Next, SourceError, SourceSpec};
@@ -93,8 +93,8 @@ pub struct Captures {
 /// An input whose first records were looked at.
 struct Begun {
     input: Input,
-    /// The earliest of them, if there are any.
-    first: Option<u64>,
+    /// How it begins, if there are any.
+    beginning: Option<Beginning>,
     /// Why there are none.
     cut_short: Option<String>,
     /// What is read on, as it cannot be opened again.
@@ -130,18 +130,18 @@ impl Captures {
             let (read, chunk) =
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), piped_chunk) };
             let mut capture = Capture::open(&input, number, Clock::new(lateness), spec.lax, read)?;
-            let first = match file {
+            let beginning = match file {
                 true => capture.earliest(chunk)?,
                 false => capture.first(chunk)?,
             };
-            let cut_short = capture.cut_short().filter(|_| first.is_none()).map(str::to_owned);
-            begun.push(Begun { input, first, cut_short, pipe: Some(capture).filter(|_| !file) });
+            let cut_short = capture.cut_short().filter(|_| beginning.is_none()).map(str::to_owned);
+            begun.push(Begun { input, beginning, cut_short, pipe: Some(capture).filter(|_| !file) });
         }
         // Packets of one time go in the order of inputs. Names of a capture that was split need not be in the order of
         // their files.
-        begun.sort_by_key(|begun| begun.first.unwrap_or(u64::MAX));
-        for (number, Begun { input, first, cut_short, pipe }) in (0..).zip(begun) {
-            if let Some(first) = first {
+        begun.sort_by_key(|begun| begun.beginning.map_or(u64::MAX, |beginning| beginning.first));
+        for (number, Begun { input, beginning, cut_short, pipe }) in (0..).zip(begun) {
+            if let Some(Beginning { earliest: first, .. }) = beginning {
                 captures.counts.undated += u64::from(first < FIRST_CAPTURES);
                 let (watermark, state) = match pipe {
                     None => (first.saturating_sub(lateness), State::Waiting(first)),
