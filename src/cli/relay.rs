@@ -1,6 +1,6 @@
-//! Lines of a live run, handed on by a thread of their own: who reads them slowly, or not at all (a pager, a terminal that
-//! was halted, a shipper of logs that hangs), must not keep frames from being taken, logs from being written, or the run
-//! from its end.
+//! Lines of a run, which are not what it is for. Those of a live one are handed on by a thread of their own: who reads them
+//! slowly, or not at all (a pager, a terminal that was halted, a shipper of logs that hangs), must not keep frames from being
+//! taken, logs from being written, or the run from its end. A batch waits for who reads, but is whole without.
 
 use std::io::{Error, ErrorKind, Write};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -129,14 +129,14 @@ impl Drop for Relay {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
 
     /// Writes for a reader who takes nothing while the test holds the lock.
     #[derive(Clone, Default)]
-    struct Reader(Arc<Mutex<Vec<u8>>>);
+    pub(in crate::cli) struct Reader(pub(in crate::cli) Arc<Mutex<Vec<u8>>>);
 
     impl Write for Reader {
         fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {

@@ -105,21 +105,8 @@ impl Speaker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::relay::tests::Reader;
     use super::*;
-
-    /// Writes for a reader who takes nothing while the test holds the lock.
-    #[derive(Clone, Default)]
-    struct Reader(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Reader {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn lines_are_said_in_their_order_and_the_last_at_the_end() {

@@ -296,7 +296,7 @@ impl Capture {
     ///
     /// # Errors
     /// As [`Capture::next`].
-    pub(super) fn first(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
+    pub(super) fn beginning_ahead(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
         let mut block = Block::default();
         if !self.next(&mut block, u64::MAX, chunk)? {
             return Ok(None);
@@ -311,7 +311,7 @@ impl Capture {
     ///
     /// # Errors
     /// As [`Capture::next`].
-    pub(super) fn earliest(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
+    pub(super) fn beginning(&mut self, chunk: usize) -> Result<Option<Beginning>, SourceError> {
         let (mut block, mut beginning, mut count) = (Block::default(), None, 0);
         while count < BELIEVED as usize {
             match self.next(&mut block, u64::MAX, chunk) {

@@ -131,8 +131,8 @@ impl Captures {
                 if file { (Arc::default(), AHEAD_CHUNK) } else { (captures.read.clone(), piped_chunk) };
             let mut capture = Capture::open(&input, number, Clock::new(lateness), spec.lax, read)?;
             let beginning = match file {
-                true => capture.earliest(chunk)?,
-                false => capture.first(chunk)?,
+                true => capture.beginning(chunk)?,
+                false => capture.beginning_ahead(chunk)?,
             };
             let cut_short = capture.cut_short().filter(|_| beginning.is_none()).map(str::to_owned);
             begun.push(Begun { input, beginning, cut_short, pipe: Some(capture).filter(|_| !file) });

@@ -13,6 +13,7 @@ mod pcap;
 mod pcapng;
 mod piped;
 pub mod recording;
+mod row_errors;
 pub mod rows;
 #[cfg(target_os = "linux")]
 mod socket;

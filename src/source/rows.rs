@@ -12,11 +12,12 @@ use parquet::arrow::ProjectionMask;
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescriptor;
 
+pub use super::row_errors::RowsError;
 use super::types::{handed_out, in_order};
 use super::widening::widened;
 use crate::reading::{self, Batches, Opened, Unreadable};
+use crate::row::RowSettings;
 use crate::row::columns::{find, is_context};
-use crate::row::{FEATURE_VERSION, RowSettings};
 
 /// Rows that are read at a time.
 const BATCH: usize = 8192;
@@ -32,185 +33,6 @@ const ADDED: [&str; 5] = ["score", "is_anomaly", "partition", "p_value", "reason
 
 /// Columns of the file that a report has beside its scores: who gives a whole report gives that, too.
 const INCIDENT_ROWS: [&str; 5] = ["incident", "window_start", "flow_id", "muted_by", "diff"];
-
-/// What is wrong with a file of rows.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RowsError {
-    /// It cannot be opened or read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It is no Parquet file, or damaged.
-    #[error("{}: not a readable Parquet file: {what}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What the reader says.
-        what: String,
-    },
-    /// It is the part of a report that has no rows of flows.
-    #[error(
-        "{}: says which row belongs to which incident; the rows are in the report's scores.parquet, or its folder scores: \
-         give that",
-        path.display()
-    )]
-    Incidents {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file has other columns than the first.
-    #[error(
-        "{}: column `{column}` {found}, in {} it {expected}: files of one run need the same columns; leave it out of all \
-         (a view, or copies without it), or run them apart",
-        path.display(),
-        first.display()
-    )]
-    Differs {
-        /// The file that differs.
-        path: PathBuf,
-        /// The first file.
-        first: PathBuf,
-        /// The column.
-        column: String,
-        /// What is said of it in that file: its type, or that it is missing.
-        found: String,
-        /// The same in the first file.
-        expected: String,
-    },
-    /// The rows of a file were made in another way than those of the first.
-    #[error(
-        "{}: its rows were made with other settings than those of {}: extract both with one pipeline, or run them apart",
-        path.display(),
-        first.display()
-    )]
-    OtherSettings {
-        /// The file that differs.
-        path: PathBuf,
-        /// The first file.
-        first: PathBuf,
-    },
-    /// The rows of one of two files do not say how they were made.
-    #[error(
-        "{}: does not say how its rows were made, and {} does: extract both with one pipeline, or run them apart",
-        path.display(),
-        other.display()
-    )]
-    NoSettings {
-        /// The file that does not.
-        path: PathBuf,
-        /// The one that does.
-        other: PathBuf,
-    },
-    /// Rows that another netweir made.
-    #[error(
-        "{}: its rows are of feature version {found}, this netweir makes version {}: extract them again",
-        path.display(),
-        FEATURE_VERSION
-    )]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The version that it says.
-        found: String,
-    },
-    /// A window that does not begin where windows do.
-    #[error(
-        "{}: row {row}: window_start is no multiple of the window ({} s) since 1970: shift times by whole windows",
-        path.display(),
-        *window as f64 / 1e9
-    )]
-    Shifted {
-        /// The file.
-        path: PathBuf,
-        /// Number of the row, from 1.
-        row: u64,
-        /// The length of a window in nanoseconds.
-        window: u64,
-    },
-    /// A column that a report is made of is missing, or of another type.
-    #[error(
-        "{}: column `{column}` is {found}, {expected} was expected: a report needs it; without it write the scores alone (-o scores.parquet)",
-        path.display()
-    )]
-    Report {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// Its type, or that it is missing.
-        found: String,
-        /// What it should be.
-        expected: String,
-    },
-    /// A value that the column's type does not hold.
-    #[error("{}: column `{column}`: {what}", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// The value and the type.
-        what: String,
-    },
-    /// Rows of a file are not in the order of their windows.
-    #[error("{}: row {row}: window_start goes back; sort the rows by (window_start, flow_id)", path.display())]
-    Order {
-        /// The file.
-        path: PathBuf,
-        /// Number of the row, from 1.
-        row: u64,
-    },
-    /// A row was there before, in this file or in another one.
-    #[error(
-        "{}: row {row}: a row of this window_start and flow_id was read already: give rows once, not files that overlap",
-        path.display()
-    )]
-    Again {
-        /// The file.
-        path: PathBuf,
-        /// Number of the row, from 1.
-        row: u64,
-    },
-    /// A value is missing that rows always have.
-    #[error(
-        "{}: row {row}: column `{column}` is null, and rows always have a value there: extract them anew, or leave \
-         such rows out",
-        path.display()
-    )]
-    Null {
-        /// The file.
-        path: PathBuf,
-        /// Number of the row, from 1.
-        row: u64,
-        /// The column.
-        column: String,
-    },
-    /// A file has two columns of one name.
-    #[error("{}: two columns are named `{column}`: rename one, or leave it out", path.display())]
-    Twice {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-    },
-    /// A column that says which flow a row is of is missing, or of another type.
-    #[error("{}: column `{column}` is {found}, {expected} was expected", path.display())]
-    Column {
-        /// The file.
-        path: PathBuf,
-        /// The column.
-        column: String,
-        /// Its type, or that it is missing.
-        found: String,
-        /// What it should be.
-        expected: String,
-    },
-}
 
 /// Rows handed out together.
 #[derive(Debug)]
