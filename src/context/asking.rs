@@ -175,7 +175,8 @@ message!(Answer: numbers, values);
 mod tests {
     use super::*;
     use crate::context::ENTITIES;
-    use crate::context::entity::{Address, Key};
+    use crate::context::address::Address;
+    use crate::context::entity::Key;
     use crate::row::asking::operator::crossed;
 
     #[test]

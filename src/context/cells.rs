@@ -7,7 +7,8 @@ use arrow::record_batch::RecordBatch;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::entity::{Address, Texts, numbers, optional_numbers, pools, port, service};
+use super::address::Address;
+use super::entity::{Texts, numbers, optional_numbers, pools, port, service};
 use super::places::{Places, short};
 use super::recall::Part;
 use super::{ContextError, Plan};

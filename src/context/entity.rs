@@ -1,7 +1,7 @@
-//! Who a row is about: addresses, services and keys of entities, read from columns, and their fixed hashes.
+//! Who a row is about: services and keys of entities, read from columns, and their fixed hashes.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, UInt64Array};
 use arrow::buffer::ScalarBuffer;
@@ -9,8 +9,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bytemuck::{Pod, Zeroable};
-use sha2::{Digest, Sha256};
 
+use super::address::Address;
 use super::{ContextError, Entity};
 use crate::flow::names::{HIGH, is_named};
 
@@ -25,133 +25,6 @@ const NO_TYPE: u32 = 256;
 const ICMP: u32 = 1;
 const UDP: u32 = 17;
 pub(super) const ICMP6: u32 = 58;
-
-/// An address: IPv4 in the first four bytes, IPv6, or what stands for another text.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Address {
-    version: u8,
-    bytes: [u8; 16],
-}
-
-impl Hash for Address {
-    /// All bytes at once.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(u128::from_ne_bytes(self.bytes));
-        state.write_u8(self.version);
-    }
-}
-
-impl Address {
-    /// Reads canonical or any other text of an address. Text that is none (rows of other writers may have
-    /// names instead) is one of its own by 128 bits of SHA-256; so is a null.
-    pub(crate) fn parse(text: Option<&str>) -> Address {
-        let Some(text) = text else { return Address::default() };
-        let mut bytes = [0; 16];
-        if let Some(octets) = octets(text) {
-            bytes[..4].copy_from_slice(&octets);
-            return Address { version: 4, bytes };
-        }
-        match text.parse() {
-            Ok(IpAddr::V4(address)) => {
-                bytes[..4].copy_from_slice(&address.octets());
-                Address { version: 4, bytes }
-            }
-            Ok(IpAddr::V6(address)) => Address { version: 6, bytes: address.octets() },
-            Err(_) => {
-                bytes.copy_from_slice(&Sha256::digest(text)[..16]);
-                Address { version: 0, bytes }
-            }
-        }
-    }
-
-    /// The address, where it is one.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        match self.version {
-            4 => Some(
-                Ipv4Addr::from_octets([self.bytes[0], self.bytes[1], self.bytes[2], self.bytes[3]]).into(),
-            ),
-            6 => Some(Ipv6Addr::from_octets(self.bytes).into()),
-            _ => None,
-        }
-    }
-
-    /// The address as text that [`Address::from_text`] reads; `None` for a null.
-    pub(super) fn text(&self) -> Option<String> {
-        match self.ip() {
-            Some(ip) => Some(ip.to_string()),
-            None if *self == Address::default() => None,
-            None => Some(format!("#{:032x}", u128::from_be_bytes(self.bytes))),
-        }
-    }
-
-    /// What [`Address::text`] wrote; `None` for any other text.
-    pub(super) fn from_text(text: &str) -> Option<Address> {
-        let address = match text.strip_prefix('#') {
-            Some(digits) => {
-                let value = u128::from_str_radix(digits, 16).ok()?;
-                Address { version: 0, bytes: value.to_be_bytes() }
-            }
-            None => Address::parse(Some(text)),
-        };
-        (address.text().as_deref() == Some(text)).then_some(address)
-    }
-
-    /// Version and bytes: 4 and the first four, 6 and all, 0 and what stands for another text.
-    pub(crate) fn parts(&self) -> (u8, [u8; 16]) {
-        (self.version, self.bytes)
-    }
-
-    /// From [`Address::parts`]; `None` for what no address has.
-    pub(crate) fn from_parts(version: u8, bytes: [u8; 16]) -> Option<Address> {
-        match version {
-            0 | 6 => Some(Address { version, bytes }),
-            4 if bytes[4..] == [0; 12] => Some(Address { version, bytes }),
-            _ => None,
-        }
-    }
-
-    /// 4, 6, or 0 for what stands for another text.
-    pub(super) fn version(&self) -> u8 {
-        self.version
-    }
-
-    fn words(&self) -> [u64; 2] {
-        let value = u128::from_be_bytes(self.bytes);
-        [(value >> 64) as u64, value as u64]
-    }
-
-    /// The element that this address is, with a [`service`] or port of its own beside it or 0.
-    ///
-    /// Fixed, and one to one for IPv4: distinct counts of IPv4 addresses and of their ends count no two as
-    /// one. Others are 64 bits of 128 and collide as hashes do.
-    pub(super) fn element(&self, code: u32) -> u64 {
-        let [high, low] = self.words();
-        if self.version == 4 {
-            return mix(4 << 60 | (high >> 32) << 24 | u64::from(code));
-        }
-        let tag = u64::from(self.version) << 60 | u64::from(code);
-        mix(mix(mix(high) ^ low) ^ tag)
-    }
-}
-
-/// The octets of a canonical IPv4 address; nothing for any other text. Half of what the standard library takes, which
-/// reads whatever this does not.
-fn octets(text: &str) -> Option<[u8; 4]> {
-    let mut octets = [0; 4];
-    let mut parts = text.as_bytes().split(|byte| *byte == b'.');
-    for octet in &mut octets {
-        let digit = |byte: &u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
-        let value = match parts.next()? {
-            [a] => digit(a)?,
-            [b'0', ..] => return None,
-            [a, b] => digit(a)? * 10 + digit(b)?,
-            [a, b, c] => digit(a)? * 100 + digit(b)? * 10 + digit(c)?,
-            _ => return None,
-        };
-        *octet = u8::try_from(value).ok()?;
-    }
-    parts.next().is_none().then_some(octets)
-}
 
 /// Protocol and responder port of a row, or protocol and type: `protocol << 16 | port`, 24 bits.
 #[inline]
@@ -241,7 +114,7 @@ impl Key {
     /// The key of what has these parts; `None` and 0 for a part that is none of it.
     pub(crate) fn of(src: Option<&Address>, dst: Option<&Address>, code: u32) -> Key {
         let end = |address: Option<&Address>| {
-            address.map_or(([0; 2], 0), |address| (address.words(), address.version.into()))
+            address.map_or(([0; 2], 0), |address| (address.words(), address.version().into()))
         };
         let ((src, src_version), (dst, dst_version)) = (end(src), end(dst));
         Key { src, dst, code, src_version, dst_version }
@@ -249,10 +122,8 @@ impl Key {
 
     /// Source and destination; [`Address::default`] for one that is no part of it.
     pub(crate) fn ends(&self) -> [Address; 2] {
-        [(self.src, self.src_version), (self.dst, self.dst_version)].map(|(words, version)| {
-            let value = u128::from(words[0]) << 64 | u128::from(words[1]);
-            Address { version: version as u8, bytes: value.to_be_bytes() }
-        })
+        [(self.src, self.src_version), (self.dst, self.dst_version)]
+            .map(|(words, version)| Address::from_words(version as u8, words))
     }
 
     /// The service or port with what is above it.
@@ -401,41 +272,9 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{LargeStringArray, StringArray, StringViewArray};
-    use proptest::prelude::*;
 
     use super::*;
     use crate::context::ENTITIES;
-
-    #[test]
-    fn addresses_of_one_text_are_one_and_of_different_texts_different() {
-        let all = ["10.0.0.1", "10.0.0.2", "::ffff:10.0.0.1", "a00:1::", "fe80::1", "printer", ""];
-        let mut parsed: Vec<_> = all.iter().map(|text| Address::parse(Some(text))).collect();
-        parsed.push(Address::parse(None));
-        for (i, a) in parsed.iter().enumerate() {
-            let again = a.text().map(|text| Address::from_text(&text));
-            assert_eq!(again, (*a != Address::default()).then_some(Some(*a)));
-            for (j, b) in parsed.iter().enumerate() {
-                assert_eq!(a == b, i == j, "{a:?} {b:?}");
-                assert_eq!(a.element(0) == b.element(0), i == j, "{a:?} {b:?}");
-            }
-        }
-        assert!(["printer", "#1", "FE80::1", "#"].iter().all(|text| Address::from_text(text).is_none()));
-        assert_eq!(Address::parse(Some("FE80:0::1")), Address::parse(Some("fe80::1")));
-    }
-
-    proptest! {
-        #[test]
-        fn ipv4_is_read_as_the_standard_library_reads_it(
-            parts in prop::collection::vec(prop_oneof![8 => 0..260u32, 1 => 0..3_000u32], 3..6),
-            zeros in prop_oneof![9 => Just(""), 1 => Just("0")],
-            tail in prop_oneof![9 => Just(""), 1 => prop::sample::select(vec![".", " ", "x", ":", "\u{660}"])],
-        ) {
-            let parts: Vec<String> = parts.iter().map(u32::to_string).collect();
-            let text = format!("{zeros}{}{tail}", parts.join("."));
-            let read = text.parse::<Ipv4Addr>().ok().map(|address| address.octets());
-            prop_assert_eq!(octets(&text), read);
-        }
-    }
 
     #[test]
     fn services_pool_high_ports_and_take_types_for_icmp() {

@@ -4,7 +4,7 @@ use arrow::datatypes::Schema;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::entity::Address;
+use super::address::Address;
 use super::{ContextError, ContextSpec, Memory, OnLink};
 
 /// Private and link-local networks (RFC 1918, 3927, 4193, 4291): local where nothing else is said, and [`LINK`].

@@ -10,6 +10,7 @@
 //! values depend neither on the number of workers nor on how rows are cut into batches. Before that,
 //! [`recall`] asks and answers in the same way what was seen before, which is a [`Memory`] that outlives a run.
 
+pub(crate) mod address;
 mod asking;
 mod attach;
 mod cells;

@@ -31,7 +31,8 @@ use arrow::error::ArrowError;
 use super::bucket::ABSENT;
 use super::histograms::{Judgement, Name};
 use super::past::{Count, Index, Past};
-use super::subject::{Subject, address_of, address_text};
+use super::subject::Subject;
+use crate::context::address::Address;
 use crate::context::entity::Key;
 use crate::reading::{Damage, Table, Tables};
 
@@ -54,7 +55,7 @@ impl Past {
                 Name::Own(key) => {
                     let ([src, dst], service) = (key.ends(), key.code());
                     let (has_src, has_dst, has_service) = subject.parts();
-                    let text = |is: bool, address| is.then(|| address_text(&address));
+                    let text = |is: bool, address: Address| is.then(|| address.text());
                     (text(has_src, src), text(has_dst, dst), has_service.then_some(service))
                 }
                 Name::Others(service) => (None, None, subject.has_service().then_some(*service)),
@@ -117,7 +118,7 @@ fn read_entities(table: Table<'_>) -> Result<Index, Damage> {
         let subject = Subject::ALL.into_iter().find(|known| Some(known.name()) == subject);
         let subject = subject.ok_or_else(|| wrong("its subject is unknown"))?;
         let address = |texts: &StringArray| match texts.is_valid(row) {
-            true => address_of(texts.value(row)).map(Some).ok_or_else(|| wrong("an address is none")),
+            true => Address::from_text(texts.value(row)).map(Some).ok_or_else(|| wrong("an address is none")),
             false => Ok(None),
         };
         let (src, dst) = (address(&sources)?, address(&destinations)?);

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use arrow::array::{Array, RecordBatch};
 
 use crate::context::ContextError;
-use crate::context::entity::{Address, Key, Texts, numbers, optional_numbers, port, service};
+use crate::context::address::Address;
+use crate::context::entity::{Key, Texts, numbers, optional_numbers, port, service};
 
 /// An entity that has a past.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -131,38 +132,6 @@ pub(crate) fn parties(rows: &RecordBatch) -> Result<Vec<Party>, ContextError> {
     Ok((0..rows.num_rows()).map(party).collect())
 }
 
-/// An entity as people and tables name it: addresses in canonical text, those of other texts as `#` and 32 digits.
-pub(crate) fn address_text(address: &Address) -> String {
-    let (version, bytes) = address.parts();
-    match version {
-        4 => {
-            let mut text = String::with_capacity(15);
-            for (at, byte) in bytes[..4].iter().enumerate() {
-                if at > 0 {
-                    text.push('.');
-                }
-                for (power, least) in [(100, 100), (10, 10), (1, 0)] {
-                    if *byte >= least {
-                        text.push(char::from(b'0' + byte / power % 10));
-                    }
-                }
-            }
-            text
-        }
-        6 => std::net::Ipv6Addr::from(bytes).to_string(),
-        _ => format!("#{:032x}", u128::from_be_bytes(bytes)),
-    }
-}
-
-/// From [`address_text`]; `None` for what it never writes.
-pub(crate) fn address_of(text: &str) -> Option<Address> {
-    let address = match text.strip_prefix('#') {
-        Some(digits) => Address::from_parts(0, u128::from_str_radix(digits, 16).ok()?.to_be_bytes())?,
-        None => Address::parse(Some(text)),
-    };
-    (address_text(&address) == text).then_some(address)
-}
-
 /// A service as people name it: `tcp/443`, `udp/high`, `icmp/8`.
 pub(crate) fn service_text(service: u32) -> String {
     let (protocol, port) = (service >> 16, service & 0xFFFF);
@@ -191,20 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parties_and_addresses_come_back_as_they_were() {
-        for byte in 0..=255u8 {
-            let text = std::net::Ipv4Addr::new(byte, 0, 255 - byte, byte).to_string();
-            assert_eq!(address_text(&Address::parse(Some(&text))), text);
-        }
+    fn parties_come_back_as_they_were() {
         for (src, dst) in [("10.0.0.1", "fe80::1"), ("printer", "::ffff:1.2.3.4"), ("", "0.0.0.0")] {
             let (src, dst) = (Address::parse(Some(src)), Address::parse(Some(dst)));
             let party = Party { src, dst, service: 6 << 16 | 443 };
             assert_eq!(Party::from_bytes(&party.bytes()), Some(party));
-            for address in [src, dst] {
-                assert_eq!(address_of(&address_text(&address)), Some(address));
-            }
         }
-        assert_eq!(address_of("010.0.0.1"), None);
         let party =
             |src: Option<&str>| Party { src: Address::parse(src), dst: Address::default(), service: 0 };
         let nobody = |src: Option<&str>| party(src).is_from_nobody();

@@ -120,10 +120,13 @@ fn runs(bytes: &[u8], width: u32, count: u64, mut good: impl FnMut(u32, u64) -> 
 }
 
 /// The number of `width` bits, 1 to 32, that begins at a bit.
+#[inline]
 fn number(packed: &[u8], bit: u64, width: u32) -> u32 {
-    let first = (bit / 8) as usize;
-    let end = packed.len().min(first + 5);
-    let bytes = packed[first..end].iter().rev().fold(0u64, |bytes, byte| bytes << 8 | u64::from(*byte));
+    let rest = &packed[(bit / 8) as usize..];
+    let bytes = match rest.first_chunk::<8>() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => rest.iter().rev().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)),
+    };
     ((bytes >> (bit % 8)) & ((1 << width) - 1)) as u32
 }
 

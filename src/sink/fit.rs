@@ -12,7 +12,8 @@ use hashbrown::HashMap;
 
 use super::AnyError;
 use super::operator::End;
-use crate::context::entity::{Address, Texts};
+use crate::context::address::Address;
+use crate::context::entity::Texts;
 
 /// A source is odd in a window where a row of it is as odd as this share of training's rows.
 const ODD: f64 = 0.001;

@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, BooleanArray, Float32Array, TimestampNanosecondArra
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::super::entity::{Address, Texts};
+use super::super::address::Address;
+use super::super::entity::Texts;
 use super::columns::{JOINING, MEASURES};
 use super::flows::{Flows, NOTHING, Values};
 use super::keeper::Answer;

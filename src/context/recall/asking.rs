@@ -193,7 +193,8 @@ message!(Answer: numbers, firsts, leads, learned, regularities);
 mod tests {
     use super::super::starts::{Regularity, Start};
     use super::*;
-    use crate::context::entity::{Address, Key};
+    use crate::context::address::Address;
+    use crate::context::entity::Key;
     use crate::row::asking::operator::crossed;
 
     #[test]

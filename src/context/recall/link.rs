@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use super::super::entity::{Address, ICMP6};
+use super::super::address::Address;
+use super::super::entity::ICMP6;
 use super::super::local::Networks;
 use super::Memory;
 use super::columns::{PAIR, PAIRPORT};

@@ -1,6 +1,7 @@
 //! What a run knows at its end, for another to begin with.
 
-use super::super::entity::{Address, Key, SHARDS};
+use super::super::address::Address;
+use super::super::entity::SHARDS;
 use super::columns::SRC;
 use super::shard::{Known, order};
 
@@ -68,11 +69,5 @@ impl Memory {
         let mut all: Vec<&Known> = self.all().collect();
         all.sort_by_cached_key(|known| order(&known.key));
         all
-    }
-
-    /// A key that is in it twice.
-    pub(super) fn twice(&self) -> Option<Key> {
-        let all = self.sorted();
-        all.windows(2).find(|pair| pair[0].key == pair[1].key).map(|pair| pair[0].key)
     }
 }

@@ -6,7 +6,8 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::super::entity::{Address, Key};
+use super::super::address::Address;
+use super::super::entity::Key;
 use super::starts::{Regularity, Start, Starts};
 
 /// One identity. Windows are known by their start in nanoseconds.

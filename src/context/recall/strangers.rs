@@ -76,7 +76,8 @@ impl Memory {
 mod tests {
     use super::super::shard::Known;
     use super::*;
-    use crate::context::entity::{Address, Key};
+    use crate::context::address::Address;
+    use crate::context::entity::Key;
 
     /// What is told of hosts of one's own that have so many destinations in all, beside others.
     fn told(own: u32, others: &[(&str, u32)]) -> Vec<String> {

@@ -3,16 +3,18 @@
 //! Columns are of plain types, so that every column store keeps them: addresses are text (one that is no address
 //! is `#` and 128 bits of its hash), times nanoseconds since the Unix epoch. What is read is not trusted.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray, UInt32Array, UInt64Array};
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
-use super::super::entity::{Address, Key, service};
+use super::super::address::Address;
+use super::super::entity::{Key, service};
 use super::columns::Identity;
 use super::memory::Memory;
-use super::shard::Known;
+use super::shard::{Known, order};
 use super::starts::{REMEMBERED, Starts};
 use super::{IDENTITIES, Part};
 use crate::reading::{Damage, Table, Tables};
@@ -31,7 +33,9 @@ impl Memory {
         let identities: Vec<&Identity> = all.iter().map(|known| identity(&known.key)).collect();
         let end = |end: usize, has: fn(&Identity) -> bool| -> ArrayRef {
             let rows = all.iter().zip(&identities);
-            let text = rows.map(|(known, of)| if has(of) { known.key.ends()[end].text() } else { None });
+            let there = |address: &Address| *address != Address::default();
+            let address = rows.map(|(known, of)| Some(known.key.ends()[end]).filter(|_| has(of)));
+            let text = address.map(|address| address.filter(there).map(|address| address.text()));
             Arc::new(text.collect::<StringArray>())
         };
         let kinds = StringArray::from_iter_values(identities.iter().map(|identity| identity.name));
@@ -61,18 +65,11 @@ impl Memory {
     /// # Errors
     /// [`Damage`] for anything that it could not have written.
     pub(crate) fn from_tables(tables: &Tables) -> Result<Memory, Damage> {
-        let seen = Table::find(tables, SEEN)?;
-        let mut all = read_seen(seen)?;
+        let mut all = read_seen(Table::find(tables, SEEN)?)?;
         read_starts(Table::find(tables, STARTS)?, &mut all)?;
         let mut memory = Memory::default();
         memory.extend(all);
-        match memory.twice() {
-            None => Ok(memory),
-            Some(key) => {
-                let row = read_seen(seen)?.iter().rposition(|known| known.key == key).unwrap_or_default();
-                Err(seen.damaged_at(row, "is there twice"))
-            }
-        }
+        Ok(memory)
     }
 }
 
@@ -89,7 +86,7 @@ fn read_seen(table: Table<'_>) -> Result<Vec<Known>, Damage> {
     let ports = table.numbers::<UInt32Type>("port")?;
     let firsts = table.numbers::<UInt64Type>("first")?;
     let lasts = table.numbers::<UInt64Type>("last")?;
-    let mut all = Vec::with_capacity(table.rows.num_rows());
+    let mut all: Vec<Known> = Vec::with_capacity(table.rows.num_rows());
     for row in 0..table.rows.num_rows() {
         let wrong = |what| table.damaged_at(row, what);
         let kind = IDENTITIES.iter().position(|identity| identity.name == kinds.value(row));
@@ -99,8 +96,8 @@ fn read_seen(table: Table<'_>) -> Result<Vec<Known>, Damage> {
             (false, has) => Ok(has.then(Address::default)),
             (true, false) => Err(wrong("has an address that its kind does not have")),
             (true, true) => match Address::from_text(texts.value(row)) {
-                Some(address) => Ok(Some(address)),
-                None => Err(wrong("src or dst is no address in its plain form")),
+                Some(address) if address != Address::default() => Ok(Some(address)),
+                _ => Err(wrong("src or dst is no address in its plain form")),
             },
         };
         let (src, dst) = (end(&src, identity.src)?, end(&dst, identity.dst)?);
@@ -118,6 +115,11 @@ fn read_seen(table: Table<'_>) -> Result<Vec<Known>, Damage> {
             return Err(wrong("last is before first"));
         }
         let key = Key::of(src.as_ref(), dst.as_ref(), (kind as u32) << 24 | port);
+        match all.last().map(|before| order(&before.key).cmp(&order(&key))) {
+            None | Some(Ordering::Less) => {}
+            Some(Ordering::Equal) => return Err(wrong("is there twice")),
+            Some(Ordering::Greater) => return Err(wrong("is out of order")),
+        }
         all.push(Known { key, first, last, starts: None, learned: false });
     }
     Ok(all)
@@ -234,12 +236,17 @@ mod tests {
                 .to_string()
                 .contains("`starts` is damaged: the table is missing")
         );
-        let mut twice = tables.clone();
-        let schema = twice[0].1.schema();
-        twice[0].1 =
-            arrow::compute::concat_batches(&schema, [&tables[0].1, &tables[0].1.slice(3, 1)]).unwrap();
-        let error = again(&twice).unwrap_err().to_string();
-        assert_eq!(error, "model table `seen` is damaged: row 28: is there twice");
+        let rows = |order: &[usize]| {
+            let mut tables = tables.clone();
+            let rows = order.iter().map(|row| tables[0].1.slice(*row, 1)).collect::<Vec<_>>();
+            tables[0].1 = arrow::compute::concat_batches(rows[0].schema_ref(), &rows).unwrap();
+            tables[1].1 = tables[1].1.slice(0, 0);
+            again(&tables).map(|memory| memory.len()).map_err(|damage| damage.to_string())
+        };
+        let damage = |what: &str| Err(format!("model table `seen` is damaged: {what}"));
+        assert_eq!(rows(&[0, 1, 2, 3]), Ok(4));
+        assert_eq!(rows(&[0, 1, 1, 2]), damage("row 3: is there twice"));
+        assert_eq!(rows(&[0, 2, 1, 3]), damage("row 3: is out of order"));
     }
 
     proptest! {

@@ -22,9 +22,10 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Operator;
 use timely::dataflow::operators::generic::operator::source;
 
+use super::address::Address;
 use super::attach::{Layout, Layouts, Values};
 use super::distinct::{Distinct, Elements, summarise};
-use super::entity::{Address, mix, port, service};
+use super::entity::{mix, port, service};
 use super::horizon::Horizons;
 use super::operator::Remembering;
 use super::recall::tests::Simulated;

@@ -121,7 +121,7 @@ impl Keeper for Following {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::entity::Address;
+    use crate::context::address::Address;
     use crate::row::asking::operator::crossed;
 
     #[test]

@@ -263,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::context::entity::Address;
+    use crate::context::address::Address;
 
     fn source(number: u32) -> Address {
         Address::parse(Some(&format!("10.0.{}.{}", number / 256, number % 256)))

@@ -10,7 +10,7 @@ use arrow::datatypes::{
 };
 use hashbrown::HashMap;
 
-use crate::context::entity::Address;
+use crate::context::address::Address;
 use crate::context::local::Networks;
 use crate::flow::window_of;
 use crate::row::RowSettings;

@@ -108,7 +108,7 @@ pub(super) fn join(rows: &mut Resolved) {
 mod tests {
     use super::super::tests::rows;
     use super::*;
-    use crate::context::entity::Address;
+    use crate::context::address::Address;
     use crate::detect::themes::resolve::{Resolver, Rows};
 
     const WINDOW: u64 = 10_000_000_000;

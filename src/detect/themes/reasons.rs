@@ -18,7 +18,7 @@ use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::meaning::{Meaning, about};
 use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::least;
-use crate::encode::subject::{Party, address_text, service_text};
+use crate::encode::subject::{Party, service_text};
 use crate::encode::{Found, Side, Subject};
 use arrow::array::RecordBatch;
 
@@ -403,7 +403,7 @@ fn is_said_by_age(count: Option<f64>) -> bool {
 
 /// An entity in words.
 fn entity(party: &Party, subject: Subject) -> String {
-    let (src, dst) = (|| address_text(&party.src), || address_text(&party.dst));
+    let (src, dst) = (|| party.src.text(), || party.dst.text());
     let service = || service_text(party.service);
     match subject {
         Subject::Source => src(),

@@ -19,9 +19,9 @@ use ndarray::{Array2, ArrayView1};
 use super::columns::WIDTH;
 use super::scale::{Batch, Scale};
 use super::surprises::AT_ONCE;
-use crate::context::entity::{Address, Key};
+use crate::context::address::Address;
+use crate::context::entity::Key;
 use crate::detect::outline::grouped;
-use crate::encode::subject::address_text;
 
 /// A row is suspect if less than this share of the others is as odd.
 const SHARE: f64 = 0.0015;
@@ -76,7 +76,7 @@ impl<'a> Calibrating<'a> {
     fn note(&self, suspect: &[usize]) -> Option<String> {
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for row in suspect {
-            let [source, destination] = self.about[*row].0.ends().map(|end| address_text(&end));
+            let [source, destination] = self.about[*row].0.ends().map(|end| end.text());
             *counts.entry(format!("from {source}")).or_default() += 1;
             *counts.entry(format!("to {destination}")).or_default() += 1;
         }
