@@ -44,8 +44,10 @@ pub struct Tally {
     pub anomalies: AtomicU64,
     /// Those of them that say why, where they become incidents: what is written as alerts unless rules mute it.
     pub alerts: AtomicU64,
-    /// Incidents that began and were not taken back.
+    /// Incidents that began and were not taken back, without those that are no more than knocks.
     pub incidents: AtomicU64,
+    /// Those that are: one row of a stranger's that nobody let in.
+    pub knocks: AtomicU64,
     /// Packets in all rows.
     pub row_packets: AtomicU64,
     /// Bytes in all rows.

@@ -40,6 +40,7 @@ fn finding(window: u64, number: u64) -> Finding {
         end: start as i64 + 1,
         score: Real::new(9.0),
         p_value: Real::new(1e-4),
+        knock: false,
         values: Vec::new(),
         words: String::new(),
         hints: Vec::new(),

@@ -150,7 +150,8 @@ impl Evaluation {
             words += &format!(" {} reported.", counted(cases.new_hosts.len() as u64, "new host"));
         }
         if cases.held.all > 0 {
-            words += &format!(" Held back by the budget: {}.", count(cases.held.all));
+            let held = count(cases.held.all);
+            words += &format!(" Held back, as knocks from outside or by the budget: {held}.");
         }
         let muted: u64 = cases.muted.values().sum();
         if muted > 0 {

@@ -139,6 +139,8 @@ pub struct Extent {
     pub(super) alerts: u64,
     /// Of these, those that the host began.
     pub(super) begun: u64,
+    /// Of these, those that are no more than knocks.
+    pub(super) knocks: u64,
     /// Sum of scores, in millionths.
     pub(super) weight: u64,
     /// Largest score.
@@ -164,6 +166,7 @@ impl Extent {
             windows: 1,
             alerts: 0,
             begun: 0,
+            knocks: 0,
             weight: 0,
             score: finding.score,
             p_value: finding.p_value,
@@ -184,6 +187,7 @@ impl Extent {
         self.last = self.last.max(finding.end);
         self.alerts += 1;
         self.begun += u64::from(begun);
+        self.knocks += u64::from(finding.knock);
         self.weight = self.weight.saturating_add(weight(finding.score));
         self.score = self.score.max(finding.score);
         self.p_value = self.p_value.min(finding.p_value);
@@ -217,6 +221,7 @@ impl Extent {
         self.windows += other.windows;
         self.alerts += other.alerts;
         self.begun += other.begun;
+        self.knocks += other.knocks;
         self.weight = self.weight.saturating_add(other.weight);
         self.score = self.score.max(other.score);
         self.p_value = self.p_value.min(other.p_value);

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cover::GREETED;
 use super::extent::drawn;
+use crate::context::address::Address;
+use crate::context::local::Networks;
 use crate::detect::reason::Gist;
 use crate::row::columns::find;
 
@@ -98,6 +100,8 @@ pub struct Finding {
     pub score: Real,
     /// Its p-value.
     pub p_value: Real,
+    /// Whether it is no more than a knock: a host that is not one's own sent up to three packets, and nobody let it in.
+    pub knock: bool,
     /// Values of the columns that rules ask for ([`Columns::with`]).
     pub values: Vec<Option<Real>>,
     /// The strongest reason, in words; empty where there is none.
@@ -109,7 +113,7 @@ pub struct Finding {
 impl Finding {
     /// That its source is new.
     fn greeting(&self) -> Finding {
-        Finding { kind: Kind::NewHost, words: String::new(), hints: Vec::new(), ..self.clone() }
+        Finding { kind: Kind::NewHost, knock: false, words: String::new(), hints: Vec::new(), ..self.clone() }
     }
 
     /// How well it stands for its new host: by the oddest row, the earlier of equal ones.
@@ -170,6 +174,10 @@ const NEEDED: [&str; 11] = [
     "is_anomaly",
 ];
 
+/// What tells a knock, where rows say so.
+const ANSWERED: [&str; 3] = ["fwd_packets", "bwd_packets", "conn_state"];
+/// Packets of a knock at most: a SYN is sent again twice before most give up.
+const KNOCKS: f64 = 3.0;
 /// Whether a row's source is local and began no flow in training, where rows say so.
 const IS_NEW: &str = "src_is_new";
 /// Why a row is an anomaly, where rows say so.
@@ -273,6 +281,7 @@ impl Columns {
         let read = |name: &str| {
             NEEDED.contains(&name)
                 || ["score", "p_value"].contains(&name)
+                || ANSWERED.contains(&name)
                 || self.extra.iter().any(|extra| extra == name)
         };
         let fields = rows.schema_ref().fields().iter().enumerate();
@@ -292,6 +301,17 @@ impl Columns {
         let end = numbers::<TimestampNanosecondType>(&rows, "row_end")?;
         let score = numbers::<Float64Type>(&rows, "score")?;
         let p_value = numbers::<Float64Type>(&rows, "p_value")?;
+        let local = Networks::of(rows.schema_ref());
+        let [sent, answered] = [values(&rows, ANSWERED[0])?, values(&rows, ANSWERED[1])?];
+        let states = rows.column_by_name(ANSWERED[2]).map(|_| texts(&rows, ANSWERED[2])).transpose()?;
+        let knocks = |row: usize| {
+            let refused =
+                || states.as_ref().is_some_and(|states| states.is_valid(row) && states.value(row) == "REJ");
+            let few = sent.is_valid(row) && sent.value(row) <= KNOCKS;
+            few && answered.is_valid(row)
+                && (answered.value(row) == 0.0 || refused())
+                && !local.hold(&Address::parse(Some(src_ip.value(row))))
+        };
         let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
 
         for row in 0..rows.num_rows() {
@@ -317,6 +337,7 @@ impl Columns {
                 end: end.value(row),
                 score: Real::new(score.value(row)),
                 p_value: Real::new(p_value.value(row)),
+                knock: knocks(row),
                 values: extra
                     .iter()
                     .map(|column| column.is_valid(row).then(|| Real::new(column.value(row))))

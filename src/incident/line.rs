@@ -10,7 +10,7 @@ use super::change::Event;
 use super::extent::Top;
 
 /// Each key of a line with its meaning, in their order; those within others behind a dot.
-pub const FIELDS: [(&str, &str); 31] = [
+pub const FIELDS: [(&str, &str); 32] = [
     (
         "change",
         "`create`, `update`, `close`, or `reopen` of one that was closed; the last line of an incident holds",
@@ -46,7 +46,14 @@ pub const FIELDS: [(&str, &str); 31] = [
     ("hints", "techniques of ATT&CK that rows are shaped like, eight at most"),
     ("hints.technique", "number, such as `T1046`"),
     ("hints.name", "name"),
-    ("held", "true where the budget of incidents (`alerts_per_day`) keeps it from being reported"),
+    (
+        "knock",
+        "true where it is one row, of up to three packets of a host that is not one's own, which nobody answered but to refuse it",
+    ),
+    (
+        "held",
+        "true where it is not reported: a knock before more comes, or what the budget of incidents (`alerts_per_day`) keeps back",
+    ),
     ("withdrawn", "true where it was taken back: its rows are muted, or part of another incident"),
 ];
 
@@ -98,6 +105,7 @@ impl Serialize for Line<'_> {
         line.serialize_entry("top", &TopLine(&state.top))?;
         line.serialize_entry("why", &state.why())?;
         line.serialize_entry("hints", &state.hints)?;
+        line.serialize_entry("knock", &state.knock)?;
         line.serialize_entry("held", &state.held)?;
         line.serialize_entry("withdrawn", &state.withdrawn)?;
         line.end()

@@ -102,6 +102,7 @@ impl Incident {
             ports: extent.ports.count(),
             top: extent.top.clone(),
             hints: extent.hints.clone(),
+            knock: *kind == Kind::Anomaly && (extent.alerts, extent.knocks) == (1, 1),
             withdrawn: false,
             held: false,
         }

@@ -37,7 +37,9 @@ pub(crate) struct Incident {
     pub(crate) created: Option<u64>,
     /// Whether it was closed.
     pub(crate) is_over: bool,
-    /// Whether a budget holds it back.
+    /// Whether it is no more than a knock from outside.
+    pub(crate) knock: bool,
+    /// Whether that, or a budget, holds it back.
     pub(crate) held: bool,
     /// First and last packet.
     pub(crate) first: u64,
@@ -92,6 +94,7 @@ impl Incident {
             role: "source".into(),
             created: Some(at + 10_000_000_000),
             is_over: true,
+            knock: false,
             held: false,
             first: at,
             last: at,
@@ -148,6 +151,8 @@ struct Line<'a> {
     why: String,
     #[serde(borrow, default)]
     hints: Vec<ToldHint<'a>>,
+    #[serde(default)]
+    knock: bool,
     #[serde(default)]
     held: bool,
     #[serde(default)]
@@ -230,6 +235,7 @@ impl States {
                 None => (line.change == "create").then_some(line.time),
             },
             is_over: line.change == "close",
+            knock: line.knock,
             held: line.held,
             first: line.first,
             last: line.last,

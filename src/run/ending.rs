@@ -97,7 +97,8 @@ impl Ending<'_> {
             summary = summary.scored(load(&tally.anomalies)).judged(threshold, by);
         }
         if let Some((_, muting)) = &self.watched {
-            summary = summary.with_incidents(load(&tally.incidents), load(&tally.alerts), muting.rows());
+            let incidents = [&tally.incidents, &tally.knocks].map(load);
+            summary = summary.with_incidents(incidents, load(&tally.alerts), muting.rows());
         }
         if let (Some(path), Some(judged)) = (&self.spec.ends.model, self.judged) {
             summary = summary.by_model(path, &judged.hash);

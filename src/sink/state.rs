@@ -66,6 +66,7 @@ struct Counts {
     alerts: u64,
     muted: u64,
     incidents: u64,
+    knocks: u64,
 }
 
 impl State {
@@ -97,6 +98,7 @@ impl State {
             alerts: get(&tally.alerts),
             muted: self.muting.as_ref().map_or(0, Muting::rows),
             incidents: get(&tally.incidents),
+            knocks: get(&tally.knocks),
         };
         let written = wall_clock();
         let newest = tally.span.ends().map_or(0, |(_, last)| last);
@@ -160,6 +162,8 @@ impl State {
         }
         let help = "Incidents that began and were not taken back.";
         metric("incidents", "gauge", help, &labels, &counts.incidents.to_string());
+        let help = "Odd rows from outside that nobody let in and that stayed alone.";
+        metric("knocks", "gauge", help, &labels, &counts.knocks.to_string());
         let times = [
             ("start_time_seconds", "When the run began.", self.began),
             ("written_time_seconds", "When this was written.", written),
@@ -227,6 +231,6 @@ mod tests {
         }
         // Each has one line of help, one of its type, and one sample.
         let of = |start: &str| metrics.lines().filter(|line| line.starts_with(start)).count();
-        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (14, 14, 14));
+        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (15, 15, 15));
     }
 }

@@ -103,6 +103,9 @@ pub struct Summary {
     /// Incidents that these rows are part of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incidents: Option<u64>,
+    /// Odd rows from outside that nobody let in and that stayed alone: knocks, which are not among the incidents.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub knocks: Option<u64>,
     /// Frames that the interface received, for live runs.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub received: Option<u64>,
@@ -183,9 +186,10 @@ impl Summary {
         Summary { threshold: Some(threshold), threshold_by: Some(by), ..self }
     }
 
-    /// The same with the numbers of incidents, of rows that say why, and of muted ones.
-    pub fn with_incidents(self, incidents: u64, alerts: u64, muted: u64) -> Summary {
-        Summary { incidents: Some(incidents), alerts: Some(alerts), muted: Some(muted), ..self }
+    /// The same with the numbers of incidents and knocks, of rows that say why, and of muted ones.
+    pub fn with_incidents(self, [incidents, knocks]: [u64; 2], alerts: u64, muted: u64) -> Summary {
+        let (incidents, knocks) = (Some(incidents), Some(knocks));
+        Summary { incidents, knocks, alerts: Some(alerts), muted: Some(muted), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -296,6 +300,8 @@ impl Summary {
                 (None, None) => None,
             });
             found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
+            let knocks = self.knocks.filter(|knocks| *knocks > 0);
+            found.extend(knocks.map(|knocks| counted(knocks, "knock from outside", "knocks from outside")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
                 found.push(format!("scores above {threshold:.4} by {by}"));
             }
@@ -414,17 +420,17 @@ mod tests {
              2 frames were late and moved\n\
              1 anomaly (0.02 % of rows)\n"
         );
-        let muted = summary().scored(1200).with_incidents(3, 1200, 1001).lines();
-        let told = summary().scored(1200).with_incidents(3, 150, 0).lines();
+        let muted = summary().scored(1200).with_incidents([3, 0], 1200, 1001).lines();
+        let told = summary().scored(1200).with_incidents([3, 2], 150, 0).lines();
         assert!(
-            told.contains("1,200 anomalies (24.00 % of rows), 150 of them told as alerts, 3 incidents"),
+            told.contains("1,200 anomalies (24.00 % of rows), 150 of them told as alerts, 3 incidents, 2 knocks from outside"),
             "{told}"
         );
         assert!(
             muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 alerts muted by rules, 3 incidents\n"),
             "{muted}"
         );
-        let both = summary().scored(1200).with_incidents(3, 150, 12).lines();
+        let both = summary().scored(1200).with_incidents([3, 0], 150, 12).lines();
         assert!(
             both.contains("rows), 150 of them told as alerts, but for 12 that rules mute, 3 inc"),
             "{both}"

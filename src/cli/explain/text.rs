@@ -31,7 +31,8 @@ fn who(incident: &Incident) -> String {
         peers => counted(peers, "host"),
     };
     let ports = match (incident.ports, top.dst_port) {
-        (0, _) | (1, None | Some(0)) => top.protocol.clone(),
+        (0, _) | (1, Some(0)) => top.protocol.clone(),
+        (ports, None) => format!("{}, {}", counted(ports, "port"), top.protocol),
         (1, Some(port)) => format!("{} {port}", top.protocol),
         (ports, _) => counted(ports, "port"),
     };
@@ -44,7 +45,8 @@ fn who(incident: &Incident) -> String {
 /// All incidents, a line for each, and what rules muted.
 pub(super) fn list(incidents: &[Incident], members: &Members) -> String {
     let mut text = String::new();
-    for incident in incidents {
+    let (knocks, incidents): (Vec<_>, Vec<_>) = incidents.iter().partition(|incident| incident.knock);
+    for incident in &incidents {
         let Incident { id, severity, first, alerts, .. } = incident;
         let first = rfc3339(*first);
         let first = first.get(..19).unwrap_or(&first).replace('T', " ");
@@ -74,6 +76,10 @@ pub(super) fn list(incidents: &[Incident], members: &Members) -> String {
     if incidents.is_empty() {
         text.push_str("no incident\n");
     }
+    if !knocks.is_empty() {
+        let knocks = counted(knocks.len() as u64, "knock");
+        let _ = writeln!(text, "{knocks} from outside (one odd row each, let in by nobody): not listed");
+    }
     for (rule, muted) in by_number(&members.muted) {
         let _ = writeln!(text, "muted by rule {}: {}", safe(rule), counted(muted.len() as u64, "row"));
     }
@@ -83,9 +89,10 @@ pub(super) fn list(incidents: &[Incident], members: &Members) -> String {
 /// One incident with its rows.
 pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> String {
     let Incident { id, severity, kind, first, last, alerts, windows, .. } = incident;
-    let state = match (incident.held, incident.is_over) {
-        (true, _) => "held back by the budget",
-        (_, true) => "over",
+    let state = match (incident.knock, incident.held, incident.is_over) {
+        (true, ..) => "a knock from outside that nobody let in",
+        (_, true, _) => "held back by the budget",
+        (.., true) => "over",
         _ => "open",
     };
     let mut text = format!("{id}  {}  {}  {state}\n{}\n", severity.name(), kind.name(), who(incident));

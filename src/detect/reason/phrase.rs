@@ -41,7 +41,7 @@ const STATISTICS: [(&str, &str, &str, Unit); 15] = [
     ("new_ports", "{} new port~", "{} new port~ asked for", Count),
     ("new_services", "{} new service~", "{} new service~ asked for", Count),
     ("new_ends", "{} new target~ (host and port)", "{} new target~ (host and port)", Count),
-    ("active", "active {}", "active {}", Windows),
+    ("active", "seen in {} window~", "seen in {} window~", Count),
 ];
 
 /// What is seen for the first time, by the identity of an age: now, and a while ago.
@@ -63,8 +63,8 @@ const FIRSTS: [(&str, &str, &str); 9] = [
 
 /// Measures of regularity.
 const MEASURES: [(&str, &str, Unit); 3] = [
-    ("cv8", "regular flows: the last 8 gaps between them vary by {}", Percent),
-    ("cv16", "regular flows: the last 16 gaps between them vary by {}", Percent),
+    ("cv8", "regular flows: the last gaps between them, 8 at most, vary by {}", Percent),
+    ("cv16", "regular flows: the last gaps between them, 16 at most, vary by {}", Percent),
     ("gap8", "a flow every {} on average", Seconds),
 ];
 
@@ -151,8 +151,8 @@ enum Kind {
     Age(&'static str),
     /// Bytes sent for each that is received.
     Ratio,
-    /// What is said whatever the number.
-    Fact,
+    /// How seldom a source has used a service, whatever the number.
+    Use,
     /// A text.
     Text,
 }
@@ -169,9 +169,7 @@ impl Phrase {
                 Some((_, now, past)) => Phrase { kind: Kind::Age(now), ..plain((*past).into(), Windows) },
                 None => plain(format!("{of} first seen {{}} ago").into(), Windows),
             },
-            (Some("use"), Some(_), None, _) => {
-                Phrase { kind: Kind::Fact, ..plain("a service that this source seldom uses".into(), Count) }
-            }
+            (Some("use"), Some(_), None, _) => Phrase { kind: Kind::Use, ..plain("".into(), Count) },
             (Some("young"), Some(entity), Some("active"), None) => {
                 Phrase { young: true, ..context(entity, "w30", "active") }
             }
@@ -188,8 +186,11 @@ impl Phrase {
 
     /// Appends it with a value and what is usual.
     pub(super) fn tell(&self, out: &mut String, evidence: &Evidence, window: Option<u64>) {
-        if self.kind == Kind::Fact {
-            return out.push_str(&self.pattern);
+        if self.kind == Kind::Use {
+            return out.push_str(match evidence.usual {
+                Some(Usual { own: true, .. }) => "a service that this source seldom uses",
+                _ => "a service that this source did not use in training",
+            });
         }
         let Some(value) = evidence.value else {
             if self.kind == Kind::Ratio {
@@ -372,7 +373,7 @@ mod tests {
                 "ctx_pairsvc_w30_active",
                 28.0,
                 Some((2.0, 9.0)),
-                "active 4.7 min of the last 5 min; usual 20 s, p99 90 s",
+                "seen in 28 windows of the last 5 min; usual 2, p99 9",
             ),
             (
                 "age_pair|src",
@@ -385,14 +386,19 @@ mod tests {
                 "reg_pairsvc_cv8|pairsvc",
                 0.021,
                 Some((1.4, 0.6)),
-                "regular flows: the last 8 gaps between them vary by 2.1 %; usual 140 %, p1 60 %",
+                "regular flows: the last gaps between them, 8 at most, vary by 2.1 %; usual 140 %, p1 60 %",
             ),
-            ("young_pairsvc_cv16", 0.5, None, "regular flows: the last 16 gaps between them vary by 50 %"),
+            (
+                "young_pairsvc_cv16",
+                0.5,
+                None,
+                "regular flows: the last gaps between them, 16 at most, vary by 50 %",
+            ),
             (
                 "young_pairsvc_active",
                 15.0,
                 Some((1.0, 4.0)),
-                "active 2.5 min of the last 5 min; usual at this age 10 s, p99 40 s",
+                "seen in 15 windows of the last 5 min; usual at this age 1, p99 4",
             ),
             (
                 "reg_pairsvc_gap8",
@@ -416,6 +422,8 @@ mod tests {
         assert_eq!(one_way.words(WINDOW), "bytes sent and none received");
         let seldom = evidence("use_srcsvc", 0.0, Some((1.0, 2.0)));
         assert_eq!(seldom.words(WINDOW), "a service that this source seldom uses");
+        let never = evidence("use_srcsvc", 0.0, None);
+        assert_eq!(never.words(WINDOW), "a service that this source did not use in training");
         let state = Evidence {
             value: None,
             text: Some("REJ".to_owned()),

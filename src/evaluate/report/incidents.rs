@@ -75,7 +75,7 @@ fn numbers(cases: &Cases) -> String {
         Count { all: 0, .. } => String::new(),
         Count { all, wrong } => {
             format!(
-                " The budget held back {}, {} of them false: they count for nothing.",
+                " Held back, as knocks from outside or by the budget, are {}, {} of them false: they count for nothing.",
                 count(all),
                 count(wrong)
             )

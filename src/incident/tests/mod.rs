@@ -53,6 +53,7 @@ pub(super) fn finding(window: u64, flow_id: u64, src: [u8; 4], dst: [u8; 4], sco
         end: window as i64 + 1,
         score: Real::new(score),
         p_value: Real::new((-score).exp()),
+        knock: false,
         values: Vec::new(),
         words: String::new(),
         hints: Vec::new(),
@@ -78,6 +79,7 @@ pub(super) fn state(finding: &Finding) -> State {
         ports: 1,
         top: Extent::of(finding, finding.src).top,
         hints: Vec::new(),
+        knock: false,
         withdrawn: false,
         held: false,
     }

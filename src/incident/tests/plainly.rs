@@ -149,6 +149,7 @@ pub(super) fn plain_state(host: IpAddr, findings: &[&Finding], threshold: f64) -
         ports: distinct(|finding, host| (host, finding.dst_port)),
         top: super::super::extent::Extent::of(top, host).top,
         hints: Vec::new(),
+        knock: alerts == 1 && top.knock,
         withdrawn: false,
         held: false,
     }

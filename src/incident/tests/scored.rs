@@ -252,3 +252,27 @@ fn rows_whose_ends_have_no_addresses_are_counted_and_told_of() {
     hits.unaddressed(2);
     assert_eq!(hits.complaints(), ["2 anomalies are in no incident: their src_ip or dst_ip is no address"]);
 }
+
+#[test]
+fn a_knock_is_a_few_packets_of_a_stranger_that_nobody_let_in() {
+    let rows = |src: [u8; 4], sent: u64, answered: Option<u64>, state: &str| {
+        let rows = scored_rows(&[&finding(0, 1, src, [10, 9, 9, 9], 9.0)]);
+        let fields = rows.schema_ref().fields().iter().map(|field| field.name().clone());
+        let mut columns: Vec<(String, ArrayRef)> = fields.zip(rows.columns().to_vec()).collect();
+        columns.push(("fwd_packets".to_owned(), Arc::new(UInt64Array::from(vec![sent]))));
+        columns.push(("conn_state".to_owned(), Arc::new(StringArray::from(vec![state]))));
+        columns.extend(answered.map(|packets| -> (String, ArrayRef) {
+            ("bwd_packets".to_owned(), Arc::new(UInt64Array::from(vec![packets])))
+        }));
+        let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+        let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        Columns::default().findings(&rows).unwrap()[0].knock
+    };
+    let (stranger, own) = ([203, 0, 113, 9], [10, 0, 0, 9]);
+    assert!(rows(stranger, 1, Some(0), "S0") && rows(stranger, 3, Some(0), "S0"));
+    assert!(rows(stranger, 1, Some(1), "REJ"), "refused");
+    assert!(!rows(stranger, 4, Some(0), "S0"), "more than a knock");
+    assert!(!rows(stranger, 1, Some(1), "SF"), "let in");
+    assert!(!rows(own, 1, Some(0), "S0"), "one's own");
+    assert!(!rows(stranger, 1, None, "S0"), "nobody knows whether it was answered");
+}

@@ -112,3 +112,24 @@ fn what_a_policy_changes_when_an_incident_was_just_closed_closes_it_no_second_ti
         .collect();
     assert_eq!(words, [(Said::Create, 1), (Said::Close, 1), (Said::Close, 2)]);
 }
+
+#[test]
+fn a_knock_is_one_before_more_comes() {
+    let watch = watch(60, Rules::default());
+    let mut sessions = Sessions::new(watch.clock, Arc::default());
+    let knock = |window: u64| Finding {
+        knock: true,
+        ..finding(window * WINDOW, window, [203, 0, 113, 9], [10, 0, 0, 1], 9.0)
+    };
+    let mut knocks = |window: u64| {
+        let parts = cover(&[&knock(window)], Real::new(THRESHOLD)).into_iter().map(|part| (part, 1));
+        let said = sessions.change((window + 1) * WINDOW, parts.collect());
+        let states = said.into_iter().filter_map(|change| match change {
+            Change::Event(event) => Some((event.said, event.state.alerts, event.state.knock)),
+            Change::Row(_) => None,
+        });
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!(knocks(0), [(Said::Create, 1, true)]);
+    assert_eq!(knocks(2), [(Said::Update, 2, false)]);
+}
