@@ -89,10 +89,13 @@ pub(super) enum Reading {
 pub(super) enum Weight {
     /// It is the row's own.
     Whole,
-    /// All where the named age is less than the horizon, else nothing.
+    /// Nothing where the named age is not less than the horizon. Else all, or, of what sources bring to a destination, as
+    /// much as the row's source accounts for: `min(1, horizon * own / value)`.
     New {
         /// The age of what is new about this row.
         age: String,
+        /// What the row's source and destination have of it in this window, new or not.
+        own: Option<String>,
         /// The horizon in windows.
         horizon: u32,
     },
@@ -330,7 +333,12 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
     let now = |entity: &str, statistic: &str| format!("ctx_{entity}_w1_{statistic}");
     let weight = match (subject, new) {
         _ if statistic == "active" => Weight::Whole,
-        (_, Some(new)) => Weight::New { age: format!("age_{}", newcomer(subject, new)), horizon },
+        (_, Some(new)) => {
+            // Of new clients each is one: what many bring together, as a flood from forged addresses does, counts for all.
+            let is_brought = subject == Subject::Destination && new != "peers";
+            let own = is_brought.then(|| now("pair", new));
+            Weight::New { age: format!("age_{}", newcomer(subject, new)), own, horizon }
+        }
         (Subject::Source | Subject::Destination, None) => {
             let finer = if subject == Subject::Source { "srcsvc" } else { "dstsvc" };
             let own = match statistic {
@@ -394,7 +402,7 @@ pub(in crate::detect) fn context_columns() -> Vec<String> {
         match &column.weight {
             // Regularity is read anyway.
             Weight::Whole | Weight::Rhythm { .. } => {}
-            Weight::New { age, .. } => want(age),
+            Weight::New { age, own, .. } => [age].into_iter().chain(own).for_each(|name| want(name)),
             Weight::Share { own, .. } => own.iter().for_each(|name| want(name)),
         }
     }

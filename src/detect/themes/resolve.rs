@@ -234,7 +234,7 @@ enum Value {
 #[derive(Clone, Debug)]
 enum Part {
     Whole,
-    New(usize, f64),
+    New(usize, Option<usize>, f64),
     /// Of the larger of two numbers, which may be one twice.
     Share([usize; 2], f64, bool),
     /// Of a regularity, and the number that is none where it is of few gaps.
@@ -270,7 +270,10 @@ impl Resolver {
             };
             let weight = match &column.weight {
                 Weight::Whole => Part::Whole,
-                Weight::New { age, horizon } => Part::New(number(age)?, f64::from(*horizon)),
+                Weight::New { age, own, horizon } => {
+                    let own = own.as_deref().map(&mut number).transpose()?;
+                    Part::New(number(age)?, own, f64::from(*horizon))
+                }
                 Weight::Share { own, horizon, failed } => {
                     let own = own.iter().map(|name| number(name)).collect::<Result<Vec<_>, _>>()?;
                     // There are one or two.
@@ -389,10 +392,19 @@ impl<'a> Rows<'a> {
             }
             match &recipe.weight {
                 Part::Whole => weights.extend(values.iter().map(|_| 1.0)),
-                Part::New(age, horizon) => {
+                Part::New(age, own, horizon) => {
+                    let first = weights.len();
                     let new = values.iter().zip(number(*age));
                     weights
                         .extend(new.map(|(value, age)| f32::from(u8::from(*value > 0.0 && age < horizon))));
+                    if let Some(own) = own {
+                        let shares = values.iter().zip(number(*own));
+                        for (weight, (value, own)) in weights[first..].iter_mut().zip(shares) {
+                            // What is met in this window is one at least.
+                            let share = (horizon * own.max(1.0) / value).min(1.0);
+                            *weight = if *weight > 0.0 { share as f32 } else { 0.0 };
+                        }
+                    }
                 }
                 Part::Share(own, horizon, only_failed) => {
                     let first = weights.len();
