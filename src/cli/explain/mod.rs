@@ -27,12 +27,15 @@ the way from the threshold to its double (a forest's: to 1) as 1, and rows:
   up to 1/4  low   low      medium     medium
   up to 1/2  low   medium   medium     high
   beyond     low   medium   high       critical
-A new host is low, or medium where a row of it is odd. What a budget holds back is told as info.
+A new host is low, or medium where a row of it is odd. What a budget holds back is told as info, and
+so is a knock: one row of up to three packets of a host that is not one's own, which nobody let in.
 Below a row stands what it is made of, in nats (-ln of a probability), with the sum before: how rare
-such a sum is in training is the score. A forest's say how much shorter than usual paths are; its
-score rises with their sum. Then come reasons: what was seen, and what is usual (the median) for the
-one named, or for others where that has no past; p99 is what one value in a hundred exceeds. A live
-run writes the rows of an hour when it is over.")]
+such a sum is in training is the score. `lasting` is how odd what the same two hosts did before was,
+and for those who never met as much as of anybody unknown. A forest's say how much shorter than usual
+paths are; its score rises with their sum. Then come reasons: what was seen, and what is usual (the
+median) for the one named, or for others where that has no past; p99 is what one value in a hundred
+exceeds. What is usual is known by quarters of octaves, and told by the least of each: 63 is 63 to 74.
+A live run writes the rows of an hour when it is over.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR")]
