@@ -161,6 +161,14 @@ pub enum RowsError {
         /// The column.
         column: String,
     },
+    /// A row ends before it begins.
+    #[error("{}: row {row}: row_end is before row_start: extract the rows anew, or leave such rows out", path.display())]
+    Backwards {
+        /// The file.
+        path: PathBuf,
+        /// Number of the row, from 1.
+        row: u64,
+    },
     /// A file has two columns of one name.
     #[error("{}: two columns are named `{column}`: rename one, or leave it out", path.display())]
     Twice {

@@ -300,6 +300,10 @@ impl Input {
                         let (path, row) = (self.path.clone(), self.read + row as u64 + 1);
                         return Err(RowsError::Null { path, row, column });
                     }
+                    if flows && let Some(row) = first_backwards(&rows) {
+                        let row = self.read + row as u64 + 1;
+                        return Err(RowsError::Backwards { path: self.path.clone(), row });
+                    }
                     return Ok(Some(rows));
                 }
             }
@@ -357,6 +361,13 @@ fn first_null(rows: &RecordBatch) -> Option<(usize, String)> {
     let (field, column) = wrong.next()?;
     let row = (0..column.len()).find(|row| column.is_null(*row))?;
     Some((row, field.name().clone()))
+}
+
+/// The first row that ends before it begins, where rows say when they do.
+fn first_backwards(rows: &RecordBatch) -> Option<usize> {
+    let times = |name: &str| rows.column_by_name(name)?.as_primitive_opt::<TimestampNanosecondType>();
+    let (starts, ends) = (times("row_start")?, times("row_end")?);
+    starts.values().iter().zip(ends.values()).position(|(start, end)| end < start)
 }
 
 fn window_starts<'a>(path: &Path, batch: &'a RecordBatch) -> Result<&'a TimestampNanosecondArray, RowsError> {

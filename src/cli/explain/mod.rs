@@ -31,10 +31,10 @@ A new host is low, or medium where a row of it is odd. What a budget holds back 
 so is a knock: one row of up to three packets of a host that is not one's own, which nobody let in.
 Below a row stands what it is made of, in nats (-ln of a probability), with the sum before: how rare
 such a sum is in training is the score. `lasting` is how odd what the same two hosts did before was,
-and for those who never met as much as of anybody unknown. A forest's say how much shorter than usual
+for those who never met as much as of anybody unknown. A forest's say how much shorter than usual
 paths are; its score rises with their sum. Then come reasons: what was seen, and what is usual (the
 median) for the one named, or for others where that has no past; p99 is what one value in a hundred
-exceeds. What is usual is known by quarters of octaves, and told by the least of each: 63 is 63 to 74.
+exceeds. What is usual is known by quarters of octaves, told by the least of each: 63 is 63 to 74.
 A live run writes the rows of an hour when it is over.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left

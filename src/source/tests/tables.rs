@@ -163,6 +163,29 @@ fn rows_without_a_value_that_rows_always_have_are_an_error() {
 }
 
 #[test]
+fn rows_that_end_before_they_begin_are_an_error() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("rows.parquet");
+    let settings = RowSettings { settings: [("window".to_owned(), "10s".to_owned())].into() };
+    let times = |times: [i64; 3]| -> ArrayRef {
+        Arc::new(TimestampNanosecondArray::from_iter_values(times).with_timezone("UTC"))
+    };
+    let read = |ends: [i64; 3]| {
+        let flows = Arc::new(UInt64Array::from_iter_values([1, 2, 3]));
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("window_start", times([0, 0, 0])),
+            ("flow_id", flows),
+            ("row_start", times([5, 6, 7])),
+            ("row_end", times(ends)),
+        ];
+        table(&path, Some(&settings), columns);
+        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+    };
+    assert_eq!(read([5, 9, 9]).unwrap().unwrap().rows.num_rows(), 3);
+    assert!(matches!(read([5, 9, 6]), Err(RowsError::Backwards { row: 3, .. })));
+}
+
+#[test]
 fn rows_that_are_given_twice_are_an_error() {
     let folder = tempdir().unwrap();
     let settings = RowSettings { settings: [("window".to_owned(), "10s".to_owned())].into() };
