@@ -68,7 +68,7 @@ pub(super) fn asks(protocol: u64, icmp_type: Option<u64>) -> bool {
 
 /// Whether an address is of a group, or 255.255.255.255: nobody answers in its name. Which address is that of all hosts of
 /// a network its mask says, and rows do not know it.
-pub(super) fn is_group(address: &str) -> bool {
+pub(crate) fn is_group(address: &str) -> bool {
     address.parse().is_ok_and(|address| match address {
         IpAddr::V4(address) => address.is_multicast() || address.is_broadcast(),
         IpAddr::V6(address) => address.is_multicast(),

@@ -160,7 +160,6 @@ const SERVICES: &[(u16, &str)] = &[
     (7547, "cwmp"),
     (7680, "delivery-opt"),
     (7946, "memberlist"),
-    (8009, "cast"),
     (8080, "http-alt"),
     (8125, "statsd"),
     (8301, "serf"),
@@ -173,7 +172,6 @@ const SERVICES: &[(u16, &str)] = &[
     (9092, "kafka"),
     (9100, "jetdirect"),
     (9200, "elasticsearch"),
-    (9600, "fins"),
     (9993, "zerotier"),
     (9995, "netflow"),
     (10050, "zabbix"),
@@ -188,11 +186,9 @@ const SERVICES: &[(u16, &str)] = &[
     (27015, "steam"),
     (27017, "mongodb"),
     (34964, "profinet"),
-    (41641, "tailscale"),
     (44818, "ethernet-ip"),
     (47808, "bacnet"),
     (51820, "wireguard"),
-    (57621, "spotify-lan"),
 ];
 
 /// Ports without a name from here on are one service: those that clients take for themselves.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::cover::GREETED;
 use super::extent::drawn;
 use crate::context::address::Address;
+use crate::context::entity::is_group;
 use crate::context::local::Networks;
 use crate::detect::reason::Gist;
 use crate::row::columns::find;
@@ -100,7 +101,8 @@ pub struct Finding {
     pub score: Real,
     /// Its p-value.
     pub p_value: Real,
-    /// Whether it is no more than a knock: a host that is not one's own sent up to three packets, and nobody let it in.
+    /// Whether it is no more than a knock: a host that is not one's own sent one that is up to three packets, the first of
+    /// their flow, and was not let in.
     pub knock: bool,
     /// Values of the columns that rules ask for ([`Columns::with`]).
     pub values: Vec<Option<Real>>,
@@ -175,7 +177,9 @@ const NEEDED: [&str; 11] = [
 ];
 
 /// What tells a knock, where rows say so.
-const ANSWERED: [&str; 3] = ["fwd_packets", "bwd_packets", "conn_state"];
+const ANSWERED: [&str; 4] = ["fwd_packets", "bwd_packets", "row_index", "conn_state"];
+/// States of TCP connections that nobody accepted.
+const UNACCEPTED: [&str; 4] = ["S0", "REJ", "RSTOS0", "SH"];
 /// Packets of a knock at most: a SYN is sent again twice before most give up.
 const KNOCKS: f64 = 3.0;
 /// Whether a row's source is local and began no flow in training, where rows say so.
@@ -302,15 +306,30 @@ impl Columns {
         let score = numbers::<Float64Type>(&rows, "score")?;
         let p_value = numbers::<Float64Type>(&rows, "p_value")?;
         let local = Networks::of(rows.schema_ref());
-        let [sent, answered] = [values(&rows, ANSWERED[0])?, values(&rows, ANSWERED[1])?];
-        let states = rows.column_by_name(ANSWERED[2]).map(|_| texts(&rows, ANSWERED[2])).transpose()?;
+        // What no router passes on comes from within, whatever is one's own.
+        let within = Networks::of(&Schema::empty());
+        let is_outside = |text: &str| {
+            let address = Address::parse(Some(text));
+            !local.hold(&address)
+                && !within.hold(&address)
+                && !text.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified())
+        };
+        let [sent, answered, index] = [0, 1, 2].map(|at| values(&rows, ANSWERED[at]));
+        let (sent, answered, index) = (sent?, answered?, index?);
+        let states = rows.column_by_name(ANSWERED[3]).map(|_| texts(&rows, ANSWERED[3])).transpose()?;
+        let is_few = |packets: &PrimitiveArray<Float64Type>, row: usize, most: f64| {
+            packets.is_valid(row) && packets.value(row) <= most
+        };
         let knocks = |row: usize| {
-            let refused =
-                || states.as_ref().is_some_and(|states| states.is_valid(row) && states.value(row) == "REJ");
-            let few = sent.is_valid(row) && sent.value(row) <= KNOCKS;
-            few && answered.is_valid(row)
-                && (answered.value(row) == 0.0 || refused())
-                && !local.hold(&Address::parse(Some(src_ip.value(row))))
+            let state = states.as_ref().filter(|states| states.is_valid(row)).map(|states| states.value(row));
+            let refused = state == Some("REJ");
+            // Rows behind the first may go on with what was let in.
+            is_few(&sent, row, KNOCKS)
+                && is_few(&answered, row, if refused { KNOCKS } else { 0.0 })
+                && is_few(&index, row, 0.0)
+                && state.is_none_or(|state| UNACCEPTED.contains(&state))
+                && is_outside(src_ip.value(row))
+                && !is_group(dst_ip.value(row))
         };
         let extra = self.extra.iter().map(|name| values(&rows, name)).collect::<Result<Vec<_>, _>>()?;
 

@@ -48,7 +48,7 @@ pub const FIELDS: [(&str, &str); 32] = [
     ("hints.name", "name"),
     (
         "knock",
-        "true where it is one row, of up to three packets of a host that is not one's own, which nobody answered but to refuse it",
+        "true where it is one row, of up to three packets of a host from outside, which nobody answered but to refuse it, and one of few",
     ),
     (
         "held",

@@ -45,6 +45,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::tests::example_of_a_knock;
+
 pub use self::change::{Change, Event, RowChange, Said, State};
 pub use self::changes::{Changes, InForce};
 pub use self::cover::{CROWD, Part};

@@ -42,10 +42,13 @@ impl Named {
             }
             let newcomers = incidents.iter().filter(|incident| incident.kind != Kind::Anomaly);
             let newcomers: BTreeSet<&str> = newcomers.map(|incident| &incident.id[..]).collect();
+            let knocks = incidents.iter().filter(|incident| incident.knock);
+            let knocks: BTreeSet<&str> = knocks.map(|incident| &incident.id[..]).collect();
             let logged = incidents.iter().map(|incident| &incident.id[..]);
             let all: BTreeSet<&str> = logged.chain(members.of_incident.keys().map(|id| &id[..])).collect();
             let chosen: BTreeSet<&str> = match &ids[..] {
-                [] => all.difference(&newcomers).copied().collect(),
+                // What was never said may well come again: it is learned.
+                [] => all.difference(&newcomers).copied().filter(|id| !knocks.contains(id)).collect(),
                 ids => ids.iter().map(|id| choose(&folder, &all, id)).collect::<Result<_, _>>()?,
             };
             for id in chosen {

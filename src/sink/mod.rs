@@ -19,6 +19,7 @@ mod fit;
 mod incident_lines;
 mod incidents;
 mod json;
+mod knocks;
 pub mod operator;
 mod pages;
 mod parquet;

@@ -1,7 +1,7 @@
 //! Rows to files in the graph: one worker writes them, in the order of their places.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,8 +21,9 @@ use timely::dataflow::operators::vec::Map;
 
 use super::AnyError;
 use super::alert::told;
+use super::knocks::Knocks;
 use crate::incident::budget::Budget;
-use crate::incident::{Change, Event, RowChange, Said, Severity};
+use crate::incident::{Change, Event, RowChange, Severity};
 use crate::row::operator::to_target;
 use crate::row::{Place, RowBatch};
 use crate::tally::{Fault, Tally};
@@ -296,27 +297,6 @@ fn with_incidents(rows: &RecordBatch, members: &Members) -> Result<RecordBatch, 
     RecordBatch::try_new(Arc::new(schema), columns.collect())
 }
 
-/// Incidents that are no more than knocks, so far.
-#[derive(Default)]
-struct Knocking(BTreeSet<u64>);
-
-impl Knocking {
-    /// Counts an incident as what it is now: whether a knock, nothing where it was taken back.
-    fn count(&mut self, id: u64, said: Said, knock: Option<bool>, tally: &Tally) {
-        let counter = |knocks: bool| if knocks { &tally.knocks } else { &tally.incidents };
-        let knocked = self.0.remove(&id);
-        if !matches!(said, Said::Create | Said::Restore) {
-            counter(knocked).fetch_sub(1, Relaxed);
-        }
-        if let Some(knock) = knock {
-            counter(knock).fetch_add(1, Relaxed);
-        }
-        if knock == Some(true) {
-            self.0.insert(id);
-        }
-    }
-}
-
 /// Hands changes of incidents to `ends`, on worker 0, in order of event time; with a `budget` some are held back.
 /// Incidents that were not taken back are counted in `tally`, knocks apart.
 pub fn report<'s>(
@@ -328,7 +308,7 @@ pub fn report<'s>(
 ) {
     let mut ends = Some(ends);
     let mut waiting: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
-    let mut knocking = Knocking::default();
+    let mut knocks = Knocks::default();
     changes.sink(Exchange::new(|_: &Change| 0), "report", move |(input, frontier)| {
         input.for_each(|cap, changes| {
             let time = *cap.least().expect("sent under a capability");
@@ -342,12 +322,10 @@ pub fn report<'s>(
             Change::sort(&mut changes);
             for change in &mut changes {
                 if let Change::Event(event) = change {
+                    knocks.take(event, &tally);
                     // A knock takes nothing of the budget.
                     let kept_back = |budget: &mut Budget| budget.holds(event);
                     event.state.held = event.state.knock || budget.as_mut().is_some_and(kept_back);
-                    let Event { said, state, .. } = &**event;
-                    let kind = (!state.withdrawn).then_some(state.knock);
-                    knocking.count(state.id, *said, kind, &tally);
                 }
             }
             for ends in ends.iter_mut().filter(|_| !fault.met()) {
@@ -386,28 +364,4 @@ fn by_time(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, ArrowError> {
     }
     order.sort_by_key(|row| key(*row));
     Ok(vec![take_record_batch(&all, &UInt32Array::from(order))?])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_knock_is_counted_apart_until_more_comes() {
-        let tally = Tally::default();
-        let mut knocking = Knocking::default();
-        let mut counts = |id: u64, said: Said, knock: bool, withdrawn: bool| {
-            knocking.count(id, said, (!withdrawn).then_some(knock), &tally);
-            (tally.incidents.load(Relaxed), tally.knocks.load(Relaxed))
-        };
-        assert_eq!(counts(1, Said::Create, true, false), (0, 1));
-        assert_eq!(counts(2, Said::Create, false, false), (1, 1));
-        assert_eq!(counts(3, Said::Create, true, false), (1, 2));
-        assert_eq!(counts(1, Said::Update, false, false), (2, 1));
-        assert_eq!(counts(3, Said::Close, true, false), (2, 1));
-        assert_eq!(counts(3, Said::Close, true, true), (2, 0));
-        assert_eq!(counts(3, Said::Restore, true, false), (2, 1));
-        assert_eq!(counts(1, Said::Close, false, true), (1, 1));
-        assert_eq!(counts(2, Said::Reopen, true, false), (0, 2));
-    }
 }

@@ -90,7 +90,8 @@ pub(super) fn list(incidents: &[Incident], members: &Members) -> String {
 pub(super) fn in_full(incident: &Incident, scored: Scored, most: usize) -> String {
     let Incident { id, severity, kind, first, last, alerts, windows, .. } = incident;
     let state = match (incident.knock, incident.held, incident.is_over) {
-        (true, ..) => "a knock from outside that nobody let in",
+        (true, _, true) => "a knock from outside that nobody let in, over",
+        (true, ..) => "a knock from outside that nobody let in, open",
         (_, true, _) => "held back by the budget",
         (.., true) => "over",
         _ => "open",

@@ -85,6 +85,11 @@ pub(super) fn state(finding: &Finding) -> State {
     }
 }
 
+/// An incident that is no more than a knock.
+pub(crate) fn example_of_a_knock() -> State {
+    State { knock: true, ..state(&finding(0, 1, [203, 0, 113, 9], [10, 0, 0, 1], 9.0)) }
+}
+
 /// Nanoseconds of a window and of a timestamp: the window with number n starts at 10 n and is complete after
 /// timestamp n.
 const WINDOW: u64 = 10;

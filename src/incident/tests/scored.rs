@@ -255,11 +255,12 @@ fn rows_whose_ends_have_no_addresses_are_counted_and_told_of() {
 
 #[test]
 fn a_knock_is_a_few_packets_of_a_stranger_that_nobody_let_in() {
-    let rows = |src: [u8; 4], sent: u64, answered: Option<u64>, state: &str| {
-        let rows = scored_rows(&[&finding(0, 1, src, [10, 9, 9, 9], 9.0)]);
+    let between = |src: [u8; 4], dst: [u8; 4], index: u64, sent: u64, answered: Option<u64>, state: &str| {
+        let rows = scored_rows(&[&finding(0, 1, src, dst, 9.0)]);
         let fields = rows.schema_ref().fields().iter().map(|field| field.name().clone());
         let mut columns: Vec<(String, ArrayRef)> = fields.zip(rows.columns().to_vec()).collect();
         columns.push(("fwd_packets".to_owned(), Arc::new(UInt64Array::from(vec![sent]))));
+        columns.push(("row_index".to_owned(), Arc::new(UInt64Array::from(vec![index]))));
         columns.push(("conn_state".to_owned(), Arc::new(StringArray::from(vec![state]))));
         columns.extend(answered.map(|packets| -> (String, ArrayRef) {
             ("bwd_packets".to_owned(), Arc::new(UInt64Array::from(vec![packets])))
@@ -268,7 +269,12 @@ fn a_knock_is_a_few_packets_of_a_stranger_that_nobody_let_in() {
         let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
         Columns::default().findings(&rows).unwrap()[0].knock
     };
+    let rows = |src, sent, answered, state: &str| between(src, [10, 9, 9, 9], 0, sent, answered, state);
     let (stranger, own) = ([203, 0, 113, 9], [10, 0, 0, 9]);
+    assert!(!between(stranger, [10, 9, 9, 9], 1, 1, Some(0), "S0"), "it goes on");
+    assert!(!between(stranger, [255, 255, 255, 255], 0, 1, Some(0), "S0"), "to all on a link");
+    assert!(!rows([0, 0, 0, 0], 1, Some(0), "S0"), "of nobody");
+    assert!(!rows(stranger, 1, Some(0), "OTH"), "the middle of a connection");
     assert!(rows(stranger, 1, Some(0), "S0") && rows(stranger, 3, Some(0), "S0"));
     assert!(rows(stranger, 1, Some(1), "REJ"), "refused");
     assert!(!rows(stranger, 4, Some(0), "S0"), "more than a knock");
