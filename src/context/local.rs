@@ -49,9 +49,12 @@ impl Networks {
     pub(crate) fn of(rows: &Schema) -> Networks {
         let texts = |texts: &str| texts.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let named = rows.metadata().get(LOCAL).and_then(|local| Networks::parse(&texts(local)).ok());
-        named.unwrap_or_else(|| {
-            Networks::parse(&PRIVATE.map(str::to_owned)).expect("the private networks are networks")
-        })
+        named.unwrap_or_else(Networks::private)
+    }
+
+    /// Those that no router passes on to others.
+    pub(crate) fn private() -> Networks {
+        Networks::parse(&PRIVATE.map(str::to_owned)).expect("the private networks are networks")
     }
 
     /// Whether an address lies in one of them.

@@ -56,7 +56,7 @@ pub(super) struct Cases {
     pub(super) cases: Vec<Case>,
     /// Local hosts that began no flow in training.
     pub(super) new_hosts: Vec<Case>,
-    /// Those that a budget held back: nobody was told, so they find nothing and are no false alarm.
+    /// Those that were held back, as knocks or by a budget: nobody was told, so they find nothing and are no false alarm.
     pub(super) held: Count,
     /// All, and those of two rows or more.
     pub(super) count: Count,

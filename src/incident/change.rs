@@ -75,7 +75,7 @@ pub struct State {
     pub hints: Vec<Hint>,
     /// Whether its rows went to a rule, or to another incident: it is no more.
     pub withdrawn: bool,
-    /// Whether it is one row, and that no more than a knock from outside: not reported before more comes.
+    /// Whether it is one row, and that no more than a knock from outside; where it is said, one of few: not reported then.
     pub knock: bool,
     /// Whether that, or the budget of incidents, keeps it from being reported.
     pub held: bool,

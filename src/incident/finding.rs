@@ -101,8 +101,7 @@ pub struct Finding {
     pub score: Real,
     /// Its p-value.
     pub p_value: Real,
-    /// Whether it is no more than a knock: a host that is not one's own sent one that is up to three packets, the first of
-    /// their flow, and was not let in.
+    /// Whether it is no more than a knock: a flow began with up to three packets of a host from outside, which was not let in.
     pub knock: bool,
     /// Values of the columns that rules ask for ([`Columns::with`]).
     pub values: Vec<Option<Real>>,
@@ -307,7 +306,7 @@ impl Columns {
         let p_value = numbers::<Float64Type>(&rows, "p_value")?;
         let local = Networks::of(rows.schema_ref());
         // What no router passes on comes from within, whatever is one's own.
-        let within = Networks::of(&Schema::empty());
+        let within = Networks::private();
         let is_outside = |text: &str| {
             let address = Address::parse(Some(text));
             !local.hold(&address)

@@ -15,7 +15,7 @@ use crate::tally::Tally;
 const LATELY: u64 = 600_000_000_000;
 /// So many came to a host lately, and one that comes then is reported.
 const TO_ONE: usize = 3;
-/// An incident is over so long after it was last said, nanoseconds: what may change reaches back a day at most.
+/// Nothing is said of a knock any more so long after it began, nanoseconds: what may change reaches back a day at most.
 const FORGOTTEN: u64 = 2 * 86_400_000_000_000;
 
 /// Knocks that came lately, and incidents that are no more than knocks.

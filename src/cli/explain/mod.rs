@@ -28,7 +28,7 @@ the way from the threshold to its double (a forest's: to 1) as 1, and rows:
   up to 1/2  low   medium   medium     high
   beyond     low   medium   high       critical
 A new host is low, or medium where a row of it is odd. What a budget holds back is told as info, and
-so is a knock: one row of up to three packets of a host that is not one's own, which nobody let in.
+so is a knock: one row of up to three packets of a host from outside, which nobody let in.
 Below a row stands what it is made of, in nats (-ln of a probability), with the sum before: how rare
 such a sum is in training is the score. `lasting` is how odd what the same two hosts did before was,
 for those who never met as much as of anybody unknown. A forest's say how much shorter than usual
