@@ -21,6 +21,11 @@
 //! Whoever has most of all is beyond the others every day. By what the others have, a little more than ever would be far
 //! less likely than so few windows can say.
 //!
+//! Where values have no order ([`Side::Seldom`]) `k` are the observations of values that were seen no more often than this
+//! one. One that was never seen is as likely as all that were seen once together (Good, "The population frequencies of
+//! species and the estimation of population parameters", Biometrika 1953): where ever others come, another one is nothing
+//! odd.
+//!
 //! How seldom an entity has a value at all ([`Side::Any`]) is held against all windows of training, `w`, and what was never
 //! seen of it against the part that its service has in all that was seen:
 //!
@@ -101,6 +106,7 @@ struct Network {
     place: usize,
     /// Observations.
     all: u64,
+    /// By bucket, the shares of the tails in the network; the one tail of values without an order is in the first.
     upper: Vec<f64>,
     lower: Vec<f64>,
 }
@@ -113,6 +119,11 @@ impl Network {
         let first = (0..256).find(seen).unwrap_or(0);
         let share = |count: u64| (count as f64 + 0.5) / (all as f64 + 1.0);
         let octaves = |buckets: usize| libm::exp2(buckets as f64 / -4.0);
+        if side == Side::Seldom {
+            let tail = |own: u64| counts.iter().filter(|count| **count <= own.max(1)).sum();
+            let upper = counts.iter().map(|own| share(tail(*own))).collect();
+            return Network { place, all, upper, lower: Vec::new() };
+        }
         let (mut upper, mut lower) = (Vec::with_capacity(256), Vec::with_capacity(256));
         let mut below = 0;
         for (bucket, count) in counts.iter().enumerate().take(usize::from(LAST) + 1) {
@@ -271,6 +282,12 @@ impl Past {
         }
         let judged = &self.judgements[column];
         let kind = judged.subject as usize;
+        if judged.side == Side::Seldom {
+            let shrunk = |all: f64, (k, n): (u64, u64)| (k as f64 + PRIOR * all) / (n as f64 + PRIOR);
+            let shared = self.services[kind].as_seldom(shared, bucket);
+            let own = self.own[kind].as_seldom(own, bucket);
+            return shrunk(shrunk(network.upper[usize::from(bucket)], shared), own);
+        }
         let (mut above_service, mut below_service, mut n_service) =
             self.services[kind].around(shared, bucket);
         let mut most = self.own[kind].last(&own);
@@ -305,7 +322,7 @@ impl Past {
         };
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
-            Side::Upper | Side::Any => upper(),
+            Side::Upper | Side::Any | Side::Seldom => upper(),
             Side::Lower => lower(),
             Side::Both => (2.0 * upper().min(lower())).min(1.0),
         }

@@ -11,7 +11,7 @@ use super::subject::{Party, parties_of_test};
 use super::*;
 use crate::reading::Tables;
 
-const COLUMNS: usize = 11;
+const COLUMNS: usize = 13;
 
 /// One column of each manner.
 fn judgements() -> Arc<[Judgement]> {
@@ -35,6 +35,8 @@ fn judgements() -> Arc<[Judgement]> {
         Judgement { once: true, side: Side::Any, ..base },
         Judgement { once: true, every_window: true, goes_on: true, ..base },
         Judgement { once: true, goes_on: true, subject: Subject::Destination, ..base },
+        Judgement { side: Side::Seldom, subject: Subject::Service, ..base },
+        Judgement { side: Side::Seldom, subject: Subject::DestinationService, ..base },
     ]
     .into()
 }
@@ -171,7 +173,25 @@ fn direct_without(
         let own = count(&own) * worth;
         (own + 10.0 * p_service) / (own.max(windows as f64) + 10.0)
     };
+    let seldom = || {
+        let count = |of: &dyn Fn(&Row) -> bool| {
+            let mut counts = BTreeMap::new();
+            for (_, b) in observations.iter().filter(|(row, _)| of(row)) {
+                *counts.entry(*b).or_insert(0u32) += 1;
+            }
+            let as_often = counts.get(&b).copied().unwrap_or(1);
+            let tail = counts.values().filter(|count| **count <= as_often).sum::<u32>();
+            (f64::from(tail), f64::from(counts.values().sum::<u32>()))
+        };
+        let (k, n) = count(&all);
+        let p_all = (k + 0.5) / (n + 1.0);
+        let (k, n) = count(&service);
+        let p_service = (k + 10.0 * p_all) / (n + 10.0);
+        let (k, n) = count(&own);
+        (k + 10.0 * p_service) / (n + 10.0)
+    };
     -match judged.side {
+        Side::Seldom => seldom(),
         Side::Any => any(),
         Side::Upper => tail(true),
         Side::Lower => tail(false),

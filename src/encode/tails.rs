@@ -68,6 +68,15 @@ impl Tails {
         ask(&self.beyond, bounds.start as usize);
     }
 
+    /// Observations in buckets that have no more of them than this one, or than one, and all.
+    pub(super) fn as_seldom(&self, bounds: Range<u32>, bucket: u8) -> (u64, u64) {
+        let (above, below, all) = self.around(bounds.clone(), bucket);
+        let own = (above + below).saturating_sub(all);
+        let (_, beyond) = self.within(bounds);
+        let counts = beyond.windows(2).map(|two| two[0] - two[1]).chain(beyond.last().copied());
+        (counts.filter(|count| *count <= own.max(1)).sum(), all)
+    }
+
     /// An owner's buckets in a column, and for each the observations in it or beyond.
     #[inline]
     pub(super) fn of(&self, owner: u32, column: usize) -> (&[u8], &[u64]) {

@@ -88,10 +88,10 @@ impl Column {
     }
 
     pub(super) fn field(&self) -> Option<Field> {
-        // Times are read by detectors that know windows; encoders take none.
-        let time =
-            || DataType::from_str(&self.r#type).ok().filter(|kind| matches!(kind, DataType::Timestamp(..)));
-        type_named(&self.r#type).or_else(time).map(|kind| Field::new(&self.name, kind, true))
+        // Times and lists are read by detectors that know flows; encoders take none.
+        let is_of_flows = |kind: &DataType| matches!(kind, DataType::Timestamp(..) | DataType::List(_));
+        let of_flows = || DataType::from_str(&self.r#type).ok().filter(is_of_flows);
+        type_named(&self.r#type).or_else(of_flows).map(|kind| Field::new(&self.name, kind, true))
     }
 }
 

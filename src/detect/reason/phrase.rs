@@ -153,6 +153,8 @@ enum Kind {
     Ratio,
     /// How seldom a source has used a service, whatever the number.
     Use,
+    /// How a flow begins: lengths of its first messages.
+    Greeting,
     /// A text.
     Text,
 }
@@ -191,6 +193,9 @@ impl Phrase {
                 Some(Usual { own: true, .. }) => "a service that this source seldom uses",
                 _ => "a service that this source did not use in training",
             });
+        }
+        if self.kind == Kind::Greeting {
+            return greeting(out, evidence.text.as_deref().unwrap_or_default());
         }
         let Some(value) = evidence.value else {
             if self.kind == Kind::Ratio {
@@ -289,6 +294,21 @@ impl Phrase {
     }
 }
 
+/// Appends in words how a flow begins, given lengths in their order, those of the responder negative.
+fn greeting(out: &mut String, lengths: &str) {
+    out.push_str("begins as few flows do:");
+    let mut mark = " ";
+    for length in lengths.split(' ').filter_map(|length| length.parse::<f64>().ok()) {
+        out.push_str(mark);
+        bytes(out, length.abs());
+        out.push_str(if length < 0.0 { " received" } else { " sent" });
+        mark = ", ";
+    }
+    if mark == " " {
+        out.push_str(" without payload");
+    }
+}
+
 fn plain(pattern: Cow<'static, str>, unit: Unit) -> Phrase {
     Phrase { pattern, direction: "", unit, horizon: None, kind: Kind::Plain, young: false }
 }
@@ -325,6 +345,7 @@ fn row(name: &str) -> Phrase {
         RATIO => {
             Phrase { kind: Kind::Ratio, ..plain("{} times as many bytes sent as received".into(), unit) }
         }
+        "first_lengths" => Phrase { kind: Kind::Greeting, ..plain("".into(), unit) },
         "conn_state" => Phrase { kind: Kind::Text, ..plain("connection {}".into(), unit) },
         "service" | "protocol_name" | "protocol" => {
             Phrase { kind: Kind::Text, ..plain(format!("{} {{}}", name.replace('_', " ")).into(), unit) }
@@ -430,6 +451,16 @@ mod tests {
             ..evidence("conn_state|srcsvc", 0.0, None)
         };
         assert_eq!(state.words(WINDOW), "connection REJ (refused)");
+        let greeting = |lengths: &str| Evidence {
+            value: None,
+            text: Some(lengths.to_owned()),
+            ..evidence("first_lengths|svc", 0.0, None)
+        };
+        assert_eq!(
+            greeting("24 -41 1400").words(WINDOW),
+            "begins as few flows do: 24 B sent, 41 B received, 1.4 kB sent"
+        );
+        assert_eq!(greeting("").words(WINDOW), "begins as few flows do: without payload");
         assert_eq!(evidence("ctx_src_w6_peers", 2.0, None).words(None), "2 peers in 6 windows");
         let others = Evidence {
             usual: Some(Usual { median: 1.0, extreme: 4.0, low: false, own: false }),
@@ -443,7 +474,8 @@ mod tests {
         let context = definitions().into_iter().map(|definition| (definition.name(), definition.unit()));
         let own = COLUMNS.iter().map(|column| (column.name.to_owned(), column.unit));
         for (name, unit) in context.chain(own).filter(|(name, _)| !name.starts_with("lead_")) {
-            let words = evidence(&name, 7.0, None).words(WINDOW);
+            let text = (name == "first_lengths").then(|| "7".to_owned());
+            let words = Evidence { text, ..evidence(&name, 7.0, None) }.words(WINDOW);
             assert!(!words.contains(['{', '}', '~', '_']), "{name}: {words}");
             if unit == "B" {
                 assert!(words.contains("7 B"), "{name}: {words}");

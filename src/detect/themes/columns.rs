@@ -1,13 +1,15 @@
-//! What `themes` judges: 149 columns of context, shape, age and regularity, and how seldom a source uses a service; whose
-//! past each is held against, how much of it is the row's own doing, and the group that it is evidence for.
+//! What `themes` judges: 149 columns of context, shape, age and regularity, how seldom a source uses a service, and how
+//! conversations begin; whose past each is held against, how much of it is the row's own doing, and the group that it is
+//! evidence for.
 
 use std::sync::LazyLock;
 
+use super::greeting::LENGTHS;
 use crate::detect::reason::phrase::RATIO;
 use crate::encode::{Judgement, Side, Since, Subject};
 
 /// Judged columns.
-pub(in crate::detect) const WIDTH: usize = 150;
+pub(in crate::detect) const WIDTH: usize = 152;
 
 /// Horizons in windows: those of context.
 pub(super) const HORIZONS: [u32; 3] = {
@@ -16,7 +18,7 @@ pub(super) const HORIZONS: [u32; 3] = {
 };
 
 /// Kinds of evidence, by what they are about; each group is scored by itself.
-pub(in crate::detect) const GROUPS: [&str; 20] = [
+pub(in crate::detect) const GROUPS: [&str; 21] = [
     "act_pairsvc",
     "age",
     "fail_dst",
@@ -26,6 +28,7 @@ pub(in crate::detect) const GROUPS: [&str; 20] = [
     "fan_dst",
     "fan_src",
     "fan_srcsvc",
+    "greet",
     "new_dst",
     "new_src",
     "new_srcsvc",
@@ -40,13 +43,17 @@ pub(in crate::detect) const GROUPS: [&str; 20] = [
 ];
 
 /// Themes, and the beginnings of the names of their groups.
-pub(super) const THEMES: [(&str, &[&str]); 5] = [
+pub(super) const THEMES: [(&str, &[&str]); 6] = [
     ("persistence", &["reg", "act_pairsvc", "age", "young"]),
     ("volume", &["vol_"]),
     ("fan-out", &["fan_", "new_", "fail_"]),
     ("shape", &["shape_"]),
     ("novelty", &["age", "new_", "use_"]),
+    ("greeting", &["greet"]),
 ];
+
+/// What each theme counts in the sum: how a conversation begins is one thing that is said of it, and counts half.
+pub(super) const COUNTS: [f64; THEMES.len()] = [1.0, 1.0, 1.0, 1.0, 1.0, 0.5];
 
 /// Whether a group is evidence for a theme.
 pub(super) fn belongs(group: &str, theme: usize) -> bool {
@@ -82,6 +89,8 @@ pub(super) enum Reading {
     Ratio,
     /// `conn_state` as a number.
     State,
+    /// How the flow begins, by one of some hashes ([`greeting`](super::greeting)).
+    Greeting(u8),
 }
 
 /// How much of an entity's value a row accounts for, 0 to 1.
@@ -314,6 +323,9 @@ fn make() -> Vec<Column> {
     seldom.name = "use_srcsvc".to_owned();
     seldom.judged.once = true;
     columns.push(seldom);
+    for (hash, whose) in (0..).zip([Subject::DestinationService, Subject::Service]) {
+        columns.push(row(LENGTHS, Reading::Greeting(hash), whose, Side::Seldom, "greet"));
+    }
     columns
 }
 
@@ -430,12 +442,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_150_columns_in_20_groups_of_five_themes() {
+    fn there_are_152_columns_in_21_groups_of_six_themes() {
         assert_eq!(columns().len(), WIDTH);
         let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 150);
+        assert_eq!(names.len(), 152);
         for (group, name) in GROUPS.iter().enumerate() {
             assert!(columns().iter().any(|column| column.group == group), "{name}");
             assert!((0..THEMES.len()).any(|theme| belongs(name, theme)), "{name}");

@@ -1,19 +1,20 @@
 //! The detector `themes`: how surprising is a row, given the past of those it is about?
 //!
-//! Each of 150 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
+//! Each of 152 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
 //! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged
-//! in 20 groups of like columns, groups summed in five themes, themes summed to the score. Groups,
+//! in 21 groups of like columns, groups summed in six themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
 //! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
 //! ([`lasting`](crate::detect::Lasting)).
 //!
-//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, and [`rhythm`] what regularities weigh;
-//!   [`surprises`]: to surprises, which other detectors begin with too.
+//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, [`greeting`] how conversations begin, and
+//!   [`rhythm`] what regularities weigh; [`surprises`]: to surprises, which other detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
 //!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
 
 mod columns;
+mod greeting;
 mod learning;
 mod newcomers;
 mod reasons;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::columns::{Column, GROUPS, Reading, STATE, THEMES, WIDTH, columns, members};
+use super::greeting::Greetings;
 use super::resolve::Resolver;
 use super::{Themes, Verdicts};
 use crate::context::entity::Key;
@@ -70,6 +71,7 @@ enum Made<'a> {
     /// Bytes forward and backward.
     Ratio(Values<'a>, Values<'a>),
     State(Option<Values<'a>>),
+    Greeting(Option<Greetings<'a>>),
 }
 
 /// A column with how much of all it explains: how much that says, its share, its place.
@@ -123,7 +125,10 @@ impl<'a> Telling<'a> {
         let made = (0..WIDTH).map(|at| match resolver.made_of(at) {
             [Some(forward), Some(backward)] => Made::Ratio(values(forward), values(backward)),
             [Some(one), None] | [None, Some(one)] => Made::One(values(one)),
-            [None, None] => Made::State(rows.column_by_name(STATE).map(|state| Values::of(state.as_ref()))),
+            [None, None] => match columns()[at].reading {
+                Reading::Greeting(_) => Made::Greeting(Greetings::of(rows).ok()),
+                _ => Made::State(rows.column_by_name(STATE).map(|state| Values::of(state.as_ref()))),
+            },
         });
         Telling {
             of,
@@ -253,10 +258,11 @@ impl<'a> Telling<'a> {
         let of_row = row.judged.resolved.bucket(row.place, at);
         let (made, at_row) = (&self.made[at], row.at);
         let text = match made {
-            Made::State(state) => state.as_ref().and_then(|state| state.text(at_row)),
+            Made::State(state) => state.as_ref().and_then(|state| state.text(at_row)).map(str::to_owned),
+            Made::Greeting(greetings) => greetings.as_ref().and_then(|greetings| greetings.text(at_row)),
             _ => None,
         };
-        let (value, text) = (number(made, at_row), text.map(str::to_owned));
+        let value = number(made, at_row);
         let usual = self.usual(row, at, of_row);
         let entity = match is_written {
             true => self.name(&row.judged.resolved.parties[row.place], JUDGED.named[at]).to_owned(),
@@ -292,7 +298,7 @@ impl<'a> Telling<'a> {
             }
         };
         let low = match column.judged.side {
-            Side::Upper | Side::Any => false,
+            Side::Upper | Side::Any | Side::Seldom => false,
             Side::Lower => true,
             Side::Both => of_row < middle,
         };
@@ -319,16 +325,16 @@ fn number(made: &Made<'_>, row: usize) -> Option<f64> {
             (Some(forward), Some(backward)) if backward > 0.0 => Some((forward + 20.0) / (backward + 20.0)),
             _ => None,
         },
-        Made::State(_) => None,
+        Made::State(_) | Made::Greeting(_) => None,
     }
 }
 
-/// Buckets in the unit of a column; nothing for one of states.
+/// Buckets in the unit of a column; nothing for those of states and greetings.
 fn in_units(column: &Column, buckets: [u8; 3]) -> Option<[f64; 3]> {
     let factor = match &column.reading {
         Reading::Number(_, factor) => *factor,
         Reading::Ratio => 64.0,
-        Reading::State => return None,
+        Reading::State | Reading::Greeting(_) => return None,
     };
     let value = |bucket: u8| match &column.reading {
         // The least whole value of a bucket, for columns that count; a sum with 0, since what is rounded up to it is -0.

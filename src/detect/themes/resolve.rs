@@ -8,6 +8,7 @@ use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecon
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
 use super::columns::{FAILED, FIRST, NEW, Reading, STATE, WIDTH, Weight, columns, lead, of_the_unknown};
+use super::greeting::{self, Greetings, LENGTHS};
 use super::rhythm;
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
@@ -133,6 +134,7 @@ pub(in crate::detect) struct Rows<'a> {
     windows: Vec<u64>,
     firsts: Vec<u64>,
     states: Vec<f64>,
+    greetings: Vec<u64>,
     /// Whose ages say nothing. A new host of one's own is told of once as that: that its peers and services are new says
     /// no more. Who has no address yet (duplicate address detection, DHCP) is another host each time: since when such a
     /// source is known to anybody says nothing of it.
@@ -161,6 +163,7 @@ fn wanted() -> Vec<String> {
             Reading::Number(name, _) => names.push(name.clone()),
             Reading::Ratio => {}
             Reading::State => names.push(STATE.to_owned()),
+            Reading::Greeting(_) => names.push(LENGTHS.to_owned()),
         }
     }
     names.extend(super::columns::context_columns());
@@ -174,6 +177,7 @@ pub(super) fn remembered(found: &DataType) -> DataType {
     match found {
         DataType::Dictionary(_, values) => remembered(values),
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        lengths if greeting::is_lengths(lengths) => greeting::remembered(),
         other => other.clone(),
     }
 }
@@ -191,6 +195,7 @@ pub(super) fn fields(schema: &Schema) -> Result<Vec<Field>, DetectError> {
             let fits = match name.as_str() {
                 "src_ip" | "dst_ip" | STATE => kind == DataType::Utf8,
                 "window_start" | FIRST => matches!(kind, DataType::Timestamp(..)),
+                LENGTHS => kind == greeting::remembered(),
                 name if name == NEW || name.starts_with("lead_") => kind == DataType::Boolean,
                 _ => kind.is_numeric(),
             };
@@ -229,6 +234,7 @@ enum Value {
     Number(usize, f64),
     Ratio(usize, usize),
     State,
+    Greeting(u8),
 }
 
 #[derive(Clone, Debug)]
@@ -267,6 +273,7 @@ impl Resolver {
                 Reading::Number(name, factor) => Value::Number(number(name)?, *factor),
                 Reading::Ratio => Value::Ratio(number("fwd_bytes")?, number("bwd_bytes")?),
                 Reading::State => Value::State,
+                Reading::Greeting(hash) => Value::Greeting(*hash),
             };
             let weight = match &column.weight {
                 Weight::Whole => Part::Whole,
@@ -294,12 +301,13 @@ impl Resolver {
         self.schema.fields() == schema.fields()
     }
 
-    /// The columns of rows that a judged column is made of numbers from: one, or the two of a ratio.
+    /// The columns of rows that a judged column is made of numbers from: one, or the two of a ratio; none of what is no
+    /// number.
     pub(super) fn made_of(&self, at: usize) -> [Option<usize>; 2] {
         match self.recipes[at].value {
             Value::Number(number, _) => [Some(self.places[number]), None],
             Value::Ratio(forward, backward) => [Some(self.places[forward]), Some(self.places[backward])],
-            Value::State => [None, None],
+            Value::State | Value::Greeting(_) => [None, None],
         }
     }
 }
@@ -323,6 +331,7 @@ impl<'a> Rows<'a> {
             false => *window,
         });
         let (parties, new) = (parties(rows)?, booleans(rows, NEW)?);
+        let greetings = Greetings::of(rows)?;
         let excused = parties.iter().enumerate();
         let excused = excused.map(|(row, party)| is_true(new, row) || party.is_from_nobody());
         Ok(Rows {
@@ -332,6 +341,7 @@ impl<'a> Rows<'a> {
             firsts: firsts.collect(),
             windows,
             states: states(rows)?,
+            greetings: (0..rows.num_rows()).map(|row| greetings.code(row)).collect(),
             excused: excused.collect(),
             parties,
             local: Arc::new(Networks::of(rows.schema_ref())),
@@ -350,6 +360,7 @@ impl<'a> Rows<'a> {
             windows: picked(&self.windows, &places),
             firsts: picked(&self.firsts, &places),
             states: picked(&self.states, &places),
+            greetings: picked(&self.greetings, &places),
             excused: picked(&self.excused, &places),
             chosen: Some(places),
             ..self
@@ -385,6 +396,12 @@ impl<'a> Rows<'a> {
                     &made
                 }
                 Value::State => &self.states[some.clone()],
+                Value::Greeting(hash) => {
+                    let codes = self.greetings[some.clone()].iter();
+                    buckets.extend(codes.map(|code| greeting::bucket_of(*code, hash)));
+                    weights.extend(some.clone().map(|_| 1.0));
+                    continue;
+                }
             };
             match recipe.same {
                 Some(same) => buckets.extend_from_within(same * count..(same + 1) * count),

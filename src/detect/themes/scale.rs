@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{Column, GROUPS, THEMES, WIDTH, columns, members, weights};
+use super::columns::{COUNTS, Column, GROUPS, THEMES, WIDTH, columns, members, weights};
 use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::Lasting;
@@ -41,7 +41,7 @@ pub(in crate::detect) struct Scale {
 pub(in crate::detect) struct Levels {
     /// The tail of each group, weighed and capped: what it counts in its themes.
     pub(in crate::detect) groups: [f64; GROUPS.len()],
-    /// The tail of each theme.
+    /// What each theme counts: its tail, weighed.
     pub(super) themes: [f64; THEMES.len()],
     /// Their sum.
     pub(super) sum: f64,
@@ -256,5 +256,5 @@ impl Scale {
 }
 
 fn nats(tails: &[Tail], values: &[f64; THEMES.len()]) -> [f64; THEMES.len()] {
-    std::array::from_fn(|theme| tails[theme].nats(values[theme]))
+    std::array::from_fn(|theme| tails[theme].nats(values[theme]) * COUNTS[theme])
 }

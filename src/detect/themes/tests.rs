@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, RecordBatch, StringArray,
+    ArrayRef, BooleanArray, DictionaryArray, Float32Array, ListArray, RecordBatch, StringArray,
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef, TimeUnit};
 
 use super::columns::{FIRST, STATE, context_columns};
+use super::greeting::LENGTHS;
 use super::resolve::{Resolver, Rows};
 use super::*;
 use crate::context::ContextSpec;
@@ -30,7 +31,7 @@ fn mixed(a: u64, b: u64) -> u64 {
 /// Names of all columns that are read.
 fn names() -> Vec<String> {
     let mut names: Vec<String> =
-        ["window_start", "flow_id", "src_ip", "dst_ip", "protocol", "dst_port", "icmp_type", STATE]
+        ["window_start", "flow_id", "src_ip", "dst_ip", "protocol", "dst_port", "icmp_type", STATE, LENGTHS]
             .map(str::to_owned)
             .to_vec();
     for column in columns() {
@@ -77,6 +78,11 @@ pub(crate) fn rows(windows: std::ops::Range<u64>, odd: bool) -> RecordBatch {
                 STATE => Arc::new(StringArray::from_iter(
                     all.iter().map(|at| [Some("SF"), Some("S0"), None][value("state", *at) as usize % 3]),
                 )),
+                LENGTHS => {
+                    let length = |at: &(u64, u64)| Some(value("length", *at) as i16 % 9 * 60);
+                    let lists = all.iter().map(|at| (at.1 % 3 > 0).then(|| vec![length(at), Some(-200)]));
+                    Arc::new(ListArray::from_iter_primitive::<Int16Type, _, _>(lists))
+                }
                 "protocol" => Arc::new(UInt8Array::from_iter_values(
                     numbers("protocol").iter().map(|v| [6, 17][*v as usize % 2]),
                 )),
