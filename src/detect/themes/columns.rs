@@ -60,6 +60,11 @@ pub(super) fn belongs(group: &str, theme: usize) -> bool {
     THEMES[theme].1.iter().any(|start| group.starts_with(start))
 }
 
+/// Whether a group is of what only the first row of a flow says.
+pub(super) fn is_said_once(group: &str) -> bool {
+    group == "greet"
+}
+
 /// The groups that are evidence for each theme, as places in [`GROUPS`].
 pub(super) fn members() -> &'static [Vec<usize>; THEMES.len()] {
     static MEMBERS: LazyLock<[Vec<usize>; THEMES.len()]> = LazyLock::new(|| {

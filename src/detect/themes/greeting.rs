@@ -32,16 +32,10 @@ pub(super) fn remembered() -> DataType {
     DataType::List(Field::new("item", DataType::Int16, true).into())
 }
 
-/// The code of no greeting.
-const NONE: u64 = u64::MAX;
-
 /// The bucket of a greeting: one of as many as there are, by one of some fixed hashes. Whoever shares it with what is often
 /// said is not found by it, and is by another one.
-pub(super) fn bucket_of(code: u64, hash: u8) -> u8 {
-    match code {
-        NONE => ABSENT,
-        code => (mix(code ^ u64::from(hash) << 56) % (u64::from(LAST) + 1)) as u8,
-    }
+pub(super) fn bucket_of(code: Option<u64>, hash: u8) -> u8 {
+    code.map_or(ABSENT, |code| (mix(code ^ u64::from(hash) << 56) % (u64::from(LAST) + 1)) as u8)
 }
 
 /// The greetings of rows.
@@ -75,13 +69,13 @@ impl<'a> Greetings<'a> {
         self.lists.is_valid(row).then_some(said.take(MESSAGES))
     }
 
-    /// A number for each greeting.
-    pub(super) fn code(&self, row: usize) -> u64 {
-        let Some(messages) = self.messages(row) else { return NONE };
-        messages.fold(0, |code, length| {
+    /// A number for each greeting; `None` but in the first row of a flow.
+    pub(super) fn code(&self, row: usize) -> Option<u64> {
+        let code = |code, length: i16| {
             let direction = u64::from(length < 0);
             code << 16 | u64::from(bucket(f64::from(length.unsigned_abs()))) << 1 | direction
-        })
+        };
+        Some(self.messages(row)?.fold(0, code))
     }
 
     /// As text: lengths in their order, those of the responder negative.
@@ -123,12 +117,12 @@ mod tests {
         ];
         let rows = rows(lists);
         let greetings = Greetings::of(&rows).unwrap();
-        let codes: Vec<u64> = (0..8).map(|row| greetings.code(row)).collect();
+        let codes: Vec<Option<u64>> = (0..8).map(|row| greetings.code(row)).collect();
         assert_eq!((codes[1], codes[2]), (codes[0], codes[0]));
         for other in [3, 4, 5] {
             assert_ne!(codes[other], codes[0], "{other}");
         }
-        assert_eq!((codes[6], codes[7]), (codes[5], NONE));
+        assert_eq!((codes[6], codes[7]), (codes[5], None));
         assert_eq!(greetings.text(0).as_deref(), Some("24 -41 1400"));
         assert_eq!((greetings.text(6).as_deref(), greetings.text(7)), (Some(""), None));
     }
@@ -139,7 +133,7 @@ mod tests {
             (0..100).flat_map(|one| (0..100).map(move |two| Some(vec![Some(one * 9), Some(-two * 14)])));
         let rows = rows(lists.collect());
         let greetings = Greetings::of(&rows).unwrap();
-        let mut codes: Vec<u64> = (0..rows.num_rows()).map(|row| greetings.code(row)).collect();
+        let mut codes: Vec<Option<u64>> = (0..rows.num_rows()).map(|row| greetings.code(row)).collect();
         codes.sort_unstable();
         codes.dedup();
         let of = |hash: u8| codes.iter().map(move |code| bucket_of(*code, hash));
@@ -149,7 +143,7 @@ mod tests {
             of(0).zip(of(1)).filter(|(one, _)| *one == first).map(|(_, other)| other).collect();
         let others: std::collections::BTreeSet<&u8> = alike.iter().collect();
         assert!(alike.len() <= codes.len() / 50 && others.len() + 1 >= alike.len(), "{alike:?}");
-        assert_eq!(bucket_of(NONE, 1), ABSENT);
+        assert_eq!(bucket_of(None, 1), ABSENT);
     }
 
     #[test]

@@ -134,7 +134,7 @@ pub(in crate::detect) struct Rows<'a> {
     windows: Vec<u64>,
     firsts: Vec<u64>,
     states: Vec<f64>,
-    greetings: Vec<u64>,
+    greetings: Vec<Option<u64>>,
     /// Whose ages say nothing. A new host of one's own is told of once as that: that its peers and services are new says
     /// no more. Who has no address yet (duplicate address detection, DHCP) is another host each time: since when such a
     /// source is known to anybody says nothing of it.
@@ -331,7 +331,10 @@ impl<'a> Rows<'a> {
             false => *window,
         });
         let (parties, new) = (parties(rows)?, booleans(rows, NEW)?);
-        let greetings = Greetings::of(rows)?;
+        let (states, greetings) = (states(rows)?, Greetings::of(rows)?);
+        // A connection that goes on after a pause, or that was met on its way, begins with whatever comes next.
+        let begins = |row: usize| states[row] != state(MIDWAY);
+        let greetings = (0..rows.num_rows()).map(|row| begins(row).then(|| greetings.code(row)).flatten());
         let excused = parties.iter().enumerate();
         let excused = excused.map(|(row, party)| is_true(new, row) || party.is_from_nobody());
         Ok(Rows {
@@ -340,8 +343,8 @@ impl<'a> Rows<'a> {
             chosen: None,
             firsts: firsts.collect(),
             windows,
-            states: states(rows)?,
-            greetings: (0..rows.num_rows()).map(|row| greetings.code(row)).collect(),
+            greetings: greetings.collect(),
+            states,
             excused: excused.collect(),
             parties,
             local: Arc::new(Networks::of(rows.schema_ref())),
@@ -492,13 +495,17 @@ fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut Vec<f32
     }
 }
 
+/// The state of a TCP connection whose beginning nobody saw.
+const MIDWAY: &str = "OTH";
+
+/// A state of a TCP connection as a number, NaN for what is none.
+fn state(text: &str) -> f64 {
+    CONN_STATES.iter().position(|state| *state == text).map_or(f64::NAN, |number| number as f64)
+}
+
 /// States of TCP connections as numbers, NaN for other protocols.
 fn states(rows: &RecordBatch) -> Result<Vec<f64>, DetectError> {
-    let state = |text: Option<&str>| {
-        let number = text.and_then(|text| CONN_STATES.iter().position(|state| *state == text));
-        number.map_or(f64::NAN, |number| number as f64)
-    };
-    Ok(Texts::new(rows, STATE)?.map(state))
+    Ok(Texts::new(rows, STATE)?.map(|text| text.map_or(f64::NAN, state)))
 }
 
 fn times(rows: &RecordBatch, name: &str) -> Result<TimestampNanosecondArray, DetectError> {

@@ -3,7 +3,7 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{COUNTS, Column, GROUPS, THEMES, WIDTH, columns, members, weights};
+use super::columns::{COUNTS, Column, GROUPS, THEMES, WIDTH, columns, is_said_once, members, weights};
 use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::Lasting;
@@ -170,6 +170,15 @@ impl Grouped {
     }
 }
 
+/// The values that others are measured by. What is said once in the life of a flow is measured by the rows that say it: where
+/// flows are long, that one begins would be odd by itself.
+fn measuring(mut values: Vec<f64>, said_once: bool) -> Vec<f64> {
+    if said_once && values.iter().any(|value| *value > 0.0) {
+        values.retain(|value| *value > 0.0);
+    }
+    values
+}
+
 /// Where no rank was met yet.
 fn no_rank() -> Met {
     Met::new(columns().len(), MET)
@@ -197,11 +206,17 @@ impl Scale {
             .collect();
         let group =
             |at: usize| -> Vec<f64> { groups.iter().flat_map(|some| some.group(at)).copied().collect() };
-        let tails: Vec<Tail> = (0..GROUPS.len()).map(|at| Tail::of(&mut group(at))).collect();
+        let tails: Vec<Tail> = (0..GROUPS.len())
+            .map(|at| Tail::of(&mut measuring(group(at), is_said_once(GROUPS[at]))))
+            .collect();
         let mut themes: Vec<[f64; THEMES.len()]> =
             groups.into_iter().flat_map(|some| some.counted(&tails).themes().collect::<Vec<_>>()).collect();
         let of_themes: Vec<Tail> = (0..THEMES.len())
-            .map(|theme| Tail::of(&mut themes.iter().map(|values| values[theme]).collect::<Vec<_>>()))
+            .map(|theme| {
+                let values = themes.iter().map(|values| values[theme]).collect();
+                let once = members()[theme].iter().all(|group| is_said_once(GROUPS[*group]));
+                Tail::of(&mut measuring(values, once))
+            })
             .collect();
         let sum = |values: &mut [f64; THEMES.len()]| nats(&of_themes, values).iter().sum();
         let sums: Vec<f64> = themes.par_iter_mut().map(sum).collect();
