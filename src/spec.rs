@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_detector_does_not_look_at_is_refused() {
+    fn what_a_detector_does_not_look_at_or_cannot_do_without_is_refused() {
         let forest = "left out where detector and members name no \"forest\"";
         for (text, expected) in [
             ("[detect]\ndetector = \"themes\"\ntrees = 100\n", format!("3:9: [detect] trees = 100: must be {forest}")),
@@ -401,6 +401,12 @@ mod tests {
                  number"
                     .into(),
             ),
+            (
+                "[flow]\nfirst_lengths = false\n[detect]\ndetector = \"themes\"\n",
+                "2:17: [flow] first_lengths: must be left out for detector = \"themes\" over surprises, which judges how \
+                 conversations begin"
+                    .into(),
+            ),
         ] {
             assert_eq!(said(text), expected, "{text}");
         }
@@ -409,6 +415,7 @@ mod tests {
             "[detect]\ndetector = \"ensemble\"\ntrees = 100\npartition_by = \"none\"\n",
             "[detect]\ninputs = \"surprise\"\nsample = 256\nentities = 5\n",
             "[detect]\nentities = 5\n",
+            "[flow]\nfirst_lengths = false\n[detect]\ndetector = \"forest\"\n",
             "[encode]\n[detect]\ndetector = \"themes\"\n",
         ] {
             Spec::parse(text, "p.toml").unwrap();

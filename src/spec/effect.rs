@@ -1,4 +1,5 @@
-//! Settings that the detector of a pipeline does not look at: who gives one expects something of it.
+//! Settings that the detector of a pipeline does not look at, and what it cannot do without: who gives one expects
+//! something of it.
 
 use super::Spec;
 use crate::detect::{DetectError, Kind, Member};
@@ -7,7 +8,7 @@ use crate::detect::{DetectError, Kind, Member};
 const OF_FORESTS: [&str; 4] = ["partition_by", "trees", "sample", "min_partition"];
 
 impl Spec {
-    /// Checks that nothing is given that makes no difference to the detector. Of `[detect]` only what the file names is
+    /// Checks that nothing is given that makes no difference to the detector, or that takes from it what it judges. Of `[detect]` only what the file names is
     /// looked at: a model carries all keys, and its spec passes.
     ///
     /// # Errors
@@ -21,6 +22,12 @@ impl Spec {
         {
             return Err(format!(
                 "[encode] {key}: must be left out for detector = {:?} over surprises, which takes no column as a number",
+                detect.detector
+            ));
+        }
+        if detect.keeps_baselines() && !self.flow.first_lengths {
+            return Err(format!(
+                "[flow] first_lengths: must be left out for detector = {:?} over surprises, which judges how conversations begin",
                 detect.detector
             ));
         }
