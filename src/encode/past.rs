@@ -106,7 +106,7 @@ struct Network {
     place: usize,
     /// Observations.
     all: u64,
-    /// By bucket, the shares of the tails in the network; the one tail of values without an order is in the first.
+    /// By bucket, the shares of the tails in the network; of values without an order there is one tail, `upper`.
     upper: Vec<f64>,
     lower: Vec<f64>,
 }

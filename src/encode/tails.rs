@@ -70,11 +70,11 @@ impl Tails {
 
     /// Observations in buckets that have no more of them than this one, or than one, and all.
     pub(super) fn as_seldom(&self, bounds: Range<u32>, bucket: u8) -> (u64, u64) {
-        let (above, below, all) = self.around(bounds.clone(), bucket);
-        let own = (above + below).saturating_sub(all);
-        let (_, beyond) = self.within(bounds);
-        let counts = beyond.windows(2).map(|two| two[0] - two[1]).chain(beyond.last().copied());
-        (counts.filter(|count| *count <= own.max(1)).sum(), all)
+        let (buckets, beyond) = self.within(bounds);
+        let count = |at: usize| beyond[at] - beyond.get(at + 1).copied().unwrap_or(0);
+        let own = buckets.binary_search(&bucket).map_or(0, count);
+        let seldom = (0..beyond.len()).map(count).filter(|count| *count <= own.max(1));
+        (seldom.sum(), beyond.first().copied().unwrap_or(0))
     }
 
     /// An owner's buckets in a column, and for each the observations in it or beyond.

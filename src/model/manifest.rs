@@ -74,6 +74,9 @@ impl Counters {
     }
 }
 
+/// Names of types are no longer, in bytes.
+const LONGEST_TYPE: usize = 80;
+
 /// A column that rows must have.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,9 +91,11 @@ impl Column {
     }
 
     pub(super) fn field(&self) -> Option<Field> {
-        // Times and lists are read by detectors that know flows; encoders take none.
+        // Times and lists are read by detectors that know flows; encoders take none. Longer names are of no such type, and
+        // may be nested deeper than a parser that calls itself can go.
         let is_of_flows = |kind: &DataType| matches!(kind, DataType::Timestamp(..) | DataType::List(_));
-        let of_flows = || DataType::from_str(&self.r#type).ok().filter(is_of_flows);
+        let short = || Some(self.r#type.as_str()).filter(|name| name.len() <= LONGEST_TYPE);
+        let of_flows = || DataType::from_str(short()?).ok().filter(is_of_flows);
         type_named(&self.r#type).or_else(of_flows).map(|kind| Field::new(&self.name, kind, true))
     }
 }

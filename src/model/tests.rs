@@ -366,6 +366,8 @@ fn damage_is_an_error_that_names_the_member() {
     says(&manifest(|m| m["training"]["rows"] = 7.into()), "manifest.json", "its training rows are not");
     says(&manifest(|m| m["columns"][0]["name"] = "x".into()), "manifest.json", "its columns are not those");
     says(&manifest(|m| m["columns"][4]["type"] = "x".into()), "manifest.json", "a column has a type");
+    let nested = |m: &mut serde_json::Value| m["columns"][4]["type"] = "List(".repeat(100_000).into();
+    says(&manifest(nested), "manifest.json", "a column has a type");
     says(&manifest(|m| m["pipeline"]["flow"]["window"] = "5s".into()), "manifest.json", "the pipeline makes");
     says(&manifest(|m| m["pipeline"]["detect"]["trees"] = 6.into()), "forest.parquet", "");
     says(

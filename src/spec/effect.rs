@@ -8,8 +8,8 @@ use crate::detect::{DetectError, Kind, Member};
 const OF_FORESTS: [&str; 4] = ["partition_by", "trees", "sample", "min_partition"];
 
 impl Spec {
-    /// Checks that nothing is given that makes no difference to the detector, or that takes from it what it judges. Of `[detect]` only what the file names is
-    /// looked at: a model carries all keys, and its spec passes.
+    /// Checks that nothing is given that makes no difference to the detector, or that takes from it what it judges. Of
+    /// `[detect]` only what the file names is looked at: a model carries all keys, and its spec passes.
     ///
     /// # Errors
     /// One line: table, key, why it must be left out.

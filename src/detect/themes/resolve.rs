@@ -332,7 +332,8 @@ impl<'a> Rows<'a> {
         });
         let (parties, new) = (parties(rows)?, booleans(rows, NEW)?);
         let (states, greetings) = (states(rows)?, Greetings::of(rows)?);
-        // A connection that goes on after a pause, or that was met on its way, begins with whatever comes next.
+        // A TCP connection that goes on after a pause, or that was met on its way, begins with whatever comes next. Of other
+        // protocols nobody knows.
         let begins = |row: usize| states[row] != state(MIDWAY);
         let greetings = (0..rows.num_rows()).map(|row| begins(row).then(|| greetings.code(row)).flatten());
         let excused = parties.iter().enumerate();

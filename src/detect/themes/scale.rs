@@ -170,8 +170,8 @@ impl Grouped {
     }
 }
 
-/// The values that others are measured by. What is said once in the life of a flow is measured by the rows that say it: where
-/// flows are long, that one begins would be odd by itself.
+/// The values that others are measured by. What is said once in the life of a flow is measured by the rows in which it is any
+/// surprise, as nearly all greetings are a little: where flows are long, that one begins would be odd by itself.
 fn measuring(mut values: Vec<f64>, said_once: bool) -> Vec<f64> {
     if said_once && values.iter().any(|value| *value > 0.0) {
         values.retain(|value| *value > 0.0);
