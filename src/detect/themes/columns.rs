@@ -52,7 +52,8 @@ pub(super) const THEMES: [(&str, &[&str]); 6] = [
     ("greeting", &["greet"]),
 ];
 
-/// What each theme counts in the sum: how a conversation begins is one thing that is said of it, and counts half.
+/// What each theme counts in the sum: how a conversation begins is one thing that is said of it, and counts half. A weight of
+/// its group would not do, since a theme is as much as it is rare, whatever is in it.
 pub(super) const COUNTS: [f64; THEMES.len()] = [1.0, 1.0, 1.0, 1.0, 1.0, 0.5];
 
 /// Whether a group is evidence for a theme.

@@ -255,6 +255,27 @@ fn who_has_no_address_yet_is_neither_known_nor_new() {
 }
 
 #[test]
+fn a_connection_that_was_met_on_its_way_has_no_greeting() {
+    let plain = rows(0..2, false);
+    let greeted = |rows: &RecordBatch| -> Vec<bool> {
+        let resolver = Resolver::new(rows.schema_ref()).unwrap();
+        let resolved = Rows::new(rows, resolver.into(), WINDOW).unwrap().resolve(0..rows.num_rows());
+        let of = |at: usize| (0..rows.num_rows()).map(move |row| (at, row));
+        let places = (0..columns().len()).filter(|at| columns()[*at].name.starts_with(LENGTHS)).flat_map(of);
+        places.map(|(at, row)| resolved.bucket(row, at) != ABSENT).collect()
+    };
+    let met = |state: &str| {
+        let mut columns = plain.columns().to_vec();
+        columns[plain.schema().index_of(STATE).unwrap()] =
+            Arc::new(StringArray::from(vec![state; plain.num_rows()]));
+        greeted(&RecordBatch::try_new(plain.schema(), columns).unwrap())
+    };
+    assert!(greeted(&plain).contains(&true));
+    assert_eq!(met("S1"), greeted(&plain));
+    assert!(!met("OTH").contains(&true));
+}
+
+#[test]
 fn a_new_server_that_several_use_is_no_news_of_its_clients() {
     let all = rows(0..61, false);
     let detector = learned(&all, 1, 100, false);
