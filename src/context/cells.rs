@@ -1,5 +1,5 @@
-//! Cells of a window: source, destination, protocol and port, the finest of what any entity, element or
-//! identity is made of.
+//! Cells of a window: source, destination, protocol and port, the finest of what any element or identity is made
+//! of; and the shape of rows, where entities are made of that.
 
 use std::hash::BuildHasher;
 
@@ -11,15 +11,18 @@ use super::address::Address;
 use super::entity::{Texts, numbers, optional_numbers, pools, port, service};
 use super::places::{Places, short};
 use super::recall::Part;
+use super::shape::shapes;
 use super::{ContextError, Plan};
 
-/// Where the rows of a cell come from and go to: positions of addresses, and a port.
-pub(super) type Cell = [u32; 3];
+/// Where the rows of a cell come from and go to: positions of addresses, and a port; and their shape.
+pub(super) type Cell = [u32; 4];
 
 /// Finds the cells of rows; numbers cells as they first come.
 #[derive(Default)]
 pub(super) struct Finder {
     seed: RandomState,
+    /// Whether rows of other shapes are in other cells.
+    shaped: bool,
     /// Positions in `by_position`. The tables hold places only: a window may have millions, each of them once.
     addresses: Places,
     by_position: Vec<Address>,
@@ -68,9 +71,10 @@ impl Room {
 }
 
 impl Finder {
-    /// For a window like the one before.
-    pub(super) fn new(room: Room) -> Finder {
+    /// For a window like the one before, with cells for each shape or one for all of them.
+    pub(super) fn new(room: Room, shaped: bool) -> Finder {
         Finder {
+            shaped,
             addresses: Places::with_capacity(room.addresses),
             by_position: Vec::with_capacity(room.addresses),
             index: Places::with_capacity(room.cells),
@@ -92,6 +96,7 @@ impl Finder {
         let src = self.ends(plan, rows, "src_ip")?;
         let dst = self.ends(plan, rows, "dst_ip")?;
         let ports = ports(plan, rows)?;
+        let shapes = if self.shaped { shapes(rows)? } else { Vec::new() };
         let at = |positions: &[u32], row: usize| positions.get(row).copied().unwrap_or(0);
         let mut cells = Vec::with_capacity(rows.num_rows());
         let mut group = Vec::with_capacity(GROUP);
@@ -99,9 +104,9 @@ impl Finder {
             let rows = from..rows.num_rows().min(from + GROUP);
             group.clear();
             group.extend(rows.map(|row| {
-                let cell = [at(&src, row), at(&dst, row), at(&ports, row)];
-                let [src, dst, port] = cell.map(u128::from);
-                (cell, short(self.seed.hash_one(src << 64 | dst << 32 | port)))
+                let cell = [at(&src, row), at(&dst, row), at(&ports, row), at(&shapes, row)];
+                let [src, dst, port, shape] = cell.map(u128::from);
+                (cell, short(self.seed.hash_one(shape << 96 | src << 64 | dst << 32 | port)))
             }));
             load(&self.index, group.iter().map(|(_, hash)| *hash), |place| self.cells[place][0]);
             for (cell, hash) in &group {
@@ -127,19 +132,31 @@ impl Finder {
         (self.addresses, self.index) = (Places::default(), Places::default());
     }
 
-    /// Numbers what cells have in common in their source, their destination, and so much of their port.
-    pub(super) fn alike(&self, src: bool, dst: bool, part: Part) -> Alike {
+    /// Numbers what cells have in common in their source, their destination, so much of their port, and their shape.
+    pub(super) fn alike(&self, src: bool, dst: bool, part: Part, shape: bool) -> Alike {
         let code = |port: u32| match part {
             Part::Nothing => 0,
             Part::Service => service(port),
             Part::Port => port,
         };
         let mut alike = Alike::with_capacity(self.cells.len());
+        if shape || self.shaped && src && dst && part != Part::Nothing {
+            let mut known: HashMap<u128, u32, RandomState> = HashMap::default();
+            for [from, to, port, of_row] in &self.cells {
+                let parts = [(shape, *of_row), (src, *from), (dst, *to), (true, code(*port))];
+                let same = parts
+                    .iter()
+                    .fold(0, |same: u128, (is, part)| same << 32 | u128::from(if *is { *part } else { 0 }));
+                let number = *known.entry(same).or_insert_with(|| alike.next());
+                alike.of_cell.push(number);
+            }
+            return alike;
+        }
         match (src, dst, part) {
             // One address: its position serves as the place of the number.
             (true, false, Part::Nothing) | (false, true, Part::Nothing) => {
                 let mut numbers = vec![NONE; self.by_position.len().max(1)];
-                for [from, to, _] in &self.cells {
+                for [from, to, ..] in &self.cells {
                     let number = &mut numbers[if src { *from } else { *to } as usize];
                     if *number == NONE {
                         *number = alike.next();
@@ -150,7 +167,7 @@ impl Finder {
             // No two cells have all of it in common, but for ports that are one service.
             (true, true, Part::Service | Part::Port) => {
                 let mut pooled: HashMap<u128, u32, RandomState> = HashMap::default();
-                for [src, dst, port] in &self.cells {
+                for [src, dst, port, _] in &self.cells {
                     let number = match part == Part::Service && pools(*port) {
                         true => {
                             let same =
@@ -164,7 +181,7 @@ impl Finder {
             }
             _ => {
                 let mut known: HashMap<u64, u32, RandomState> = HashMap::default();
-                for [from, to, port] in &self.cells {
+                for [from, to, port, _] in &self.cells {
                     let [high, low] = match (src, dst) {
                         (true, true) => [*from, *to],
                         (true, false) => [*from, code(*port)],

@@ -26,6 +26,9 @@ pub struct Entity {
     pub dst: bool,
     /// Whether the service is a part of it.
     pub service: bool,
+    /// Whether the shape of the row is a part of it: state, and packets and bytes either way to an octave. Such rows are
+    /// counted in their window.
+    pub shape: bool,
     /// The distinct counts that mean something; sums and `active` mean something for every entity.
     distinct: &'static [Statistic],
 }
@@ -39,13 +42,14 @@ use Statistic::{
 ///
 /// A service is protocol and responder port, those without a name pooled from 32768, of UDP from 1024;
 /// for ICMP protocol and type.
-pub const ENTITIES: [Entity; 6] = [
+pub const ENTITIES: [Entity; 8] = [
     Entity {
         name: "src",
         meaning: "the source",
         src: true,
         dst: false,
         service: false,
+        shape: false,
         distinct: &[Peers, Ports, Services, Ends, NewPeers, NewServices, NewEnds],
     },
     Entity {
@@ -54,6 +58,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: false,
         dst: true,
         service: false,
+        shape: false,
         distinct: &[Peers, Ports, Services, NewPeers, NewPorts, NewServices],
     },
     Entity {
@@ -62,6 +67,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: true,
         service: false,
+        shape: false,
         distinct: &[Ports, Services, NewPorts, NewServices],
     },
     Entity {
@@ -70,6 +76,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: false,
         service: true,
+        shape: false,
         distinct: &[Peers, Ports, NewPeers, NewPorts],
     },
     Entity {
@@ -78,6 +85,7 @@ pub const ENTITIES: [Entity; 6] = [
         src: false,
         dst: true,
         service: true,
+        shape: false,
         distinct: &[Peers, NewPeers],
     },
     Entity {
@@ -86,6 +94,25 @@ pub const ENTITIES: [Entity; 6] = [
         src: true,
         dst: true,
         service: true,
+        shape: false,
+        distinct: &[],
+    },
+    Entity {
+        name: "srcshape",
+        meaning: "source, service and shape (conn_state, packets and bytes either way to an octave)",
+        src: true,
+        dst: false,
+        service: true,
+        shape: true,
+        distinct: &[],
+    },
+    Entity {
+        name: "dstshape",
+        meaning: "destination, service and shape (conn_state, packets and bytes either way to an octave)",
+        src: false,
+        dst: true,
+        service: true,
+        shape: true,
         distinct: &[],
     },
 ];
@@ -335,6 +362,8 @@ pub fn definitions() -> Vec<Definition> {
         for (horizon, windows) in HORIZONS.iter().enumerate() {
             for statistic in STATISTICS {
                 let means = match statistic.method() {
+                    // How many are alike now is what shapes are for.
+                    _ if what.shape => statistic == Rows && *windows == 1,
                     Method::Sum => true,
                     Method::Distinct | Method::New => what.distinct.contains(&statistic),
                     // In a horizon of one window it would be 1 for every row.
@@ -373,8 +402,8 @@ mod tests {
     fn names_are_unique_and_of_the_contract() {
         let mut names: Vec<String> = definitions().iter().map(Definition::name).collect();
         // 6 entities x 3 horizons x 6 sums, 12 distinct counts and 11 new ones x 3 horizons, active of w6 and
-        // w30; 9 ages, the first row, 4 measures of regularity, 6 leads, and whether the source is new.
-        let all = 108 + 36 + 33 + 12 + 9 + 1 + 4 + 6 + 1;
+        // w30; rows of two shapes; 9 ages, the first row, 4 measures of regularity, 6 leads, whether the source is new.
+        let all = 108 + 36 + 33 + 12 + 2 + 9 + 1 + 4 + 6 + 1;
         assert_eq!(names.len(), all);
         for name in ["ctx_pairsvc_w30_active", "ctx_src_w1_new_ends", "age_dstport", "lead_dstsvc"] {
             assert!(names.iter().any(|other| other == name), "{name}");

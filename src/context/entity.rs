@@ -120,6 +120,17 @@ impl Key {
         Key { src, dst, code, src_version, dst_version }
     }
 
+    /// The same for rows of one shape, which takes the place of the end that is no part of the entity, as an address of a
+    /// version that none has.
+    pub(super) fn of_shape(self, entity: &Entity, shape: u32) -> Key {
+        const VERSION: u16 = u16::MAX;
+        let words = [u64::from(shape), 0];
+        match entity.src {
+            true => Key { dst: words, dst_version: VERSION, ..self },
+            false => Key { src: words, src_version: VERSION, ..self },
+        }
+    }
+
     /// Source and destination; [`Address::default`] for one that is no part of it.
     pub(crate) fn ends(&self) -> [Address; 2] {
         [(self.src, self.src_version), (self.dst, self.dst_version)]
@@ -307,7 +318,7 @@ mod tests {
         12_712_931_118_919_525_460,
         2_370_749_210_759_435_241,
     ];
-    const OWNED: [usize; 6] = [29, 216, 163, 187, 141, 40];
+    const OWNED: [usize; 8] = [29, 216, 163, 187, 141, 40, 187, 141];
 
     #[test]
     fn owners_share_neighbouring_hosts_evenly() {

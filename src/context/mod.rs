@@ -22,6 +22,7 @@ pub(crate) mod local;
 pub mod operator;
 mod places;
 mod recall;
+mod shape;
 mod sums;
 mod window;
 
@@ -344,6 +345,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether entities are made of the shape of rows.
+    fn has_shapes(&self) -> bool {
+        self.groups.iter().any(|group| group.entity.shape)
+    }
+
     /// Whether a column of the rows is needed.
     pub(crate) fn reads(&self, column: &str) -> bool {
         self.reads.iter().any(|read| read.column == column)
@@ -390,6 +396,9 @@ fn reads(entity: &Entity, statistic: Statistic) -> Vec<&'static str> {
     }
     if entity.service || matches!(statistic, Statistic::Ports | Statistic::Services | Statistic::Ends) {
         columns.extend(SERVICE);
+    }
+    if entity.shape {
+        columns.extend(shape::COLUMNS);
     }
     match statistic {
         Statistic::Flows => columns.push("row_index"),

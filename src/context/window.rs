@@ -27,7 +27,7 @@ impl Cells {
         sums.sort_unstable();
         sums.dedup();
         let counted = Vec::with_capacity(room.cells() * sums.len());
-        Cells { sums, finder: Finder::new(room), counted }
+        Cells { sums, finder: Finder::new(room, plan.has_shapes()), counted }
     }
 
     /// How much there was so far.
@@ -140,7 +140,7 @@ impl Entities {
     fn new(group: &Group, finder: &Finder) -> Entities {
         let entity = &group.entity;
         let part = if entity.service { Part::Service } else { Part::Nothing };
-        let Alike { of_cell, firsts } = finder.alike(entity.src, entity.dst, part);
+        let Alike { of_cell, firsts } = finder.alike(entity.src, entity.dst, part, entity.shape);
         if firsts.len() == of_cell.len() {
             return Entities { of_cell, firsts, order: Vec::new(), starts: Vec::new() };
         }
@@ -220,9 +220,11 @@ impl Window {
 
     /// Who an entity is.
     pub(super) fn key(&self, plan: &Plan, group: usize, number: usize) -> Key {
-        let [src, dst, port] = self.finder.cells()[self.entities[group].firsts[number] as usize];
+        let [src, dst, port, shape] = self.finder.cells()[self.entities[group].firsts[number] as usize];
         let (src, dst) = (self.finder.address(src), self.finder.address(dst));
-        Key::new(&plan.groups[group].entity, &src, &dst, service(port))
+        let entity = &plan.groups[group].entity;
+        let key = Key::new(entity, &src, &dst, service(port));
+        if entity.shape { key.of_shape(entity, shape) } else { key }
     }
 
     /// Adds to an ask what was counted for an entity, which has this key.
@@ -281,7 +283,7 @@ impl Window {
 
     /// The element that a cell is in a set of an entity.
     fn element(&self, entity: &Entity, statistic: Statistic, cell: u32) -> u64 {
-        let [src, dst, port] = self.finder.cells()[cell as usize];
+        let [src, dst, port, _] = self.finder.cells()[cell as usize];
         match statistic {
             Statistic::Peers if entity.dst => self.finder.address(src).element(0),
             Statistic::Peers => self.finder.address(dst).element(0),

@@ -21,4 +21,4 @@ pub use without::Without;
 pub type RowKey = (u64, u64);
 
 /// Version of the meaning of the columns: raised when a column's name, type or meaning changes.
-pub const FEATURE_VERSION: u32 = 5;
+pub const FEATURE_VERSION: u32 = 6;

@@ -28,7 +28,7 @@ pub(super) struct Gathering {
 impl Gathering {
     /// For a window like the one before.
     pub(super) fn new(room: Room) -> Gathering {
-        Gathering { finder: Finder::new(room), ..Gathering::default() }
+        Gathering { finder: Finder::new(room, false), ..Gathering::default() }
     }
 
     /// How much there was so far.
@@ -129,10 +129,10 @@ impl Questions {
     /// Numbers what cells are of one kind; for each cell its number.
     fn identify(&mut self, position: usize, finder: &Finder, leads: &[Lead]) -> Vec<u32> {
         let identity = &IDENTITIES[position];
-        let Alike { mut of_cell, firsts } = finder.alike(identity.src, identity.dst, identity.part);
+        let Alike { mut of_cell, firsts } = finder.alike(identity.src, identity.dst, identity.part, false);
         let from = self.keys.len();
         self.keys.extend(firsts.iter().map(|cell| {
-            let [src, dst, port] = finder.cells()[*cell as usize];
+            let [src, dst, port, _] = finder.cells()[*cell as usize];
             let part = match identity.part {
                 Part::Nothing => 0,
                 Part::Service => service(port),

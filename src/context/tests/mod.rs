@@ -89,6 +89,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
         ),
         ("conn_state", text(|row| row.state.map(str::to_owned), DataType::Int8), true),
         ("bidir_packets", count(0), false),
+        ("fwd_packets", count(0), false),
         ("bwd_packets", count(1), false),
         ("fwd_bytes", count(2), false),
         ("bwd_bytes", count(3), false),

@@ -62,10 +62,12 @@ pub(super) fn recalled(rows: &[Row], row: &Row, column: Recalled) -> u64 {
 /// Every context column of every row by id, from all rows, in the plainest way.
 pub(super) fn expected(rows: &[Row]) -> BTreeMap<u64, Vec<u64>> {
     let definitions = definitions();
+    let octave = |count: u64| count.checked_ilog2();
     let same = |a: &Row, b: &Row, entity: &Entity| {
         (!entity.src || a.src == b.src)
             && (!entity.dst || a.dst == b.dst)
             && (!entity.service || service(code(a)) == service(code(b)))
+            && (!entity.shape || a.state == b.state && a.counts.map(octave) == b.counts.map(octave))
     };
     let parsed = |host| Address::parse(Some(&address(host)));
     let value = |row: &Row, definition: &Definition| {

@@ -66,6 +66,6 @@ fn the_shipped_forest_learns_from_what_is_counted_over_horizons() {
     });
     let expected: Vec<String> = counted.map(|definition| definition.name()).collect();
     let plan = Plan::new(&spec.context).unwrap();
-    assert_eq!((plan.names(), expected.len()), (&expected[..], 156));
+    assert_eq!((plan.names(), expected.len()), (&expected[..], 158));
     assert!(!plan.remembers());
 }
