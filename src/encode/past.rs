@@ -26,6 +26,13 @@
 //! species and the estimation of population parameters", Biometrika 1953): where ever others come, another one is nothing
 //! odd.
 //!
+//! What is judged by the largest value alone ([`Side::Beyond`]) goes on by the same law from the largest that the entity had,
+//! or from what is never odd, if that is more:
+//!
+//! ```text
+//! p = max(1 / 4096, 1 / 4^octaves beyond)
+//! ```
+//!
 //! How seldom an entity has a value at all ([`Side::Any`]) is held against all windows of training, `w`, and what was never
 //! seen of it against the part that its service has in all that was seen:
 //!
@@ -51,6 +58,9 @@ const PRIOR: f64 = 10.0;
 
 /// Index of the power law by which an entity's counts go on beyond the largest that it had.
 const BEYOND: f64 = 2.0;
+
+/// How likely at least what is judged by the largest values alone is: six octaves say as much as any more.
+const LEAST: f64 = 1.0 / 4096.0;
 
 /// Number of an entity or service that training did not see.
 pub(super) const UNSEEN: u32 = u32::MAX;
@@ -288,6 +298,11 @@ impl Past {
             let own = self.own[kind].as_seldom(own, bucket);
             return shrunk(shrunk(network.upper[usize::from(bucket)], shared), own);
         }
+        if let Side::Beyond(many) = judged.side {
+            let most = self.own[kind].last(&own).map_or(many, |most| most.max(many));
+            let octaves = f64::from(bucket.saturating_sub(most)) / 4.0;
+            return libm::exp2(-BEYOND * octaves).max(LEAST);
+        }
         let (mut above_service, mut below_service, mut n_service) =
             self.services[kind].around(shared, bucket);
         let mut most = self.own[kind].last(&own);
@@ -322,7 +337,7 @@ impl Past {
         };
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
-            Side::Upper | Side::Any | Side::Seldom => upper(),
+            Side::Upper | Side::Any | Side::Seldom | Side::Beyond(_) => upper(),
             Side::Lower => lower(),
             Side::Both => (2.0 * upper().min(lower())).min(1.0),
         }

@@ -11,7 +11,7 @@ use super::subject::{Party, parties_of_test};
 use super::*;
 use crate::reading::Tables;
 
-const COLUMNS: usize = 13;
+const COLUMNS: usize = 15;
 
 /// One column of each manner.
 fn judgements() -> Arc<[Judgement]> {
@@ -37,6 +37,8 @@ fn judgements() -> Arc<[Judgement]> {
         Judgement { once: true, goes_on: true, subject: Subject::Destination, ..base },
         Judgement { side: Side::Seldom, subject: Subject::Service, ..base },
         Judgement { side: Side::Seldom, subject: Subject::DestinationService, ..base },
+        Judgement { side: Side::Beyond(3), subject: Subject::Service, ..base },
+        Judgement { side: Side::Beyond(0), subject: Subject::DestinationService, ..base },
     ]
     .into()
 }
@@ -193,6 +195,11 @@ fn direct_without(
     -match judged.side {
         Side::Seldom => seldom(),
         Side::Any => any(),
+        Side::Beyond(many) => {
+            let most = observations.iter().filter(|(row, _)| own(row)).map(|(_, bucket)| *bucket).max();
+            let beyond = b.saturating_sub(most.unwrap_or(0).max(many));
+            0.25f64.powf(f64::from(beyond) / 4.0).max(1.0 / 4096.0)
+        }
         Side::Upper => tail(true),
         Side::Lower => tail(false),
         Side::Both => (2.0 * tail(true).min(tail(false))).min(1.0),
