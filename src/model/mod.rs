@@ -46,10 +46,10 @@ use crate::row::{FEATURE_VERSION, RowSettings};
 use rows::Make;
 
 /// Version of the file's form: raised when an older netweir can no longer read it, or judges by other rules.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 
-/// The earliest form that is read: models before it know of no greetings.
-const OLDEST_FORMAT: u32 = 5;
+/// The earliest form that is read: models before it do not count rows that are alike.
+const OLDEST_FORMAT: u32 = 6;
 
 /// The pipeline that a model was trained in, less its ends: what detection repeats, so that nothing can differ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

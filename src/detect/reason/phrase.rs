@@ -317,6 +317,7 @@ fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
     let horizon = windows.strip_prefix('w').and_then(|windows| windows.parse().ok());
     let known = STATISTICS.iter().find(|(name, ..)| *name == statistic);
     let (pattern, unit) = match known {
+        _ if entity.ends_with("shape") && statistic == "rows" => ("{} flow record~ alike".into(), Count),
         Some((_, _, destination, unit)) if entity.starts_with("dst") => (Cow::from(*destination), *unit),
         Some((_, source, _, unit)) => (Cow::from(*source), *unit),
         None => (format!("{} {{}}", statistic.replace('_', " ")).into(), Count),
@@ -389,6 +390,12 @@ mod tests {
                 "2.1 MB sent in 60 s; usual 12 kB, p99 80 kB",
             ),
             ("ctx_dst_w30_fwd_bytes", 999.0, Some((0.0, 0.0)), "999 B received in 5 min; usual 0 B"),
+            (
+                "ctx_dstshape_w1_rows|dstsvc",
+                640.0,
+                Some((1.0, 9.0)),
+                "640 flow records alike in 10 s; usual 1, p99 9",
+            ),
             ("ctx_src_w6_new_peers", 1234.0, None, "1,234 new peers in 60 s"),
             (
                 "ctx_pairsvc_w30_active",

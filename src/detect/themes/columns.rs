@@ -1,90 +1,23 @@
-//! What `themes` judges: 149 columns of context, shape, age and regularity, how seldom a source uses a service, and how
-//! conversations begin; whose past each is held against, how much of it is the row's own doing, and the group that it is
-//! evidence for.
+//! What `themes` judges: 149 columns of context, shape, age and regularity, how seldom a source uses a service, how
+//! conversations begin, and how many rows are alike; whose past each is held against, how much of it is the row's own
+//! doing, and the [group](super::groups) that it is evidence for.
 
 use std::sync::LazyLock;
 
 use super::greeting::LENGTHS;
+use super::groups::{GROUPS, place};
 use crate::detect::reason::phrase::RATIO;
+use crate::encode::bucket::bucket;
 use crate::encode::{Judgement, Side, Since, Subject};
 
 /// Judged columns.
-pub(in crate::detect) const WIDTH: usize = 152;
+pub(in crate::detect) const WIDTH: usize = 154;
 
 /// Horizons in windows: those of context.
 pub(super) const HORIZONS: [u32; 3] = {
     let [shortest, middle, longest] = crate::context::HORIZONS;
     [shortest as u32, middle as u32, longest as u32]
 };
-
-/// Kinds of evidence, by what they are about; each group is scored by itself.
-pub(in crate::detect) const GROUPS: [&str; 21] = [
-    "act_pairsvc",
-    "age",
-    "fail_dst",
-    "fail_pairsvc",
-    "fail_src",
-    "fail_srcsvc",
-    "fan_dst",
-    "fan_src",
-    "fan_srcsvc",
-    "greet",
-    "new_dst",
-    "new_src",
-    "new_srcsvc",
-    "reg",
-    "shape_srcsvc",
-    "use_src",
-    "vol_dst",
-    "vol_pairsvc",
-    "vol_src",
-    "vol_srcsvc",
-    "young",
-];
-
-/// Themes, and the beginnings of the names of their groups.
-pub(super) const THEMES: [(&str, &[&str]); 6] = [
-    ("persistence", &["reg", "act_pairsvc", "age", "young"]),
-    ("volume", &["vol_"]),
-    ("fan-out", &["fan_", "new_", "fail_"]),
-    ("shape", &["shape_"]),
-    ("novelty", &["age", "new_", "use_"]),
-    ("greeting", &["greet"]),
-];
-
-/// What each theme counts in the sum: how a conversation begins is one thing that is said of it, and counts half. A weight of
-/// its group would not do, since a theme is as much as it is rare, whatever is in it.
-pub(super) const COUNTS: [f64; THEMES.len()] = [1.0, 1.0, 1.0, 1.0, 1.0, 0.5];
-
-/// Whether a group is evidence for a theme.
-pub(super) fn belongs(group: &str, theme: usize) -> bool {
-    THEMES[theme].1.iter().any(|start| group.starts_with(start))
-}
-
-/// Whether a group is of what only the first row of a flow says.
-pub(super) fn is_said_once(group: &str) -> bool {
-    group == "greet"
-}
-
-/// The groups that are evidence for each theme, as places in [`GROUPS`].
-pub(super) fn members() -> &'static [Vec<usize>; THEMES.len()] {
-    static MEMBERS: LazyLock<[Vec<usize>; THEMES.len()]> = LazyLock::new(|| {
-        let member = |theme| (0..GROUPS.len()).filter(move |group| belongs(GROUPS[*group], theme));
-        std::array::from_fn(|theme| member(theme).collect())
-    });
-    &MEMBERS
-}
-
-/// [`weight`] of each group.
-pub(super) fn weights() -> &'static [f64; GROUPS.len()] {
-    static WEIGHTS: LazyLock<[f64; GROUPS.len()]> = LazyLock::new(|| GROUPS.map(weight));
-    &WEIGHTS
-}
-
-/// What a group weighs in a theme: evidence about a host is less about a row.
-fn weight(group: &str) -> f64 {
-    if group.ends_with("_src") || group.ends_with("_dst") { 0.5 } else { 1.0 }
-}
 
 /// Where a value comes from.
 #[derive(Clone, PartialEq, Debug)]
@@ -122,6 +55,9 @@ pub(super) enum Weight {
         horizon: u32,
         /// Nothing where neither this row nor those of its source, destination and service failed.
         failed: bool,
+        /// The first of `own` is as much as rows like this one are of all of the destination's service ([`ALIKE`]): those who
+        /// come beside a flood have no part in it.
+        alike: bool,
     },
     /// As far as chance would not make gaps as even ([`rhythm`](super::rhythm)).
     Rhythm {
@@ -161,6 +97,8 @@ pub(super) fn of_the_unknown() -> impl Iterator<Item = usize> {
 
 /// Column of failed rows between this source, destination and service.
 pub(super) const FAILED: &str = "ctx_pairsvc_w1_failed";
+/// Columns of a window's rows like this one to the destination's service, and of all rows to it.
+pub(super) const ALIKE: [&str; 2] = ["ctx_dstshape_w1_rows", "ctx_dstsvc_w1_rows"];
 /// Column of the window of the first row ever of this source, destination and service.
 pub(super) const FIRST: &str = "first_pairsvc";
 /// Column that says whether the source is a host of one's own that training never saw.
@@ -254,6 +192,10 @@ const AGES: [(&str, Subject); 11] = [
     ("src", Subject::DestinationService),
 ];
 
+/// So many rows alike to one destination and service, and from one source, are nothing odd in a window.
+const MANY_RECEIVED: f64 = 16.0;
+const MANY_SENT: f64 = 4.0;
+
 /// The judged columns, in order.
 pub(super) fn columns() -> &'static [Column] {
     static COLUMNS: LazyLock<Vec<Column>> = LazyLock::new(make);
@@ -332,6 +274,11 @@ fn make() -> Vec<Column> {
     for (hash, whose) in (0..).zip([Subject::DestinationService, Subject::Service]) {
         columns.push(row(LENGTHS, Reading::Greeting(hash), whose, Side::Seldom, "greet"));
     }
+    for (end, many) in [("dst", MANY_RECEIVED), ("src", MANY_SENT)] {
+        let name = format!("ctx_{end}shape_w{}_rows", HORIZONS[0]);
+        let (reading, side) = (Reading::Number(name.clone(), 1.0), Side::Beyond(bucket(many)));
+        columns.push(row(&name, reading, Subject::Service, side, &format!("alike_{end}svc")));
+    }
     columns
 }
 
@@ -367,9 +314,14 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
                 "ends" => vec![now(finer, "peers"), now("pair", "ports")],
                 sum => vec![now(finer, sum), now("pair", sum)],
             };
-            Weight::Share { own, horizon, failed: statistic == "failed" }
+            // Of ports and services a destination is asked for by pairs.
+            let alike = subject == Subject::Destination && !matches!(statistic, "ports" | "services");
+            Weight::Share { own, horizon, failed: statistic == "failed", alike }
         }
-        _ => Weight::Share { own: vec![now(entity, statistic)], horizon, failed: statistic == "failed" },
+        _ => {
+            let own = vec![now(entity, statistic)];
+            Weight::Share { own, horizon, failed: statistic == "failed", alike: false }
+        }
     };
     Some(Column {
         reading: Reading::Number(name.clone(), 1.0),
@@ -401,10 +353,6 @@ fn newcomer(subject: Subject, new: &str) -> &'static str {
     }
 }
 
-fn place(group: &str) -> usize {
-    GROUPS.iter().position(|known| *known == group).expect("every column has a group")
-}
-
 /// Names of the columns that context must count for `themes`, each once.
 pub(in crate::detect) fn context_columns() -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
@@ -424,6 +372,7 @@ pub(in crate::detect) fn context_columns() -> Vec<String> {
             Weight::Share { own, .. } => own.iter().for_each(|name| want(name)),
         }
     }
+    names.extend(ALIKE.map(str::to_owned));
     names.push(FAILED.to_owned());
     names.push(FIRST.to_owned());
     names.push(NEW.to_owned());
@@ -446,17 +395,22 @@ fn leads() -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::themes::groups::{THEMES, belongs, measure, measure_of_theme, members};
 
     #[test]
-    fn there_are_152_columns_in_21_groups_of_six_themes() {
+    fn there_are_154_columns_in_23_groups_of_seven_themes() {
         assert_eq!(columns().len(), WIDTH);
         let mut names: Vec<&str> = columns().iter().map(|column| column.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 152);
+        assert_eq!(names.len(), 154);
         for (group, name) in GROUPS.iter().enumerate() {
             assert!(columns().iter().any(|column| column.group == group), "{name}");
             assert!((0..THEMES.len()).any(|theme| belongs(name, theme)), "{name}");
+        }
+        for (theme, groups) in members().iter().enumerate() {
+            let of_theme = |group: &usize| measure(*group) == measure_of_theme(theme);
+            assert!(groups.iter().all(of_theme), "{}", THEMES[theme].0);
         }
         let count = |since: fn(&Since) -> bool| columns().iter().filter(|c| since(&c.judged.since)).count();
         assert_eq!(count(|since| *since == Since::Late), 11 + 3 * (3 + 3 + 2));

@@ -1,20 +1,22 @@
 //! The detector `themes`: how surprising is a row, given the past of those it is about?
 //!
-//! Each of 152 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
+//! Each of 154 columns becomes -ln of its tail probability in the past of an entity ([`crate::encode::Past`]),
 //! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged
-//! in 21 groups of like columns, groups summed in six themes, themes summed to the score. Groups,
-//! themes and the score are -ln of their tails among the calibration rows, so a score above `-ln a` is as odd as
-//! a share `a` of them. What the windows before say of a row's source, destination and service comes on top
+//! in 23 groups of like columns, groups summed in seven themes, themes summed to the score. Groups,
+//! themes and the score are -ln of their tails among the calibration rows (but for more rows alike than ever, which count
+//! as they are), so a score above `-ln a` is as odd as a share `a` of them. What the windows before say of a row's source, destination and service comes on top
 //! ([`lasting`](crate::detect::Lasting)).
 //!
-//! - [`columns`]: what is judged. [`resolve`]: rows to buckets and weights, [`greeting`] how conversations begin, and
-//!   [`rhythm`] what regularities weigh; [`surprises`]: to surprises, which other detectors begin with too.
+//! - [`columns`]: what is judged, [`groups`]: and as evidence for what. [`resolve`]: rows to buckets, [`greeting`]: how
+//!   conversations begin; [`weigh`]: how much of a value is a row's own, [`rhythm`]: what regularities weigh;
+//!   [`surprises`]: to surprises, which other detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
 //!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
 //! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
 
 mod columns;
 mod greeting;
+mod groups;
 mod learning;
 mod newcomers;
 mod reasons;
@@ -26,6 +28,7 @@ mod suspects;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
+mod weigh;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,9 +37,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
+pub(in crate::detect) use self::columns::WIDTH;
 pub(in crate::detect) use self::columns::context_columns;
-use self::columns::{Column, THEMES, columns};
-pub(in crate::detect) use self::columns::{GROUPS, WIDTH};
+use self::columns::{Column, columns};
+pub(in crate::detect) use self::groups::GROUPS;
+use self::groups::THEMES;
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
 use self::resolve::{Resolved, Rows};
 use self::scale::Grouped;

@@ -9,8 +9,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::columns::{Column, GROUPS, Reading, STATE, THEMES, WIDTH, columns, members};
+use super::columns::{Column, Reading, STATE, WIDTH, columns};
 use super::greeting::Greetings;
+use super::groups::{GROUPS, THEMES, members};
 use super::resolve::Resolver;
 use super::{Themes, Verdicts};
 use crate::context::entity::Key;
@@ -291,14 +292,16 @@ impl<'a> Telling<'a> {
             _ => {
                 let usual = self.of.surprises.past.usual(at, row.found).and_then(|usual| {
                     let [median, most, least] = in_units(column, [usual.median, usual.most, usual.least])?;
-                    Some(InUnits { middle: usual.median, own: usual.own, median, most, least })
+                    // A service's past is that of whoever uses it.
+                    let own = usual.own && column.judged.subject != Subject::Service;
+                    Some(InUnits { middle: usual.median, own, median, most, least })
                 });
                 self.usuals[at] = Some((whom, usual));
                 usual?
             }
         };
         let low = match column.judged.side {
-            Side::Upper | Side::Any | Side::Seldom => false,
+            Side::Upper | Side::Any | Side::Seldom | Side::Beyond(_) => false,
             Side::Lower => true,
             Side::Both => of_row < middle,
         };
@@ -389,8 +392,8 @@ fn named(column: &Column) -> Subject {
     match about(&column.name).0 {
         "src" => Subject::Source,
         "dst" => Subject::Destination,
-        "srcsvc" | "srcsvcport" => Subject::SourceService,
-        "dstsvc" | "dstport" => Subject::DestinationService,
+        "srcsvc" | "srcsvcport" | "srcshape" => Subject::SourceService,
+        "dstsvc" | "dstport" | "dstshape" => Subject::DestinationService,
         "pair" | "pairsvc" | "pairport" => Subject::PairService,
         _ => column.judged.subject,
     }

@@ -1,4 +1,4 @@
-//! Rows to what is judged of them: buckets, weights, and who they are about.
+//! Rows to what is judged of them: buckets and weights, and whom they are about.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 
-use super::columns::{FAILED, FIRST, NEW, Reading, STATE, WIDTH, Weight, columns, lead, of_the_unknown};
+use super::columns::{FIRST, NEW, Reading, STATE, WIDTH, columns, lead, of_the_unknown};
 use super::greeting::{self, Greetings, LENGTHS};
-use super::rhythm;
+use super::weigh::{Beside, Part, Weighing};
 use crate::context::entity::Texts;
 use crate::context::local::Networks;
 use crate::detect::DetectError;
@@ -215,7 +215,7 @@ pub(in crate::detect) struct Resolver {
     places: Vec<usize>,
     /// For each judged column what it is made of, as positions among the numbers.
     recipes: Vec<Recipe>,
-    failed: usize,
+    beside: Beside,
     /// Positions of the judged columns that say since when something is known, or that it is not.
     unknown: Vec<usize>,
 }
@@ -235,16 +235,6 @@ enum Value {
     Ratio(usize, usize),
     State,
     Greeting(u8),
-}
-
-#[derive(Clone, Debug)]
-enum Part {
-    Whole,
-    New(usize, Option<usize>, f64),
-    /// Of the larger of two numbers, which may be one twice.
-    Share([usize; 2], f64, bool),
-    /// Of a regularity, and the number that is none where it is of few gaps.
-    Rhythm(Option<usize>),
 }
 
 fn missing(column: &str) -> DetectError {
@@ -275,25 +265,13 @@ impl Resolver {
                 Reading::State => Value::State,
                 Reading::Greeting(hash) => Value::Greeting(*hash),
             };
-            let weight = match &column.weight {
-                Weight::Whole => Part::Whole,
-                Weight::New { age, own, horizon } => {
-                    let own = own.as_deref().map(&mut number).transpose()?;
-                    Part::New(number(age)?, own, f64::from(*horizon))
-                }
-                Weight::Share { own, horizon, failed } => {
-                    let own = own.iter().map(|name| number(name)).collect::<Result<Vec<_>, _>>()?;
-                    // There are one or two.
-                    Part::Share([own[0], own[own.len() - 1]], f64::from(*horizon), *failed)
-                }
-                Weight::Rhythm { eight } => Part::Rhythm(eight.as_deref().map(&mut number).transpose()?),
-            };
+            let weight = Part::of(&column.weight, &mut number)?;
             let same = recipes.iter().position(|known: &Recipe| known.value == value);
             recipes.push(Recipe { value, same, weight });
         }
-        let failed = number(FAILED)?;
+        let beside = Beside::of(&mut number)?;
         let unknown = of_the_unknown().collect();
-        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, failed, unknown })
+        Ok(Resolver { schema: Schema::new(schema.fields().clone()), places, recipes, beside, unknown })
     }
 
     /// Whether it is for rows of this schema.
@@ -373,7 +351,7 @@ impl<'a> Rows<'a> {
 
     /// What is judged of some of the rows.
     pub(super) fn resolve(&self, some: Range<usize>) -> Resolved {
-        let Resolver { places, recipes, failed, unknown, .. } = &*self.resolver;
+        let Resolver { places, recipes, beside, unknown, .. } = &*self.resolver;
         let count = some.len();
         let which = match &self.chosen {
             Some(chosen) => Which::These(&chosen[some.clone()]),
@@ -385,6 +363,7 @@ impl<'a> Rows<'a> {
         let mut buckets = Vec::with_capacity(count * WIDTH);
         let mut weights = Vec::with_capacity(count * WIDTH);
         let mut made: Vec<f64> = Vec::with_capacity(count);
+        let mut weighing = Weighing::new(number, beside);
         for recipe in recipes {
             let values: &[f64] = match recipe.value {
                 Value::Number(at, 1.0) => number(at),
@@ -411,42 +390,7 @@ impl<'a> Rows<'a> {
                 Some(same) => buckets.extend_from_within(same * count..(same + 1) * count),
                 None => put_buckets(values, &mut buckets),
             }
-            match &recipe.weight {
-                Part::Whole => weights.extend(values.iter().map(|_| 1.0)),
-                Part::New(age, own, horizon) => {
-                    let first = weights.len();
-                    let new = values.iter().zip(number(*age));
-                    weights
-                        .extend(new.map(|(value, age)| f32::from(u8::from(*value > 0.0 && age < horizon))));
-                    if let Some(own) = own {
-                        let shares = values.iter().zip(number(*own));
-                        for (weight, (value, own)) in weights[first..].iter_mut().zip(shares) {
-                            // What is met in this window is one at least.
-                            let share = (horizon * own.max(1.0) / value).min(1.0);
-                            *weight = if *weight > 0.0 { share as f32 } else { 0.0 };
-                        }
-                    }
-                }
-                Part::Share(own, horizon, only_failed) => {
-                    let first = weights.len();
-                    put_shares(values, own.each_ref().map(|own| number(*own)), *horizon, &mut weights);
-                    if *only_failed {
-                        for (weight, failed) in weights[first..].iter_mut().zip(number(*failed)) {
-                            *weight = if *failed > 0.0 { *weight } else { 0.0 };
-                        }
-                    }
-                }
-                Part::Rhythm(eight) => {
-                    let (of_four, of_eight) = (rhythm::of_four(), rhythm::of_eight());
-                    let buckets = buckets[buckets.len() - count..].iter().map(|bucket| usize::from(*bucket));
-                    match eight {
-                        Some(eight) => weights.extend(buckets.zip(number(*eight)).map(|(bucket, eight)| {
-                            if eight.is_nan() { of_four[bucket] } else { of_eight[bucket] }
-                        })),
-                        None => weights.extend(buckets.map(|bucket| of_eight[bucket])),
-                    }
-                }
-            }
+            weighing.put(&recipe.weight, values, &buckets[buckets.len() - count..], &mut weights);
         }
         for (row, _) in self.excused[some.clone()].iter().enumerate().filter(|(_, excused)| **excused) {
             for at in unknown {
@@ -477,23 +421,6 @@ fn put_buckets(values: &[f64], into: &mut Vec<u8>) {
         }
         last.1
     }));
-}
-
-/// Appends how much of each value is the row's own: `horizon` times the larger of its own two, at most all.
-fn put_shares(values: &[f64], own: [&[f64]; 2], horizon: f64, into: &mut Vec<f32>) {
-    // As comparisons that processors have for many numbers at once: what is no number is the lesser one.
-    let larger = |one: f64, other: f64| if one > other { one } else { other };
-    let share = |value: f64, one: f64, other: f64| {
-        let share = horizon * larger(other, larger(one, 0.0)) / value;
-        let share = if share < 1.0 { share } else { 1.0 };
-        if value > 0.0 { share as f32 } else { 0.0 }
-    };
-    let first = into.len();
-    into.resize(first + values.len(), 0.0);
-    let own = own[0].iter().zip(own[1]);
-    for (into, (value, (one, other))) in into[first..].iter_mut().zip(values.iter().zip(own)) {
-        *into = share(*value, *one, *other);
-    }
 }
 
 /// The state of a TCP connection whose beginning nobody saw.

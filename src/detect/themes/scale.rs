@@ -3,7 +3,8 @@
 use ndarray::ArrayView2;
 use rayon::prelude::*;
 
-use super::columns::{COUNTS, Column, GROUPS, THEMES, WIDTH, columns, is_said_once, members, weights};
+use super::columns::{Column, WIDTH, columns};
+use super::groups::{COUNTS, GROUPS, Measure, THEMES, measure, measure_of_theme, members, weights};
 use super::suspects::Calibrating;
 use crate::context::entity::Key;
 use crate::detect::Lasting;
@@ -170,11 +171,14 @@ impl Grouped {
     }
 }
 
-/// The values that others are measured by. What is said once in the life of a flow is measured by the rows in which it is any
-/// surprise, as nearly all greetings are a little: where flows are long, that one begins would be odd by itself.
-fn measuring(mut values: Vec<f64>, said_once: bool) -> Vec<f64> {
-    if said_once && values.iter().any(|value| *value > 0.0) {
-        values.retain(|value| *value > 0.0);
+/// The values that others are measured by. By none each is as it is: steps and tails of nothing give back what they are asked
+/// for.
+fn measuring(mut values: Vec<f64>, measure: Measure) -> Vec<f64> {
+    match measure {
+        Measure::All => {}
+        Measure::Surprised if values.iter().any(|value| *value > 0.0) => values.retain(|value| *value > 0.0),
+        Measure::Surprised => {}
+        Measure::None => values.clear(),
     }
     values
 }
@@ -198,7 +202,11 @@ impl Scale {
         let column = |at: usize| -> Vec<f64> {
             surprises.iter().flat_map(|some| some.column(at)).map(|surprise| f64::from(*surprise)).collect()
         };
-        let ranks: Vec<Steps> = (0..width).into_par_iter().map(|at| Steps::of(&mut column(at))).collect();
+        let ranked = |at: usize| match measure(columns()[at].group) {
+            Measure::None => Steps::of(&mut []),
+            _ => Steps::of(&mut column(at)),
+        };
+        let ranks: Vec<Steps> = (0..width).into_par_iter().map(ranked).collect();
         let met = Kept::default();
         let groups: Vec<Grouped> = surprises
             .par_iter()
@@ -206,16 +214,14 @@ impl Scale {
             .collect();
         let group =
             |at: usize| -> Vec<f64> { groups.iter().flat_map(|some| some.group(at)).copied().collect() };
-        let tails: Vec<Tail> = (0..GROUPS.len())
-            .map(|at| Tail::of(&mut measuring(group(at), is_said_once(GROUPS[at]))))
-            .collect();
+        let tails: Vec<Tail> =
+            (0..GROUPS.len()).map(|at| Tail::of(&mut measuring(group(at), measure(at)))).collect();
         let mut themes: Vec<[f64; THEMES.len()]> =
             groups.into_iter().flat_map(|some| some.counted(&tails).themes().collect::<Vec<_>>()).collect();
         let of_themes: Vec<Tail> = (0..THEMES.len())
             .map(|theme| {
                 let values = themes.iter().map(|values| values[theme]).collect();
-                let once = members()[theme].iter().all(|group| is_said_once(GROUPS[*group]));
-                Tail::of(&mut measuring(values, once))
+                Tail::of(&mut measuring(values, measure_of_theme(theme)))
             })
             .collect();
         let sum = |values: &mut [f64; THEMES.len()]| nats(&of_themes, values).iter().sum();

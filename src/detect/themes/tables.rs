@@ -9,7 +9,7 @@
 //! Of the scale of `themes`:
 //!
 //! `calibration`, steps of how many calibration rows reach a value, in growing order: `part` (`column`, `group`,
-//! `theme` or `sum`) and `name` (text), `value` and `reached` (f64).
+//! `theme` or `sum`) and `name` (text), `value` and `reached` (f64). What counts as it is has none.
 //!
 //! `tails`, a row for each group, theme, the sum, and the sum with what lasts: `part`, `name`, and the exponential that
 //! continues it: where it begins, its mean, and -ln of the share of calibration values beyond (`from`, `mean`, `base`,
@@ -22,7 +22,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringDictionaryBuilder, UInt16Array, UInt64Array};
 use arrow::datatypes::{Int16Type, UInt64Type};
 
-use super::columns::{GROUPS, THEMES, columns};
+use super::columns::columns;
+use super::groups::{GROUPS, Measure, THEMES, measure, measure_of_theme};
 use super::scale::Scale;
 use crate::detect::calibration::{Steps, Tail};
 use crate::detect::{DetectError, Lasting};
@@ -54,6 +55,17 @@ fn parts() -> (Parts, usize) {
     let themes = THEMES.iter().map(|(theme, _)| ("theme", *theme));
     let all: Vec<_> = columns.chain(groups).chain(themes).chain(SUMS).collect();
     (all, super::columns().len())
+}
+
+/// Whether rows do not say how rare what has this part and name is.
+fn counts_as_it_is(part: &str, name: &str) -> bool {
+    let measure = match part {
+        "column" => columns().iter().find(|column| column.name == name).map(|column| measure(column.group)),
+        "group" => GROUPS.iter().position(|group| *group == name).map(measure),
+        "theme" => THEMES.iter().position(|(theme, _)| *theme == name).map(measure_of_theme),
+        _ => None,
+    };
+    measure == Some(Measure::None)
 }
 
 fn texts<'a>(values: impl Iterator<Item = &'a str>) -> ArrayRef {
@@ -186,7 +198,7 @@ pub(in crate::detect) fn read_parts(
             at += 1;
         }
         let read = Steps::from_parts(values[begin..at].to_vec(), reached[begin..at].to_vec());
-        if let Some(what) = read.damage() {
+        if let Some(what) = read.damage().filter(|_| begin < at || !counts_as_it_is(part, part_name)) {
             return Err(calibration.damaged(format!("{part} {part_name}: {what}")));
         }
         steps.push(read);

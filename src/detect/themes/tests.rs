@@ -275,6 +275,51 @@ fn a_connection_that_was_met_on_its_way_has_no_greeting() {
     assert!(!met("OTH").contains(&true));
 }
 
+/// Rows with other numbers in some columns.
+fn with(rows: &RecordBatch, numbers: &[(&str, u64)]) -> RecordBatch {
+    let mut columns = rows.columns().to_vec();
+    for (name, value) in numbers {
+        let at = rows.schema_ref().index_of(name).unwrap();
+        columns[at] = Arc::new(UInt64Array::from(vec![*value; rows.num_rows()]));
+    }
+    RecordBatch::try_new(rows.schema(), columns).unwrap()
+}
+
+#[test]
+fn who_comes_beside_a_flood_has_no_part_in_it() {
+    let flooded = [("ctx_dst_w1_flows", 5000), ("ctx_dstsvc_w1_flows", 5000), ("ctx_dstsvc_w1_rows", 5000)];
+    let flooded = with(&rows(0..1, false), &flooded);
+    let weight = |alike: u64, pair: u64| {
+        let rows = with(&flooded, &[("ctx_dstshape_w1_rows", alike), ("ctx_pair_w1_flows", pair)]);
+        let resolver = Resolver::new(rows.schema_ref()).unwrap();
+        let resolved = Rows::new(&rows, resolver.into(), WINDOW).unwrap().resolve(0..1);
+        let at = columns().iter().position(|column| column.name == "ctx_dst_w1_flows").unwrap();
+        resolved.column(at).1[0]
+    };
+    assert_eq!([weight(5000, 1), weight(2500, 1), weight(5, 1)], [1.0, 0.5, 0.001]);
+    // Who brings a third of all has that part in any case.
+    assert_eq!(weight(5, 1667), 1667.0 / 5000.0);
+}
+
+#[test]
+fn more_rows_alike_than_ever_count_as_they_are() {
+    let all = rows(0..61, false);
+    let detector = learned(&all, 1, 100, false);
+    let repetition = |alike: u64| {
+        let rows =
+            with(&rows(100..101, false), &[("ctx_dstshape_w1_rows", alike), ("ctx_srcshape_w1_rows", 0)]);
+        let mut told = Vec::new();
+        detector.reasons(&rows, None, &[0], &mut |_, reason| told.push(reason)).unwrap();
+        told[0].parts.iter().find(|part| part.name == "repetition").unwrap().nats
+    };
+    // Training had 39 of each service, which lie between 2^5.25 - 1 and 2^5.5 - 1.
+    assert_eq!([repetition(16), repetition(39), repetition(44)], [0.0; 3]);
+    for octaves in 1..9 {
+        let expected = libm::log(4.0) * f64::from(octaves.min(6));
+        assert!((repetition(39 << octaves) - expected).abs() < 1e-6, "{octaves}");
+    }
+}
+
 #[test]
 fn a_new_server_that_several_use_is_no_news_of_its_clients() {
     let all = rows(0..61, false);
