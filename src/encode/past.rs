@@ -292,16 +292,10 @@ impl Past {
         }
         let judged = &self.judgements[column];
         let kind = judged.subject as usize;
-        if judged.side == Side::Seldom {
-            let shrunk = |all: f64, (k, n): (u64, u64)| (k as f64 + PRIOR * all) / (n as f64 + PRIOR);
-            let shared = self.services[kind].as_seldom(shared, bucket);
-            let own = self.own[kind].as_seldom(own, bucket);
-            return shrunk(shrunk(network.upper[usize::from(bucket)], shared), own);
-        }
-        if let Side::Beyond(many) = judged.side {
-            let most = self.own[kind].last(&own).map_or(many, |most| most.max(many));
-            let octaves = f64::from(bucket.saturating_sub(most)) / 4.0;
-            return libm::exp2(-BEYOND * octaves).max(LEAST);
+        match judged.side {
+            Side::Seldom => return self.seldom(column, [own, shared], bucket),
+            Side::Beyond(many) => return self.beyond(column, own, many, bucket),
+            Side::Upper | Side::Lower | Side::Both | Side::Any => {}
         }
         let (mut above_service, mut below_service, mut n_service) =
             self.services[kind].around(shared, bucket);
@@ -341,6 +335,23 @@ impl Past {
             Side::Lower => lower(),
             Side::Both => (2.0 * upper().min(lower())).min(1.0),
         }
+    }
+
+    /// The same of values that have no order.
+    fn seldom(&self, column: usize, [own, shared]: [Range<u32>; 2], bucket: u8) -> f64 {
+        let kind = self.judgements[column].subject as usize;
+        let shrunk = |all: f64, (k, n): (u64, u64)| (k as f64 + PRIOR * all) / (n as f64 + PRIOR);
+        let shared = self.services[kind].as_seldom(shared, bucket);
+        let own = self.own[kind].as_seldom(own, bucket);
+        shrunk(shrunk(self.network[column].upper[usize::from(bucket)], shared), own)
+    }
+
+    /// The same of what is judged by the largest value alone, where as much as `many` is never odd.
+    fn beyond(&self, column: usize, own: Range<u32>, many: u8, bucket: u8) -> f64 {
+        let kind = self.judgements[column].subject as usize;
+        let most = self.own[kind].last(&own).map_or(many, |most| most.max(many));
+        let octaves = f64::from(bucket.saturating_sub(most)) / 4.0;
+        libm::exp2(-BEYOND * octaves).max(LEAST)
     }
 
     /// What is usual for the entity itself or, if it was never seen with a value, for all who share its service;
