@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn messages_cross_machines_unchanged() {
         let address = |text| Address::parse(Some(text));
-        let key = Key::new(&ENTITIES[5], &address("10.0.0.1"), &address("fe80::2"), 6 << 16 | 443);
+        let key = Key::new(&ENTITIES[5], &address("10.0.0.1"), &address("fe80::2"), 6 << 16 | 443, 0);
         let head = Head { window: 7, from: 1, target: 2, group: 3, reserved: 0 };
         let ask = Ask {
             head,

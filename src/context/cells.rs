@@ -140,19 +140,17 @@ impl Finder {
             Part::Port => port,
         };
         let mut alike = Alike::with_capacity(self.cells.len());
-        if shape || self.shaped && src && dst && part != Part::Nothing {
-            let mut known: HashMap<u128, u32, RandomState> = HashMap::default();
-            for [from, to, port, of_row] in &self.cells {
-                let parts = [(shape, *of_row), (src, *from), (dst, *to), (true, code(*port))];
-                let same = parts
-                    .iter()
-                    .fold(0, |same: u128, (is, part)| same << 32 | u128::from(if *is { *part } else { 0 }));
-                let number = *known.entry(same).or_insert_with(|| alike.next());
-                alike.of_cell.push(number);
-            }
-            return alike;
-        }
         match (src, dst, part) {
+            // One end, service and shape.
+            _ if shape => {
+                let mut known: HashMap<u128, u32, RandomState> = HashMap::default();
+                for [from, to, port, shape] in &self.cells {
+                    let end = if src { *from } else { *to };
+                    let same = u128::from(end) << 64 | u128::from(code(*port)) << 32 | u128::from(*shape);
+                    let number = *known.entry(same).or_insert_with(|| alike.next());
+                    alike.of_cell.push(number);
+                }
+            }
             // One address: its position serves as the place of the number.
             (true, false, Part::Nothing) | (false, true, Part::Nothing) => {
                 let mut numbers = vec![NONE; self.by_position.len().max(1)];
@@ -164,11 +162,11 @@ impl Finder {
                     alike.of_cell.push(*number);
                 }
             }
-            // No two cells have all of it in common, but for ports that are one service.
+            // No two cells have all of it in common, but for ports that are one service and rows of several shapes.
             (true, true, Part::Service | Part::Port) => {
                 let mut pooled: HashMap<u128, u32, RandomState> = HashMap::default();
                 for [src, dst, port, _] in &self.cells {
-                    let number = match part == Part::Service && pools(*port) {
+                    let number = match self.shaped || part == Part::Service && pools(*port) {
                         true => {
                             let same =
                                 u128::from(*src) << 64 | u128::from(*dst) << 32 | u128::from(code(*port));

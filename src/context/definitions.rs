@@ -99,7 +99,7 @@ pub const ENTITIES: [Entity; 8] = [
     },
     Entity {
         name: "srcshape",
-        meaning: "source, service and shape (conn_state, packets and bytes either way to an octave)",
+        meaning: "the same source, service, conn_state, and packets and bytes either way to an octave",
         src: true,
         dst: false,
         service: true,
@@ -108,7 +108,7 @@ pub const ENTITIES: [Entity; 8] = [
     },
     Entity {
         name: "dstshape",
-        meaning: "destination, service and shape (conn_state, packets and bytes either way to an octave)",
+        meaning: "the same destination, service, conn_state, and packets and bytes either way to an octave",
         src: false,
         dst: true,
         service: true,

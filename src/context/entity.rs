@@ -106,9 +106,18 @@ impl Hash for Key {
 }
 
 impl Key {
-    pub(super) fn new(entity: &Entity, src: &Address, dst: &Address, service: u32) -> Key {
+    /// Of an entity of rows with these values. A shape takes the place of the end that is no part of the entity, as an address
+    /// of a version that none has.
+    pub(super) fn new(entity: &Entity, src: &Address, dst: &Address, service: u32, shape: u32) -> Key {
+        const SHAPE: u16 = u16::MAX;
         let service = if entity.service { service } else { 0 };
-        Key::of(entity.src.then_some(src), entity.dst.then_some(dst), service)
+        let key = Key::of(entity.src.then_some(src), entity.dst.then_some(dst), service);
+        let words = [u64::from(shape), 0];
+        match (entity.shape, entity.src) {
+            (false, _) => key,
+            (true, true) => Key { dst: words, dst_version: SHAPE, ..key },
+            (true, false) => Key { src: words, src_version: SHAPE, ..key },
+        }
     }
 
     /// The key of what has these parts; `None` and 0 for a part that is none of it.
@@ -118,17 +127,6 @@ impl Key {
         };
         let ((src, src_version), (dst, dst_version)) = (end(src), end(dst));
         Key { src, dst, code, src_version, dst_version }
-    }
-
-    /// The same for rows of one shape, which takes the place of the end that is no part of the entity, as an address of a
-    /// version that none has.
-    pub(super) fn of_shape(self, entity: &Entity, shape: u32) -> Key {
-        const VERSION: u16 = u16::MAX;
-        let words = [u64::from(shape), 0];
-        match entity.src {
-            true => Key { dst: words, dst_version: VERSION, ..self },
-            false => Key { src: words, src_version: VERSION, ..self },
-        }
     }
 
     /// Source and destination; [`Address::default`] for one that is no part of it.
@@ -307,7 +305,7 @@ mod tests {
         assert_eq!(mix(0), 0xE220_A839_7B1D_CDAF);
         let (a, b) = (Address::parse(Some("10.0.0.1")), Address::parse(Some("fe80::1")));
         let elements = [a.element(0), a.element(6 << 16 | 443), b.element(0), b.element(1)];
-        let shards = ENTITIES.map(|entity| Key::new(&entity, &a, &b, 6 << 16 | 443).shard());
+        let shards = ENTITIES.map(|entity| Key::new(&entity, &a, &b, 6 << 16 | 443, 77).shard());
         assert_eq!(elements, FIXED);
         assert_eq!(shards, OWNED);
     }
@@ -318,14 +316,14 @@ mod tests {
         12_712_931_118_919_525_460,
         2_370_749_210_759_435_241,
     ];
-    const OWNED: [usize; 8] = [29, 216, 163, 187, 141, 40, 187, 141];
+    const OWNED: [usize; 8] = [29, 216, 163, 187, 141, 40, 39, 125];
 
     #[test]
     fn owners_share_neighbouring_hosts_evenly() {
         let mut counts = [0u32; 7];
         for host in 0..7_000u32 {
             let address = Address::parse(Some(&std::net::Ipv4Addr::from(0x0A00_0000 + host).to_string()));
-            counts[Key::new(&ENTITIES[0], &address, &address, 0).owner(7)] += 1;
+            counts[Key::new(&ENTITIES[0], &address, &address, 0, 0).owner(7)] += 1;
         }
         assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
     }

@@ -222,9 +222,7 @@ impl Window {
     pub(super) fn key(&self, plan: &Plan, group: usize, number: usize) -> Key {
         let [src, dst, port, shape] = self.finder.cells()[self.entities[group].firsts[number] as usize];
         let (src, dst) = (self.finder.address(src), self.finder.address(dst));
-        let entity = &plan.groups[group].entity;
-        let key = Key::new(entity, &src, &dst, service(port));
-        if entity.shape { key.of_shape(entity, shape) } else { key }
+        Key::new(&plan.groups[group].entity, &src, &dst, service(port), shape)
     }
 
     /// Adds to an ask what was counted for an entity, which has this key.

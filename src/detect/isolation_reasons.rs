@@ -34,6 +34,7 @@ fn group(column: &str) -> (&'static str, &'static str) {
         "age" if !entity.is_empty() => &[("", "age")],
         "cv" | "gap8" => &[("", "reg")],
         _ if entity.is_empty() => &[("", "shape_srcsvc")],
+        "rows" if entity.ends_with("shape") => &[("srcshape", "alike_srcsvc"), ("", "alike_dstsvc")],
         _ => &[
             ("src", "vol_src"),
             ("dst", "vol_dst"),
@@ -47,6 +48,7 @@ fn group(column: &str) -> (&'static str, &'static str) {
     let part = match name.split('_').next() {
         Some("fan" | "new" | "fail") => "fan-out",
         Some("vol") => "volume",
+        Some("alike") => "repetition",
         Some("act" | "reg") => "persistence",
         Some("age") => "novelty",
         _ => "shape",
@@ -170,8 +172,8 @@ fn entity(name: &str, partition: &str, facts: &Facts<'_>) -> String {
         "src" => src.to_owned(),
         "dst" => dst.to_owned(),
         "pair" => format!("{src} to {dst}"),
-        "srcsvc" => format!("{src} to {}", service()),
-        "dstsvc" => format!("{dst} {}", service()),
+        "srcsvc" | "srcshape" => format!("{src} to {}", service()),
+        "dstsvc" | "dstshape" => format!("{dst} {}", service()),
         "pairsvc" => format!("{src} to {dst} {}", service()),
         _ => partition.to_owned(),
     }

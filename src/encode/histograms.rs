@@ -31,7 +31,7 @@ pub enum Side {
     /// Values that are as seldom as this one, or more so, are its tail: they have no other order. Whoever brings them, so not
     /// of entities that a source is a part of.
     Seldom,
-    /// Large values are odd beyond the largest that the entity ever had, and beyond this bucket.
+    /// Large values are odd beyond the largest that the entity ever had, or beyond this bucket if that is larger.
     Beyond(u8),
     /// That there is one at all is odd, of an entity that seldom has one and of a service that is rare; whichever it is does
     /// not matter.

@@ -331,9 +331,9 @@ impl Past {
         };
         let lower = || shrunk(network.lower[usize::from(bucket)], below_service, below);
         match judged.side {
-            Side::Upper | Side::Any | Side::Seldom | Side::Beyond(_) => upper(),
             Side::Lower => lower(),
             Side::Both => (2.0 * upper().min(lower())).min(1.0),
+            _ => upper(),
         }
     }
 

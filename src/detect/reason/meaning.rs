@@ -22,6 +22,8 @@ pub(in crate::detect) fn about(column: &str) -> (&str, &str) {
 pub(in crate::detect) enum Meaning<'a> {
     /// Something counted over a horizon, seen from a destination or not.
     Counted { to: bool, horizon: &'a str, statistic: &'a str },
+    /// How many rows are alike.
+    Alike,
     /// Since when something is known.
     Known(&'a str),
     /// That a source seldom uses a service.
@@ -44,6 +46,7 @@ impl<'a> Meaning<'a> {
     /// Of a column.
     pub(in crate::detect) fn of(column: &'a str) -> Meaning<'a> {
         match parts(column).1.into() {
+            (Some("ctx"), Some("srcshape" | "dstshape"), Some(_), Some(_)) => Meaning::Alike,
             (Some("ctx"), Some(entity), Some(horizon), Some(statistic)) => {
                 Meaning::Counted { to: entity.starts_with("dst"), horizon, statistic }
             }
@@ -63,7 +66,7 @@ impl<'a> Meaning<'a> {
     /// [`Meaning::Seldom`].
     pub(in crate::detect) fn says(&self, other: &Meaning<'_>) -> bool {
         match (self, other) {
-            (Meaning::Counted { .. }, _) => self == other,
+            (Meaning::Counted { .. } | Meaning::Alike, _) => self == other,
             (Meaning::Known(of), Meaning::Seldom) => matches!(*of, "src" | "srcsvc"),
             (Meaning::Known(of), Meaning::Known(other)) => {
                 WITHIN.iter().any(|(wide, within)| wide == of && within.contains(other))
@@ -98,6 +101,8 @@ mod tests {
         for other in ["ctx_dstsvc_w6_bwd_bytes", "ctx_pairsvc_w30_bwd_bytes", "ctx_pairsvc_w6_fwd_bytes"] {
             assert!(!says("ctx_srcsvc_w6_bwd_bytes", other), "{other}");
         }
+        assert!(says("ctx_dstshape_w1_rows|svc", "ctx_srcshape_w1_rows|svc"));
+        assert!(!says("ctx_src_w1_rows", "ctx_srcshape_w1_rows"));
         assert!(says("young_pairsvc_active", "ctx_pairsvc_w30_active"));
         assert!(says("reg_pairsvc_cv8", "young_pairsvc_cv8") && !says("reg_pairsvc_cv8", "reg_pairsvc_cv16"));
         assert!(says("age_pair|src", "age_pairsvc") && says("age_src", "age_pair|dst"));

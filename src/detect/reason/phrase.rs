@@ -317,7 +317,9 @@ fn context(entity: &str, windows: &str, statistic: &str) -> Phrase {
     let horizon = windows.strip_prefix('w').and_then(|windows| windows.parse().ok());
     let known = STATISTICS.iter().find(|(name, ..)| *name == statistic);
     let (pattern, unit) = match known {
-        _ if entity.ends_with("shape") && statistic == "rows" => ("{} flow record~ alike".into(), Count),
+        _ if entity.ends_with("shape") && statistic == "rows" => {
+            ("{} flow record~ of one state and size".into(), Count)
+        }
         Some((_, _, destination, unit)) if entity.starts_with("dst") => (Cow::from(*destination), *unit),
         Some((_, source, _, unit)) => (Cow::from(*source), *unit),
         None => (format!("{} {{}}", statistic.replace('_', " ")).into(), Count),
@@ -394,7 +396,7 @@ mod tests {
                 "ctx_dstshape_w1_rows|dstsvc",
                 640.0,
                 Some((1.0, 9.0)),
-                "640 flow records alike in 10 s; usual 1, p99 9",
+                "640 flow records of one state and size in 10 s; usual 1, p99 9",
             ),
             ("ctx_src_w6_new_peers", 1234.0, None, "1,234 new peers in 60 s"),
             (

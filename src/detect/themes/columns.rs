@@ -55,15 +55,24 @@ pub(super) enum Weight {
         horizon: u32,
         /// Nothing where neither this row nor those of its source, destination and service failed.
         failed: bool,
-        /// The first of `own` is as much as rows like this one are of all of the destination's service ([`ALIKE`]): those who
-        /// come beside a flood have no part in it.
-        alike: bool,
+        /// Of the first of `own`, which is what the destination's service got, what rows like this one brought: those who come
+        /// beside a flood have no part in it.
+        alike: Option<Alike>,
     },
     /// As far as chance would not make gaps as even ([`rhythm`](super::rhythm)).
     Rhythm {
         /// The column that is null where there are fewer than eight gaps; nothing where there are as many.
         eight: Option<String>,
     },
+}
+
+/// What rows alike ([`ALIKE`]) are taken to have brought.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) enum Alike {
+    /// One each, of what all of them are or none, as rows of one state fail.
+    Rows,
+    /// As much as as many other rows to the same service.
+    Part,
 }
 
 /// One judged column.
@@ -314,13 +323,18 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
                 "ends" => vec![now(finer, "peers"), now("pair", "ports")],
                 sum => vec![now(finer, sum), now("pair", sum)],
             };
-            // Of ports and services a destination is asked for by pairs.
-            let alike = subject == Subject::Destination && !matches!(statistic, "ports" | "services");
+            let alike = match statistic {
+                _ if subject == Subject::Source => None,
+                // A destination is asked for them by pairs.
+                "ports" | "services" => None,
+                "failed" => Some(Alike::Rows),
+                _ => Some(Alike::Part),
+            };
             Weight::Share { own, horizon, failed: statistic == "failed", alike }
         }
         _ => {
             let own = vec![now(entity, statistic)];
-            Weight::Share { own, horizon, failed: statistic == "failed", alike: false }
+            Weight::Share { own, horizon, failed: statistic == "failed", alike: None }
         }
     };
     Some(Column {

@@ -4,8 +4,8 @@
 //! times the part of it that is the row's own doing; surprises are ranked among calibration rows, averaged
 //! in 23 groups of like columns, groups summed in seven themes, themes summed to the score. Groups,
 //! themes and the score are -ln of their tails among the calibration rows (but for more rows alike than ever, which count
-//! as they are), so a score above `-ln a` is as odd as a share `a` of them. What the windows before say of a row's source, destination and service comes on top
-//! ([`lasting`](crate::detect::Lasting)).
+//! as they are), so a score above `-ln a` is as odd as a share `a` of them. What the windows before say of a row's
+//! source, destination and service comes on top ([`lasting`](crate::detect::Lasting)).
 //!
 //! - [`columns`]: what is judged, [`groups`]: and as evidence for what. [`resolve`]: rows to buckets, [`greeting`]: how
 //!   conversations begin; [`weigh`]: how much of a value is a row's own, [`rhythm`]: what regularities weigh;

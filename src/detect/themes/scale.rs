@@ -171,8 +171,8 @@ impl Grouped {
     }
 }
 
-/// The values that others are measured by. By none each is as it is: steps and tails of nothing give back what they are asked
-/// for.
+/// The values that others are measured by. What nothing measures counts as it is: steps and tails of no values give back
+/// what they are asked for.
 fn measuring(mut values: Vec<f64>, measure: Measure) -> Vec<f64> {
     match measure {
         Measure::All => {}

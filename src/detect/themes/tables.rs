@@ -198,7 +198,11 @@ pub(in crate::detect) fn read_parts(
             at += 1;
         }
         let read = Steps::from_parts(values[begin..at].to_vec(), reached[begin..at].to_vec());
-        if let Some(what) = read.damage().filter(|_| begin < at || !counts_as_it_is(part, part_name)) {
+        let damage = match counts_as_it_is(part, part_name) {
+            true => (begin < at).then_some("what counts as it is has no steps"),
+            false => read.damage(),
+        };
+        if let Some(what) = damage {
             return Err(calibration.damaged(format!("{part} {part_name}: {what}")));
         }
         steps.push(read);
@@ -210,7 +214,9 @@ pub(in crate::detect) fn read_parts(
     let (from, mean, base) = (tails.floats("from")?, tails.floats("mean")?, tails.floats("base")?);
     let expected = &parts[ranked..];
     let same = of.iter().zip(&name).eq(expected.iter().map(|(part, name)| (Some(*part), Some(*name))));
-    if !same || mean.iter().any(|mean| *mean <= 0.0) {
+    let is_plain = |at: usize| (from[at], mean[at], base[at]) == (0.0, 1.0, 0.0);
+    let of_none = |(at, (part, name)): (usize, &(&str, &str))| counts_as_it_is(part, name) && !is_plain(at);
+    if !same || mean.iter().any(|mean| *mean <= 0.0) || expected.iter().enumerate().any(of_none) {
         return Err(tails.damaged("its rows are not those of one training"));
     }
     let continued = steps.split_off(ranked).into_iter().enumerate();

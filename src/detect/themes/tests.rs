@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float32Array, ListArray, RecordBatch, StringArray,
-    TimestampNanosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    ArrayRef, AsArray, BooleanArray, DictionaryArray, Float32Array, Float64Array, ListArray, RecordBatch,
+    StringArray, TimestampNanosecondArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Float64Type, Int16Type, Int32Type, Schema, SchemaRef, TimeUnit};
 
 use super::columns::{FIRST, STATE, context_columns};
 use super::greeting::LENGTHS;
@@ -289,16 +289,28 @@ fn with(rows: &RecordBatch, numbers: &[(&str, u64)]) -> RecordBatch {
 fn who_comes_beside_a_flood_has_no_part_in_it() {
     let flooded = [("ctx_dst_w1_flows", 5000), ("ctx_dstsvc_w1_flows", 5000), ("ctx_dstsvc_w1_rows", 5000)];
     let flooded = with(&rows(0..1, false), &flooded);
-    let weight = |alike: u64, pair: u64| {
-        let rows = with(&flooded, &[("ctx_dstshape_w1_rows", alike), ("ctx_pair_w1_flows", pair)]);
+    let weight = |of: &str, numbers: &[(&str, u64)]| {
+        let rows = with(&flooded, numbers);
         let resolver = Resolver::new(rows.schema_ref()).unwrap();
         let resolved = Rows::new(&rows, resolver.into(), WINDOW).unwrap().resolve(0..1);
-        let at = columns().iter().position(|column| column.name == "ctx_dst_w1_flows").unwrap();
+        let at = columns().iter().position(|column| column.name == of).unwrap();
         resolved.column(at).1[0]
     };
-    assert_eq!([weight(5000, 1), weight(2500, 1), weight(5, 1)], [1.0, 0.5, 0.001]);
+    let flows = |alike: u64, pair: u64| {
+        weight("ctx_dst_w1_flows", &[("ctx_dstshape_w1_rows", alike), ("ctx_pair_w1_flows", pair)])
+    };
+    assert_eq!([flows(5000, 1), flows(2500, 1), flows(5, 1)], [1.0, 0.5, 0.001]);
     // Who brings a third of all has that part in any case.
-    assert_eq!(weight(5, 1667), 1667.0 / 5000.0);
+    assert_eq!(flows(5, 1667), 1667.0 / 5000.0);
+    // What failed among many that did not is all that is alike.
+    let failed = [("ctx_dst_w1_failed", 28), ("ctx_dstsvc_w1_failed", 28), ("ctx_pairsvc_w1_failed", 1)];
+    let failed = |alike: u64| {
+        weight(
+            "ctx_dst_w1_failed",
+            &[&failed[..], &[("ctx_dstshape_w1_rows", alike), ("ctx_pair_w1_failed", 1)]].concat(),
+        )
+    };
+    assert_eq!([failed(28), failed(7)], [1.0, 0.25]);
 }
 
 #[test]
@@ -442,6 +454,23 @@ fn damaged_tables_are_named() {
     let mut missing = tables.clone();
     missing.remove("tails");
     assert!(read(detector.as_ref(), &missing).unwrap_err().to_string().contains("`tails`"));
+    // What counts as it is has one tail alone.
+    let plain = &tables["tails"];
+    let at = plain.schema_ref().index_of("mean").unwrap();
+    let means = plain.column(at).as_primitive::<Float64Type>();
+    let repetition = plain.num_rows() - 4;
+    assert_eq!(means.value(repetition), 1.0);
+    for (row, fits) in [(repetition, false), (repetition - 1, true)] {
+        let mut columns = plain.columns().to_vec();
+        let doubled =
+            means.iter().enumerate().map(|(at, mean)| if at == row { mean.map(|m| 2.0 * m) } else { mean });
+        columns[at] = Arc::new(doubled.collect::<Float64Array>());
+        let mut changed = tables.clone();
+        let fields = plain.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+        let other = RecordBatch::try_from_iter(fields.into_iter().zip(columns)).unwrap();
+        changed.insert("tails".to_owned(), other);
+        assert_eq!(read(detector.as_ref(), &changed).is_ok(), fits, "{row}");
+    }
 }
 
 #[test]

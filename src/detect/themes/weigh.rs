@@ -1,6 +1,6 @@
 //! How much of an entity's value is a row's own: [`Weight`], with its columns found among the numbers that are read.
 
-use super::columns::{ALIKE, FAILED, Weight};
+use super::columns::{ALIKE, Alike, FAILED, Weight};
 use super::rhythm;
 use crate::detect::DetectError;
 
@@ -18,7 +18,7 @@ pub(super) enum Part {
         own: [usize; 2],
         horizon: f64,
         failed: bool,
-        alike: bool,
+        alike: Option<Alike>,
     },
     /// Of a regularity, and the number that is none where it is of few gaps.
     Rhythm(Option<usize>),
@@ -74,17 +74,19 @@ impl Beside {
 pub(super) struct Weighing<'n, N: Fn(usize) -> &'n [f64]> {
     number: N,
     failed: usize,
-    /// Of the rows to each row's destination and service the part that is like it.
-    like_this: Vec<f64>,
-    /// That part of a number.
-    like_these: Vec<f64>,
+    /// Of each row how many to its destination and service are like it.
+    alike: &'n [f64],
+    /// And what part of all rows to them.
+    part: Vec<f64>,
+    /// What rows alike have of a number.
+    theirs: Vec<f64>,
 }
 
 impl<'n, N: Fn(usize) -> &'n [f64]> Weighing<'n, N> {
     pub(super) fn new(number: N, beside: &Beside) -> Self {
-        let [like_this, all] = beside.alike.map(&number);
-        let like_this = like_this.iter().zip(all).map(|(like_this, all)| like_this / all).collect();
-        Weighing { number, failed: beside.failed, like_this, like_these: Vec::new() }
+        let [alike, all] = beside.alike.map(&number);
+        let part = alike.iter().zip(all).map(|(alike, all)| alike / all).collect();
+        Weighing { number, failed: beside.failed, alike, part, theirs: Vec::new() }
     }
 
     /// Appends how much of each value of a column is the row's own, which has these buckets.
@@ -108,10 +110,19 @@ impl<'n, N: Fn(usize) -> &'n [f64]> Weighing<'n, N> {
             Part::Share { own: [one, other], horizon, failed, alike } => {
                 let first = into.len();
                 let mut own = [number(*one), number(*other)];
-                if *alike {
-                    self.like_these.clear();
-                    self.like_these.extend(own[0].iter().zip(&self.like_this).map(|(own, part)| own * part));
-                    own = [&self.like_these, if one == other { &self.like_these } else { own[1] }];
+                if let Some(how) = alike {
+                    self.theirs.clear();
+                    match how {
+                        Alike::Rows => {
+                            let most = own[0].iter().zip(self.alike);
+                            self.theirs.extend(most.map(|(own, alike)| own.min(*alike)));
+                        }
+                        Alike::Part => {
+                            let parts = own[0].iter().zip(&self.part);
+                            self.theirs.extend(parts.map(|(own, part)| own * part));
+                        }
+                    }
+                    own = [&self.theirs, if one == other { &self.theirs } else { own[1] }];
                 }
                 put_shares(values, own, *horizon, into);
                 if *failed {

@@ -75,8 +75,8 @@ fn beside_histogram(evaluation: &Evaluation) -> String {
         (
             "Parts of a score",
             "in nats, as rare as each is in training: volume, fan-out to others, novelty, persistence in time, shape of the \
-             flow, half of greeting, how it begins; repetition, more alike than there ever were; and lasting, what the same \
-             hosts showed in the windows before.",
+             flow, half of greeting, how it begins; and lasting, what the same hosts showed in the windows before. \
+             Repetition, more flows of one state and size than there ever were, counts by how many times more.",
         ),
         ("Nat", "a unit of surprise: 6.9 nats are one chance in a thousand, 13.8 one in a million."),
     ];
