@@ -26,10 +26,11 @@ pub struct Entity {
     pub dst: bool,
     /// Whether the service is a part of it.
     pub service: bool,
-    /// Whether the shape of the row is a part of it: state, and packets and bytes either way to an octave. Such rows are
-    /// counted in their window.
+    /// Whether the shape of the row is a part of it: state, and packets and bytes either way to an octave. Then it has one
+    /// end, and nothing is counted of it but the rows of a window.
     pub shape: bool,
-    /// The distinct counts that mean something; sums and `active` mean something for every entity.
+    /// The distinct counts that mean something; sums and `active` mean something for every entity without
+    /// a shape.
     distinct: &'static [Statistic],
 }
 

@@ -57,7 +57,7 @@ pub(super) enum Weight {
         failed: bool,
         /// Of the first of `own`, which is what the destination's service got, what rows like this one brought: those who come
         /// beside a flood have no part in it.
-        alike: Option<Alike>,
+        alike: Option<Brought>,
     },
     /// As far as chance would not make gaps as even ([`rhythm`](super::rhythm)).
     Rhythm {
@@ -68,11 +68,11 @@ pub(super) enum Weight {
 
 /// What rows alike ([`ALIKE`]) are taken to have brought.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(super) enum Alike {
+pub(super) enum Brought {
     /// One each, of what all of them are or none, as rows of one state fail.
-    Rows,
-    /// As much as as many other rows to the same service.
-    Part,
+    OneEach,
+    /// As much each as the other rows to the same service.
+    AsOthers,
 }
 
 /// One judged column.
@@ -327,8 +327,8 @@ fn context(subject: Subject, horizon: u32, statistic: &str) -> Option<Column> {
                 _ if subject == Subject::Source => None,
                 // A destination is asked for them by pairs.
                 "ports" | "services" => None,
-                "failed" => Some(Alike::Rows),
-                _ => Some(Alike::Part),
+                "failed" => Some(Brought::OneEach),
+                _ => Some(Brought::AsOthers),
             };
             Weight::Share { own, horizon, failed: statistic == "failed", alike }
         }

@@ -1,6 +1,6 @@
 //! How much of an entity's value is a row's own: [`Weight`], with its columns found among the numbers that are read.
 
-use super::columns::{ALIKE, Alike, FAILED, Weight};
+use super::columns::{ALIKE, Brought, FAILED, Weight};
 use super::rhythm;
 use crate::detect::DetectError;
 
@@ -18,7 +18,7 @@ pub(super) enum Part {
         own: [usize; 2],
         horizon: f64,
         failed: bool,
-        alike: Option<Alike>,
+        alike: Option<Brought>,
     },
     /// Of a regularity, and the number that is none where it is of few gaps.
     Rhythm(Option<usize>),
@@ -110,14 +110,14 @@ impl<'n, N: Fn(usize) -> &'n [f64]> Weighing<'n, N> {
             Part::Share { own: [one, other], horizon, failed, alike } => {
                 let first = into.len();
                 let mut own = [number(*one), number(*other)];
-                if let Some(how) = alike {
+                if let Some(brought) = alike {
                     self.theirs.clear();
-                    match how {
-                        Alike::Rows => {
+                    match brought {
+                        Brought::OneEach => {
                             let most = own[0].iter().zip(self.alike);
                             self.theirs.extend(most.map(|(own, alike)| own.min(*alike)));
                         }
-                        Alike::Part => {
+                        Brought::AsOthers => {
                             let parts = own[0].iter().zip(&self.part);
                             self.theirs.extend(parts.map(|(own, part)| own * part));
                         }
