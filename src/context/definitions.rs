@@ -7,7 +7,7 @@
 use arrow::datatypes::Field;
 
 use super::distinct::{EXACT, STANDARD_ERROR};
-use super::recall::{Part, Recalled};
+use super::recall::{IDENTITIES, Part, Recalled};
 use crate::row::Kind;
 
 /// Lengths of the horizons in windows.
@@ -117,6 +117,16 @@ pub const ENTITIES: [Entity; 8] = [
         distinct: &[],
     },
 ];
+
+/// Whether source, destination and service are parts of what has this name in columns: of an entity, or of what is remembered
+/// beyond the horizons, where a port is of a service. `None` for other names.
+pub(crate) fn parts(name: &str) -> Option<[bool; 3]> {
+    let entity = ENTITIES.iter().find(|entity| entity.name == name);
+    let identity = || IDENTITIES.iter().find(|identity| identity.name == name);
+    entity
+        .map(|entity| [entity.src, entity.dst, entity.service])
+        .or_else(|| identity().map(|of| [of.src, of.dst, of.part != Part::Nothing]))
+}
 
 /// What is counted over the rows of a horizon.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -397,6 +407,16 @@ mod tests {
         for exact in ["ctx_src_w1_flows", "ctx_src_w1_new_peers", "ctx_src_w6_active", "age_src"] {
             assert!(!said(exact).contains("estimate"), "{exact}");
         }
+    }
+
+    #[test]
+    fn entities_and_what_is_remembered_of_the_same_name_have_the_same_parts() {
+        for of in &IDENTITIES {
+            assert_eq!(parts(of.name), Some([of.src, of.dst, of.part != Part::Nothing]), "{}", of.name);
+        }
+        assert_eq!(parts("srcshape"), Some([true, false, true]));
+        assert_eq!(parts("pairport"), Some([true, true, true]));
+        assert_eq!(parts("len"), None);
     }
 
     #[test]

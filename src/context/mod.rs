@@ -34,6 +34,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use definitions::parts;
 pub use definitions::{Definition, ENTITIES, Entity, HORIZONS, Statistic, definitions};
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub(crate) use local::OwnHosts;

@@ -10,6 +10,7 @@ use super::reason::{Evidence, Group, Part, Reason, WRITTEN};
 use super::shares::Shares;
 use super::usual::Usuals;
 use crate::context::entity::{port, service};
+use crate::context::parts;
 use crate::encode::subject::service_text;
 
 /// Columns that hold less of the total are not told.
@@ -168,13 +169,13 @@ fn entity(name: &str, partition: &str, facts: &Facts<'_>) -> String {
         let port = port(whole("protocol").unwrap_or(255), whole("dst_port").unwrap_or(0), whole("icmp_type"));
         service_text(service(port))
     };
-    match name {
-        "src" => src.to_owned(),
-        "dst" => dst.to_owned(),
-        "pair" => format!("{src} to {dst}"),
-        "srcsvc" | "srcshape" => format!("{src} to {}", service()),
-        "dstsvc" | "dstshape" => format!("{dst} {}", service()),
-        "pairsvc" => format!("{src} to {dst} {}", service()),
-        _ => partition.to_owned(),
+    match parts(name) {
+        Some([true, false, false]) => src.to_owned(),
+        Some([false, true, false]) => dst.to_owned(),
+        Some([true, true, false]) => format!("{src} to {dst}"),
+        Some([true, false, true]) => format!("{src} to {}", service()),
+        Some([false, true, true]) => format!("{dst} {}", service()),
+        Some([true, true, true]) => format!("{src} to {dst} {}", service()),
+        Some([false, false, _]) | None => partition.to_owned(),
     }
 }
