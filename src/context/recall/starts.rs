@@ -45,14 +45,14 @@ impl Regularity {
 fn measure(times: &[u64], last: usize, least: usize) -> Option<(f32, f32)> {
     let times = &times[times.len().saturating_sub(last + 1)..];
     let count = times.len().saturating_sub(1);
-    let gaps = || times.windows(2).map(|pair| u128::from(pair[1].saturating_sub(pair[0])));
-    let sum: u128 = gaps().sum();
-    if count < least || sum <= SHORTEST * count as u128 {
+    let square = |gap: u64| u128::from(gap) * u128::from(gap);
+    let sum = times.last()?.saturating_sub(*times.first()?);
+    if count < least || u128::from(sum) <= SHORTEST * count as u128 {
         return None;
     }
-    // Deviation by mean = sqrt(n sum(g^2) - sum(g)^2) / sum(g).
-    let squares = gaps().try_fold(0u128, |sum, gap| sum.checked_add(gap.checked_mul(gap)?))?;
-    let spread = squares.checked_mul(count as u128)?.checked_sub(sum.checked_mul(sum)?)?;
+    // Deviation by mean = sqrt(n sum(g^2) - sum(g)^2) / sum(g). Squares of gaps are no more than that of their sum, 128 bits.
+    let squares: u128 = times.windows(2).map(|pair| square(pair[1].saturating_sub(pair[0]))).sum();
+    let spread = squares.checked_mul(count as u128)?.checked_sub(square(sum))?;
     let (spread, sum) = (spread as f64, sum as f64);
     Some(((spread.sqrt() / sum) as f32, (sum / count as f64 / 1e9) as f32))
 }
