@@ -11,7 +11,8 @@
 //! ([`FOREST`]): `member_calibration` and `member_tails`, of the same form as `calibration` and `tails` of `themes`,
 //! a part for each member and, where there are several, for their sum.
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{Field, Schema};
 use ndarray::{Array2, ArrayView1, Axis};
 use rayon::prelude::*;
@@ -21,12 +22,12 @@ use super::calibration::Tail;
 use super::member::{Inputs, Member};
 use super::outline::{Line, grouped, percent};
 use super::themes::{
-    AT_ONCE, Batch, GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning, WIDTH, few,
-    read_parts, read_scale, write_parts, write_scale,
+    AT_ONCE, Batch, GROUPS, Judged, Levels, Made, Parts, Scale, Shares, Surprises, SurprisesLearning, WIDTH,
+    few, read_parts, read_scale, shares, shares_by_group, shares_of_themes, write_parts, write_scale,
 };
 use super::{
-    AnyError, DetectError, DetectSettings, DetectSpec, Detector, Identity, PartitionBy, PartitionedForest,
-    Partitions, Scores, Threshold, partitions,
+    AnyError, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy,
+    PartitionedForest, Partitions, Reason, Scores, Threshold, partitions,
 };
 use crate::encode::{EncodeError, FEWEST, SHORTEST};
 use crate::reading::{Damage, Tables};
@@ -52,6 +53,16 @@ pub struct Ensemble {
     tails: Vec<Tail>,
     /// Of the sum of their tails, where there are several.
     sum: Option<Tail>,
+}
+
+/// What members say of rows, and what they are given of them.
+struct JudgedRows {
+    partitions: Partitions,
+    surprises: Array2<f32>,
+    levels: Vec<Levels>,
+    inputs: Array2<f32>,
+    /// Of each member, of each row.
+    numbers: Vec<Vec<f64>>,
 }
 
 /// What gives a row its numbers, from its surprises.
@@ -233,6 +244,28 @@ impl Ensemble {
         Ok(Ensemble { settings, seed, surprises, parts, tails, sum })
     }
 
+    /// What members say of rows.
+    fn judged(&self, rows: &RecordBatch) -> Result<JudgedRows, AnyError> {
+        let partitions = match self.parts.forest {
+            Some(_) => partitions(rows, self.settings.partition_by())?,
+            None => Partitions::one("all", rows.num_rows()),
+        };
+        let surprises = self.surprises.matrix(rows)?;
+        let levels = self.parts.levels(&surprises);
+        let inputs = self.parts.inputs(&surprises, &levels);
+        let numbers =
+            self.parts.numbers(&inputs, &levels, |forest| forest.score(inputs.view(), &partitions))?;
+        Ok(JudgedRows { partitions, surprises, levels, inputs, numbers })
+    }
+
+    /// The score of one of them.
+    fn score_of(&self, JudgedRows { numbers, .. }: &JudgedRows, row: usize) -> f64 {
+        match &self.sum {
+            Some(tail) => tail.predicted(summed(&self.tails, |member| numbers[member][row])),
+            None => self.tails[0].predicted(numbers[0][row]),
+        }
+    }
+
     /// What calibration rows say of the score.
     fn last(&self) -> &Tail {
         self.sum.as_ref().unwrap_or(&self.tails[0])
@@ -260,22 +293,56 @@ fn read_forest(
 
 impl Detector for Ensemble {
     fn score(&self, rows: &RecordBatch) -> Result<Scores, AnyError> {
-        let partitions = match self.parts.forest {
-            Some(_) => partitions(rows, self.settings.partition_by())?,
-            None => Partitions::one("all", rows.num_rows()),
-        };
-        let surprises = self.surprises.matrix(rows)?;
-        let levels = self.parts.levels(&surprises);
-        let inputs = self.parts.inputs(&surprises, &levels);
-        let numbers =
-            self.parts.numbers(&inputs, &levels, |forest| forest.score(inputs.view(), &partitions))?;
-        let score = |row: usize| match &self.sum {
-            Some(tail) => tail.predicted(summed(&self.tails, |member| numbers[member][row])),
-            None => self.tails[0].predicted(numbers[0][row]),
-        };
-        let scores: Vec<f64> = (0..rows.num_rows()).map(score).collect();
+        let judged = self.judged(rows)?;
+        let scores: Vec<f64> = (0..rows.num_rows()).map(|row| self.score_of(&judged, row)).collect();
         let p_values = scores.iter().map(|score| libm::exp(-score)).collect();
-        Ok(Scores { scores, p_values, partitions, newcomers: Vec::new() })
+        Ok(Scores { scores, p_values, partitions: judged.partitions, newcomers: Vec::new() })
+    }
+
+    fn reasons(
+        &self,
+        rows: &RecordBatch,
+        _: Option<&Kept>,
+        which: &[usize],
+        tell: &mut dyn FnMut(usize, Reason),
+    ) -> Result<(), AnyError> {
+        if which.is_empty() {
+            return Ok(());
+        }
+        let of_rows = UInt64Array::from_iter_values(which.iter().map(|row| *row as u64));
+        let rows = &take_record_batch(rows, &of_rows)?;
+        let judged = self.judged(rows)?;
+        let of_forest = self.parts.forest.as_ref();
+        let of_forest = of_forest.map(|forest| forest.shares(judged.inputs.view(), &judged.partitions));
+        let made = |row: usize| {
+            let surprises = judged.surprises.row(row);
+            let surprises = surprises.as_slice().unwrap_or_default();
+            let of_inputs = |of: &dyn Fn(usize) -> f64| match (self.parts.inputs, &self.parts.scale) {
+                (Inputs::Groups, Some(scale)) => shares_by_group(of, surprises, scale),
+                _ => shares(of, surprises),
+            };
+            let of_member = |member: &Member| -> Shares {
+                match (member, &self.parts.scale, &of_forest) {
+                    (Member::Themes, Some(scale), _) => {
+                        shares_of_themes(&judged.levels[row], surprises, scale)
+                    }
+                    (Member::Forest, _, Some(of_forest)) => {
+                        of_inputs(&|feature| of_forest[row].nats[feature])
+                    }
+                    _ => of_inputs(&|feature| f64::from(judged.inputs[[row, feature]].min(CAP))),
+                }
+            };
+            let score = self.score_of(&judged, row);
+            let nats = |member: usize| match self.sum {
+                Some(_) => self.tails[member].nats(judged.numbers[member][row]),
+                // Of one alone the score is all that it says.
+                None => score,
+            };
+            let parts = self.parts.members.iter().enumerate();
+            let parts = parts.map(|(at, member)| (member.name(), nats(at), of_member(member)));
+            Made { score, parts: parts.collect() }
+        };
+        self.surprises.tell(rows, &judged.surprises, made, |row, reason| tell(which[row], reason))
     }
 
     fn threshold(&self) -> f64 {

@@ -83,6 +83,35 @@ fn scores_are_tails_that_hold_what_they_promise() {
 }
 
 #[test]
+fn every_one_says_why_in_parts_that_add_up() {
+    let training = judged_rows(0..140, false);
+    let probe = judged_rows(300..302, true);
+    for spec in specs().into_iter().map(|spec| DetectSpec { trees: 64, ..spec }) {
+        let detector = learned_as(&spec, &training, 1, 100, false);
+        let scores = detector.score(&probe).unwrap().scores;
+        let (asked, mut reasons) = ([3, 11], Vec::new());
+        detector.reasons(&probe, None, &asked, &mut |row, reason| reasons.push((row, reason))).unwrap();
+        assert_eq!(reasons.iter().map(|(row, _)| *row).collect::<Vec<_>>(), asked);
+        for (row, reason) in &reasons {
+            assert_eq!(reason.score, scores[*row]);
+            let sum: f64 = reason.parts.iter().map(|part| part.nats).sum();
+            assert!((sum - reason.total).abs() < 1e-9, "{spec:?}: {reason:?}");
+            assert_eq!(reason.parts.len(), spec.members().len());
+            for part in reason.parts.iter().filter(|part| part.nats > 0.0) {
+                let of_groups: f64 = part.groups.iter().map(|group| group.nats).sum();
+                assert!((of_groups - part.nats).abs() < 1e-6, "{spec:?}: {part:?}");
+            }
+            if spec.members().len() == 1 {
+                assert_eq!(reason.total, reason.score);
+            }
+            assert!(reason.written > 0 && reason.evidence[0].share > 0.0, "{spec:?}: {reason:?}");
+            let text = reason.to_string();
+            assert!(text.contains("10.0.") && text.contains("usual "), "{text}");
+        }
+    }
+}
+
+#[test]
 fn the_threshold_that_it_was_trained_with_is_the_one_asked_for_anew() {
     let training = judged_rows(0..140, false);
     for asked in [

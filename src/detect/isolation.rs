@@ -208,7 +208,14 @@ impl Detector for Isolation {
              false alarms are more than promised; train on more",
             FEWEST
         );
-        if self.forest.held_out() { Vec::new() } else { vec![note] }
+        let note = (!self.forest.held_out()).then_some(note);
+        let splits = self.forest.fallback().trees().iter().any(|tree| tree.nodes().len() > 1);
+        let alike = (!splits).then(|| {
+            "all rows of training are alike in the columns that are judged: every row will have the same score; name \
+             columns that vary, or train on more"
+                .to_owned()
+        });
+        note.into_iter().chain(alike).collect()
     }
 
     fn reasons(

@@ -4,6 +4,8 @@
 //! | detector | total | score |
 //! |---|---|---|
 //! | `themes` | the row's own score, told on to its themes by their tails, and what lasts, in nats | the tail of the total among calibration rows |
+//! | `sum`, `forest` over surprises | the score | the tail of the sum, or of the forest's score |
+//! | `ensemble` | the tails of its members, in nats | the tail of the total among calibration rows |
 //! | `forest` | `ln 2 (base - E[h]) / c(n)`: how much shorter than at the roots paths are, in nats of score | `at_zero` times e^total |
 //!
 //! - [`digits`]: numbers; [`amount`]: with their units. [`phrase`]: columns in words, by what their names say;

@@ -12,8 +12,10 @@
 //!   [`surprises`]: to surprises, which other detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
 //!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
-//! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does.
+//! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does, [`beside`]: also by other
+//!   detectors.
 
+mod beside;
 mod columns;
 mod greeting;
 mod groups;
@@ -37,12 +39,14 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
+pub(in crate::detect) use self::beside::{Made, Shares, shares, shares_by_group, shares_of_themes};
 pub(in crate::detect) use self::columns::WIDTH;
 pub(in crate::detect) use self::columns::context_columns;
 use self::columns::{Column, columns};
 pub(in crate::detect) use self::groups::GROUPS;
 use self::groups::THEMES;
 pub(super) use self::learning::{Judged, SurprisesLearning, ThemesLearning};
+use self::reasons::{Ranked, Row, Telling};
 use self::resolve::{Resolved, Rows};
 use self::scale::Grouped;
 pub(in crate::detect) use self::scale::{Batch, Levels, Scale};
@@ -242,7 +246,8 @@ impl Detector for Themes {
         tell: &mut dyn FnMut(usize, Reason),
     ) -> Result<(), AnyError> {
         let resolver = &*self.surprises.resolver(rows)?;
-        let mut telling = reasons::Telling::new(self, rows, resolver);
+        let mut telling = Telling::new(&self.surprises.past, rows, resolver);
+        let mut loudness = Ranked::new(&self.scale);
         let kept = kept.and_then(|kept| kept.downcast_ref::<Remembered>());
         let known = |row: &usize| kept.and_then(|kept| kept.of(*row));
         // The others are judged again.
@@ -272,7 +277,7 @@ impl Detector for Themes {
                 }
                 (None, None) => continue,
             };
-            tell(*row, telling.reason((judged, place), *row));
+            tell(*row, telling.reason(&Row::new((judged, place), *row), &mut loudness));
         }
         Ok(())
     }

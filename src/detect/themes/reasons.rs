@@ -9,19 +9,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::Verdicts;
 use super::columns::{Column, Reading, STATE, WIDTH, columns};
 use super::greeting::Greetings;
 use super::groups::{GROUPS, THEMES, members};
 use super::resolve::Resolver;
-use super::{Themes, Verdicts};
+use super::scale::{Levels, Scale};
 use crate::context::entity::Key;
+use crate::context::parts;
+use crate::detect::calibration::Steps;
 use crate::detect::reason::facts::Values;
 use crate::detect::reason::hints::ASKED;
 use crate::detect::reason::meaning::{Meaning, about};
 use crate::detect::reason::{Evidence, Group, Part, Reason, Usual, WRITTEN};
 use crate::encode::bucket::least;
 use crate::encode::subject::{Party, service_text};
-use crate::encode::{Found, Side, Subject};
+use crate::encode::{Found, Past, Side, Subject};
 use arrow::array::RecordBatch;
 
 /// Columns of which those that are written are chosen.
@@ -81,10 +84,8 @@ type Speaker = (f64, f64, usize);
 /// Reasons of rows of one batch, with room for what they are made of from row to row. Rows of a flood follow one another:
 /// most of what was found for the last one holds for the next.
 pub(super) struct Telling<'a> {
-    of: &'a Themes,
+    past: &'a Past,
     made: Vec<Made<'a>>,
-    /// How loud each column spoke of the last row with a surprise, and that.
-    loudness: [(f32, f64); WIDTH],
     /// What is usual in each column, and whom that was asked for.
     usuals: [Option<(u32, Option<InUnits>)>; WIDTH],
     /// The last entity of each kind and its name.
@@ -95,6 +96,49 @@ pub(super) struct Telling<'a> {
     things: Vec<(f64, (usize, f64))>,
     leaders: Vec<Speaker>,
     others: Vec<Speaker>,
+}
+
+/// How loud a column speaks of a row, of its surprise above 0.
+pub(super) trait Loudness {
+    fn of(&mut self, at: usize, surprise: f32) -> f64;
+}
+
+/// What is rare among rows need not be unlikely for this one: a column speaks as loud as both.
+pub(super) struct Ranked<'a> {
+    ranks: &'a [Steps],
+    /// How loud each column spoke of the last row with a surprise, and that.
+    known: [(f32, f64); WIDTH],
+}
+
+impl<'a> Ranked<'a> {
+    pub(super) fn new(scale: &'a Scale) -> Ranked<'a> {
+        Ranked { ranks: &scale.ranks, known: [(0.0, 0.0); WIDTH] }
+    }
+}
+
+impl Loudness for Ranked<'_> {
+    #[inline]
+    fn of(&mut self, at: usize, surprise: f32) -> f64 {
+        let (known, loudness) = &mut self.known[at];
+        if *known != surprise {
+            let all = f64::from(surprise);
+            (*known, *loudness) = (surprise, self.ranks[at].rank(all).min(all));
+        }
+        *loudness
+    }
+}
+
+/// The share of the total that each group has, of a row with these levels.
+pub(super) fn shares_of_groups(levels: &Levels) -> [f64; GROUPS.len()] {
+    let total = levels.sum.max(f64::MIN_POSITIVE);
+    let mut shares = [0.0; GROUPS.len()];
+    for (theme, inside) in members().iter().enumerate() {
+        let sum: f64 = inside.iter().map(|group| levels.groups[*group]).sum();
+        for group in inside.iter().copied().filter(|group| levels.groups[*group] > 0.0) {
+            shares[group] += levels.themes[theme] * levels.groups[group] / sum / total;
+        }
+    }
+    shares
 }
 
 /// What is usual in a column, in its unit.
@@ -109,19 +153,26 @@ struct InUnits {
 }
 
 /// A row that was judged.
-struct Row<'a> {
+pub(super) struct Row<'a> {
     judged: &'a Verdicts,
     /// Its place among those that were judged with it.
     place: usize,
     /// Its place among the rows.
     at: usize,
     found: &'a Found,
-    surprises: [f32; WIDTH],
+    pub(super) surprises: [f32; WIDTH],
+}
+
+impl<'a> Row<'a> {
+    /// The one in a place among those that were judged, and its place among the rows.
+    pub(super) fn new((judged, place): (&'a Verdicts, usize), at: usize) -> Row<'a> {
+        Row { judged, place, at, found: judged.crowd.found(place), surprises: judged.surprises.row(place) }
+    }
 }
 
 impl<'a> Telling<'a> {
     /// Of rows whose columns the resolver knows.
-    pub(super) fn new(of: &'a Themes, rows: &'a RecordBatch, resolver: &Resolver) -> Telling<'a> {
+    pub(super) fn new(past: &'a Past, rows: &'a RecordBatch, resolver: &Resolver) -> Telling<'a> {
         let values = |place: usize| Values::of(rows.column(place).as_ref());
         let made = (0..WIDTH).map(|at| match resolver.made_of(at) {
             [Some(forward), Some(backward)] => Made::Ratio(values(forward), values(backward)),
@@ -132,9 +183,8 @@ impl<'a> Telling<'a> {
             },
         });
         Telling {
-            of,
+            past,
             made: made.collect(),
-            loudness: [(0.0, 0.0); WIDTH],
             usuals: [None; WIDTH],
             names: Default::default(),
             speaking: Vec::with_capacity(WIDTH),
@@ -144,13 +194,10 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// The reason of a row among those that were judged.
-    pub(super) fn reason(&mut self, (judged, place): (&Verdicts, usize), at: usize) -> Reason {
-        let (found, surprises) = (judged.crowd.found(place), judged.surprises.row(place));
-        let row = &Row { judged, place, at, found, surprises };
-        let levels = &judged.levels[place];
+    /// The reason of a row that `themes` judged.
+    pub(super) fn reason(&mut self, row: &Row<'_>, loudness: &mut Ranked<'_>) -> Reason {
+        let levels = &row.judged.levels[row.place];
         let total = levels.sum.max(f64::MIN_POSITIVE);
-        let mut shares = [0.0; GROUPS.len()];
         // And what lasts.
         let mut parts = Vec::with_capacity(THEMES.len() + 1);
         for (theme, ((name, _), inside)) in THEMES.iter().zip(members()).enumerate() {
@@ -158,28 +205,35 @@ impl<'a> Telling<'a> {
             let mut groups = Vec::with_capacity(inside.len());
             for group in inside.iter().copied().filter(|group| levels.groups[*group] > 0.0) {
                 let share = levels.themes[theme] * levels.groups[group] / sum / total;
-                shares[group] += share;
                 groups.push(Group { name: GROUPS[group], nats: levels.groups[group], share });
             }
             parts.push(Part { name, nats: levels.themes[theme], groups });
         }
-        let evidence = self.spoken(row, &shares);
-        let mut reason = Reason {
-            score: levels.score,
-            total: levels.sum,
-            at_zero: None,
-            parts,
-            evidence,
-            written: self.leaders.len(),
-            line: String::new(),
-            hints: Vec::new(),
-        };
+        let evidence = self.spoken(row, &shares_of_groups(levels), loudness);
+        self.told((levels.score, levels.sum), parts, evidence)
+    }
+
+    /// The reason that is made of these, of a score and its total.
+    pub(super) fn told(
+        &self,
+        (score, total): (f64, f64),
+        parts: Vec<Part>,
+        evidence: Vec<Evidence>,
+    ) -> Reason {
+        let written = self.leaders.len();
+        let (line, hints) = (String::new(), Vec::new());
+        let mut reason = Reason { score, total, at_zero: None, parts, evidence, written, line, hints };
         reason.order_parts();
         reason
     }
 
     /// What speaks, with its share of the total, the strongest first: what is written, and what techniques are told by.
-    fn spoken(&mut self, row: &Row<'_>, shares: &[f64; GROUPS.len()]) -> Vec<Evidence> {
+    pub(super) fn spoken(
+        &mut self,
+        row: &Row<'_>,
+        shares: &[f64; GROUPS.len()],
+        loudness: &mut impl Loudness,
+    ) -> Vec<Evidence> {
         let Judgements { groups, abouts, things, counts_new, is_asked, .. } = &*JUDGED;
         let mut sums = [0.0; GROUPS.len()];
         self.speaking.clear();
@@ -187,7 +241,7 @@ impl<'a> Telling<'a> {
         for (at, (group, surprise)) in groups.iter().zip(&row.surprises).enumerate() {
             // Where there is no value it is no surprise.
             if *surprise > 0.0 && is_told[*group] {
-                let loudness = self.loudness(at, *surprise);
+                let loudness = loudness.of(at, *surprise);
                 sums[*group] += loudness;
                 self.speaking.push((at, loudness));
             }
@@ -241,18 +295,6 @@ impl<'a> Telling<'a> {
         self.others.sort_unstable_by(by_strength);
     }
 
-    /// How loud a column with a surprise above 0 speaks. What is rare among rows need not be unlikely for this one: it
-    /// speaks as loud as both.
-    #[inline]
-    fn loudness(&mut self, at: usize, surprise: f32) -> f64 {
-        let (known, loudness) = &mut self.loudness[at];
-        if *known != surprise {
-            let all = f64::from(surprise);
-            (*known, *loudness) = (surprise, self.of.scale.ranks[at].rank(all).min(all));
-        }
-        *loudness
-    }
-
     /// What a column says; of what is not written nobody reads whose value it is, nor how probable beside what is usual.
     fn evidence(&mut self, row: &Row<'_>, (_, share, at): Speaker, is_written: bool) -> Evidence {
         let column = &columns()[at];
@@ -276,7 +318,7 @@ impl<'a> Telling<'a> {
             value,
             text,
             usual,
-            p: is_asked.then(|| self.of.surprises.past.probability(at, row.found, of_row)),
+            p: is_asked.then(|| self.past.probability(at, row.found, of_row)),
             nats: f64::from(row.surprises[at]),
             share,
         }
@@ -290,7 +332,7 @@ impl<'a> Telling<'a> {
         let InUnits { middle, own, median, most, least } = match self.usuals[at] {
             Some((known, usual)) if known == whom => usual?,
             _ => {
-                let usual = self.of.surprises.past.usual(at, row.found).and_then(|usual| {
+                let usual = self.past.usual(at, row.found).and_then(|usual| {
                     let [median, most, least] = in_units(column, [usual.median, usual.most, usual.least])?;
                     // A service's past is that of whoever uses it.
                     let own = usual.own && column.judged.subject != Subject::Service;
@@ -389,13 +431,23 @@ fn by_strength(a: &Speaker, b: &Speaker) -> std::cmp::Ordering {
 /// Whom a column's words are about: that of which a number of the network's was counted, or first seen; of a number of the
 /// row itself whose past it is held against.
 fn named(column: &Column) -> Subject {
-    match about(&column.name).0 {
-        "src" => Subject::Source,
-        "dst" => Subject::Destination,
-        "srcsvc" | "srcsvcport" | "srcshape" => Subject::SourceService,
-        "dstsvc" | "dstport" | "dstshape" => Subject::DestinationService,
-        "pair" | "pairsvc" | "pairport" => Subject::PairService,
-        _ => column.judged.subject,
+    match parts(about(&column.name).0) {
+        Some([true, true, _]) => Subject::PairService,
+        Some([true, false, service]) => {
+            if service {
+                Subject::SourceService
+            } else {
+                Subject::Source
+            }
+        }
+        Some([false, true, service]) => {
+            if service {
+                Subject::DestinationService
+            } else {
+                Subject::Destination
+            }
+        }
+        Some([false, false, _]) | None => column.judged.subject,
     }
 }
 
