@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use self::region::NoRoom;
 use crate::packet::{PacketSpec, Vlan};
 use crate::row::RowSettings;
+use crate::row::schema::ROWS;
 
 /// What a row is cut by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,10 +164,10 @@ impl FlowSpec {
             ("timezone".to_owned(), self.timezone.clone()),
         ]);
         match self.rows {
-            Cut::Window => settings.insert("rows".to_owned(), "window".to_owned()),
+            Cut::Window => settings.insert(ROWS.to_owned(), "window".to_owned()),
             Cut::Flow => {
                 settings.insert("active".to_owned(), text(self.active));
-                settings.insert("rows".to_owned(), "flow".to_owned())
+                settings.insert(ROWS.to_owned(), "flow".to_owned())
             }
         };
         settings

@@ -16,6 +16,10 @@ pub struct RowSettings {
     pub settings: BTreeMap<String, String>,
 }
 
+/// The setting that says what a row is.
+pub const ROWS: &str = "rows";
+/// A packet, as that says it.
+const PACKET: &str = "packet";
 /// Metadata key of the feature version.
 pub const FEATURES: &str = "netweir.features";
 /// Metadata key of the settings (JSON).
@@ -31,13 +35,15 @@ impl RowSettings {
         serde_json::to_string(&self.settings).expect("a map of strings is JSON")
     }
 
-    /// The settings that a schema of rows carries; `None` for other tables, or rows of another version.
+    /// The settings that a schema of rows of flows carries; `None` for other tables, packet rows among them, or rows of
+    /// another version.
     pub fn of(schema: &Schema) -> Option<RowSettings> {
         let metadata = schema.metadata();
         if metadata.get(FEATURES)?.parse() != Ok(FEATURE_VERSION) {
             return None;
         }
-        serde_json::from_str(metadata.get(SETTINGS)?).ok().map(|settings| RowSettings { settings })
+        let settings: BTreeMap<String, String> = serde_json::from_str(metadata.get(SETTINGS)?).ok()?;
+        (settings.get(ROWS).is_none_or(|rows| rows != PACKET)).then_some(RowSettings { settings })
     }
 
     /// The version of features of rows that another netweir made, as they say it; `None` where they are of this one, or say
@@ -84,8 +90,10 @@ pub fn flow_schema(settings: &RowSettings, wanted: impl Fn(&Column) -> bool) -> 
     Arc::new(Schema::new(fields).with_metadata(settings.metadata()))
 }
 
-/// The schema of packet rows.
+/// The schema of packet rows, which are a table like others for whoever reads them.
 pub fn packet_schema(settings: &RowSettings) -> SchemaRef {
     let fields: Vec<Field> = PACKET_COLUMNS.iter().map(Column::field).collect();
+    let mut settings = settings.clone();
+    settings.settings.insert(ROWS.to_owned(), PACKET.to_owned());
     Arc::new(Schema::new(fields).with_metadata(settings.metadata()))
 }

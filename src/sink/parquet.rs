@@ -24,7 +24,7 @@ use super::operator::End;
 use super::pages::{Encode, Encoded, compression, encoder};
 use super::{AnyError, SinkError};
 use crate::draft::Draft;
-use crate::row::RowSettings;
+use crate::row::schema::SETTINGS;
 
 /// Rows of a row group: smaller ones cost time and bytes, larger ones memory.
 const GROUP: usize = 256 * 1024;
@@ -402,7 +402,7 @@ fn properties(schema: &Schema, columns: &SchemaDescriptor) -> WriterProperties {
 
 /// The order that rows of our own making have; of other tables nothing is known.
 fn sorting(schema: &Schema, columns: &SchemaDescriptor) -> Option<Vec<SortingColumn>> {
-    RowSettings::of(schema)?;
+    schema.metadata().get(SETTINGS)?;
     let leaf = |name: &str| columns.columns().iter().position(|column| column.path().string() == name);
     let by = [leaf("window_start").or_else(|| leaf("timestamp"))?, leaf("flow_id")?];
     let by = by.map(|leaf| SortingColumn { column_idx: leaf as i32, descending: false, nulls_first: false });
