@@ -139,6 +139,20 @@ pub enum RunError {
         /// What that of the model said.
         was: String,
     },
+    /// A setting of rows that are made already.
+    #[error("{}: [{table}] {key} = {found}, and {was}: leave the key out, or give captures", path.display())]
+    Made {
+        /// The first file of rows.
+        path: PathBuf,
+        /// The table of the pipeline file.
+        table: &'static str,
+        /// The key.
+        key: String,
+        /// What the pipeline says.
+        found: String,
+        /// How the rows were made.
+        was: String,
+    },
     /// Two thresholds.
     #[error(
         "[threshold] of the allow-list says where alarms begin, and so does {asked} of the pipeline or a flag: leave one out"

@@ -16,6 +16,7 @@ use crate::graph::Source;
 use crate::incident::Columns;
 use crate::packet::operator::Reading;
 use crate::report::folder_of;
+use crate::row::RowSettings;
 use crate::row::schema::{flow_schema, packet_schema};
 use crate::sink::operator::Joined;
 use crate::sink::{self, report};
@@ -210,12 +211,16 @@ fn open_rows(
     if spec.ends.packets {
         return missing("packet rows come from captures, this is Parquet");
     }
-    let mut feed = RowsFeed::open(paths)?;
+    let mut feed = RowsFeed::open(paths, spec.source.lax)?;
     let window = feed.settings().and_then(window_of);
     if feed.settings().is_some() && window.is_none() {
         return missing("rows without a window in their metadata; extract them again");
     }
     feed.of_windows(window);
+    // With a model they are held against that of its training.
+    if spec.ends.model.is_none() {
+        check_making(spec, feed.settings(), &name)?;
+    }
     // What alerts and incidents are made of is looked at first: whoever scores rows alone may have it in other types, or
     // not at all.
     if spec.ends.report.is_some()
@@ -241,6 +246,46 @@ fn open_rows(
     let source = Source::Rows(reading.clone());
     let reader = Reader::Rows(reading);
     Ok(Opened { origin: Origin::Stored, note: None, source, reader, schema, window, name })
+}
+
+/// Checks that a pipeline asks for no rows that are made otherwise than those that are read: made they are already. Of what
+/// it does not name in a file only what is not the default is asked for.
+fn check_making(spec: &Spec, rows: Option<&RowSettings>, path: &Path) -> Result<(), RunError> {
+    let settings = |spec: &Spec| {
+        let flow = spec.flow.row_settings();
+        let mut packet = row_settings(&spec.flow, &spec.packet).settings;
+        packet.retain(|key, _| !flow.contains_key(key));
+        [("flow", flow), ("packet", packet)]
+    };
+    for ((table, asked), (_, default)) in settings(spec).into_iter().zip(settings(&Spec::default())) {
+        let named = spec.named.get(table).filter(|_| spec.file.is_some());
+        let named: Vec<&String> = named.into_iter().flatten().collect();
+        for key in asked.keys().chain(named.iter().copied()) {
+            let (found, was) = (asked.get(key), rows.and_then(|rows| rows.settings.get(key)));
+            let is_asked = named.contains(&key) || found != default.get(key);
+            if !is_asked || rows.is_some() && found == was {
+                continue;
+            }
+            // As a pipeline file has it.
+            let text = |setting: Option<&String>| match setting.map(String::as_str) {
+                None => "its default".to_owned(),
+                Some(bare @ ("true" | "false")) => bare.to_owned(),
+                Some(text) => format!("{text:?}"),
+            };
+            let was = match rows {
+                Some(_) => format!("these rows were made with {}", text(was)),
+                None => "the rows of this table are made already".to_owned(),
+            };
+            return Err(RunError::Made {
+                path: path.to_owned(),
+                table,
+                key: key.clone(),
+                found: text(found),
+                was,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The error with a word about folders, where it is about a column that rows have not and names of their folders seem to
@@ -271,7 +316,9 @@ impl Reader {
     pub(super) fn counts(&self) -> FeedCounts {
         match self {
             Reader::Frames(reading) => reading.feed.lock().expect("no worker panics while it reads").counts(),
-            Reader::Rows(_) => FeedCounts::default(),
+            Reader::Rows(_) => {
+                FeedCounts { truncated_files: self.cut_short().len() as u64, ..FeedCounts::default() }
+            }
         }
     }
 
@@ -281,7 +328,9 @@ impl Reader {
             Reader::Frames(reading) => {
                 reading.feed.lock().expect("no worker panics while it reads").cut_short()
             }
-            Reader::Rows(_) => Vec::new(),
+            Reader::Rows(reading) => {
+                reading.feed.lock().expect("no worker panics while it reads").cut_short().to_vec()
+            }
         }
     }
 

@@ -17,12 +17,20 @@ pub enum RowsError {
         source: std::io::Error,
     },
     /// It is no Parquet file, or damaged.
-    #[error("{}: not a readable Parquet file: {what}", path.display())]
+    #[error("{}: not a readable Parquet file: {what} (--lax leaves it out, or what is behind the damage)", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What the reader says.
         what: String,
+    },
+    /// It is compressed as a whole, as no Parquet file is.
+    #[error("{}: is compressed with {how}, and a Parquet file is so within: unpack it", path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// With what.
+        how: &'static str,
     },
     /// It is the part of a report that has no rows of flows.
     #[error(
@@ -105,7 +113,8 @@ pub enum RowsError {
     },
     /// A column that a report is made of is missing, or of another type.
     #[error(
-        "{}: column `{column}` is {found}, {expected} was expected: a report needs it; without it write the scores alone (-o scores.parquet)",
+        "{}: column `{column}` is {found}, {expected} was expected: a report needs it so; where the model can do without it, \
+         scores alone can be written (-o scores.parquet)",
         path.display()
     )]
     Report {
@@ -189,4 +198,11 @@ pub enum RowsError {
         /// What it should be.
         expected: String,
     },
+}
+
+impl RowsError {
+    /// Whether a file cannot be read as Parquet, whatever rows were in it.
+    pub(super) fn is_of_bytes(&self) -> bool {
+        matches!(self, RowsError::Damaged { .. } | RowsError::Compressed { .. })
+    }
 }

@@ -1,6 +1,8 @@
 //! Parquet rows as a source: extracted rows, many files merged by window, or any table row by row.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,6 +83,10 @@ pub struct RowsFeed {
     total: u64,
     /// Rows that were handed out of a window, the last one, by their `flow_id`.
     known: (u64, HashSet<u64>),
+    /// Whether what cannot be read is left out.
+    lax: bool,
+    /// Why which files were left out, or not used to their ends.
+    cut_short: Vec<String>,
 }
 
 fn damaged(path: &Path, what: String) -> RowsError {
@@ -90,8 +96,23 @@ fn damaged(path: &Path, what: String) -> RowsError {
 fn open(path: &Path) -> Result<Opened, RowsError> {
     reading::open(path).map_err(|error| match error {
         Unreadable::Io(source) => RowsError::Io { path: path.to_owned(), source },
-        Unreadable::Damaged(what) => damaged(path, what),
+        Unreadable::Damaged(what) => match compression(path) {
+            Some(how) => RowsError::Compressed { path: path.to_owned(), how },
+            None => damaged(path, what),
+        },
     })
+}
+
+/// How a file as a whole is compressed, by what it begins with.
+fn compression(path: &Path) -> Option<&'static str> {
+    let mut head = [0; 4];
+    File::open(path).ok()?.read_exact(&mut head).ok()?;
+    match head {
+        [0x1F, 0x8B, ..] => Some("gzip"),
+        [0x28, 0xB5, 0x2F, 0xFD] => Some("zstd"),
+        [b'P', b'K', 3, 4] => Some("zip"),
+        _ => None,
+    }
 }
 
 /// Whether a column is read.
@@ -100,16 +121,24 @@ fn wanted(field: &Field) -> bool {
 }
 
 impl RowsFeed {
-    /// Opens files; at least one.
+    /// Opens files; at least one. Where that is `lax`, those that cannot be read are left out, as long as one is left.
     ///
     /// # Errors
     /// [`RowsError`] if a file is no Parquet, or its rows are made in another way than the first file's.
-    pub fn open(paths: &[PathBuf]) -> Result<RowsFeed, RowsError> {
+    pub fn open(paths: &[PathBuf], lax: bool) -> Result<RowsFeed, RowsError> {
         let mut inputs = Vec::with_capacity(paths.len());
         let mut common: Option<(PathBuf, Schema, Option<RowSettings>)> = None;
         let mut total = 0;
+        let (mut cut_short, mut unreadable) = (Vec::new(), None);
         for path in paths {
-            let builder = open(path)?;
+            let builder = match open(path) {
+                Err(error) if lax && error.is_of_bytes() => {
+                    cut_short.push(error.to_string());
+                    unreadable.get_or_insert(error);
+                    continue;
+                }
+                opened => opened?,
+            };
             let whole = builder.schema();
             if let Some(column) = named_twice(whole) {
                 return Err(RowsError::Twice { path: path.clone(), column: column.to_owned() });
@@ -169,7 +198,9 @@ impl RowsFeed {
                 done: false,
             });
         }
-        let (_, schema, settings) = common.expect("callers give at least one file");
+        let Some((_, schema, settings)) = common else {
+            return Err(unreadable.expect("callers give at least one file"));
+        };
         let schema = match &settings {
             Some(settings) => schema.with_metadata(settings.metadata()),
             None => schema,
@@ -184,7 +215,14 @@ impl RowsFeed {
             rows: 0,
             total,
             known,
+            lax,
+            cut_short,
         })
+    }
+
+    /// Why which files were left out, or not used to their ends: a line each.
+    pub fn cut_short(&self) -> &[String] {
+        &self.cut_short
     }
 
     /// Columns of the rows that are handed out.
@@ -241,7 +279,14 @@ impl RowsFeed {
             let Some(index) = next else { return Ok(None) };
             let others = self.inputs.iter().filter(|input| input.reader.is_some()).count();
             let at_once = (TOGETHER / (others + 1)).clamp(LEAST, BATCH);
-            let Some(batch) = self.inputs[index].batch(&self.schema, sorted, at_once)? else { continue };
+            let batch = match self.inputs[index].batch(&self.schema, sorted, at_once) {
+                Err(error) if self.lax && error.is_of_bytes() => {
+                    self.cut_short.push(self.inputs[index].leave(&error));
+                    continue;
+                }
+                batch => batch?,
+            };
+            let Some(batch) = batch else { continue };
             let input = &mut self.inputs[index];
             let (window, count) =
                 if sorted { input.run(&batch, self.length)? } else { (self.rows, batch.num_rows()) };
@@ -268,6 +313,12 @@ impl RowsFeed {
 }
 
 impl Input {
+    /// Reads no more of it. Returns why.
+    fn leave(&mut self, error: &RowsError) -> String {
+        (self.done, self.reader) = (true, None);
+        format!("{error}: {} rows were used", self.read)
+    }
+
     /// The rows read and not yet handed out, else the next batch, of so many `at_once`. Flow rows have no nulls where none
     /// can be.
     fn batch(
@@ -317,7 +368,11 @@ impl Input {
         let window = values[0];
         let count = values.iter().take_while(|start| **start == window).count();
         let back = |row: usize| RowsError::Order { path: self.path.clone(), row: self.read + row as u64 + 1 };
-        let window = u64::try_from(window).map_err(|_| back(0))?;
+        let window = u64::try_from(window).map_err(|_| RowsError::Value {
+            path: self.path.clone(),
+            column: "window_start".to_owned(),
+            what: format!("row {} is of a time before 1970", self.read + 1),
+        })?;
         if window < self.window || values.get(count).is_some_and(|next| *next < values[0]) {
             return Err(back(if window < self.window { 0 } else { count }));
         }

@@ -12,8 +12,8 @@ use super::widening::is_text;
 use crate::row::columns::find;
 
 /// A column of a file as it is handed out: values of a dictionary by themselves, but for text, whose keys are wide enough
-/// for all batches of a window. Rows of flows have text, whole numbers, lists of them, and what is null throughout, in the
-/// types that the dictionary of columns says, which some writers make others.
+/// for all batches of a window. Rows of flows have text, whole numbers, times, lists of them, and what is null throughout, in
+/// the types that the dictionary of columns says, which some writers make others.
 pub(super) fn handed_out(field: &Field, of_flows: bool) -> Field {
     let known = find(field.name()).filter(|_| of_flows).map(|known| known.kind.data_type());
     let found = match field.data_type() {
@@ -25,6 +25,10 @@ pub(super) fn handed_out(field: &Field, of_flows: bool) -> Field {
         DataType::Null => true,
         found if is_text(found) => is_text(known),
         DataType::List(_) | DataType::LargeList(_) => matches!(known, DataType::List(_)),
+        // In another unit; of other zones nobody says whether they were meant.
+        DataType::Timestamp(_, Some(zone)) if matches!(&**zone, "UTC" | "+00:00") => {
+            matches!(known, DataType::Timestamp(..))
+        }
         found => found.is_integer() && known.is_integer(),
     });
     field.clone().with_data_type(known.unwrap_or(found))
@@ -64,6 +68,8 @@ pub(super) fn in_order(
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
 
     #[test]
@@ -88,6 +94,14 @@ mod tests {
         assert_eq!(out("src_ip", DataType::Utf8View, true), dictionary(Utf8));
         assert_eq!(out("src_ip", Utf8, false), Utf8);
         assert_eq!(out("vlan", DataType::Null, true), UInt16);
+        let times = |unit, zone: &str| DataType::Timestamp(unit, Some(zone.into()));
+        let own = times(TimeUnit::Nanosecond, "UTC");
+        for (unit, zone) in [(TimeUnit::Microsecond, "UTC"), (TimeUnit::Second, "+00:00")] {
+            assert_eq!(out("window_start", times(unit, zone), true), own);
+            assert_eq!(out("window_start", times(unit, zone), false), times(unit, zone));
+        }
+        let berlin = times(TimeUnit::Microsecond, "Europe/Berlin");
+        assert_eq!(out("window_start", berlin.clone(), true), berlin);
         let list = DataType::LargeList(Arc::new(Field::new("element", Int64, true)));
         assert_eq!(out("first_lengths", list, true), find("first_lengths").unwrap().kind.data_type());
     }

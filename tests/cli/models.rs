@@ -150,6 +150,39 @@ fn a_pipeline_that_asks_for_rows_of_another_making_than_the_models_is_refused() 
 }
 
 #[test]
+fn rows_that_are_made_already_are_not_said_to_be_made_otherwise() {
+    let place = Place::new();
+    let capture = place.write("some.pcap", pcap(1, 65535, &some_frames()));
+    let (rows, packets) = (place.at("rows.parquet"), place.at("packets.parquet"));
+    fine(&[&"extract", &"-q", &capture, &"-o", &rows]);
+    fine(&[&"extract", &"-q", &capture, &"--packets", &"-o", &packets]);
+    let (text, out) = (place.at("run.toml"), place.at("again.csv"));
+    for (pipeline, said) in [
+        (
+            "[flow]\nwindow = '5s'\n",
+            "[flow] window = \"5s\", and these rows were made with \"10s\": leave the key out, or give captures",
+        ),
+        ("[packet]\ntunnels = true\n", "[packet] tunnels = true, and these rows were made with false: "),
+        (
+            "[packet]\nvlan = 'ignore'\n",
+            "[packet] vlan = \"ignore\", and these rows were made with its default: ",
+        ),
+    ] {
+        std::fs::write(&text, pipeline).unwrap();
+        let told = error(&[&"extract", &rows, &"-p", &text, &"-o", &out]);
+        assert!(told.contains(said) && !out.exists(), "{told}");
+        let told = error(&[&"extract", &packets, &"-p", &text, &"-o", &out]);
+        assert!(told.contains("the rows of this table are made already"), "{told}");
+    }
+    std::fs::write(&text, "[flow]\nwindow = '10s'\nidle = '1m'\n[source]\nlateness = '2s'\n").unwrap();
+    fine(&[&"extract", &"-q", &rows, &"-p", &text, &"-o", &out]);
+    // Packet rows are a table for whoever reads them.
+    fine(&[&"extract", &"-q", &packets, &"-o", &out]);
+    let lines = std::fs::read_to_string(&out).unwrap().lines().count();
+    assert_eq!(lines, 1 + some_frames().len());
+}
+
+#[test]
 fn a_run_changes_the_threshold_of_a_model_and_says_which_is_in_use() {
     let place = Place::new();
     // Flows of one to seven packets.

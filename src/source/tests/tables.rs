@@ -44,7 +44,7 @@ fn a_column_is_known_by_its_name_and_not_by_its_place() {
         table(path, None, names.iter().map(String::as_str).zip(columns).collect());
     }
     for kept in ["xyz", "xz", "y"] {
-        let mut feed = RowsFeed::open(&paths).unwrap();
+        let mut feed = RowsFeed::open(&paths, false).unwrap();
         feed.keep(|name| kept.contains(name));
         let mut read = vec![Vec::new(); kept.len()];
         while let Some(piece) = feed.read().unwrap() {
@@ -67,7 +67,7 @@ fn dots_in_names_of_columns_are_letters_like_others() {
     let columns = (1..).zip(names).map(|(unit, name)| (name, numbers([unit, 10 * unit])));
     table(&path, None, columns.collect());
     for kept in [&names[..], &["id.orig_h"], &["id"], &["ts", ".resp"]] {
-        let mut feed = RowsFeed::open(std::slice::from_ref(&path)).unwrap();
+        let mut feed = RowsFeed::open(std::slice::from_ref(&path), false).unwrap();
         feed.keep(|name| kept.contains(&name));
         let rows = feed.read().unwrap().unwrap().rows;
         assert_eq!(rows.num_columns(), kept.len());
@@ -95,7 +95,7 @@ fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
     }
     for order in [[0, 1, 2], [1, 2, 0], [2, 0, 1]] {
         let order = order.map(|file: usize| paths[file].clone());
-        let mut feed = RowsFeed::open(&order).unwrap();
+        let mut feed = RowsFeed::open(&order, false).unwrap();
         let (mut x, mut word) = (Vec::new(), Vec::new());
         while let Some(piece) = feed.read().unwrap() {
             let columns = piece.rows.columns();
@@ -108,7 +108,7 @@ fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
         assert_eq!(word.concat(), "abcdef");
     }
     table(&paths[3], None, vec![("x", words(["g", "h"])), ("word", words(["g", "h"]))]);
-    let error = RowsFeed::open(&[paths[0].clone(), paths[3].clone()]).err().unwrap().to_string();
+    let error = RowsFeed::open(&[paths[0].clone(), paths[3].clone()], false).err().unwrap().to_string();
     assert!(
         error.contains("3: column `x` is Utf8, in ")
             && error.contains("0 it is Int64: files of one run need the same columns; leave it out of all"),
@@ -117,10 +117,41 @@ fn columns_that_each_file_has_in_a_type_of_its_own_are_one_column() {
     table(&paths[3], None, vec![("x", numbers([1, 2]))]);
     for (files, said) in [([0, 3], ["is missing", "is Utf8"]), ([3, 0], ["is Utf8", "is missing"])] {
         let files = files.map(|file: usize| paths[file].clone());
-        let error = RowsFeed::open(&files).err().unwrap().to_string();
+        let error = RowsFeed::open(&files, false).err().unwrap().to_string();
         assert!(error.contains(&format!("column `word` {}, in ", said[0])), "{error}");
         assert!(error.contains(&format!(" it {}: ", said[1])), "{error}");
     }
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_where_that_is_asked_for() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    table(&path("whole"), None, vec![("x", numbers([1, 2]))]);
+    let whole = std::fs::read(path("whole")).unwrap();
+    std::fs::write(path("cut"), &whole[..whole.len() - 9]).unwrap();
+    std::fs::write(path("packed"), [0x1F, 0x8B, 8, 0, 1, 2, 3]).unwrap();
+    // The values of the column, in its only page.
+    let mut damaged = whole.clone();
+    damaged[4..40].fill(0xFF);
+    std::fs::write(path("damaged"), damaged).unwrap();
+    let all = ["cut", "damaged", "packed", "whole"].map(path);
+    let mut feed = RowsFeed::open(&all, true).unwrap();
+    let mut rows = 0;
+    while let Some(piece) = feed.read().unwrap() {
+        rows += piece.rows.num_rows();
+    }
+    assert_eq!(rows, 2);
+    let said = feed.cut_short();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].contains("cut: not a readable Parquet file: "), "{said:?}");
+    assert!(
+        said[1].contains("packed: is compressed with gzip") && said[1].ends_with("unpack it"),
+        "{said:?}"
+    );
+    assert!(said[2].contains("damaged: ") && said[2].ends_with(": 0 rows were used"), "{said:?}");
+    assert!(RowsFeed::open(&all[..1], true).is_err(), "nothing is left");
+    assert!(RowsFeed::open(&all, false).is_err());
 }
 
 #[test]
@@ -128,7 +159,7 @@ fn two_columns_of_one_name_are_an_error() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("t.parquet");
     table(&path, None, vec![("x", numbers([1, 2])), ("y", numbers([3, 4])), ("x", numbers([5, 6]))]);
-    let error = RowsFeed::open(&[path]).err().unwrap().to_string();
+    let error = RowsFeed::open(&[path], false).err().unwrap().to_string();
     assert!(error.ends_with("t.parquet: two columns are named `x`: rename one, or leave it out"), "{error}");
 }
 
@@ -146,7 +177,7 @@ fn rows_without_a_value_that_rows_always_have_are_an_error() {
             ("vlan", Arc::new(UInt64Array::from_iter(vlan))),
         ];
         table(&path, Some(&settings), columns);
-        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+        RowsFeed::open(std::slice::from_ref(&path), false).and_then(|mut feed| feed.read())
     };
     let whole = written([Some(0), Some(0)], [Some(1), Some(2)], [None, Some(1)]).unwrap().unwrap();
     assert_eq!((whole.rows.num_rows(), whole.rows.column(2).null_count()), (2, 1));
@@ -179,7 +210,7 @@ fn rows_that_end_before_they_begin_are_an_error() {
             ("row_end", times(ends)),
         ];
         table(&path, Some(&settings), columns);
-        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+        RowsFeed::open(std::slice::from_ref(&path), false).and_then(|mut feed| feed.read())
     };
     assert_eq!(read([5, 9, 9]).unwrap().unwrap().rows.num_rows(), 3);
     assert!(matches!(read([5, 9, 6]), Err(RowsError::Backwards { row: 3, .. })));
@@ -201,7 +232,7 @@ fn rows_that_are_given_twice_are_an_error() {
     };
     let read = |paths: &[&PathBuf]| {
         let paths: Vec<PathBuf> = paths.iter().map(|path| (*path).clone()).collect();
-        let mut feed = RowsFeed::open(&paths)?;
+        let mut feed = RowsFeed::open(&paths, false)?;
         let mut rows = 0;
         while let Some(piece) = feed.read()? {
             rows += piece.rows.num_rows();
@@ -235,7 +266,7 @@ fn numbers_by_dictionary_are_read_as_numbers() {
     let keys = Int8Array::from(vec![Some(1), None]);
     let words = DictionaryArray::new(keys, numbers([30, 40]));
     table(&path, None, vec![("x", Arc::new(words))]);
-    let mut feed = RowsFeed::open(&[path]).unwrap();
+    let mut feed = RowsFeed::open(&[path], false).unwrap();
     let rows = feed.read().unwrap().unwrap().rows;
     assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(40), None]);
 }
@@ -253,7 +284,7 @@ fn whole_numbers_of_flows_are_read_in_their_own_width_or_not_at_all() {
             ("dst_port", numbers(ports)),
         ];
         table(&path, Some(&settings), columns);
-        RowsFeed::open(std::slice::from_ref(&path)).and_then(|mut feed| feed.read())
+        RowsFeed::open(std::slice::from_ref(&path), false).and_then(|mut feed| feed.read())
     };
     let rows = read([443, 65_535]).unwrap().unwrap().rows;
     assert_eq!(rows.column(2).as_primitive::<UInt16Type>().values(), &[443, 65_535]);
