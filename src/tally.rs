@@ -46,7 +46,9 @@ pub struct Tally {
     pub alerts: AtomicU64,
     /// Incidents that began and were not taken back, without those that are no more than knocks.
     pub incidents: AtomicU64,
-    /// Those that are: one row of a stranger's that nobody let in.
+    /// Those of them that a budget keeps back.
+    pub held: AtomicU64,
+    /// What is no more than a knock: one row of a stranger's that nobody let in.
     pub knocks: AtomicU64,
     /// Packets in all rows.
     pub row_packets: AtomicU64,

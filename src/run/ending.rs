@@ -99,6 +99,9 @@ impl Ending<'_> {
         if let Some((_, muting)) = &self.watched {
             let incidents = [&tally.incidents, &tally.knocks].map(load);
             summary = summary.with_incidents(incidents, load(&tally.alerts), muting.rows());
+            if self.spec.incident.alerts_per_day.is_some() {
+                summary = summary.with_held(load(&tally.held));
+            }
         }
         if let (Some(path), Some(judged)) = (&self.spec.ends.model, self.judged) {
             summary = summary.by_model(path, &judged.hash);

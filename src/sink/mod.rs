@@ -16,6 +16,7 @@ mod earlier;
 mod eve;
 mod event;
 mod fit;
+mod held;
 mod incident_lines;
 mod incidents;
 mod json;

@@ -21,6 +21,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::AnyError;
 use super::alert::told;
+use super::held::Held;
 use super::knocks::Knocks;
 use crate::incident::budget::Budget;
 use crate::incident::{Change, Event, RowChange, Severity};
@@ -298,7 +299,7 @@ fn with_incidents(rows: &RecordBatch, members: &Members) -> Result<RecordBatch, 
 }
 
 /// Hands changes of incidents to `ends`, on worker 0, in order of event time; with a `budget` some are held back.
-/// Incidents that were not taken back are counted in `tally`, knocks apart.
+/// Incidents that were not taken back are counted in `tally`, with those of them that are held back, and knocks apart.
 pub fn report<'s>(
     changes: Stream<'s, u64, Vec<Change>>,
     ends: Vec<Box<dyn ChangeEnd>>,
@@ -308,7 +309,7 @@ pub fn report<'s>(
 ) {
     let mut ends = Some(ends);
     let mut waiting: BTreeMap<u64, Vec<Change>> = BTreeMap::new();
-    let mut knocks = Knocks::default();
+    let (mut knocks, mut held) = (Knocks::default(), Held::default());
     changes.sink(Exchange::new(|_: &Change| 0), "report", move |(input, frontier)| {
         input.for_each(|cap, changes| {
             let time = *cap.least().expect("sent under a capability");
@@ -326,6 +327,7 @@ pub fn report<'s>(
                     // A knock takes nothing of the budget.
                     let kept_back = |budget: &mut Budget| budget.holds(event);
                     event.state.held = event.state.knock || budget.as_mut().is_some_and(kept_back);
+                    held.take(event, &tally);
                 }
             }
             for ends in ends.iter_mut().filter(|_| !fault.met()) {

@@ -66,6 +66,7 @@ struct Counts {
     alerts: u64,
     muted: u64,
     incidents: u64,
+    held: u64,
     knocks: u64,
 }
 
@@ -98,6 +99,7 @@ impl State {
             alerts: get(&tally.alerts),
             muted: self.muting.as_ref().map_or(0, Muting::rows),
             incidents: get(&tally.incidents),
+            held: get(&tally.held),
             knocks: get(&tally.knocks),
         };
         let written = wall_clock();
@@ -162,6 +164,8 @@ impl State {
         }
         let help = "Incidents that began and were not taken back.";
         metric("incidents", "gauge", help, &labels, &counts.incidents.to_string());
+        let help = "Those of the incidents that a budget keeps back.";
+        metric("held_incidents", "gauge", help, &labels, &counts.held.to_string());
         let help = "Odd rows from outside that nobody let in and that stayed alone.";
         metric("knocks", "gauge", help, &labels, &counts.knocks.to_string());
         let times = [
@@ -231,6 +235,6 @@ mod tests {
         }
         // Each has one line of help, one of its type, and one sample.
         let of = |start: &str| metrics.lines().filter(|line| line.starts_with(start)).count();
-        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (15, 15, 15));
+        assert_eq!((of("# HELP "), of("# TYPE "), of("netweir_")), (16, 16, 16));
     }
 }

@@ -103,6 +103,9 @@ pub struct Summary {
     /// Incidents that these rows are part of.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub incidents: Option<u64>,
+    /// Those of them that the budget of incidents keeps back; where there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub held: Option<u64>,
     /// Odd rows from outside that nobody let in and that stayed alone: knocks, which are not among the incidents.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub knocks: Option<u64>,
@@ -190,6 +193,11 @@ impl Summary {
     pub fn with_incidents(self, [incidents, knocks]: [u64; 2], alerts: u64, muted: u64) -> Summary {
         let (incidents, knocks) = (Some(incidents), Some(knocks));
         Summary { incidents, knocks, alerts: Some(alerts), muted: Some(muted), ..self }
+    }
+
+    /// The same with how many of the incidents a budget keeps back.
+    pub fn with_held(self, held: u64) -> Summary {
+        Summary { held: Some(held), ..self }
     }
 
     /// Writes it as JSON, whole or not at all.
@@ -299,7 +307,13 @@ impl Summary {
                 (None, Some(muted)) => Some(format!("{} muted by rules", counted(muted, "alert", "alerts"))),
                 (None, None) => None,
             });
-            found.extend(self.incidents.map(|incidents| counted(incidents, "incident", "incidents")));
+            let held = self.held.filter(|held| *held > 0);
+            found.extend(self.incidents.map(|incidents| {
+                let all = counted(incidents, "incident", "incidents");
+                held.map_or(all.clone(), |held| {
+                    format!("{all} ({} held back by alerts_per_day)", grouped(held))
+                })
+            }));
             let knocks = self.knocks.filter(|knocks| *knocks > 0);
             found.extend(knocks.map(|knocks| counted(knocks, "knock from outside", "knocks from outside")));
             if let (Some(threshold), Some(by)) = (self.threshold, &self.threshold_by) {
@@ -429,6 +443,11 @@ mod tests {
         assert!(
             muted.ends_with("1,200 anomalies (24.00 % of rows), 1,001 alerts muted by rules, 3 incidents\n"),
             "{muted}"
+        );
+        let held = summary().scored(1200).with_incidents([39, 1], 150, 0).with_held(36).lines();
+        assert!(
+            held.contains("alerts, 39 incidents (36 held back by alerts_per_day), 1 knock from outside"),
+            "{held}"
         );
         let both = summary().scored(1200).with_incidents([3, 0], 150, 12).lines();
         assert!(
