@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::lock::{Held, hold};
-use super::{Draft, DraftError, Place, make, sync, unmake};
+use super::{Astray, Draft, DraftError, Place, make, sync, unmake};
 
 /// Whole files that are kept open, and so locked, until they have their names: processes may open so many only.
 const HELD: usize = 64;
@@ -18,6 +18,7 @@ const HELD: usize = 64;
 pub struct Drafts {
     group: Arc<Mutex<Group>>,
     live: bool,
+    astray: Astray,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +50,11 @@ impl Drafts {
         self.live
     }
 
+    /// Which of the growing ones lost their names to what cannot be written to.
+    pub(crate) fn astray(&self) -> &Astray {
+        &self.astray
+    }
+
     fn group(&self) -> MutexGuard<'_, Group> {
         self.group.lock().expect("nobody panics while files are named")
     }
@@ -74,7 +80,10 @@ impl Drafts {
     /// # Errors
     /// As [`Draft::create`].
     pub fn log(&self, path: &Path, before: Option<&Metadata>) -> Result<Draft, DraftError> {
-        if self.live { Draft::growing(path, before) } else { self.create(path) }
+        match self.live {
+            true => Ok(Draft { astray: self.astray.clone(), ..Draft::growing(path, before)? }),
+            false => self.create(path),
+        }
     }
 
     /// Begins one that is whole before the run has ended: it takes its name at once in a live run.

@@ -1,6 +1,7 @@
 //! A file that appears under its name only when it is whole: what every room writes files with. Files of one run
 //! take their names together.
 
+mod astray;
 mod group;
 mod lock;
 mod rights;
@@ -13,6 +14,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::astray::Astray;
 pub use self::group::Drafts;
 pub(crate) use self::lock::is_held_elsewhere;
 use self::lock::{is_held, is_same, leads_to, remove_stale};
@@ -71,6 +73,8 @@ pub struct Draft {
     among: Option<Drafts>,
     /// Whether it grows under its name, which others may take from it.
     grows: bool,
+    /// Where it is noted that no other one begins under that name.
+    astray: Astray,
     /// Whether what comes next begins a line: at the start, and whenever all before was flushed.
     between_lines: bool,
     /// Bytes of a line that has not ended.
@@ -154,7 +158,8 @@ impl Draft {
     }
 
     fn over(file: File, place: Place) -> Draft {
-        Draft { file, place, among: None, grows: false, between_lines: true, open_line: 0, cut: false }
+        let (among, astray) = (None, Astray::default());
+        Draft { file, place, among, grows: false, astray, between_lines: true, open_line: 0, cut: false }
     }
 
     /// The same with the rights of the file that had its name before, if that was moved away.
@@ -212,18 +217,30 @@ impl Draft {
         let _ = whole.and_then(|whole| tail::cut(&self.place.target, &self.file, whole));
     }
 
-    /// Where a growing file has lost its name, a new one begins, in a new folder where that is gone too. Where none can,
-    /// or what stands there is no file, the one that is open goes on: no line is lost.
+    /// Where a growing file has lost its name, a new one begins. Where none can, the one that is open goes on, so that no
+    /// line is lost while that is there; it is noted, as nobody looks for them in it.
     fn follow_name(&mut self) {
+        if self.grows {
+            let followed = self.begin_anew();
+            self.astray.put(&self.place.path, followed);
+        }
+    }
+
+    /// Begins a new file where the name leads to another one or to none, in a new folder where that is gone too.
+    fn begin_anew(&mut self) -> Result<(), DraftError> {
         let path = &self.place.path;
-        if !self.grows || leads_to(path, &self.file) || is_file_or_free(path).is_err() {
-            return;
+        if leads_to(path, &self.file) {
+            return Ok(());
         }
-        let Ok(target) = led_to(path) else { return };
-        let folder_is_there = folder(&target).is_dir() || make(folder(&target)).is_ok();
-        if folder_is_there && let Ok(file) = end_of(path, self.file.metadata().ok().as_ref()) {
-            self.file = file;
+        is_file_or_free(path)?;
+        let failed = DraftError::io(path);
+        let target = led_to(path).map_err(&failed)?;
+        let folder = folder(&target);
+        if !folder.is_dir() {
+            make(folder)?;
         }
+        self.file = end_of(path, self.file.metadata().ok().as_ref()).map_err(&failed)?;
+        Ok(())
     }
 }
 

@@ -70,6 +70,32 @@ fn a_growing_file_that_is_rotated_goes_on_under_its_name() {
 }
 
 #[test]
+fn a_log_that_goes_on_where_nobody_looks_is_told_of_until_it_has_its_name_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, earlier) = (folder.path().join("log"), folder.path().join("log.1"));
+    let drafts = Drafts::live();
+    let mut log = drafts.log(&path, None).unwrap();
+    let mut say = |line: &str| {
+        log.write_all(line.as_bytes()).unwrap();
+        log.flush().unwrap();
+        drafts.astray().lines()
+    };
+    assert_eq!(say("first\n"), [""; 0]);
+    std::fs::rename(&path, &earlier).unwrap();
+    assert_eq!(say("second\n"), [""; 0], "a new one has begun");
+    std::fs::rename(&path, &earlier).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let told = say("third\n");
+    assert!(told[0].starts_with(&format!("{}: is a folder", path.display())), "{told:?}");
+    assert!(told[0].contains("lines still go to the file that was moved away"), "{told:?}");
+    assert_eq!(told, say("fourth\n"));
+    std::fs::remove_dir(&path).unwrap();
+    assert_eq!(say("fifth\n"), [""; 0]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "fifth\n");
+    assert_eq!(std::fs::read_to_string(&earlier).unwrap(), "second\nthird\nfourth\n");
+}
+
+#[test]
 fn a_growing_file_that_can_take_no_more_ends_with_a_whole_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

@@ -283,6 +283,7 @@ pub fn run(spec: &Spec, mut controls: Controls) -> Result<Outcome, RunError> {
         notices,
         state: state.clone(),
         fit: writing.fit.clone(),
+        astray: drafts.astray().clone(),
     };
     let ticker = Ticker::start(&opened.reader, &shared, opened.origin, looks, started)?;
     let learned = work.execute(controls.workers);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::following::Following;
 use super::opening::{Origin, Reader};
 use super::{Notice, Progress, RunError, Shared, Show, Tell};
+use crate::draft::Astray;
 use crate::sink::{Fit, State};
 use crate::terminal::Waited;
 use crate::threads::NoThread;
@@ -33,6 +34,8 @@ pub(super) struct Looks {
     pub(super) state: Option<State>,
     /// Whether the model fits, where rows are scored.
     pub(super) fit: Option<Fit>,
+    /// Logs that lost their names.
+    pub(super) astray: Astray,
 }
 
 /// Looks at a run from time to time: shows progress, follows the file of rules, ends a batch run that is to stop.
@@ -51,6 +54,7 @@ struct Told {
     late: bool,
     misfit: bool,
     unwritten: bool,
+    astray: Vec<String>,
 }
 
 impl Told {
@@ -99,9 +103,20 @@ impl Told {
         Some(Notice::Trouble(misfit))
     }
 
+    /// Logs that lost their names since the last look.
+    fn look_for_astray(&mut self, astray: &Astray) -> Vec<Notice> {
+        let before = std::mem::replace(&mut self.astray, astray.lines());
+        let new = self.astray.iter().filter(|line| !before.contains(line));
+        new.cloned().map(Notice::Trouble).collect()
+    }
+
     /// What became of the file of the run's state.
     fn wrote(&mut self, written: Result<(), impl std::fmt::Display>) -> Option<Notice> {
-        let failed = written.err().map(|error| error.to_string());
+        let failed = written.err().map(|error| {
+            format!(
+                "{error}: what says how the run is stands still until it can be written, and the run goes on"
+            )
+        });
         let told = std::mem::replace(&mut self.unwritten, failed.is_some());
         failed.filter(|_| !told).map(Notice::Trouble)
     }
@@ -130,6 +145,7 @@ impl Ticker {
                     if origin == Origin::Pipe {
                         notices.extend(told.look_for_late(&progress));
                     }
+                    notices.extend(told.look_for_astray(&looks.astray));
                     notices.extend(looks.fit.as_ref().and_then(|fit| told.look_at(fit)));
                     notices.extend(looks.rules.as_mut().and_then(Following::look));
                 }
@@ -146,6 +162,9 @@ impl Ticker {
                 if let Some(show) = &mut looks.progress {
                     show(&reader.progress(&shared.tally, started.elapsed()));
                 }
+            }
+            if let Some(tell) = &mut looks.notices {
+                told.look_for_astray(&looks.astray).into_iter().for_each(tell);
             }
         })?;
         Ok(Ticker { end, looking })
