@@ -6,7 +6,7 @@ mod allocator;
 use std::process::ExitCode;
 use std::sync::Once;
 
-use netweir::cli::{Cli, ERROR, one_line};
+use netweir::cli::{Cli, ERROR, advised, one_line};
 use netweir::flow::region::NoRoom;
 
 static TOLD: Once = Once::new();
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         eprintln!("netweir: this is a defect of netweir; please report the lines above");
         std::process::exit(101);
     }));
-    match Cli::read().and_then(|asked| asked.run().map_err(|error| error.to_string())) {
+    match Cli::read().and_then(|asked| asked.run().map_err(|error| advised(&error))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("netweir: {}", one_line(&error));

@@ -1,5 +1,6 @@
 //! The command line: one file a verb. A verb is a pipeline with other ends, and nothing more.
 
+mod advice;
 mod check;
 mod demo;
 mod detect;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+pub use self::advice::advised;
 use self::relay::{Forgiving, Relay};
 use self::speaker::Speaker;
 use crate::run::{Controls, Notice, Outcome, RunError};

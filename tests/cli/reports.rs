@@ -357,7 +357,9 @@ fn what_attacked_is_not_learned_where_its_incidents_are_named() {
     let wrong = |without: &str| error(&[&"train", &train, &"-m", &again, &"--without", &without]);
     assert!(wrong(&format!("{}:ffffffffff", out.display())).contains("begins with \"ffffffffff\""));
     assert!(
-        wrong("nowhere").ends_with("nowhere/incident_rows.parquet: No such file or directory (os error 2)")
+        wrong("nowhere").contains(
+            "nowhere/incident_rows.parquet: No such file or directory (os error 2): check the name"
+        )
     );
     let (id, _) = incidents(&out).into_iter().find(|(_, line)| line["kind"] == "new_host").unwrap();
     assert!(wrong(&format!("{}:{id}", out.display())).contains("is of new hosts, which has no odd rows"));

@@ -32,9 +32,10 @@ so is a knock: one row of up to three packets of a host from outside, which nobo
 Below a row stands what it is made of, in nats (-ln of a probability), with the sum before: how rare
 such a sum is in training is the score. `lasting` is how odd what the same two hosts did before was,
 for those who never met as much as of anybody unknown. A forest's say how much shorter than usual
-paths are; its score rises with their sum. Then come reasons: what was seen, and what is usual (the
-median) for the one named, or for others where that has no past; p99 is what one value in a hundred
-exceeds. What is usual is known by quarters of octaves, told by the least of each: 63 is 63 to 74.
+paths are; its score rises with their sum. Of an ensemble, a sum or a forest over surprises it is
+what its members say. Then come reasons: what was seen, and what is usual (the median) for the one
+named, or for others where that has no past; p99 is what one value in a hundred exceeds. What is
+usual is known by quarters of octaves, told by the least of each: 63 is 63 to 74.
 A live run writes the rows of an hour when it is over.")]
 pub(super) struct Explain {
     /// The folder that detect or watch left
