@@ -60,6 +60,7 @@ impl<'a> Datagram<'a> {
 
     fn v4(bytes: &'a [u8], wire: u32) -> Result<Self, Refused> {
         let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
+            err::ipv4::HeaderSliceError::Len(_) if is_beyond_its_end(bytes) => Refused::Malformed,
             err::ipv4::HeaderSliceError::Len(_) => Refused::Truncated,
             err::ipv4::HeaderSliceError::Content(_) => Refused::Malformed,
         })?;
@@ -188,6 +189,13 @@ impl<'a> Datagram<'a> {
     }
 }
 
+/// Whether an IPv4 header says that it is longer than the datagram, which then was never whole.
+fn is_beyond_its_end(bytes: &[u8]) -> bool {
+    let [first, _, high, low, ..] = *bytes else { return false };
+    let length = u16::from_be_bytes([high, low]);
+    length > 0 && u16::from(first & 15) * 4 > length
+}
+
 /// The payload length in a hop-by-hop header's jumbo option (RFC 2675); `None` where there is no such option or
 /// the header is cut.
 fn jumbo(bytes: &[u8]) -> Result<Option<u32>, Refused> {
@@ -232,6 +240,16 @@ mod tests {
         let packet = raw(&bytes).unwrap();
         assert_eq!((packet.length, packet.headers, packet.payload()), (40, 36, 4));
         assert_eq!((packet.key.port_a, packet.key.port_b), (1000, 53));
+    }
+
+    #[test]
+    fn a_header_beyond_the_end_of_its_datagram_is_malformed_also_where_the_frame_ends_before() {
+        let mut bytes = ip4(17, &udp(1000, 53, &[0; 4]));
+        bytes[0] = 0x4F;
+        assert_eq!(read(1, &ethernet(0x0800, &join(&[&bytes, &[0; 14]]))), Err(Refused::Malformed));
+        // A datagram of that length could hold it.
+        let cut = with(bytes, 2, 60);
+        assert_eq!(raw(&cut), Err(Refused::Truncated));
     }
 
     #[test]
@@ -383,7 +401,7 @@ mod tests {
         for cut in 14..54 {
             assert_eq!(read(1, &six[..cut]), Err(Refused::Truncated));
         }
-        let mut options = four;
+        let mut options = with(four, 16, 60);
         options[14] = 0x4F;
         assert_eq!(read(1, &options), Err(Refused::Truncated));
     }
