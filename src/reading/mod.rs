@@ -38,6 +38,17 @@ pub(crate) enum Unreadable {
     Damaged(String),
 }
 
+impl Unreadable {
+    /// What a reader says of a file: what the system said to it is handed on as text alone, which ends with a number.
+    pub(crate) fn of(what: String) -> Unreadable {
+        let number = what.strip_suffix(')').and_then(|what| what.rsplit_once("(os error "));
+        match number.and_then(|(_, number)| number.parse().ok()) {
+            Some(number) => Unreadable::Io(std::io::Error::from_raw_os_error(number)),
+            None => Unreadable::Damaged(what),
+        }
+    }
+}
+
 impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -83,7 +94,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Unreadable> {
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata))
     })
-    .map_err(Unreadable::Damaged)
+    .map_err(Unreadable::of)
 }
 
 /// The rows of a file, batch by batch; nothing comes after an error.
@@ -147,6 +158,15 @@ mod tests {
         let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build())).unwrap();
         writer.write(&rows).unwrap();
         writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_the_system_says_is_no_damage() {
+        let external = |error: std::io::Error| ParquetError::External(Box::new(error));
+        let limit = guarded(|| Err::<(), _>(external(std::io::Error::from_raw_os_error(24)))).unwrap_err();
+        assert!(matches!(Unreadable::of(limit), Unreadable::Io(error) if error.raw_os_error() == Some(24)));
+        let short = guarded(|| Err::<(), _>(external(std::io::ErrorKind::UnexpectedEof.into()))).unwrap_err();
+        assert!(matches!(Unreadable::of(short), Unreadable::Damaged(_)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub enum RowsError {
         source: std::io::Error,
     },
     /// It is no Parquet file, or damaged.
-    #[error("{}: not a readable Parquet file: {what} (--lax leaves it out, or what is behind the damage)", path.display())]
+    #[error("{}: not a readable Parquet file: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -75,7 +75,8 @@ pub enum RowsError {
     },
     /// The rows of one of two files do not say how they were made.
     #[error(
-        "{}: does not say how its rows were made, and {} does: extract both with one pipeline, or run them apart",
+        "{}: has no rows of flows or does not say how they were made, and {} does: extract both with one pipeline, or run \
+         them apart",
         path.display(),
         other.display()
     )]
@@ -201,6 +202,17 @@ pub enum RowsError {
 }
 
 impl RowsError {
+    /// The same with what to do, where it ends a run.
+    pub(super) fn advised(self) -> RowsError {
+        match self {
+            RowsError::Damaged { path, what } => {
+                let what = format!("{what} (--lax leaves it out, or what is behind the damage)");
+                RowsError::Damaged { path, what }
+            }
+            other => other,
+        }
+    }
+
     /// Whether a file cannot be read as Parquet, whatever rows were in it.
     pub(super) fn is_of_bytes(&self) -> bool {
         matches!(self, RowsError::Damaged { .. } | RowsError::Compressed { .. })

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, TimestampNanosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use hashbrown::HashSet;
 use parquet::arrow::ProjectionMask;
@@ -67,7 +67,10 @@ struct Input {
     reader: Option<Batches>,
     rest: Option<RecordBatch>,
     window: u64,
+    /// Rows that were handed out.
     read: u64,
+    /// Whether it is read row by row, since something in it cannot be.
+    careful: bool,
     done: bool,
 }
 
@@ -89,18 +92,18 @@ pub struct RowsFeed {
     cut_short: Vec<String>,
 }
 
-fn damaged(path: &Path, what: String) -> RowsError {
-    RowsError::Damaged { path: path.to_owned(), what }
+fn open(path: &Path) -> Result<Opened, RowsError> {
+    reading::open(path).map_err(|error| match (&error, compression(path)) {
+        (Unreadable::Damaged(_), Some(how)) => RowsError::Compressed { path: path.to_owned(), how },
+        _ => unreadable(path, error),
+    })
 }
 
-fn open(path: &Path) -> Result<Opened, RowsError> {
-    reading::open(path).map_err(|error| match error {
+fn unreadable(path: &Path, error: Unreadable) -> RowsError {
+    match error {
         Unreadable::Io(source) => RowsError::Io { path: path.to_owned(), source },
-        Unreadable::Damaged(what) => match compression(path) {
-            Some(how) => RowsError::Compressed { path: path.to_owned(), how },
-            None => damaged(path, what),
-        },
-    })
+        Unreadable::Damaged(what) => RowsError::Damaged { path: path.to_owned(), what },
+    }
 }
 
 /// How a file as a whole is compressed, by what it begins with.
@@ -129,15 +132,15 @@ impl RowsFeed {
         let mut inputs = Vec::with_capacity(paths.len());
         let mut common: Option<(PathBuf, Schema, Option<RowSettings>)> = None;
         let mut total = 0;
-        let (mut cut_short, mut unreadable) = (Vec::new(), None);
+        let (mut cut_short, mut first_error) = (Vec::new(), None);
         for path in paths {
-            let builder = match open(path) {
+            let (builder, first) = match look_at(path) {
                 Err(error) if lax && error.is_of_bytes() => {
                     cut_short.push(error.to_string());
-                    unreadable.get_or_insert(error);
+                    first_error.get_or_insert(error);
                     continue;
                 }
-                opened => opened?,
+                looked => looked.map_err(RowsError::advised)?,
             };
             let whole = builder.schema();
             if let Some(column) = named_twice(whole) {
@@ -157,7 +160,6 @@ impl RowsFeed {
                 has_flow_ids(path, &schema)?;
             }
             total += builder.metadata().file_metadata().num_rows().max(0) as u64;
-            let first = if settings.is_some() { first_window(path, &builder)? } else { 0 };
             match &mut common {
                 None => common = Some((path.clone(), schema, settings)),
                 Some((first, expected, expected_settings)) => {
@@ -195,11 +197,12 @@ impl RowsFeed {
                 rest: None,
                 window: first,
                 read: 0,
+                careful: false,
                 done: false,
             });
         }
         let Some((_, schema, settings)) = common else {
-            return Err(unreadable.expect("callers give at least one file"));
+            return Err(first_error.expect("callers give at least one file"));
         };
         let schema = match &settings {
             Some(settings) => schema.with_metadata(settings.metadata()),
@@ -281,10 +284,10 @@ impl RowsFeed {
             let at_once = (TOGETHER / (others + 1)).clamp(LEAST, BATCH);
             let batch = match self.inputs[index].batch(&self.schema, sorted, at_once) {
                 Err(error) if self.lax && error.is_of_bytes() => {
-                    self.cut_short.push(self.inputs[index].leave(&error));
+                    self.cut_short.extend(self.inputs[index].give_up(&error));
                     continue;
                 }
-                batch => batch?,
+                batch => batch.map_err(RowsError::advised)?,
             };
             let Some(batch) = batch else { continue };
             let input = &mut self.inputs[index];
@@ -313,10 +316,16 @@ impl RowsFeed {
 }
 
 impl Input {
-    /// Reads no more of it. Returns why.
-    fn leave(&mut self, error: &RowsError) -> String {
-        (self.done, self.reader) = (true, None);
-        format!("{error}: {} rows were used", self.read)
+    /// Goes back to the last row that was handed out, and reads on row by row up to what cannot be read; there it ends.
+    /// Returns why.
+    fn give_up(&mut self, error: &RowsError) -> Option<String> {
+        self.reader = None;
+        if !self.careful {
+            self.careful = true;
+            return None;
+        }
+        self.done = true;
+        Some(format!("{error}: {} rows before that were used", self.read))
     }
 
     /// The rows read and not yet handed out, else the next batch, of so many `at_once`. Flow rows have no nulls where none
@@ -333,8 +342,12 @@ impl Input {
         if self.reader.is_none() {
             let builder = open(&self.path)?;
             let mask = columns_of(builder.parquet_schema(), schema);
-            let builder = builder.with_projection(mask).with_batch_size(at_once);
-            self.reader = Some(Batches::of(builder).map_err(|what| damaged(&self.path, what))?);
+            let builder = match self.careful {
+                true => builder.with_projection(mask).with_batch_size(1).with_offset(self.read as usize),
+                false => builder.with_projection(mask).with_batch_size(at_once),
+            };
+            self.reader =
+                Some(Batches::of(builder).map_err(|what| unreadable(&self.path, Unreadable::of(what)))?);
         }
         loop {
             match self.reader.as_mut().and_then(Iterator::next) {
@@ -343,7 +356,7 @@ impl Input {
                     self.reader = None;
                     return Ok(None);
                 }
-                Some(Err(what)) => return Err(damaged(&self.path, what)),
+                Some(Err(what)) => return Err(unreadable(&self.path, Unreadable::of(what))),
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
                     let rows = in_order(&self.path, schema, &batch)?;
@@ -455,6 +468,16 @@ fn has_flow_ids(path: &Path, schema: &Schema) -> Result<(), RowsError> {
     })
 }
 
+/// Opens a file, and looks for its first window where it has rows of flows.
+fn look_at(path: &Path) -> Result<(Opened, u64), RowsError> {
+    let builder = open(path)?;
+    let first = match RowSettings::of(builder.schema()) {
+        Some(_) => first_window(path, &builder)?,
+        None => 0,
+    };
+    Ok((builder, first))
+}
+
 /// The first window of a file, from its statistics, else from its first row.
 fn first_window(path: &Path, builder: &Opened) -> Result<u64, RowsError> {
     let metadata = builder.metadata();
@@ -466,19 +489,33 @@ fn first_window(path: &Path, builder: &Opened) -> Result<u64, RowsError> {
     let statistics = position
         .and_then(|at| metadata.row_groups().first().map(|group| group.column(at)))
         .and_then(|column| column.statistics());
+    let found = builder.schema().field_with_name("window_start").ok();
     if let Some(Statistics::Int64(values)) = statistics
+        && let Some(DataType::Timestamp(unit, _)) = found.map(Field::data_type)
         && let Some(min) = values.min_opt()
         && let Ok(min) = u64::try_from(*min)
     {
-        return Ok(min);
+        let nanoseconds = match unit {
+            TimeUnit::Second => 1_000_000_000,
+            TimeUnit::Millisecond => 1_000_000,
+            TimeUnit::Microsecond => 1_000,
+            TimeUnit::Nanosecond => 1,
+        };
+        return Ok(min.saturating_mul(nanoseconds));
     }
     let mask = ProjectionMask::columns(builder.parquet_schema(), ["window_start"]);
     let first = open(path)?.with_projection(mask).with_batch_size(1);
-    let first = Batches::of(first).map_err(|what| damaged(path, what))?.next();
-    match first {
-        Some(Ok(batch)) => Ok(u64::try_from(window_starts(path, &batch)?.value(0)).unwrap_or(0)),
-        Some(Err(what)) => Err(damaged(path, what)),
-        None => Ok(0),
+    let wrong = |what| unreadable(path, Unreadable::of(what));
+    let first = Batches::of(first).map_err(wrong)?.next();
+    match (first, found) {
+        (Some(Ok(batch)), Some(found)) => {
+            let schema = Arc::new(Schema::new(vec![handed_out(found, true)]));
+            let batch = in_order(path, &schema, &batch)?;
+            Ok(u64::try_from(window_starts(path, &batch)?.value(0)).unwrap_or(0))
+        }
+        (Some(Ok(batch)), None) => window_starts(path, &batch).map(|_| 0),
+        (Some(Err(what)), _) => Err(wrong(what)),
+        (None, _) => Ok(0),
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, Int8Array, Int64Array, StringArray,
-    TimestampNanosecondArray, UInt8Array, UInt64Array,
+    TimestampMicrosecondArray, TimestampNanosecondArray, UInt8Array, UInt64Array,
 };
-use arrow::datatypes::{Field, Float64Type, Int8Type, Int64Type, Schema, UInt16Type};
+use arrow::datatypes::{DataType, Field, Float64Type, Int8Type, Int64Type, Schema, UInt16Type};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use tempfile::tempdir;
 
 use super::*;
@@ -149,9 +150,77 @@ fn what_cannot_be_read_is_left_out_where_that_is_asked_for() {
         said[1].contains("packed: is compressed with gzip") && said[1].ends_with("unpack it"),
         "{said:?}"
     );
-    assert!(said[2].contains("damaged: ") && said[2].ends_with(": 0 rows were used"), "{said:?}");
+    assert!(said[2].contains("damaged: ") && said[2].ends_with(": 0 rows before that were used"), "{said:?}");
     assert!(RowsFeed::open(&all[..1], true).is_err(), "nothing is left");
-    assert!(RowsFeed::open(&all, false).is_err());
+    let error = RowsFeed::open(&all, false).err().unwrap().to_string();
+    assert!(error.ends_with(" (--lax leaves it out, or what is behind the damage)"), "{error}");
+}
+
+#[test]
+fn windows_in_another_unit_come_in_their_order() {
+    let folder = tempdir().unwrap();
+    let settings = crate::flow::row_settings(&Default::default(), &Default::default());
+    for (number, statistics) in [EnabledStatistics::Page, EnabledStatistics::None].into_iter().enumerate() {
+        let write = |name: &str, window: ArrayRef| {
+            let path = folder.path().join(format!("{number}-{name}"));
+            let fields = [
+                Field::new("window_start", window.data_type().clone(), false),
+                Field::new("flow_id", DataType::UInt64, false),
+            ];
+            let schema = Arc::new(Schema::new(fields.to_vec()).with_metadata(settings.metadata()));
+            let rows =
+                RecordBatch::try_new(schema.clone(), vec![window, Arc::new(UInt64Array::from(vec![7]))]);
+            let properties = WriterProperties::builder().set_statistics_enabled(statistics).build();
+            let mut writer =
+                ArrowWriter::try_new(File::create(&path).unwrap(), schema, Some(properties)).unwrap();
+            writer.write(&rows.unwrap()).unwrap();
+            writer.close().unwrap();
+            path
+        };
+        let micros = |seconds: i64| -> ArrayRef {
+            Arc::new(TimestampMicrosecondArray::from(vec![seconds * 1_000_000]).with_timezone("UTC"))
+        };
+        let nanos: ArrayRef =
+            Arc::new(TimestampNanosecondArray::from(vec![20_000_000_000]).with_timezone("UTC"));
+        let paths = [write("late", micros(30)), write("middle", nanos), write("early", micros(10))];
+        let mut feed = RowsFeed::open(&paths, false).unwrap();
+        assert_eq!(feed.frontier(), 10_000_000_000);
+        let mut windows = Vec::new();
+        while let Some(piece) = feed.read().unwrap() {
+            windows.push(piece.window / 1_000_000_000);
+        }
+        assert_eq!(windows, [10, 20, 30]);
+        let old = write("old", micros(-10));
+        let error = RowsFeed::open(&[old], false).and_then(|mut feed| feed.read()).err().unwrap().to_string();
+        assert!(error.ends_with("row 1 is of a time before 1970"), "{error}");
+    }
+}
+
+#[test]
+fn all_rows_before_damage_are_read() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("groups.parquet");
+    let rows =
+        RecordBatch::try_from_iter([("x", Arc::new(Int64Array::from_iter_values(0..500)) as ArrayRef)])
+            .unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(100)).build();
+    let mut writer =
+        ArrowWriter::try_new(File::create(&path).unwrap(), rows.schema(), Some(properties)).unwrap();
+    writer.write(&rows).unwrap();
+    let metadata = writer.close().unwrap();
+    let start = metadata.row_groups()[3].column(0).byte_range().0 as usize;
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[start..start + 40].fill(0xFF);
+    std::fs::write(&path, bytes).unwrap();
+    let mut feed = RowsFeed::open(std::slice::from_ref(&path), true).unwrap();
+    let mut found: Vec<i64> = Vec::new();
+    while let Some(piece) = feed.read().unwrap() {
+        found.extend(piece.rows.column(0).as_primitive::<Int64Type>().values());
+    }
+    assert_eq!(found, (0..300).collect::<Vec<i64>>());
+    assert!(feed.cut_short()[0].ends_with(": 300 rows before that were used"), "{:?}", feed.cut_short());
+    let mut feed = RowsFeed::open(&[path], false).unwrap();
+    assert!(std::iter::from_fn(|| feed.read().transpose()).any(|piece| piece.is_err()));
 }
 
 #[test]
