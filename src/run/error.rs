@@ -163,7 +163,7 @@ pub enum RunError {
     },
     /// Met on the way by a room.
     #[error("{0}")]
-    Met(AnyError),
+    Met(#[source] AnyError),
 }
 
 impl RunError {

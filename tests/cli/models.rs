@@ -165,7 +165,7 @@ fn rows_that_are_made_already_are_not_said_to_be_made_otherwise() {
         ("[packet]\ntunnels = true\n", "[packet] tunnels = true, and these rows were made with false: "),
         (
             "[packet]\nvlan = 'ignore'\n",
-            "[packet] vlan = \"ignore\", and these rows were made with its default: ",
+            "[packet] vlan = \"ignore\", and these rows were made with \"key\": ",
         ),
     ] {
         std::fs::write(&text, pipeline).unwrap();
@@ -174,7 +174,11 @@ fn rows_that_are_made_already_are_not_said_to_be_made_otherwise() {
         let told = error(&[&"extract", &packets, &"-p", &text, &"-o", &out]);
         assert!(told.contains("the rows of this table are made already"), "{told}");
     }
-    std::fs::write(&text, "[flow]\nwindow = '10s'\nidle = '1m'\n[source]\nlateness = '2s'\n").unwrap();
+    std::fs::write(&text, "[flow]\nfirst_lengths = false\n").unwrap();
+    let told = error(&[&"extract", &rows, &"-p", &text, &"-o", &out]);
+    assert!(told.contains("[flow] first_lengths = false, and these rows were made with true: "), "{told}");
+    let same = "[flow]\nwindow = '10s'\nidle = '1m'\nmax_flows = 5000\n[source]\nlateness = '2s'\n";
+    std::fs::write(&text, same).unwrap();
     fine(&[&"extract", &"-q", &rows, &"-p", &text, &"-o", &out]);
     // Packet rows are a table for whoever reads them.
     fine(&[&"extract", &"-q", &packets, &"-o", &out]);
