@@ -203,19 +203,7 @@ impl Detector for Isolation {
     }
 
     fn notes(&self) -> Vec<String> {
-        let note = format!(
-            "training has fewer than {} windows, three blocks: p-values are by rows that the forest was grown from, and \
-             false alarms are more than promised; train on more",
-            FEWEST
-        );
-        let note = (!self.forest.held_out()).then_some(note);
-        let splits = self.forest.fallback().trees().iter().any(|tree| tree.nodes().len() > 1);
-        let alike = (!splits).then(|| {
-            "all rows of training are alike in the columns that are judged: every row will have the same score; name \
-             columns that vary, or train on more"
-                .to_owned()
-        });
-        note.into_iter().chain(alike).collect()
+        self.short().into_iter().chain(self.alike()).collect()
     }
 
     fn reasons(
@@ -286,6 +274,27 @@ pub(super) fn differs(expected: &Field, found: Option<&DataType>, schema: &Schem
 }
 
 impl Isolation {
+    /// That training was too short for rows that are held out.
+    fn short(&self) -> Option<String> {
+        let note = || {
+            format!(
+                "training has fewer than {FEWEST} windows, three blocks: p-values are by rows that the forest was grown \
+                 from, and false alarms are more than promised; train on more"
+            )
+        };
+        (!self.forest.held_out()).then(note)
+    }
+
+    /// That no tree tells rows apart.
+    fn alike(&self) -> Option<String> {
+        let splits = self.forest.fallback().trees().iter().any(|tree| tree.nodes().len() > 1);
+        (!splits).then(|| {
+            "all rows of training are alike in the columns that are judged: every row will have the same score; name \
+             columns that vary, or train on more"
+                .to_owned()
+        })
+    }
+
     fn outline_columns(&self) -> Vec<Line> {
         let features = self.encoders.features().len();
         let mut lines =
@@ -335,7 +344,8 @@ impl Isolation {
             ),
         ];
         let held_out = "by rows held out: each scored by forests grown from other times";
-        lines.push(field("p-values", self.notes().pop().unwrap_or_else(|| held_out.to_owned())));
+        lines.push(field("p-values", self.short().unwrap_or_else(|| held_out.to_owned())));
+        lines.extend(self.alike().map(|note| field("rows", note)));
         if *settings.partition_by() == PartitionBy::None {
             return lines;
         }
