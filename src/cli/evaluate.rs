@@ -28,8 +28,8 @@ their files.
 
 Labels are CSV with the columns start_ns,end_ns,src_ip,dst_ip,proto,dst_port,attack,event: an empty
 field means any, the addresses may stand in either direction, attack = ignore means that nobody
-knows. proto is a name that rows have (tcp, udp, icmp for both of its versions, gre, ...), its
-number, or arp. metrics.json is left beside the report.")]
+knows (of rows that no attack's label has). proto is a name that rows have (tcp, udp, gre, ...; icmp
+and icmp6 are both of its versions), its number, or arp. metrics.json is left beside the report.")]
 pub(super) struct Evaluate {
     /// The folder that detect or watch left
     #[arg(value_name = "OUTDIR", required_unless_present = "train")]

@@ -101,7 +101,7 @@ impl Idle {
         match self {
             Idle::NotIp => "arp: not IP, no row can match",
             Idle::NoRow => "no row fits",
-            Idle::Taken => "its rows belong to earlier labels",
+            Idle::Taken => "its rows belong to other labels",
         }
     }
 }

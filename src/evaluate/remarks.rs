@@ -97,7 +97,7 @@ impl Evaluation {
         let silent = silent.filter(|(rows, event)| **rows == 0 && !event.not_ip);
         let silent: Vec<&str> = silent.map(|(_, event)| event.name.as_str()).collect();
         if !silent.is_empty() {
-            notes.push(format!("No row belongs to {}: they are left out of recall.", some(&silent, "event")));
+            notes.push(format!("No row belongs to {}: left out of recall.", some(&silent, "event")));
         }
         let arp = self.events.events.iter().filter(|event| event.not_ip);
         let arp: Vec<&str> = arp.map(|event| event.name.as_str()).collect();

@@ -54,10 +54,10 @@ impl Display for Evaluation {
         if !self.idle.is_empty() {
             writeln!(
                 to,
-                "\n{} of {} {} no row of their own: {} of ARP, {} fit no row, {} taken by earlier ones.",
+                "\n{} of {} {}: {} of ARP, {} fit no row, {} taken by others.",
                 count(self.idle.len() as u64),
                 counted(head.label_rows, "label row"),
-                if self.idle.len() == 1 { "has" } else { "have" },
+                if self.idle.len() == 1 { "has no row of its own" } else { "have no row of their own" },
                 count(of(Idle::NotIp)),
                 count(of(Idle::NoRow)),
                 count(of(Idle::Taken))

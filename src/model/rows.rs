@@ -24,8 +24,8 @@ pub(super) struct Said(Option<(String, RowSettings)>);
 
 const EXTRACT: &str = "give captures, or extract the rows again with the model's setting";
 const VERSION: &str = "extract the rows again and train anew with one netweir";
-const SILENT: &str = "the model was trained on flow rows, and these rows do not say how they were made; \
-    give captures, or rows that `netweir extract` wrote";
+const SILENT: &str = "the model was trained on flow rows, and these are none, or do not say how they were \
+    made; give captures, or rows of flows that `netweir extract` wrote";
 const FLOWS: &str = "the model was trained on a table without netweir's metadata, and these are flow rows; \
     give a table like that one, or train a model on flow rows";
 

@@ -485,8 +485,8 @@ fn rows_of_another_make_are_refused_by_the_first_difference() {
     table_model().check_rows(&table).unwrap();
     assert_eq!(
         refused(flow_model(), &table),
-        "the model was trained on flow rows, and these rows do not say how they were made; give captures, or rows \
-         that `netweir extract` wrote"
+        "the model was trained on flow rows, and these are none, or do not say how they were made; give captures, or \
+         rows of flows that `netweir extract` wrote"
     );
 }
 

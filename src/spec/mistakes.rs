@@ -63,7 +63,7 @@ fn of_type(line: &str) -> String {
     let quoted = found.split_once('"').map(|(_, rest)| rest.trim_end_matches('"'));
     let expected = match expected {
         "a duration" => "a duration such as \"10s\" or \"5m\"".to_owned(),
-        "a sequence" if found.ends_with(" map") => "a list of tables: double the brackets, [[ ]]".to_owned(),
+        "a sequence" if found.ends_with(" map") => "a list, in [ ], or one of tables, [[ ]]".to_owned(),
         "a TOML datetime" => "a date, without quotes: 2027-01-31".to_owned(),
         "a sequence" => format!("a list such as [{:?}]", quoted.unwrap_or("service")),
         "u64" | "usize" => "a whole number from 0".to_owned(),
