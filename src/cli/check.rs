@@ -13,7 +13,7 @@ use crate::flow::{Cut, FlowSpec, row_settings};
 use crate::incident::IncidentSpec;
 use crate::packet::{PacketSpec, Vlan};
 use crate::row::schema::flow_schema;
-use crate::run::{AllowList, RunError, check_ends, useless};
+use crate::run::{AllowList, RunError, check_ends, reads_rows, useless};
 use crate::spec::Spec;
 
 /// Check a pipeline file and print the graph that it builds, or check a file of rules
@@ -119,7 +119,9 @@ fn row_rooms(spec: &Spec, rooms: &mut Vec<(&'static str, String)>) -> Result<(),
     let with_context = plan.schema(&rows);
     let named = names_something(&spec.encode);
     let own_table = named && !knows_a_column(&spec.encode, &with_context);
-    if !own_table {
+    if !spec.source.inputs.is_empty() && reads_rows(spec)? {
+        rooms.push(("rows", "read as they were made".to_owned()));
+    } else if !own_table {
         let tunnels = if spec.packet.tunnels { "tunnels unwrapped" } else { "tunnels left as they are" };
         let vlan = if spec.packet.vlan == Vlan::Ignore { ", VLAN ids ignored" } else { "" };
         rooms.push(("packet", format!("frames decoded, {tunnels}{vlan}; to the workers that own the flows")));
@@ -134,9 +136,9 @@ fn row_rooms(spec: &Spec, rooms: &mut Vec<(&'static str, String)>) -> Result<(),
             }
         };
         rooms.push(("flow", format!("{cut}; idle after {:?}, at most {} flows", flow.idle, flow.max_flows)));
-        if !plan.is_empty() && !spec.ends.packets {
-            rooms.push(("context", format!("{} columns of hosts and services", plan.names().len())));
-        }
+    }
+    if !own_table && !plan.is_empty() && !spec.ends.packets {
+        rooms.push(("context", format!("{} columns of hosts and services", plan.names().len())));
     }
     if own_table {
         let what = "a table of your own: its columns are checked when it is read";

@@ -29,6 +29,7 @@ pub(crate) use self::following::useless;
 pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
+pub use self::opening::reads_rows;
 use self::opening::{Origin, joined, open};
 use self::ticker::{Looks, Ticker};
 use self::workers::Work;

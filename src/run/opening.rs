@@ -253,6 +253,19 @@ const OF_ROWS: [(&str, &[&str]); 2] = [
     ("packet", &["tunnels", "vlan"]),
 ];
 
+/// Whether the inputs that a pipeline without a model names are rows of flows, which are there and made already.
+///
+/// # Errors
+/// If they cannot be read, or the pipeline asks for others.
+pub fn reads_rows(spec: &Spec) -> Result<bool, RunError> {
+    let Ok(Search { found: Found::Rows(paths), .. }) = inputs::find(&spec.source.inputs) else {
+        return Ok(false);
+    };
+    let feed = RowsFeed::open(&paths, spec.source.lax)?;
+    check_making(spec, &feed, &paths.first().cloned().unwrap_or_default())?;
+    Ok(feed.settings().is_some())
+}
+
 /// Checks that a pipeline asks for no rows that are made otherwise than those that are read: made they are already. Of what
 /// it does not name in a file only what is not the default is asked for.
 fn check_making(spec: &Spec, feed: &RowsFeed, path: &Path) -> Result<(), RunError> {

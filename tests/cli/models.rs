@@ -174,6 +174,12 @@ fn rows_that_are_made_already_are_not_said_to_be_made_otherwise() {
         let told = error(&[&"extract", &packets, &"-p", &text, &"-o", &out]);
         assert!(told.contains("the rows of this table are made already"), "{told}");
     }
+    let named = format!("[source]\ninputs = ['{}']\n", rows.display());
+    std::fs::write(&text, format!("{named}[flow]\nwindow = '5s'\n")).unwrap();
+    assert!(error(&[&"check", &text]).contains("these rows were made with \"10s\": "));
+    std::fs::write(&text, &named).unwrap();
+    let said = String::from_utf8(fine(&[&"check", &text]).stdout).unwrap();
+    assert!(said.contains("rows     read as they were made") && !said.contains(" flow "), "{said}");
     std::fs::write(&text, "[flow]\nfirst_lengths = false\n").unwrap();
     let told = error(&[&"extract", &rows, &"-p", &text, &"-o", &out]);
     assert!(told.contains("[flow] first_lengths = false, and these rows were made with true: "), "{told}");
