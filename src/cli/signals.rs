@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_shutdown};
 
+#[cfg(unix)]
 use crate::threads;
 
 /// What a process gives that was asked twice to end.

@@ -38,6 +38,7 @@ fn named(temporary: &str) -> Option<&str> {
 }
 
 /// Whether a file or folder is locked for others.
+#[cfg_attr(not(unix), expect(dead_code, reason = "nothing is locked there"))]
 pub(super) enum Held {
     /// By the one who asks, until it is closed.
     Here,
