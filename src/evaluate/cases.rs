@@ -131,8 +131,8 @@ impl Cases {
                     unbegun += u64::from(case.incident.created.is_none());
                     let missing = case.incident.alerts.saturating_sub(rows.len() as u64);
                     lost = [lost[0] + u64::from(missing > 0), lost[1] + missing];
-                    match rows.is_empty() {
-                        // Of which no row is there nothing can be said.
+                    match case.rows() == 0 {
+                        // Of which no row was scored nothing can be said.
                         true => {}
                         false if case.incident.held => held.add(&case),
                         false => cases.push(case),
@@ -414,5 +414,13 @@ mod tests {
     fn a_new_host_is_no_alarm_about_an_event_and_foreign_rows_are_counted() {
         let cases = cases(vec![(Incident::example("a", Kind::NewHost, 0, Low), vec![1, 77])]);
         assert_eq!((cases.found(), cases.count.all, cases.strange), (0, 0, 1));
+    }
+
+    #[test]
+    fn an_incident_of_foreign_rows_alone_is_neither_found_nor_false() {
+        let of = |flows: Vec<u64>| cases(vec![(Incident::example("a", Kind::Anomaly, 0, Low), flows)]);
+        let foreign = of(vec![77, 78]);
+        assert_eq!((foreign.count.all, foreign.strange), (0, 2));
+        assert_eq!((of(vec![77, 0]).count.all, of(vec![77, 0]).strange), (1, 1));
     }
 }

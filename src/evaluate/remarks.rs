@@ -133,7 +133,8 @@ impl Evaluation {
         let mut notes = Vec::new();
         if cases.strange > 0 {
             notes.push(format!(
-                "{} of incidents are not among the scores: are these files of one run?",
+                "{} of incidents are not among the scores: are these files of one run? Incidents without any that are \
+                 scored are neither found nor false here.",
                 number::counted(cases.strange, "row")
             ));
         }

@@ -64,27 +64,49 @@ impl Clock {
     #[inline]
     pub(super) fn place(&mut self, time: u64) -> u64 {
         let watermark = self.watermark();
+        // The first ones are late by those before them, not by what was promised of the file.
+        if self.newest == 0 && self.is_late_by_those_ahead(time) {
+            return self.far_ahead(time);
+        }
         if time < watermark {
             self.late += 1;
             self.ahead = (0, 0);
             return watermark;
         }
         if time > self.newest.saturating_add(FAR) {
-            self.far_ahead(time);
-            return time;
+            return self.far_ahead(time);
         }
         self.newest = self.newest.max(time);
         self.ahead = (0, 0);
         time
     }
 
+    /// The event time of a record that lies far ahead: where others of about its time came before, it may be late by
+    /// theirs, as it would be if they were believed already. So do all records begin.
     #[cold]
-    fn far_ahead(&mut self, time: u64) {
-        let (newest, count) = self.ahead;
+    fn far_ahead(&mut self, time: u64) -> u64 {
+        let (newest, _) = self.ahead;
+        if self.is_late_by_those_ahead(time) {
+            self.late += 1;
+            self.count_ahead(newest);
+            return newest.saturating_sub(self.lateness);
+        }
         if time > newest.saturating_add(FAR) {
             // Far ahead of those, too, which are believed for it.
             self.newest = self.newest.max(newest);
         }
+        self.count_ahead(time);
+        time
+    }
+
+    /// Whether a record is of about the time of those that lie far ahead, and late by it.
+    fn is_late_by_those_ahead(&self, time: u64) -> bool {
+        let (newest, count) = self.ahead;
+        count > 0 && time < newest.saturating_sub(self.lateness) && newest - time <= FAR
+    }
+
+    fn count_ahead(&mut self, time: u64) {
+        let (newest, count) = self.ahead;
         self.ahead = match time.abs_diff(newest) > FAR {
             true => (time, 1),
             false => (newest.max(time), count + 1),
@@ -568,6 +590,19 @@ mod tests {
                 let (placed, late, _) = placed(&times);
                 assert_eq!((placed, late), (times, 0), "{wrong}");
             }
+        }
+    }
+
+    #[test]
+    fn the_first_records_are_late_as_any_other() {
+        let start = 1000 * HOUR;
+        // In front of it four records, and none.
+        for before in [4, 0] {
+            let times = vec![start + 12 * SECOND; before].into_iter();
+            let times: Vec<u64> =
+                times.chain([start + 12 * SECOND, start + 5 * SECOND, start + 5 * SECOND + 1]).collect();
+            let (at, late, _) = placed(&times);
+            assert_eq!((&at[before + 1..], late), (&[start + 11 * SECOND; 2][..], 2), "{before}");
         }
     }
 
