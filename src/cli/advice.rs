@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-/// EMFILE, of which [`ErrorKind`] has none.
+/// EMFILE, for which there is no [`ErrorKind`]; another error elsewhere.
 const TOO_MANY: i32 = 24;
 
 /// The error as a text, with what to do where it says no more than the system does.
@@ -32,7 +32,9 @@ fn advice(system: &io::Error) -> Option<&'static str> {
         ErrorKind::IsADirectory => "name a file",
         ErrorKind::NotADirectory => "check the name: a part of it is a file, or it ends with a slash",
         ErrorKind::FileTooLarge => "raise the limit for files (ulimit -f), or write less",
-        _ if system.raw_os_error() == Some(TOO_MANY) => "raise the limit of open files (ulimit -n)",
+        _ if cfg!(unix) && system.raw_os_error() == Some(TOO_MANY) => {
+            "raise the limit of open files (ulimit -n)"
+        }
         // What is compressed and damaged is such data, too.
         ErrorKind::InvalidData if system.to_string().contains("UTF-8") => "it is no text, or not in UTF-8",
         _ => return None,

@@ -22,8 +22,8 @@ use super::calibration::Tail;
 use super::member::{Inputs, Member};
 use super::outline::{Line, grouped, percent};
 use super::themes::{
-    AT_ONCE, Batch, GROUPS, Judged, Levels, Made, Parts, Scale, Shares, Surprises, SurprisesLearning, WIDTH,
-    few, read_parts, read_scale, shares, shares_by_group, shares_of_themes, write_parts, write_scale,
+    AT_ONCE, Batch, Breakdown, ByColumn, GROUPS, Judged, Levels, Parts, Scale, Surprises, SurprisesLearning,
+    WIDTH, by_column, by_group, by_themes, few, read_parts, read_scale, write_parts, write_scale,
 };
 use super::{
     AnyError, DetectError, DetectSettings, DetectSpec, Detector, Identity, Kept, PartitionBy,
@@ -318,14 +318,12 @@ impl Detector for Ensemble {
             let surprises = judged.surprises.row(row);
             let surprises = surprises.as_slice().unwrap_or_default();
             let of_inputs = |of: &dyn Fn(usize) -> f64| match (self.parts.inputs, &self.parts.scale) {
-                (Inputs::Groups, Some(scale)) => shares_by_group(of, surprises, scale),
-                _ => shares(of, surprises),
+                (Inputs::Groups, Some(scale)) => by_group(of, surprises, scale),
+                _ => by_column(of, surprises),
             };
-            let of_member = |member: &Member| -> Shares {
+            let of_member = |member: &Member| -> ByColumn {
                 match (member, &self.parts.scale, &of_forest) {
-                    (Member::Themes, Some(scale), _) => {
-                        shares_of_themes(&judged.levels[row], surprises, scale)
-                    }
+                    (Member::Themes, Some(scale), _) => by_themes(&judged.levels[row], surprises, scale),
                     (Member::Forest, _, Some(of_forest)) => {
                         of_inputs(&|feature| of_forest[row].nats[feature])
                     }
@@ -340,7 +338,7 @@ impl Detector for Ensemble {
             };
             let parts = self.parts.members.iter().enumerate();
             let parts = parts.map(|(at, member)| (member.name(), nats(at), of_member(member)));
-            Made { score, parts: parts.collect() }
+            Breakdown { score, parts: parts.collect() }
         };
         self.surprises.tell(rows, &judged.surprises, made, |row, reason| tell(which[row], reason))
     }

@@ -8,6 +8,7 @@ mod error;
 mod following;
 mod judging;
 mod learning;
+mod made;
 mod opening;
 #[cfg(test)]
 mod tests;
@@ -29,7 +30,7 @@ pub(crate) use self::following::useless;
 pub use self::judging::AllowList;
 use self::judging::{Judged, Judging};
 use self::learning::Teaching;
-pub use self::opening::reads_rows;
+pub use self::made::reads_rows;
 use self::opening::{Origin, joined, open};
 use self::ticker::{Looks, Ticker};
 use self::workers::Work;

@@ -8,7 +8,7 @@ use crate::tally::Tally;
 
 /// Nothing is said of an incident any more so long after it was last spoken of, nanoseconds: what may change reaches back a
 /// day at most.
-const FORGOTTEN: u64 = 2 * 86_400_000_000_000;
+pub(super) const FORGOTTEN: u64 = 2 * 86_400_000_000_000;
 
 /// Incidents that are kept back, and when each was last spoken of.
 #[derive(Default)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::held::FORGOTTEN;
 use crate::incident::{Event, Said};
 use crate::tally::Tally;
 
@@ -15,8 +16,6 @@ use crate::tally::Tally;
 const LATELY: u64 = 600_000_000_000;
 /// So many came to a host lately, and one that comes then is reported.
 const TO_ONE: usize = 3;
-/// Nothing is said of a knock any more so long after it began, nanoseconds: what may change reaches back a day at most.
-const FORGOTTEN: u64 = 2 * 86_400_000_000_000;
 
 /// Knocks that came lately, and incidents that are no more than knocks.
 #[derive(Default)]

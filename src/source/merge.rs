@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::capture::{Beginning, Capture, Clock};
+use super::capture::{Beginning, Capture};
+use super::clock::Clock;
 use super::inputs::Input;
 use super::piped::{Piece, Piped};
 use super::{Block, Feed, FeedCounts, Next, SourceError, SourceSpec};

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod capture;
+mod clock;
 pub mod inputs;
 pub mod interface;
 pub(crate) mod kinds;

@@ -12,10 +12,10 @@
 //!   [`surprises`]: to surprises, which other detectors begin with too.
 //! - [`learning`]: one pass over rows; [`suspects`]: calibration rows that are likely an attack; [`scale`]: what is
 //!   learned from the others; [`newcomers`]: and from them as if nobody had known their sources.
-//! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does, [`beside`]: also by other
-//!   detectors.
+//! - [`tables`]: its form in the model file; [`reasons`]: why a row scores as it does, [`breakdown`]: also by
+//!   other detectors.
 
-mod beside;
+mod breakdown;
 mod columns;
 mod greeting;
 mod groups;
@@ -39,7 +39,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Map, Value, json};
 
-pub(in crate::detect) use self::beside::{Made, Shares, shares, shares_by_group, shares_of_themes};
+pub(in crate::detect) use self::breakdown::{Breakdown, ByColumn, by_column, by_group, by_themes};
 pub(in crate::detect) use self::columns::WIDTH;
 pub(in crate::detect) use self::columns::context_columns;
 use self::columns::{Column, columns};

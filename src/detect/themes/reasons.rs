@@ -433,20 +433,10 @@ fn by_strength(a: &Speaker, b: &Speaker) -> std::cmp::Ordering {
 fn named(column: &Column) -> Subject {
     match parts(about(&column.name).0) {
         Some([true, true, _]) => Subject::PairService,
-        Some([true, false, service]) => {
-            if service {
-                Subject::SourceService
-            } else {
-                Subject::Source
-            }
-        }
-        Some([false, true, service]) => {
-            if service {
-                Subject::DestinationService
-            } else {
-                Subject::Destination
-            }
-        }
+        Some([true, false, true]) => Subject::SourceService,
+        Some([true, false, false]) => Subject::Source,
+        Some([false, true, true]) => Subject::DestinationService,
+        Some([false, true, false]) => Subject::Destination,
         Some([false, false, _]) | None => column.judged.subject,
     }
 }

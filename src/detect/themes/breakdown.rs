@@ -1,5 +1,5 @@
-//! Reasons of detectors that are not `themes` and begin with the same surprises: they say how much of a score is of each
-//! column, and the columns speak as they do there.
+//! Scores told on to columns, for detectors that are not `themes` and begin with the same surprises: they say how much of
+//! a score is of each column, and the columns speak as they do there.
 
 use std::ops::Range;
 
@@ -14,27 +14,27 @@ use super::scale::{Batch, Levels, Scale};
 use super::surprises::{AT_ONCE, Surprises};
 use crate::detect::{AnyError, Group, Part, Reason};
 
-/// Shares of a number, 0 to 1, by judged column.
-pub(in crate::detect) type Shares = [f64; WIDTH];
+/// ByColumn of a number, 0 to 1, by judged column.
+pub(in crate::detect) type ByColumn = [f64; WIDTH];
 
 /// What a score is made of.
-pub(in crate::detect) struct Made {
+pub(in crate::detect) struct Breakdown {
     /// The score.
     pub(in crate::detect) score: f64,
     /// Its parts, which add up to the total: a name, nats, and the share that each column has of the part.
-    pub(in crate::detect) parts: Vec<(&'static str, f64, Shares)>,
+    pub(in crate::detect) parts: Vec<(&'static str, f64, ByColumn)>,
 }
 
-impl Loudness for Shares {
+impl Loudness for ByColumn {
     fn of(&mut self, at: usize, _: f32) -> f64 {
         self[at]
     }
 }
 
 /// Numbers of columns, of which those without a surprise or below 0 say nothing, as shares of their sum.
-pub(in crate::detect) fn shares(of: impl Fn(usize) -> f64, surprises: &[f32]) -> Shares {
+pub(in crate::detect) fn by_column(of: impl Fn(usize) -> f64, surprises: &[f32]) -> ByColumn {
     let loud = |at: usize| if surprises[at] > 0.0 { of(at).max(0.0) } else { 0.0 };
-    let mut shares: Shares = std::array::from_fn(loud);
+    let mut shares: ByColumn = std::array::from_fn(loud);
     let sum: f64 = shares.iter().sum();
     if sum > 0.0 {
         shares.iter_mut().for_each(|share| *share /= sum);
@@ -42,28 +42,24 @@ pub(in crate::detect) fn shares(of: impl Fn(usize) -> f64, surprises: &[f32]) ->
     shares
 }
 
-/// Shares of groups, told on to their columns as `themes` does.
-pub(in crate::detect) fn shares_by_group(
-    of: impl Fn(usize) -> f64,
-    surprises: &[f32],
-    scale: &Scale,
-) -> Shares {
+/// ByColumn of groups, told on to their columns as `themes` does.
+pub(in crate::detect) fn by_group(of: impl Fn(usize) -> f64, surprises: &[f32], scale: &Scale) -> ByColumn {
     let mut ranked = Ranked::new(scale);
     let mut loudness = |at: usize| if surprises[at] > 0.0 { ranked.of(at, surprises[at]) } else { 0.0 };
-    let loud: Shares = std::array::from_fn(&mut loudness);
+    let loud: ByColumn = std::array::from_fn(&mut loudness);
     let mut sums = [0.0; GROUPS.len()];
     columns().iter().zip(&loud).for_each(|(column, loud)| sums[column.group] += loud);
     let told = |at: usize| {
         let group = columns()[at].group;
         if sums[group] > 0.0 { of(group) * loud[at] / sums[group] } else { 0.0 }
     };
-    shares(told, surprises)
+    by_column(told, surprises)
 }
 
 /// The same of the score that `themes` gives.
-pub(in crate::detect) fn shares_of_themes(levels: &Levels, surprises: &[f32], scale: &Scale) -> Shares {
+pub(in crate::detect) fn by_themes(levels: &Levels, surprises: &[f32], scale: &Scale) -> ByColumn {
     let groups = shares_of_groups(levels);
-    shares_by_group(|group| groups[group], surprises, scale)
+    by_group(|group| groups[group], surprises, scale)
 }
 
 impl Surprises {
@@ -76,7 +72,7 @@ impl Surprises {
         &self,
         rows: &RecordBatch,
         surprises: &Array2<f32>,
-        made: impl Fn(usize) -> Made,
+        made: impl Fn(usize) -> Breakdown,
         mut tell: impl FnMut(usize, Reason),
     ) -> Result<(), AnyError> {
         let resolver = &*self.resolver(rows)?;
@@ -98,12 +94,12 @@ impl Surprises {
 }
 
 impl Telling<'_> {
-    fn reason_of(&mut self, row: &Row<'_>, Made { score, parts }: Made) -> Reason {
+    fn reason_of(&mut self, row: &Row<'_>, Breakdown { score, parts }: Breakdown) -> Reason {
         let total: f64 = parts.iter().map(|(_, nats, _)| nats).sum();
         let against = total.max(f64::MIN_POSITIVE);
         let mut groups = [0.0; GROUPS.len()];
-        let mut all: Shares = [0.0; WIDTH];
-        let part = |(name, nats, shares): (&'static str, f64, Shares)| {
+        let mut all: ByColumn = [0.0; WIDTH];
+        let part = |(name, nats, shares): (&'static str, f64, ByColumn)| {
             let mut of_part = [0.0; GROUPS.len()];
             for ((column, share), all) in columns().iter().zip(shares).zip(&mut all) {
                 let of_total = share * nats / against;
